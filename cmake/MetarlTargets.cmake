@@ -1,0 +1,45 @@
+# Compiler settings shared by every target, and the per-instruction-set compilation of hot loops.
+
+# One place for warnings, floating-point rules and sanitizers.
+function(metarl_configure_target target)
+  target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR}/csrc/include ${PROJECT_SOURCE_DIR}/csrc)
+  if(MSVC)
+    target_compile_options(${target} PRIVATE /W4 /fp:precise $<$<BOOL:${METARL_WERROR}>:/WX>)
+  else()
+    # No contraction: an FMA that one compiler or device fuses and another does not changes the last bit, and results
+    # must be the same at every instruction-set level.
+    target_compile_options(${target} PRIVATE -O3 -ffp-contract=off -Wall -Wextra -Wconversion
+      $<$<BOOL:${METARL_WERROR}>:-Werror>)
+  endif()
+  if(METARL_SANITIZE)
+    target_compile_options(${target} PUBLIC -fsanitize=${METARL_SANITIZE} -fno-omit-frame-pointer -g
+      -fno-sanitize-recover=all)
+    target_link_options(${target} PUBLIC -fsanitize=${METARL_SANITIZE})
+  endif()
+endfunction()
+
+# metarl_add_isa_kernels(<target> file...): compiles every file once per level into <target>, with METARL_ISA_NS set to
+# the level's name (baseline, avx2, avx512). Such a file may define symbols in namespace metarl::METARL_ISA_NS only and
+# must not instantiate templates or inline functions with external linkage: the linker would keep one copy of those,
+# perhaps the one that needs AVX-512, for every level.
+function(metarl_add_isa_kernels target)
+  set(levels baseline)
+  if(NOT MSVC AND CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+    list(APPEND levels avx2 avx512)
+    target_compile_definitions(${target} PUBLIC METARL_HAVE_X86_LEVELS=1)
+  endif()
+  set(flags_baseline "")
+  set(flags_avx2 -mavx2 -mbmi -mbmi2 -mlzcnt)
+  set(flags_avx512 -mavx2 -mbmi -mbmi2 -mlzcnt -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512cd
+    -mprefer-vector-width=512)
+  if(NOT ARGN)
+    return()
+  endif()
+  foreach(level IN LISTS levels)
+    add_library(${target}_${level} OBJECT ${ARGN})
+    metarl_configure_target(${target}_${level})
+    target_compile_definitions(${target}_${level} PRIVATE METARL_ISA_NS=${level})
+    target_compile_options(${target}_${level} PRIVATE ${flags_${level}})
+    target_sources(${target} PRIVATE $<TARGET_OBJECTS:${target}_${level}>)
+  endforeach()
+endfunction()

@@ -1,0 +1,9 @@
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace metarl {
+
+void register_build_info(pybind11::module_& m);
+
+}  // namespace metarl
