@@ -1,25 +1,84 @@
-# make help lists the targets. Everything happens in .venv; nothing outside this folder is touched.
+# make help lists the targets. Everything happens in .venv, build and runs; nothing outside this folder is touched.
 SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# The tools of .venv (cmake, ninja, ...) come before the machine's own.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Fixed when make starts, so that every run of one `make train` lands in one folder.
+STAMP := $(shell date +%Y%m%d-%H%M%S)
+TRAIN_OUT ?= runs/deepsea20-$(STAMP)
+TRAIN_ARGS ?= --env DeepSea-v0 --seed 0 size=20
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slow test-cpp sanitize lint format bench bench-peers wheel docs clean
+.PHONY: help setup train test test-slow test-cpp test-wheel test-pythons tsan lint format bench wheel docs clean
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(VENV)/.dependencies: constraints.txt pyproject.toml
+$(VENV)/.dependencies: constraints.txt pyproject.toml tools/list_requirements.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --upgrade 'pip>=23.1'
+	@echo "Installing the development dependencies into $(VENV) (a few minutes the first time) ..."
 	$(PIP) install --quiet -c constraints.txt $$($(BIN)/python tools/list_requirements.py dev)
 	touch $@
 
 CPP_SOURCES := $(shell find csrc cmake -type f) CMakeLists.txt
-$(VENV)/.installed: $(VENV)/.dependencies $(CPP_SOURCES) pyproject.toml
+$(VENV)/.installed: $(VENV)/.dependencies $(CPP_SOURCES)
+	@echo "Building the C++ core ..."
 	$(PIP) install --quiet --no-build-isolation --no-deps -e .
 	touch $@
 
 setup: $(VENV)/.installed ## Make .venv, build the core, install the package
+
+train: setup ## Train CDER and Double-DQN+PER on DeepSea 20, then write a report
+	$(BIN)/metarl train cder $(TRAIN_ARGS) --out $(TRAIN_OUT)/cder
+	$(BIN)/metarl train ddqn-per $(TRAIN_ARGS) --out $(TRAIN_OUT)/ddqn-per
+	$(BIN)/metarl report $(TRAIN_OUT)/cder $(TRAIN_OUT)/ddqn-per --out $(TRAIN_OUT)/report.html
+
+test: setup test-cpp test-wheel ## Run every test: C++ (plain and ASan+UBSan), wheel, Python
+	$(BIN)/python -m pytest -n 2
+
+test-cpp: setup
+	for preset in default asan; do cmake --preset $$preset >/dev/null && cmake --build --preset $$preset && ctest --preset $$preset; done
+
+test-wheel: wheel
+	tools/check_wheel.sh $(BIN)/python dist/*.whl
+
+test-slow: setup ## Run the long statistical, soak and training checks
+	$(BIN)/python -m pytest -m slow --timeout=7200
+
+test-pythons: ## pip install . into a fresh venv of every Python 3.10 ... 3.13 found, NumPy alone
+	tools/check_pythons.sh
+
+tsan: setup ## C++ tests under ThreadSanitizer
+	cmake --preset tsan >/dev/null && cmake --build --preset tsan && ctest --preset tsan
+
+CPP_FORMATTED = $(shell git ls-files '*.h' '*.cpp' '*.inl')
+lint: setup ## Check style, types, spelling, layering
+	ruff check .
+	ruff format --check .
+	mypy
+	codespell $$(git ls-files | grep -v -E '\.(csv|json|png|npz)$$')
+	clang-format --dry-run --Werror $(CPP_FORMATTED)
+	$(BIN)/python tools/check_layers.py
+
+format: setup ## Rewrite the sources in the project's style
+	ruff check --fix .
+	ruff format .
+	clang-format -i $(CPP_FORMATTED)
+
+bench: setup ## Measure replay and environments against the peers (makes their venvs the first time)
+	$(BIN)/python bench/run.py
+
+wheel: setup ## Build the wheel into dist/
+	rm -rf dist
+	$(PIP) wheel --quiet --no-build-isolation --no-deps -w dist .
+
+docs: setup ## Build the HTML documentation into docs/_build
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build
+
+clean: ## Remove everything that make made, except runs/
+	rm -rf $(VENV) build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks

@@ -40,31 +40,31 @@ inline int run_all() {
 
 }  // namespace metarl_test
 
-#define TEST(name)                                                                                       \
-  static void test_##name();                                                                             \
+#define TEST(name)                                                                                     \
+  static void test_##name();                                                                           \
   static const bool registered_##name = (metarl_test::cases().push_back({#name, &test_##name}), true); \
   static void test_##name()
 
-#define CHECK(condition)                                                                \
-  do {                                                                                  \
-    if (!(condition)) {                                                                 \
+#define CHECK(condition)                                                                 \
+  do {                                                                                   \
+    if (!(condition)) {                                                                  \
       std::fprintf(stderr, "%s:%d: CHECK(%s) failed\n", __FILE__, __LINE__, #condition); \
-      ++metarl_test::failures();                                                        \
-    }                                                                                   \
+      ++metarl_test::failures();                                                         \
+    }                                                                                    \
   } while (false)
 
-#define CHECK_THROWS(expression, type)                                                                    \
-  do {                                                                                                    \
-    bool thrown = false;                                                                                  \
-    try {                                                                                                 \
-      (void)(expression);                                                                                 \
-    } catch (const type&) {                                                                               \
-      thrown = true;                                                                                      \
-    }                                                                                                     \
-    if (!thrown) {                                                                                        \
+#define CHECK_THROWS(expression, type)                                                              \
+  do {                                                                                              \
+    bool thrown = false;                                                                            \
+    try {                                                                                           \
+      (void)(expression);                                                                           \
+    } catch (const type&) {                                                                         \
+      thrown = true;                                                                                \
+    }                                                                                               \
+    if (!thrown) {                                                                                  \
       std::fprintf(stderr, "%s:%d: %s did not throw %s\n", __FILE__, __LINE__, #expression, #type); \
-      ++metarl_test::failures();                                                                          \
-    }                                                                                                     \
+      ++metarl_test::failures();                                                                    \
+    }                                                                                               \
   } while (false)
 
 #define METARL_TEST_MAIN() \

@@ -36,7 +36,7 @@ Isa active_isa();
   namespace avx512 {                                 \
   result_and_name args;                              \
   }
-#define METARL_SELECT_KERNEL(name)                                         \
+#define METARL_SELECT_KERNEL(name)                                          \
   (::metarl::active_isa() == ::metarl::Isa::avx512 ? ::metarl::avx512::name \
    : ::metarl::active_isa() == ::metarl::Isa::avx2 ? ::metarl::avx2::name   \
                                                    : ::metarl::baseline::name)

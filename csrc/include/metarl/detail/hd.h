@@ -1,8 +1,8 @@
 // METARL_HD marks arithmetic that the CPU kernels and (later) the CUDA kernels share.
 //
 // It forces inlining and internal linkage. That is needed, not only fast: the kernel files are compiled once per
-// instruction-set level, and an ordinary inline function would leave one merged copy for all levels, perhaps the AVX-512
-// one, which dies on an older CPU.
+// instruction-set level, and an ordinary inline function would leave one merged copy for all levels, perhaps the
+// AVX-512 one, which dies on an older CPU.
 #pragma once
 
 #if defined(__CUDACC__)

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# check_wheel.sh PYTHON WHEEL: install the wheel into an empty virtual environment and use it with NumPy alone.
+set -euo pipefail
+python=$1
+wheel=$2
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+"$python" -m venv "$folder/venv"
+"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check "$wheel"
+"$folder/venv/bin/python" -m pip list --disable-pip-version-check --format=freeze | grep -v -i -E '^(pip|setuptools|wheel|numpy|metarl[-_]core)=' &&
+  { echo "the wheel installed more than NumPy" >&2; exit 1; }
+cp tools/smoke_test.py "$folder"
+cd "$folder"
+./venv/bin/python -W error smoke_test.py
+./venv/bin/metarl info >/dev/null
