@@ -6,14 +6,29 @@ Importing this package loads NumPy and the compiled core, nothing else: no torch
 from __future__ import annotations
 
 from metarl_core._build_info import build_info
-from metarl_core.errors import BufferEmptyError, ClosedError, MetarlError, StaleIndexError
+from metarl_core.errors import (
+    BufferEmptyError,
+    CheckpointCorruptError,
+    CheckpointFormatError,
+    CheckpointMismatchError,
+    CheckpointVersionError,
+    ClosedError,
+    MetarlError,
+    RunError,
+    StaleIndexError,
+)
 
 __version__: str = build_info()["version"]
 
 __all__ = [
     "BufferEmptyError",
+    "CheckpointCorruptError",
+    "CheckpointFormatError",
+    "CheckpointMismatchError",
+    "CheckpointVersionError",
     "ClosedError",
     "MetarlError",
+    "RunError",
     "StaleIndexError",
     "__version__",
     "build_info",

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["BufferEmptyError", "ClosedError", "MetarlError", "StaleIndexError"]
+__all__ = [
+    "BufferEmptyError",
+    "CheckpointCorruptError",
+    "CheckpointFormatError",
+    "CheckpointMismatchError",
+    "CheckpointVersionError",
+    "ClosedError",
+    "MetarlError",
+    "RunError",
+    "StaleIndexError",
+]
 
 
 class MetarlError(Exception):
@@ -19,3 +29,23 @@ class StaleIndexError(MetarlError, RuntimeError):
 
 class ClosedError(MetarlError, RuntimeError):
     """An environment was used after ``close``."""
+
+
+class CheckpointFormatError(MetarlError, ValueError):
+    """A file is not a checkpoint of this package (for example a pickle)."""
+
+
+class CheckpointVersionError(MetarlError, ValueError):
+    """A checkpoint was written in a newer format than this version of the package reads."""
+
+
+class CheckpointCorruptError(MetarlError, ValueError):
+    """A checkpoint is truncated or damaged; the message names the section."""
+
+
+class CheckpointMismatchError(MetarlError, ValueError):
+    """A checkpoint belongs to another configuration; the message lists the fields that differ."""
+
+
+class RunError(MetarlError, RuntimeError):
+    """A run directory cannot be used: it holds another run, is in use by another process, or is not a run."""

@@ -1,0 +1,115 @@
+"""Reading a run directory, finished or not."""
+
+from __future__ import annotations
+
+import csv
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from metarl_core.errors import RunError
+from metarl_core.runs._files import read_json
+from metarl_core.runs._tables import read_json_lines
+from metarl_core.runs.schema import EPISODE_COLUMNS
+
+__all__ = ["RunReader"]
+
+_INT_COLUMNS = ("episode", "step", "env", "length", "episodes", "updates")
+
+
+class RunReader:
+    """The files of one run, read when they are first asked for.
+
+    Works on a run that is still being written or was killed: what is missing is None or empty, and an incomplete last
+    line is left out.
+    """
+
+    def __init__(self, run_dir: str | os.PathLike[str]) -> None:
+        """Open a run.
+
+        Raises:
+            RunError: the folder is not a run.
+        """
+        self.run_dir = Path(run_dir)
+        if not (self.run_dir / "config.json").is_file():
+            raise RunError(f"{self.run_dir} is not a run (no config.json)")
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration."""
+        config: dict[str, Any] = read_json(self.run_dir / "config.json")
+        return config
+
+    @cached_property
+    def versions(self) -> dict[str, Any]:
+        """Content of versions.json: ``versions``, ``hardware``, ``sittings``; empty if missing."""
+        path = self.run_dir / "versions.json"
+        record: dict[str, Any] = read_json(path) if path.exists() else {}
+        return record
+
+    @cached_property
+    def result(self) -> dict[str, Any] | None:
+        """Content of result.json; None while the run goes on or after it was killed."""
+        path = self.run_dir / "result.json"
+        return read_json(path) if path.exists() else None
+
+    @cached_property
+    def metrics(self) -> dict[str, npt.NDArray[Any]]:
+        """Columns of the metrics: float64[rows], nan where null; int64 for ``step``. Text columns are left out."""
+        rows = read_json_lines(self.run_dir / "metrics.jsonl")
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        columns: dict[str, npt.NDArray[Any]] = {}
+        for name in names:
+            values = [row.get(name) for row in rows]
+            try:
+                column = np.array([np.nan if v is None else float(v) for v in values])
+            except ValueError:
+                continue
+            columns[name] = column.astype(np.int64) if name == "step" else column
+        return columns
+
+    @cached_property
+    def episodes(self) -> dict[str, npt.NDArray[Any]]:
+        """Columns of episodes.csv: int64, float64 for ``return`` and ``bad_episode`` (0, 1, nan = does not apply)."""
+        path = self.run_dir / "episodes.csv"
+        lines: list[list[str]] = []
+        if path.exists():
+            text = path.read_text(encoding="utf-8")
+            lines = list(csv.reader(text[: text.rfind("\n") + 1].splitlines()))[1:]
+        columns: dict[str, npt.NDArray[Any]] = {}
+        for i, name in enumerate(EPISODE_COLUMNS):
+            cells = [line[i] for line in lines]
+            if name in _INT_COLUMNS:
+                columns[name] = np.array([int(cell) for cell in cells], np.int64)
+            else:
+                columns[name] = np.array([float(cell) if cell else np.nan for cell in cells], np.float64)
+        return columns
+
+    @property
+    def visitation(self) -> dict[str, npt.NDArray[Any]] | None:
+        """Arrays of visitation.npz (``visits`` int64[size, size], ``visits_at``, ``steps``); None if missing."""
+        return self.arrays("visitation")
+
+    @property
+    def priorities(self) -> dict[str, npt.NDArray[Any]] | None:
+        """Arrays of priorities.npz (``counts``, ``edges``); None if missing."""
+        return self.arrays("priorities")
+
+    def arrays(self, name: str) -> dict[str, npt.NDArray[Any]] | None:
+        """Read ``NAME.npz``; None if missing.
+
+        Raises:
+            RunError: the file is damaged.
+        """
+        path = self.run_dir / f"{name}.npz"
+        if not path.exists():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return {key: file[key] for key in file.files}
+        except Exception as error:  # zipfile, zlib and numpy each raise their own on damage
+            raise RunError(f"{path} cannot be read: {error}") from error
