@@ -40,6 +40,7 @@ function(metarl_add_isa_kernels target)
     metarl_configure_target(${target}_${level})
     target_compile_definitions(${target}_${level} PRIVATE METARL_ISA_NS=${level})
     target_compile_options(${target}_${level} PRIVATE ${flags_${level}})
-    target_sources(${target} PRIVATE $<TARGET_OBJECTS:${target}_${level}>)
+    # INTERFACE: an object library hands only its own objects to those who link it.
+    target_sources(${target} INTERFACE $<TARGET_OBJECTS:${target}_${level}>)
   endforeach()
 endfunction()

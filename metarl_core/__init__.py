@@ -14,9 +14,11 @@ from metarl_core.errors import (
     CheckpointVersionError,
     ClosedError,
     MetarlError,
+    ResetNeededError,
     RunError,
     StaleIndexError,
 )
+from metarl_core.vector import StepBuffers, env_spec, list_envs, make_vec
 
 __version__: str = build_info()["version"]
 
@@ -28,8 +30,13 @@ __all__ = [
     "CheckpointVersionError",
     "ClosedError",
     "MetarlError",
+    "ResetNeededError",
     "RunError",
     "StaleIndexError",
+    "StepBuffers",
     "__version__",
     "build_info",
+    "env_spec",
+    "list_envs",
+    "make_vec",
 ]

@@ -10,6 +10,7 @@ __all__ = [
     "CheckpointVersionError",
     "ClosedError",
     "MetarlError",
+    "ResetNeededError",
     "RunError",
     "StaleIndexError",
 ]
@@ -29,6 +30,10 @@ class StaleIndexError(MetarlError, RuntimeError):
 
 class ClosedError(MetarlError, RuntimeError):
     """An environment was used after ``close``."""
+
+
+class ResetNeededError(MetarlError, RuntimeError):
+    """An environment was stepped before ``reset``, or after its episode ended with autoreset disabled."""
 
 
 class CheckpointFormatError(MetarlError, ValueError):

@@ -8,4 +8,5 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "C++ core of metarl_core; use it through the package, its interface may change.";
   metarl::active_isa();  // fail at import, not at first use, when METARL_ISA is wrong
   metarl::register_build_info(m);
+  metarl::register_envs(m);
 }

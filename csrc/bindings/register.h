@@ -5,5 +5,6 @@
 namespace metarl {
 
 void register_build_info(pybind11::module_& m);
+void register_envs(pybind11::module_& m);
 
 }  // namespace metarl

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "bindings/register.h"
+#include "metarl/cpu_count.h"
 #include "metarl/isa.h"
 
 namespace py = pybind11;
@@ -32,6 +33,7 @@ py::dict build_info() {
   info["compiler"] = compiler();
   info["isa_levels"] = levels;
   info["isa_active"] = isa_name(active_isa());
+  info["num_threads"] = available_cpus();
   info["cuda_built"] = false;
   info["cuda_devices"] = py::list();
   return info;

@@ -1,0 +1,335 @@
+// BatchEnv for Python: the methods that metarl_core.vector builds on.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bindings/register.h"
+#include "bindings/step_arrays.h"
+#include "metarl/batch_env.h"
+#include "metarl/cpu_count.h"
+
+namespace py = pybind11;
+
+namespace metarl {
+namespace {
+
+// Work shorter than this does not pay for giving the interpreter lock away.
+constexpr double kReleaseLockNanoseconds = 4000;
+
+[[noreturn]] void raise_package_error(const char* name, const std::string& message) {
+  const py::object type = py::module_::import("metarl_core.errors").attr(name);
+  PyErr_SetString(type.ptr(), message.c_str());
+  throw py::error_already_set();
+}
+
+// Runs function, without the interpreter lock when it takes long enough.
+template <class Function>
+void run_unlocked(double nanoseconds, const Function& function) {
+  try {
+    if (nanoseconds < kReleaseLockNanoseconds) {
+      function();
+    } else {
+      const py::gil_scoped_release release;
+      function();
+    }
+  } catch (const ResetNeeded& e) {
+    raise_package_error("ResetNeededError", e.what());
+  }
+}
+
+void poll_signals() {
+  const py::gil_scoped_acquire acquire;
+  if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+}
+
+class PyBatchEnv {
+ public:
+  PyBatchEnv(const std::string& id, std::int64_t num_envs, int num_threads, const std::string& autoreset_mode,
+             std::int32_t max_episode_steps, std::uint64_t seed, const std::vector<Py_intptr_t>& obs_shape,
+             const std::vector<Py_intptr_t>& action_shape, const std::map<std::string, double>& numbers,
+             const std::optional<py::array_t<std::uint8_t, py::array::c_style>>& table)
+      : float32_(py::dtype::of<float>()),
+        float64_(py::dtype::of<double>()),
+        bool_(py::dtype::of<bool>()),
+        same_step_(autoreset_mode == "same_step") {
+    EnvOptions options;
+    options.numbers = numbers;
+    if (table) {
+      options.table.assign(table->data(), table->data() + table->size());
+      options.table_rows = table->shape(0);
+      options.table_columns = table->shape(1);
+    }
+    EnvDefinition definition = make_env_definition(id, options);
+    obs_type_ = definition.obs_type == ObsType::int64 ? py::dtype::of<std::int64_t>() : float32_;
+    obs_dims_ = {static_cast<Py_intptr_t>(num_envs)};
+    obs_dims_.insert(obs_dims_.end(), obs_shape.begin(), obs_shape.end());
+    action_dims_ = {static_cast<Py_intptr_t>(num_envs)};
+    action_dims_.insert(action_dims_.end(), action_shape.begin(), action_shape.end());
+    row_dim_ = static_cast<Py_intptr_t>(num_envs);
+    const AutoresetMode mode = autoreset_mode == "next_step"   ? AutoresetMode::next_step
+                               : autoreset_mode == "same_step" ? AutoresetMode::same_step
+                                                               : AutoresetMode::disabled;
+    env_ = std::make_unique<BatchEnv>(std::move(definition), num_envs, num_threads, mode, max_episode_steps, seed);
+  }
+
+  // actions -> (obs, reward, terminated, truncated, info), written to out when given.
+  py::tuple step(py::handle actions, py::handle out) {
+    BatchEnv& env = open();
+    const bool discrete = env.definition().num_actions > 0;
+    const ActionArray in =
+        checked_actions(actions, discrete, static_cast<int>(action_dims_.size()), action_dims_.data());
+    py::object arrays[4];
+    StepOutputs outputs = out.is_none() ? new_outputs(arrays) : caller_outputs(out, arrays);
+    py::dict info;
+    if (env.definition().has_prob) {
+      py::array prob = new_array(float64_, 1, &row_dim_);
+      py::array mask = new_array(bool_, 1, &row_dim_);
+      std::memset(mask.mutable_data(), 1, static_cast<std::size_t>(row_dim_));
+      outputs.prob = static_cast<double*>(prob.mutable_data());
+      info["prob"] = std::move(prob);
+      info["_prob"] = std::move(mask);
+    }
+    const bool own = !buffers_obs_.is_none() && arrays[0].is(buffers_obs_);
+    const bool holds_last = own && buffers_hold_last_;
+    buffers_hold_last_ = false;  // until the step has succeeded
+    const void* const data = in.array.data();
+    try {
+      run_unlocked(env.estimated_step_nanoseconds(),
+                   [&] { env.step(data, in.type, outputs, holds_last, &poll_signals); });
+    } catch (const std::invalid_argument&) {
+      buffers_hold_last_ = holds_last;  // nothing was changed
+      throw;
+    }
+    buffers_hold_last_ = own;
+    PyObject* const result = PyTuple_New(5);
+    if (result == nullptr) throw py::error_already_set();
+    for (int i = 0; i < 4; ++i) PyTuple_SET_ITEM(result, i, arrays[i].release().ptr());
+    PyTuple_SET_ITEM(result, 4, info.release().ptr());
+    return py::reinterpret_steal<py::tuple>(result);
+  }
+
+  // mask: bool[num_envs] or None. Returns all observations.
+  py::array reset(const std::optional<py::array_t<bool, py::array::c_style>>& mask) {
+    BatchEnv& env = open();
+    if (mask && (mask->ndim() != 1 || mask->shape(0) != row_dim_)) throw py::value_error("mask: wrong shape");
+    py::array obs = new_obs();
+    buffers_hold_last_ = false;
+    void* const data = obs.mutable_data();
+    const auto* const flags = mask ? reinterpret_cast<const std::uint8_t*>(mask->data()) : nullptr;
+    run_unlocked(env.estimated_step_nanoseconds(), [&] { env.reset(flags, data); });
+    return obs;
+  }
+
+  void seed_rows(const py::array_t<std::int64_t>& rows, const py::array_t<std::uint64_t>& seeds,
+                 const py::array_t<std::uint32_t>& streams) {
+    BatchEnv& env = open();
+    for (py::ssize_t i = 0; i < rows.shape(0); ++i) {
+      if (rows.at(i) < 0 || rows.at(i) >= row_dim_) throw py::index_error("row out of range");
+    }
+    for (py::ssize_t i = 0; i < rows.shape(0); ++i) env.seed_row(rows.at(i), seeds.at(i), streams.at(i));
+  }
+
+  // Buffers for step(out=...) that this object may update instead of rewrite; see metarl_core.vector.
+  py::tuple allocate_outputs() {
+    open();
+    py::object arrays[4];
+    new_outputs(arrays);
+    buffers_obs_ = arrays[0];
+    buffers_hold_last_ = false;
+    return py::make_tuple(arrays[0], arrays[1], arrays[2], arrays[3]);
+  }
+
+  py::array observe() {
+    BatchEnv& env = open();
+    py::array obs = new_obs();
+    env.observe(obs.mutable_data());
+    return obs;
+  }
+
+  bool any_ended() { return open().any_ended(); }
+  py::array ended() {
+    BatchEnv& env = open();
+    py::array result = new_array(bool_, 1, &row_dim_);
+    if (same_step_) {
+      std::memcpy(result.mutable_data(), env.ended(), static_cast<std::size_t>(row_dim_));
+    } else {
+      std::memset(result.mutable_data(), 0, static_cast<std::size_t>(row_dim_));
+    }
+    return result;
+  }
+  py::array final_obs() {
+    BatchEnv& env = open();
+    if (!same_step_) throw std::runtime_error("final_obs needs autoreset_mode='same_step'");
+    py::array result = new_obs();
+    const std::size_t bytes = env.obs_row_bytes();
+    auto* const to = static_cast<char*>(result.mutable_data());
+    const auto* const from = static_cast<const char*>(env.final_obs());
+    for (std::size_t i = 0; i < static_cast<std::size_t>(row_dim_); ++i) {
+      if (env.ended()[i]) {
+        std::memcpy(to + i * bytes, from + i * bytes, bytes);
+      } else {
+        std::memset(to + i * bytes, 0, bytes);
+      }
+    }
+    return result;
+  }
+  py::array end_flags() {
+    BatchEnv& env = open();
+    if (!env.definition().has_end_flag) throw std::runtime_error("this environment has no such flag");
+    py::array result = new_array(bool_, 1, &row_dim_);
+    std::memcpy(result.mutable_data(), env.end_flags(), static_cast<std::size_t>(row_dim_));
+    return result;
+  }
+
+  void set_draws(const py::array_t<double, py::array::c_style | py::array::forcecast>& draws) {
+    open().set_draws(std::vector<double>(draws.data(), draws.data() + draws.size()));
+  }
+
+  std::vector<std::string> field_names() { return open().definition().field_names; }
+
+  py::dict get_state() {
+    BatchEnv& env = open();
+    const Py_intptr_t dims[2] = {row_dim_, static_cast<Py_intptr_t>(env.definition().field_names.size())};
+    py::array fields = new_array(float64_, 2, dims);
+    env.get_fields(static_cast<double*>(fields.mutable_data()));
+    py::dict state;
+    state["state"] = fields;
+    state["elapsed"] = copy_of(env.elapsed());
+    state["episode"] = copy_of(env.episode());
+    state["seed"] = copy_of(env.seeds());
+    state["stream"] = copy_of(env.streams());
+    state["done"] = copy_of(env.done()).attr("view")(bool_);
+    return state;
+  }
+
+  // All or nothing: every array is checked before the first is written.
+  void set_state(const py::array_t<double, py::array::c_style>& fields, const py::array_t<std::int32_t>& elapsed,
+                 const py::array_t<std::uint32_t>& episode, const py::array_t<std::uint64_t>& seed,
+                 const py::array_t<std::uint32_t>& stream, const py::array_t<bool>& done) {
+    BatchEnv& env = open();
+    const auto width = static_cast<Py_intptr_t>(env.definition().field_names.size());
+    if (fields.ndim() != 2 || fields.shape(0) != row_dim_ || fields.shape(1) != width) {
+      throw py::value_error("state: wrong shape");
+    }
+    const py::array* const rows[] = {&elapsed, &episode, &seed, &stream, &done};
+    for (const py::array* array : rows) {
+      if (array->ndim() != 1 || array->shape(0) != row_dim_) throw py::value_error("state: wrong shape");
+    }
+    env.set_fields(fields.data());
+    copy_to(elapsed, env.elapsed());
+    copy_to(episode, env.episode());
+    copy_to(seed, env.seeds());
+    copy_to(stream, env.streams());
+    for (Py_intptr_t i = 0; i < row_dim_; ++i) env.done()[static_cast<std::size_t>(i)] = done.at(i) ? 1 : 0;
+    env.set_ready(true);
+    buffers_hold_last_ = false;
+  }
+
+  bool ready() { return open().ready(); }
+  int num_threads() { return open().num_threads(); }
+  void close() { env_.reset(); }
+
+ private:
+  BatchEnv& open() {
+    if (!env_) raise_package_error("ClosedError", "this environment was closed");
+    return *env_;
+  }
+
+  py::array new_obs() { return new_array(obs_type_, static_cast<int>(obs_dims_.size()), obs_dims_.data()); }
+
+  StepOutputs new_outputs(py::object (&arrays)[4]) {
+    py::array obs = new_obs();
+    py::array reward = new_array(float64_, 1, &row_dim_);
+    py::array terminated = new_array(bool_, 1, &row_dim_);
+    py::array truncated = new_array(bool_, 1, &row_dim_);
+    StepOutputs outputs;
+    outputs.obs = obs.mutable_data();
+    outputs.reward = static_cast<double*>(reward.mutable_data());
+    outputs.terminated = static_cast<std::uint8_t*>(terminated.mutable_data());
+    outputs.truncated = static_cast<std::uint8_t*>(truncated.mutable_data());
+    arrays[0] = std::move(obs);
+    arrays[1] = std::move(reward);
+    arrays[2] = std::move(terminated);
+    arrays[3] = std::move(truncated);
+    return outputs;
+  }
+
+  StepOutputs caller_outputs(py::handle out, py::object (&arrays)[4]) {
+    static constexpr const char* kNames[4] = {"obs", "reward", "terminated", "truncated"};
+    if (PyTuple_Check(out.ptr()) && PyTuple_GET_SIZE(out.ptr()) == 4) {
+      for (int i = 0; i < 4; ++i) arrays[i] = py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(out.ptr(), i));
+    } else if (PyDict_Check(out.ptr())) {
+      for (int i = 0; i < 4; ++i) {
+        PyObject* const found = PyDict_GetItemString(out.ptr(), kNames[i]);
+        if (found == nullptr) throw py::key_error("out: '" + std::string(kNames[i]) + "' is missing");
+        arrays[i] = py::reinterpret_borrow<py::object>(found);
+      }
+    } else {
+      throw py::type_error("out: expected StepBuffers or a dict with obs, reward, terminated, truncated");
+    }
+    StepOutputs outputs;
+    outputs.obs = checked_output(arrays[0], kNames[0], obs_type_, static_cast<int>(obs_dims_.size()), obs_dims_.data());
+    outputs.reward = static_cast<double*>(checked_output(arrays[1], kNames[1], float64_, 1, &row_dim_));
+    outputs.terminated = static_cast<std::uint8_t*>(checked_output(arrays[2], kNames[2], bool_, 1, &row_dim_));
+    outputs.truncated = static_cast<std::uint8_t*>(checked_output(arrays[3], kNames[3], bool_, 1, &row_dim_));
+    if (outputs.terminated == outputs.truncated) {
+      throw py::value_error("out: 'terminated' and 'truncated' must be different arrays");
+    }
+    return outputs;
+  }
+
+  template <class T>
+  static py::array copy_of(const std::vector<T>& values) {
+    return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data());
+  }
+  template <class T>
+  static void copy_to(const py::array_t<T>& from, std::vector<T>& to) {
+    for (std::size_t i = 0; i < to.size(); ++i) to[i] = from.at(static_cast<py::ssize_t>(i));
+  }
+
+  py::dtype float32_, float64_, bool_, obs_type_;
+  bool same_step_;
+  std::vector<Py_intptr_t> obs_dims_, action_dims_;
+  Py_intptr_t row_dim_ = 0;
+  std::unique_ptr<BatchEnv> env_;
+  py::object buffers_obs_ = py::none();  // observations of the buffers from allocate_outputs
+  bool buffers_hold_last_ = false;
+};
+
+}  // namespace
+
+void register_envs(py::module_& m) {
+  m.def("available_cpus", &available_cpus);
+  py::class_<PyBatchEnv>(m, "BatchEnv")
+      .def(py::init<const std::string&, std::int64_t, int, const std::string&, std::int32_t, std::uint64_t,
+                    const std::vector<Py_intptr_t>&, const std::vector<Py_intptr_t>&,
+                    const std::map<std::string, double>&,
+                    const std::optional<py::array_t<std::uint8_t, py::array::c_style>>&>(),
+           py::arg("id"), py::arg("num_envs"), py::arg("num_threads"), py::arg("autoreset_mode"),
+           py::arg("max_episode_steps"), py::arg("seed"), py::arg("obs_shape"), py::arg("action_shape"),
+           py::arg("numbers"), py::arg("table"))
+      .def("step", &PyBatchEnv::step, py::arg("actions"), py::arg("out") = py::none())
+      .def("reset", &PyBatchEnv::reset, py::arg("mask"))
+      .def("seed_rows", &PyBatchEnv::seed_rows)
+      .def("allocate_outputs", &PyBatchEnv::allocate_outputs)
+      .def("observe", &PyBatchEnv::observe)
+      .def("any_ended", &PyBatchEnv::any_ended)
+      .def("ended", &PyBatchEnv::ended)
+      .def("final_obs", &PyBatchEnv::final_obs)
+      .def("end_flags", &PyBatchEnv::end_flags)
+      .def("set_draws", &PyBatchEnv::set_draws)
+      .def("get_state", &PyBatchEnv::get_state)
+      .def("set_state", &PyBatchEnv::set_state)
+      .def("close", &PyBatchEnv::close)
+      .def_property_readonly("field_names", &PyBatchEnv::field_names)
+      .def_property_readonly("ready", &PyBatchEnv::ready)
+      .def_property_readonly("num_threads", &PyBatchEnv::num_threads);
+}
+
+}  // namespace metarl

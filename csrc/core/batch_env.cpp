@@ -1,0 +1,272 @@
+#include "metarl/batch_env.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "envs/kernels.h"
+
+namespace metarl {
+namespace {
+
+// Rows of different threads do not share cache lines, not even in the byte arrays.
+constexpr std::int64_t kRowsPerLine = 64;
+// Below this much work a thread costs more than it gives.
+constexpr double kNanosecondsPerThread = 20000;
+constexpr double kNanosecondsPerPoll = 20e6;
+
+std::size_t field_bytes(FieldType type) { return type == FieldType::float64 ? 8 : 4; }
+
+template <class Function>
+void with_field_type(FieldType type, void* data, const Function& function) {
+  switch (type) {
+    case FieldType::float32:
+      return function(static_cast<float*>(data));
+    case FieldType::float64:
+      return function(static_cast<double*>(data));
+    case FieldType::int32:
+      return function(static_cast<std::int32_t*>(data));
+  }
+}
+
+template <class T>
+std::string action_text(const void* actions, std::int64_t index) {
+  return std::to_string(static_cast<const T*>(actions)[index]);
+}
+
+std::string action_text(const void* actions, ActionType type, std::int64_t index) {
+  switch (type) {
+    case ActionType::int8:
+      return action_text<std::int8_t>(actions, index);
+    case ActionType::int16:
+      return action_text<std::int16_t>(actions, index);
+    case ActionType::int32:
+      return action_text<std::int32_t>(actions, index);
+    case ActionType::int64:
+      return action_text<std::int64_t>(actions, index);
+    case ActionType::uint8:
+      return action_text<std::uint8_t>(actions, index);
+    case ActionType::uint16:
+      return action_text<std::uint16_t>(actions, index);
+    case ActionType::uint32:
+      return action_text<std::uint32_t>(actions, index);
+    case ActionType::uint64:
+      return action_text<std::uint64_t>(actions, index);
+    case ActionType::float32:
+      return action_text<float>(actions, index);
+    case ActionType::float64:
+      return action_text<double>(actions, index);
+  }
+  return "?";
+}
+
+}  // namespace
+
+class BatchEnv::InUse {
+ public:
+  explicit InUse(std::atomic<bool>& flag) : flag_(flag) {
+    if (flag_.exchange(true, std::memory_order_acquire)) {
+      throw std::runtime_error("this environment is in use by another thread; one caller at a time");
+    }
+  }
+  ~InUse() { flag_.store(false, std::memory_order_release); }
+  InUse(const InUse&) = delete;
+  InUse& operator=(const InUse&) = delete;
+
+ private:
+  std::atomic<bool>& flag_;
+};
+
+BatchEnv::BatchEnv(EnvDefinition definition, std::int64_t num_envs, int num_threads, AutoresetMode mode,
+                   std::int32_t max_episode_steps, std::uint64_t seed)
+    : definition_(std::move(definition)),
+      num_envs_(num_envs),
+      mode_(mode),
+      max_episode_steps_(max_episode_steps),
+      pool_(num_threads) {
+  const auto n = static_cast<std::size_t>(num_envs);
+  state_.resize(n * definition_.field_names.size() * field_bytes(definition_.field_type));
+  elapsed_.resize(n);
+  episode_.resize(n);
+  seed_.resize(n);
+  stream_.resize(n);
+  done_.resize(n);
+  if (definition_.has_end_flag) end_flag_.resize(n);
+  if (mode == AutoresetMode::same_step) {
+    ended_.resize(n);
+    final_obs_.resize(n * obs_row_bytes());
+  }
+  actions_.resize(n * (definition_.num_actions > 0 ? sizeof(std::uint8_t) : sizeof(float)));
+  seed_all(seed);
+}
+
+std::size_t BatchEnv::obs_row_bytes() const {
+  return static_cast<std::size_t>(definition_.obs_size) * (definition_.obs_type == ObsType::int64 ? 8 : 4);
+}
+
+EnvBatch BatchEnv::batch() {
+  EnvBatch b;
+  b.state = state_.data();
+  b.stride = num_envs_;
+  b.elapsed = elapsed_.data();
+  b.episode = episode_.data();
+  b.seed = seed_.data();
+  b.stream = stream_.data();
+  b.done = done_.data();
+  b.params = definition_.params.get();
+  b.max_episode_steps = max_episode_steps_;
+  b.mode = mode_;
+  b.final_obs = final_obs_.data();
+  b.ended = ended_.data();
+  b.end_flag = end_flag_.data();
+  return b;
+}
+
+template <class Function>
+void BatchEnv::for_rows(std::int64_t begin, std::int64_t end, const Function& function) {
+  const std::int64_t rows = end - begin;
+  const double parts_worth = static_cast<double>(rows) * definition_.nanoseconds_per_row / kNanosecondsPerThread;
+  const int parts = std::min({pool_.num_threads(), static_cast<int>(std::min(parts_worth, 1e6)),
+                              static_cast<int>(std::min<std::int64_t>(rows / kRowsPerLine, 1 << 20))});
+  if (parts <= 1) {
+    function(begin, end);
+    return;
+  }
+  const std::int64_t lines = (rows + kRowsPerLine - 1) / kRowsPerLine;
+  auto task = [&](int part) {
+    const std::int64_t from = begin + lines * part / parts * kRowsPerLine;
+    function(from, std::min(begin + lines * (part + 1) / parts * kRowsPerLine, end));
+  };
+  pool_.run(parts, task);
+}
+
+std::int64_t BatchEnv::rows_per_poll() const {
+  const double rows = kNanosecondsPerPoll * pool_.num_threads() / definition_.nanoseconds_per_row;
+  return (static_cast<std::int64_t>(rows) / kRowsPerLine + 1) * kRowsPerLine;
+}
+
+void BatchEnv::seed_all(std::uint64_t seed) {
+  for (std::int64_t i = 0; i < num_envs_; ++i) seed_row(i, seed, static_cast<std::uint32_t>(i));
+}
+
+void BatchEnv::seed_row(std::int64_t row, std::uint64_t seed, std::uint32_t stream) {
+  const auto i = static_cast<std::size_t>(row);
+  seed_[i] = seed;
+  stream_[i] = stream;
+  episode_[i] = 0;
+}
+
+void BatchEnv::reset(const std::uint8_t* mask, void* obs) {
+  const InUse guard(in_use_);
+  if (mask != nullptr && !ready_) {
+    throw ResetNeeded("reset every environment once before resetting some of them");
+  }
+  EnvBatch b = batch();
+  b.obs = obs;
+  for_rows(0, num_envs_, [&](std::int64_t begin, std::int64_t end) { definition_.reset(b, mask, begin, end); });
+  std::fill(ended_.begin(), ended_.end(), std::uint8_t{0});
+  std::fill(end_flag_.begin(), end_flag_.end(), std::uint8_t{0});
+  ready_ = true;
+}
+
+void BatchEnv::observe(void* obs) {
+  const InUse guard(in_use_);
+  EnvBatch b = batch();
+  b.obs = obs;
+  const std::vector<std::uint8_t> none(static_cast<std::size_t>(num_envs_), 0);
+  definition_.reset(b, none.data(), 0, num_envs_);
+}
+
+void BatchEnv::check_actions(const void* actions, ActionType type) {
+  std::atomic<std::int64_t> first_bad{std::numeric_limits<std::int64_t>::max()};
+  const auto convert = METARL_SELECT_KERNEL(convert_actions);
+  for_rows(0, num_envs_, [&](std::int64_t begin, std::int64_t end) {
+    const std::int64_t bad = convert(actions, type, definition_.num_actions, actions_.data(), begin, end);
+    if (bad < 0) return;
+    std::int64_t current = first_bad.load();
+    while (bad < current && !first_bad.compare_exchange_weak(current, bad)) {
+    }
+  });
+  const std::int64_t bad = first_bad.load();
+  if (bad == std::numeric_limits<std::int64_t>::max()) return;
+  throw std::invalid_argument("actions[" + std::to_string(bad) + "] is " + action_text(actions, type, bad) +
+                              (definition_.num_actions > 0
+                                   ? "; must be in [0, " + std::to_string(definition_.num_actions) + ")"
+                                   : std::string("; must be finite")));
+}
+
+void BatchEnv::step(const void* actions, ActionType type, const StepOutputs& out, bool obs_holds_last, void (*poll)()) {
+  const InUse guard(in_use_);
+  if (!ready_) throw ResetNeeded("reset must be called before step");
+  if (mode_ == AutoresetMode::disabled) {
+    const auto done = std::find(done_.begin(), done_.end(), std::uint8_t{1});
+    if (done != done_.end()) {
+      throw ResetNeeded(
+          "the episode of environment " + std::to_string(done - done_.begin()) +
+          " has ended; with autoreset disabled, call reset(options={\"reset_mask\": terminated | truncated})");
+    }
+  }
+  check_actions(actions, type);
+  EnvBatch b = batch();
+  b.actions = actions_.data();
+  b.draws = draws_.empty() ? nullptr : draws_.data();
+  b.obs = out.obs;
+  b.reward = out.reward;
+  b.terminated = out.terminated;
+  b.truncated = out.truncated;
+  b.prob = out.prob;
+  b.obs_holds_last = obs_holds_last && definition_.incremental_obs;
+  const std::int64_t chunk = rows_per_poll();
+  for (std::int64_t first = 0; first < num_envs_; first += chunk) {
+    if (first > 0 && poll != nullptr) {
+      ready_ = false;
+      poll();
+      ready_ = true;
+    }
+    for_rows(first, std::min(first + chunk, num_envs_),
+             [&](std::int64_t begin, std::int64_t end) { definition_.step(b, begin, end); });
+  }
+  draws_.clear();
+}
+
+void BatchEnv::set_draws(std::vector<double> draws) {
+  const auto expected = static_cast<std::size_t>(num_envs_) * static_cast<std::size_t>(definition_.draws_per_row);
+  if (definition_.draws_per_row == 0 || draws.size() != expected) {
+    throw std::invalid_argument("draws: expected " + std::to_string(expected) + " numbers, got " +
+                                std::to_string(draws.size()));
+  }
+  draws_ = std::move(draws);
+}
+
+bool BatchEnv::any_ended() const { return std::find(ended_.begin(), ended_.end(), std::uint8_t{1}) != ended_.end(); }
+
+void BatchEnv::get_fields(double* out) const {
+  const auto n = static_cast<std::size_t>(num_envs_);
+  const std::size_t fields = definition_.field_names.size();
+  with_field_type(definition_.field_type, const_cast<std::byte*>(state_.data()), [&](auto* data) {
+    for (std::size_t i = 0; i < n; ++i) {
+      for (std::size_t f = 0; f < fields; ++f) out[i * fields + f] = static_cast<double>(data[f * n + i]);
+    }
+  });
+}
+
+void BatchEnv::set_fields(const double* in) {
+  const InUse guard(in_use_);
+  const auto n = static_cast<std::size_t>(num_envs_);
+  const std::size_t fields = definition_.field_names.size();
+  for (std::size_t i = 0; i < n; ++i) {
+    if (!definition_.valid_state(definition_.params.get(), in + i * fields)) {
+      throw std::invalid_argument("state[" + std::to_string(i) + "] is not a state of " + definition_.name);
+    }
+  }
+  with_field_type(definition_.field_type, state_.data(), [&](auto* data) {
+    for (std::size_t i = 0; i < n; ++i) {
+      for (std::size_t f = 0; f < fields; ++f) {
+        data[f * n + i] = static_cast<std::remove_reference_t<decltype(*data)>>(in[i * fields + f]);
+      }
+    }
+  });
+}
+
+}  // namespace metarl

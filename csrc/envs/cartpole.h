@@ -1,0 +1,58 @@
+// CartPole: balance a pole on a cart (Barto, Sutton and Anderson, 1983; equations of Florian, 2007, without friction).
+#pragma once
+
+#include <cstdint>
+
+#include "metarl/detail/hd.h"
+#include "metarl/detail/math.h"
+#include "metarl/detail/philox.h"
+
+namespace metarl::cartpole {
+
+struct Params {
+  double gravity, masscart, masspole, length, force_mag, tau;  // length: half the pole's, in m; tau: seconds a step
+  double theta_threshold, x_threshold;                         // rad, m
+  double reset_bound;                                          // every field starts uniform in [-bound, bound)
+  double step_reward, end_reward;
+  bool semi_implicit;
+};
+
+template <class Real>
+struct State {
+  Real x, x_dot, theta, theta_dot;
+};
+
+// action: 0 pushes left, 1 right. Returns whether the pole fell or the cart left the track.
+template <class Real, class Int>
+METARL_HD Int step(const Params& p, State<Real>& s, Int action) {
+  const Real total_mass = static_cast<Real>(p.masspole + p.masscart);
+  const Real polemass_length = static_cast<Real>(p.masspole * p.length);
+  const Real masspole = static_cast<Real>(p.masspole);
+  const Real tau = static_cast<Real>(p.tau);
+  const Real force = static_cast<Real>(p.force_mag) * static_cast<Real>(2 * action - 1);
+  const SinCos<Real> t = sincos(s.theta);
+  const Real temp = (force + polemass_length * (s.theta_dot * s.theta_dot) * t.sin) / total_mass;
+  const Real thetaacc =
+      (static_cast<Real>(p.gravity) * t.sin - t.cos * temp) /
+      (static_cast<Real>(p.length) * (static_cast<Real>(4.0 / 3.0) - masspole * (t.cos * t.cos) / total_mass));
+  const Real xacc = temp - polemass_length * thetaacc * t.cos / total_mass;
+  const Real x_dot = s.x_dot + tau * xacc;
+  const Real theta_dot = s.theta_dot + tau * thetaacc;
+  s.x = s.x + tau * (p.semi_implicit ? x_dot : s.x_dot);
+  s.theta = s.theta + tau * (p.semi_implicit ? theta_dot : s.theta_dot);
+  s.x_dot = x_dot;
+  s.theta_dot = theta_dot;
+  const Real x_limit = static_cast<Real>(p.x_threshold);
+  const Real theta_limit = static_cast<Real>(p.theta_threshold);
+  return static_cast<Int>((s.x < -x_limit) | (s.x > x_limit) | (s.theta < -theta_limit) | (s.theta > theta_limit));
+}
+
+template <class Real>
+METARL_HD State<Real> reset(const Params& p, const PhiloxBlock& random) {
+  const double scale = 2.0 * p.reset_bound * 0x1.0p-32;
+  return {
+      static_cast<Real>(random.v[0] * scale - p.reset_bound), static_cast<Real>(random.v[1] * scale - p.reset_bound),
+      static_cast<Real>(random.v[2] * scale - p.reset_bound), static_cast<Real>(random.v[3] * scale - p.reset_bound)};
+}
+
+}  // namespace metarl::cartpole

@@ -1,0 +1,51 @@
+#include "envs/cartpole.h"
+#include "envs/driver.h"
+#include "envs/kernels.h"
+
+namespace metarl::METARL_ISA_NS {
+namespace {
+
+template <class Real_>
+struct CartPole {
+  using Real = Real_;
+  using Int = typename IntOfWidth<Real>::type;
+  using Action = Int;
+  using StoredAction = std::uint8_t;
+  using Params = cartpole::Params;
+  using State = cartpole::State<Real>;
+  static constexpr int kObs = 4;
+
+  static State load(const Real* f, std::int64_t stride, std::int64_t row) {
+    return {f[row], f[stride + row], f[2 * stride + row], f[3 * stride + row]};
+  }
+  static void store(const State& s, Real* f, std::int64_t stride, std::int64_t row) {
+    f[row] = s.x;
+    f[stride + row] = s.x_dot;
+    f[2 * stride + row] = s.theta;
+    f[3 * stride + row] = s.theta_dot;
+  }
+  static State reset(const Params& p, const PhiloxBlock& random, const Real*, std::int64_t, std::int64_t) {
+    return cartpole::reset<Real>(p, random);
+  }
+  static Int step(const Params& p, State& s, Action action, Real& reward) {
+    const Int ended = cartpole::step<Real, Int>(p, s, action);
+    reward = ended ? static_cast<Real>(p.end_reward) : static_cast<Real>(p.step_reward);
+    return ended;
+  }
+  static void observe(const Params&, const State& s, float* c) {
+    c[0] = static_cast<float>(s.x);
+    c[1] = static_cast<float>(s.x_dot);
+    c[2] = static_cast<float>(s.theta);
+    c[3] = static_cast<float>(s.theta_dot);
+  }
+  static void write_obs(const Params& p, const State& s, void* obs, std::int64_t row) {
+    write_float_obs<CartPole>(p, s, obs, row);
+  }
+  static std::size_t obs_bytes(const Params&) { return sizeof(float) * kObs; }
+};
+
+}  // namespace
+
+METARL_DEFINE_BLOCK_KERNELS(cartpole, CartPole)
+
+}  // namespace metarl::METARL_ISA_NS

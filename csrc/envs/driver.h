@@ -1,0 +1,204 @@
+// The loops that every environment's kernels share: blocks of rows, time limit, autoreset.
+//
+// Included by kernel files only, which are compiled once per instruction-set level: everything here has internal
+// linkage (METARL_HD), and a Model is a struct in the kernel file's anonymous namespace.
+//
+// A Model has: Real (type of the fields), Int (integer of the same width), Params, State, kFields, and static functions
+//   State load(const Real* fields, int64 stride, int64 row);  void store(const State&, Real*, int64 stride, int64 row);
+//   State reset(const Params&, const PhiloxBlock&);            void write_obs(const Params&, const State&, row's obs);
+// Block models add kObs, step(params, state, action, reward) -> ended and observe(params, state, float
+// component[kObs]).
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "metarl/batch_env.h"
+#include "metarl/detail/hd.h"
+#include "metarl/detail/philox.h"
+
+// The loop's iterations do not depend on each other, which the compiler cannot see through the pointers.
+#if defined(__clang__)
+#define METARL_VECTORIZE _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define METARL_VECTORIZE _Pragma("GCC ivdep")
+#else
+#define METARL_VECTORIZE
+#endif
+
+namespace metarl {
+
+constexpr std::int64_t kBlockRows = 128;
+
+METARL_HD PhiloxBlock reset_random(const EnvBatch& b, std::int64_t row) {
+  return philox(b.seed[row], b.stream[row], b.episode[row], kTagEnvReset);
+}
+
+// Step numbers: the counter holds the episode and the step in it, so no state is kept.
+METARL_HD PhiloxBlock step_random(const EnvBatch& b, std::int64_t row) {
+  return philox4x32(b.seed[row], b.stream[row], static_cast<std::uint32_t>(b.elapsed[row]), b.episode[row],
+                    kTagEnvStep);
+}
+
+// Starts a new episode in one row.
+template <class Model>
+METARL_HD void reset_row(const EnvBatch& b, const typename Model::Params& p, std::int64_t row) {
+  auto* fields = static_cast<typename Model::Real*>(b.state);
+  Model::store(Model::reset(p, reset_random(b, row), fields, b.stride, row), fields, b.stride, row);
+  ++b.episode[row];
+  b.elapsed[row] = 0;
+  b.done[row] = 0;
+}
+
+template <class Model>
+METARL_HD void observe_row(const EnvBatch& b, const typename Model::Params& p, std::int64_t row) {
+  const auto* fields = static_cast<const typename Model::Real*>(b.state);
+  Model::write_obs(p, Model::load(fields, b.stride, row), b.obs, row);
+}
+
+// Calls function(row) for the rows of [begin, end) whose flag is set; most flags are 0, so eight are tested at once.
+template <class Function>
+METARL_HD void for_flagged(const std::uint8_t* flags, std::int64_t begin, std::int64_t end, const Function& function) {
+  std::int64_t row = begin;
+  for (; row + 8 <= end; row += 8) {
+    std::uint64_t eight;
+    std::memcpy(&eight, flags + row, 8);
+    if (eight == 0) continue;
+    for (std::int64_t i = row; i < row + 8; ++i) {
+      if (flags[i]) function(i);
+    }
+  }
+  for (; row < end; ++row) {
+    if (flags[row]) function(row);
+  }
+}
+
+// After the dynamics wrote state, reward, terminated and obs of the rows: time limit and autoreset.
+template <class Model>
+METARL_HD void finish_rows(const EnvBatch& b, const typename Model::Params& p, std::int64_t begin, std::int64_t end) {
+  const std::int32_t limit = b.max_episode_steps;
+  std::int32_t* const elapsed = b.elapsed;
+  std::uint8_t* const terminated = b.terminated;
+  std::uint8_t* const truncated = b.truncated;
+  METARL_VECTORIZE
+  for (std::int64_t i = begin; i < end; ++i) {
+    const std::int32_t e = elapsed[i] + 1;
+    elapsed[i] = e;
+    truncated[i] = static_cast<std::uint8_t>(e >= limit);
+  }
+  if (b.mode == AutoresetMode::next_step) {
+    // A row that ended in the last step is reset now: what the dynamics made of it is thrown away.
+    for_flagged(b.done, begin, end, [&](std::int64_t i) {
+      reset_row<Model>(b, p, i);
+      observe_row<Model>(b, p, i);
+      b.reward[i] = 0.0;
+      terminated[i] = 0;
+      truncated[i] = 0;
+      if (b.prob != nullptr) b.prob[i] = 1.0;
+    });
+  }
+  std::uint8_t* const ended = b.mode == AutoresetMode::same_step ? b.ended : b.done;
+  METARL_VECTORIZE
+  for (std::int64_t i = begin; i < end; ++i) ended[i] = static_cast<std::uint8_t>(terminated[i] | truncated[i]);
+  if (b.mode == AutoresetMode::same_step) {
+    const std::size_t bytes = Model::obs_bytes(p);
+    for_flagged(ended, begin, end, [&](std::int64_t i) {
+      std::memcpy(static_cast<char*>(b.final_obs) + static_cast<std::size_t>(i) * bytes,
+                  static_cast<const char*>(b.obs) + static_cast<std::size_t>(i) * bytes, bytes);
+      reset_row<Model>(b, p, i);
+      observe_row<Model>(b, p, i);
+    });
+  }
+}
+
+// The reset kernel of every environment.
+template <class Model>
+METARL_HD void reset_rows(const EnvBatch& b, const std::uint8_t* mask, std::int64_t begin, std::int64_t end) {
+  const auto& p = *static_cast<const typename Model::Params*>(b.params);
+  for (std::int64_t i = begin; i < end; ++i) {
+    if (mask == nullptr || mask[i]) reset_row<Model>(b, p, i);
+    if (b.obs != nullptr) observe_row<Model>(b, p, i);
+  }
+}
+
+// The step kernel of environments with a few real fields and float32 observations: vectorised across rows.
+template <class Model>
+METARL_HD void step_block_rows(const EnvBatch& b, std::int64_t begin, std::int64_t end) {
+  using Real = typename Model::Real;
+  using Int = typename Model::Int;
+  using Action = typename Model::Action;
+  const typename Model::Params p = *static_cast<const typename Model::Params*>(b.params);
+  Real* const fields = static_cast<Real*>(b.state);
+  const std::int64_t stride = b.stride;
+  const auto* const actions = static_cast<const typename Model::StoredAction*>(b.actions);
+  alignas(64) Action action[kBlockRows];
+  alignas(64) Int ended[kBlockRows];
+  alignas(64) Real reward[kBlockRows];
+  alignas(64) float component[Model::kObs][kBlockRows];
+  for (std::int64_t first = begin; first < end; first += kBlockRows) {
+    const std::int64_t n = end - first < kBlockRows ? end - first : kBlockRows;
+    // One element width a loop: mixed widths vectorise badly.
+    METARL_VECTORIZE
+    for (std::int64_t k = 0; k < n; ++k) action[k] = static_cast<Action>(actions[first + k]);
+    METARL_VECTORIZE
+    for (std::int64_t k = 0; k < n; ++k) {
+      typename Model::State s = Model::load(fields, stride, first + k);
+      Real r;
+      ended[k] = Model::step(p, s, action[k], r);
+      reward[k] = r;
+      Model::store(s, fields, stride, first + k);
+    }
+    METARL_VECTORIZE
+    for (std::int64_t k = 0; k < n; ++k) {
+      float c[Model::kObs];
+      Model::observe(p, Model::load(fields, stride, first + k), c);
+      for (int j = 0; j < Model::kObs; ++j) component[j][k] = c[j];
+    }
+    float* const obs = static_cast<float*>(b.obs) + first * Model::kObs;
+    METARL_VECTORIZE
+    for (std::int64_t k = 0; k < n; ++k) {
+      for (int j = 0; j < Model::kObs; ++j) obs[k * Model::kObs + j] = component[j][k];
+    }
+    METARL_VECTORIZE
+    for (std::int64_t k = 0; k < n; ++k) b.reward[first + k] = static_cast<double>(reward[k]);
+    METARL_VECTORIZE
+    for (std::int64_t k = 0; k < n; ++k) b.terminated[first + k] = static_cast<std::uint8_t>(ended[k]);
+    finish_rows<Model>(b, p, first, first + n);
+  }
+}
+
+template <class Model>
+METARL_HD void write_float_obs(const typename Model::Params& p, const typename Model::State& s, void* obs,
+                               std::int64_t row) {
+  float c[Model::kObs];
+  Model::observe(p, s, c);
+  std::memcpy(static_cast<float*>(obs) + row * Model::kObs, c, sizeof(c));
+}
+
+template <class Real>
+struct IntOfWidth;
+template <>
+struct IntOfWidth<double> {
+  using type = std::int64_t;
+};
+template <>
+struct IntOfWidth<float> {
+  using type = std::int32_t;
+};
+
+// The kernels of a block model, for float and double fields.
+#define METARL_DEFINE_BLOCK_KERNELS(env, Model)                                                             \
+  void env##_f32_step(const EnvBatch& b, std::int64_t begin, std::int64_t end) {                            \
+    step_block_rows<Model<float>>(b, begin, end);                                                           \
+  }                                                                                                         \
+  void env##_f64_step(const EnvBatch& b, std::int64_t begin, std::int64_t end) {                            \
+    step_block_rows<Model<double>>(b, begin, end);                                                          \
+  }                                                                                                         \
+  void env##_f32_reset(const EnvBatch& b, const std::uint8_t* mask, std::int64_t begin, std::int64_t end) { \
+    reset_rows<Model<float>>(b, mask, begin, end);                                                          \
+  }                                                                                                         \
+  void env##_f64_reset(const EnvBatch& b, const std::uint8_t* mask, std::int64_t begin, std::int64_t end) { \
+    reset_rows<Model<double>>(b, mask, begin, end);                                                         \
+  }
+
+}  // namespace metarl

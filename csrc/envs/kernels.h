@@ -1,0 +1,38 @@
+// Kernel entry points, one set per instruction-set level.
+#pragma once
+
+#include <cstdint>
+
+#include "metarl/batch_env.h"
+#include "metarl/isa.h"
+
+namespace metarl {
+
+#define METARL_DECLARE_ENV_KERNELS(env)                                                                 \
+  METARL_DECLARE_KERNEL(void env##_step, (const EnvBatch& batch, std::int64_t begin, std::int64_t end)) \
+  METARL_DECLARE_KERNEL(void env##_reset,                                                               \
+                        (const EnvBatch& batch, const std::uint8_t* mask, std::int64_t begin, std::int64_t end))
+
+METARL_DECLARE_ENV_KERNELS(cartpole_f32)
+METARL_DECLARE_ENV_KERNELS(cartpole_f64)
+METARL_DECLARE_ENV_KERNELS(mountain_car_f32)
+METARL_DECLARE_ENV_KERNELS(mountain_car_f64)
+METARL_DECLARE_ENV_KERNELS(acrobot_f32)
+METARL_DECLARE_ENV_KERNELS(acrobot_f64)
+METARL_DECLARE_ENV_KERNELS(pendulum_f32)
+METARL_DECLARE_ENV_KERNELS(pendulum_f64)
+METARL_DECLARE_ENV_KERNELS(frozen_lake)
+METARL_DECLARE_ENV_KERNELS(deep_sea)
+
+// Checks actions[begin, end) and converts them to uint8 (num_actions > 0: each must be in [0, num_actions)) or float32
+// (num_actions == 0: each must be finite). Returns the first illegal index, or -1.
+METARL_DECLARE_KERNEL(std::int64_t convert_actions, (const void* actions, ActionType type, int num_actions, void* out,
+                                                     std::int64_t begin, std::int64_t end))
+
+#define METARL_ENV_KERNELS(definition, env)                 \
+  do {                                                      \
+    (definition).step = METARL_SELECT_KERNEL(env##_step);   \
+    (definition).reset = METARL_SELECT_KERNEL(env##_reset); \
+  } while (false)
+
+}  // namespace metarl

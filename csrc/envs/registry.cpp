@@ -1,0 +1,140 @@
+// From an id and its options to a definition that a BatchEnv runs.
+#include <cmath>
+#include <stdexcept>
+
+#include "envs/cartpole.h"
+#include "envs/deep_sea.h"
+#include "envs/kernels.h"
+#include "envs/mountain_car.h"
+#include "metarl/batch_env.h"
+
+namespace metarl {
+namespace {
+
+double number(const EnvOptions& options, const std::string& name) {
+  const auto found = options.numbers.find(name);
+  if (found == options.numbers.end()) throw std::invalid_argument("option '" + name + "' is missing");
+  return found->second;
+}
+
+template <int kFields>
+bool all_finite(const void*, const double* fields) {
+  for (int f = 0; f < kFields; ++f) {
+    if (!std::isfinite(fields[f])) return false;
+  }
+  return true;
+}
+
+bool is_integer_in(double x, double low, double high) { return x >= low && x <= high && std::floor(x) == x; }
+
+bool is_float32(const EnvOptions& options) { return number(options, "float32") != 0; }
+
+EnvDefinition cartpole_definition(const EnvOptions& o) {
+  EnvDefinition d;
+  d.field_names = {"x", "x_dot", "theta", "theta_dot"};
+  d.obs_size = 4;
+  d.num_actions = 2;
+  d.nanoseconds_per_row = 6;
+  d.valid_state = all_finite<4>;
+  const bool sutton_barto = number(o, "sutton_barto_reward") != 0;
+  d.params = std::make_shared<const cartpole::Params>(cartpole::Params{
+      .gravity = number(o, "gravity"),
+      .masscart = number(o, "masscart"),
+      .masspole = number(o, "masspole"),
+      .length = number(o, "length"),
+      .force_mag = number(o, "force_mag"),
+      .tau = number(o, "tau"),
+      .theta_threshold = number(o, "theta_threshold_radians"),
+      .x_threshold = number(o, "x_threshold"),
+      .reset_bound = number(o, "reset_bound"),
+      .step_reward = sutton_barto ? 0.0 : 1.0,
+      .end_reward = sutton_barto ? -1.0 : 1.0,
+      .semi_implicit = number(o, "semi_implicit") != 0,
+  });
+  if (is_float32(o)) {
+    d.field_type = FieldType::float32;
+    METARL_ENV_KERNELS(d, cartpole_f32);
+  } else {
+    METARL_ENV_KERNELS(d, cartpole_f64);
+  }
+  return d;
+}
+
+EnvDefinition mountain_car_definition(const EnvOptions& o) {
+  EnvDefinition d;
+  d.field_names = {"position", "velocity"};
+  d.obs_size = 2;
+  d.num_actions = 3;
+  d.nanoseconds_per_row = 5;
+  d.valid_state = all_finite<2>;
+  d.params = std::make_shared<const mountain_car::Params>(mountain_car::Params{
+      .min_position = number(o, "min_position"),
+      .max_position = number(o, "max_position"),
+      .max_speed = number(o, "max_speed"),
+      .goal_position = number(o, "goal_position"),
+      .goal_velocity = number(o, "goal_velocity"),
+      .force = number(o, "force"),
+      .gravity = number(o, "gravity"),
+      .reset_low = number(o, "reset_low"),
+      .reset_high = number(o, "reset_high"),
+  });
+  if (is_float32(o)) {
+    d.field_type = FieldType::float32;
+    METARL_ENV_KERNELS(d, mountain_car_f32);
+  } else {
+    METARL_ENV_KERNELS(d, mountain_car_f64);
+  }
+  return d;
+}
+
+EnvDefinition deep_sea_definition(const EnvOptions& o) {
+  EnvDefinition d;
+  const std::int64_t size = o.table_rows;
+  if (size < 1 || o.table_columns != size || static_cast<std::int64_t>(o.table.size()) != size * size) {
+    throw std::invalid_argument("the action mapping must be size x size");
+  }
+  d.field_names = {"row", "column", "bad_episode", "total_bad_episodes", "denoised_return"};
+  d.field_type = FieldType::int32;
+  d.obs_size = size * size;
+  d.num_actions = 2;
+  const bool deterministic = number(o, "deterministic") != 0;
+  d.draws_per_row = deterministic ? 0 : 2;
+  d.has_end_flag = true;
+  d.incremental_obs = true;
+  d.nanoseconds_per_row = 20 + static_cast<double>(size * size) * 0.2;
+  d.valid_state = [](const void* params, const double* f) {
+    const double cells = static_cast<const deep_sea::Params*>(params)->size;
+    return is_integer_in(f[0], 0, cells) && is_integer_in(f[1], 0, cells - 1) && is_integer_in(f[2], 0, 1) &&
+           is_integer_in(f[3], 0, 0x7fffffff) && is_integer_in(f[4], 0, 0x7fffffff);
+  };
+  const double cost = number(o, "unscaled_move_cost");
+  d.params = std::make_shared<const deep_sea::Params>(deep_sea::Params{
+      .size = static_cast<std::int32_t>(size),
+      .deterministic = deterministic,
+      .unscaled_move_cost = cost,
+      .move_cost = cost / static_cast<double>(size),
+      .fail_probability = 1.0 / static_cast<double>(size),
+      .mapping = o.table,
+  });
+  METARL_ENV_KERNELS(d, deep_sea);
+  return d;
+}
+
+}  // namespace
+
+EnvDefinition make_env_definition(const std::string& id, const EnvOptions& options) {
+  EnvDefinition definition;
+  if (id == "CartPole-v1") {
+    definition = cartpole_definition(options);
+  } else if (id == "MountainCar-v0") {
+    definition = mountain_car_definition(options);
+  } else if (id == "DeepSea-v0") {
+    definition = deep_sea_definition(options);
+  } else {
+    throw std::invalid_argument("unknown environment '" + id + "'");
+  }
+  definition.name = id;
+  return definition;
+}
+
+}  // namespace metarl

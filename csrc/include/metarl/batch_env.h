@@ -1,0 +1,177 @@
+// A batch of equal environments, stepped together: the structure-of-arrays core behind metarl_core.make_vec.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "metarl/thread_pool.h"
+
+namespace metarl {
+
+// What happens after an episode ended, as Gymnasium 1.x defines it: the next step resets the row and ignores its action
+// (next_step), the same step resets it and hands out the last observation apart (same_step), or the caller resets it.
+enum class AutoresetMode : std::uint8_t { next_step, same_step, disabled };
+
+enum class FieldType : std::uint8_t { float32, float64, int32 };
+enum class ObsType : std::uint8_t { float32, int64 };
+enum class ActionType : std::uint8_t { int8, int16, int32, int64, uint8, uint16, uint32, uint64, float32, float64 };
+
+// Step or masked reset of rows that have no episode to continue.
+class ResetNeeded : public std::logic_error {
+  using std::logic_error::logic_error;
+};
+
+// Everything that the kernels of one environment read and write; rows are environments.
+struct EnvBatch {
+  void* state = nullptr;  // field f of row i is element f * stride + i, of the definition's FieldType
+  std::int64_t stride = 0;
+  std::int32_t* elapsed = nullptr;   // steps since the row's last reset
+  std::uint32_t* episode = nullptr;  // resets of the row since it was seeded: the time of its random numbers
+  std::uint64_t* seed = nullptr;
+  std::uint32_t* stream = nullptr;
+  std::uint8_t* done = nullptr;  // the row's episode has ended and was not reset yet
+  const void* params = nullptr;
+  std::int32_t max_episode_steps = 0;  // no limit: the largest int32
+  AutoresetMode mode = AutoresetMode::next_step;
+
+  // Inputs and outputs of the current call.
+  const void* actions = nullptr;  // uint8 (discrete) or float32 (continuous), checked
+  const double* draws = nullptr;  // test hook: random numbers to use in place of Philox's, draws_per_row a row
+  void* obs = nullptr;
+  double* reward = nullptr;
+  std::uint8_t* terminated = nullptr;
+  std::uint8_t* truncated = nullptr;
+  double* prob = nullptr;            // FrozenLake: probability of the transition taken
+  void* final_obs = nullptr;         // same_step: last observation of the rows in `ended`
+  std::uint8_t* ended = nullptr;     // the row's episode ended in this step
+  std::uint8_t* end_flag = nullptr;  // DeepSea: the episode that ended in this step was a bad one
+  bool obs_holds_last = false;       // obs still holds the last step's observations: change only what differs
+};
+
+// One environment: its layout, its parameters and its kernels.
+struct EnvDefinition {
+  std::string name;
+  std::vector<std::string> field_names;
+  FieldType field_type = FieldType::float64;
+  std::int64_t obs_size = 1;  // elements a row
+  ObsType obs_type = ObsType::float32;
+  int num_actions = 0;    // 0: one continuous action a row
+  int draws_per_row = 0;  // random numbers a step takes; 0 when the dynamics are deterministic
+  bool has_prob = false;
+  bool has_end_flag = false;
+  bool incremental_obs = false;    // the step kernel honours obs_holds_last
+  double nanoseconds_per_row = 5;  // rough cost, decides on threads
+  std::shared_ptr<const void> params;
+  void (*step)(const EnvBatch&, std::int64_t begin, std::int64_t end) = nullptr;
+  // Resets the rows with mask[i] != 0 (all when mask is null) and writes every row's observation.
+  void (*reset)(const EnvBatch&, const std::uint8_t* mask, std::int64_t begin, std::int64_t end) = nullptr;
+  // Whether the fields of one row are a state that the environment can be in (for set_fields).
+  bool (*valid_state)(const void* params, const double* fields) = nullptr;
+};
+
+// Parameters by name, as Python hands them over; the numbers are checked there.
+struct EnvOptions {
+  std::map<std::string, double> numbers;
+  std::vector<std::uint8_t> table;  // DeepSea: action mapping; FrozenLake: map; row-major
+  std::int64_t table_rows = 0;
+  std::int64_t table_columns = 0;
+};
+
+// Throws std::invalid_argument for an unknown id or a missing option.
+EnvDefinition make_env_definition(const std::string& id, const EnvOptions& options);
+
+struct StepOutputs {
+  void* obs = nullptr;  // num_envs x obs_size
+  double* reward = nullptr;
+  std::uint8_t* terminated = nullptr;
+  std::uint8_t* truncated = nullptr;
+  double* prob = nullptr;  // may be null
+};
+
+// One caller at a time: a second one gets std::runtime_error while a call is running.
+class BatchEnv {
+ public:
+  // Throws std::bad_alloc; num_envs >= 1 and num_threads >= 1 are preconditions.
+  BatchEnv(EnvDefinition definition, std::int64_t num_envs, int num_threads, AutoresetMode mode,
+           std::int32_t max_episode_steps, std::uint64_t seed);
+
+  const EnvDefinition& definition() const { return definition_; }
+  std::int64_t num_envs() const { return num_envs_; }
+  int num_threads() const { return pool_.num_threads(); }
+  std::size_t obs_row_bytes() const;
+  // Rough duration of a step, to decide whether releasing a lock around it pays.
+  double estimated_step_nanoseconds() const { return static_cast<double>(num_envs_) * definition_.nanoseconds_per_row; }
+
+  // Every row gets key `seed` and its own number as stream.
+  void seed_all(std::uint64_t seed);
+  // The row's random numbers from now on; rows with equal seed and stream play equal episodes.
+  void seed_row(std::int64_t row, std::uint64_t seed, std::uint32_t stream);
+  // Resets the masked rows (all when mask is null) and writes all observations to obs.
+  void reset(const std::uint8_t* mask, void* obs);
+
+  // actions: num_envs elements of the given type, contiguous. Throws std::invalid_argument naming the first illegal
+  // action, or ResetNeeded, with nothing changed. obs_holds_last: see EnvBatch. poll is called on the calling thread
+  // about every 20 ms of a long step; when it throws, the batch is left half stepped and needs a reset.
+  void step(const void* actions, ActionType type, const StepOutputs& out, bool obs_holds_last = false,
+            void (*poll)() = nullptr);
+  // Test hook: the next step takes its random numbers from here, draws_per_row a row.
+  void set_draws(std::vector<double> draws);
+
+  // Last step in same_step mode: the rows that ended, and their last observations (other rows: undefined).
+  const std::uint8_t* ended() const { return ended_.data(); }
+  const void* final_obs() const { return final_obs_.data(); }
+  bool any_ended() const;
+  const std::uint8_t* end_flags() const { return end_flag_.data(); }
+
+  // Fields as float64, row-major [num_envs][fields].
+  void get_fields(double* out) const;
+  // Throws std::invalid_argument naming the first row that holds an impossible state, with nothing changed.
+  void set_fields(const double* in);
+  std::vector<std::int32_t>& elapsed() { return elapsed_; }
+  std::vector<std::uint32_t>& episode() { return episode_; }
+  std::vector<std::uint64_t>& seeds() { return seed_; }
+  std::vector<std::uint32_t>& streams() { return stream_; }
+  std::vector<std::uint8_t>& done() { return done_; }
+  bool ready() const { return ready_; }
+  void set_ready(bool ready) { ready_ = ready; }
+  // Writes every row's observation, changes nothing.
+  void observe(void* obs);
+
+  // Ends the threads.
+  void stop_threads() { pool_.stop(); }
+
+ private:
+  class InUse;
+  EnvBatch batch();
+  template <class Function>
+  void for_rows(std::int64_t begin, std::int64_t end, const Function& function);
+  std::int64_t rows_per_poll() const;
+  void check_actions(const void* actions, ActionType type);
+
+  EnvDefinition definition_;
+  std::int64_t num_envs_;
+  AutoresetMode mode_;
+  std::int32_t max_episode_steps_;
+  bool ready_ = false;
+  std::atomic<bool> in_use_{false};
+  std::vector<std::byte> state_;
+  std::vector<std::int32_t> elapsed_;
+  std::vector<std::uint32_t> episode_;
+  std::vector<std::uint64_t> seed_;
+  std::vector<std::uint32_t> stream_;
+  std::vector<std::uint8_t> done_;
+  std::vector<std::uint8_t> ended_;
+  std::vector<std::uint8_t> end_flag_;
+  std::vector<std::byte> final_obs_;
+  std::vector<std::byte> actions_;
+  std::vector<double> draws_;
+  ThreadPool pool_;
+};
+
+}  // namespace metarl

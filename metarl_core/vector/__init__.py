@@ -1,0 +1,69 @@
+"""Batched environments: many equal environments stepped by one call into the core."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+from metarl_core.vector.base import AutoresetMode, StepBuffers, VectorEnvMethods
+from metarl_core.vector.specs import EnvSpec, ParameterSpec, env_spec, list_envs
+
+if TYPE_CHECKING:
+    from metarl_core.vector.gym_env import GymVectorEnv
+
+__all__ = [
+    "AutoresetMode",
+    "EnvSpec",
+    "ParameterSpec",
+    "StepBuffers",
+    "VectorEnvMethods",
+    "env_spec",
+    "list_envs",
+    "make_vec",
+]
+
+
+def make_vec(
+    id: str,  # noqa: A002 - Gymnasium's name for it
+    num_envs: int = 1,
+    *,
+    num_threads: int | None = None,
+    autoreset_mode: Any = "next_step",
+    seed: int = 0,
+    dense_final_obs: bool = False,
+    **params: Any,
+) -> GymVectorEnv:
+    """Make a batch of environments.
+
+    Args:
+        id: An id of :func:`list_envs`, with or without the prefix ``metarl_core/``.
+        num_envs: Number of environments, >= 1.
+        num_threads: Largest number of threads a step may use; None: as many as this process has CPUs.
+        autoreset_mode: ``"next_step"``, ``"same_step"``, ``"disabled"`` or Gymnasium's ``AutoresetMode``.
+        seed: Seed of the first ``reset`` that is not given one; in [0, 2^64).
+        dense_final_obs: With ``"same_step"``, give ``info["final_obs"]`` as one dense array instead of Gymnasium's array of
+            objects, which is slow.
+        **params: Parameters of the environment; ``env_spec(id).parameters`` describes them.
+
+    Returns:
+        A :class:`gymnasium.vector.VectorEnv` where Gymnasium >= 1.1 is installed, else an object with the same methods.
+        Observations have the reference's dtype, rewards are float64. Results depend on the seed, the environment's
+        index and the actions only, not on threads or instruction set.
+
+    Raises:
+        ValueError: The id is unknown, or an argument is out of range.
+        TypeError: A parameter is unknown or has the wrong type.
+        MemoryError: The batch does not fit into memory.
+    """
+    spec = env_spec(id)
+    if importlib.util.find_spec("gymnasium") is None:
+        from metarl_core.vector.numpy_env import NumpyVectorEnv
+
+        plain: Any = NumpyVectorEnv
+        made: GymVectorEnv = plain(spec, num_envs, num_threads, autoreset_mode, seed, dense_final_obs, params)
+        return made
+    try:
+        from metarl_core.vector.gym_env import GymVectorEnv
+    except ImportError as error:
+        raise ImportError(f"metarl_core needs gymnasium >= 1.1 (or none at all): {error}") from error
+    return GymVectorEnv(spec, num_envs, num_threads, autoreset_mode, seed, dense_final_obs, params)

@@ -1,0 +1,382 @@
+"""The vector environment's methods, for both the Gymnasium class and the one that needs NumPy only."""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from metarl_core import _core
+from metarl_core.errors import ResetNeededError
+from metarl_core.vector.builders import BuildPlan, build_plan
+from metarl_core.vector.specs import EnvSpec
+
+__all__ = ["AutoresetMode", "StepBuffers", "VectorEnvMethods"]
+
+_NO_LIMIT = 2**31 - 1
+_STATE_KEYS = ("state", "elapsed", "episode", "seed", "stream", "done")
+_StepResult: TypeAlias = tuple[
+    npt.NDArray[Any], npt.NDArray[np.float64], npt.NDArray[np.bool_], npt.NDArray[np.bool_], dict[str, Any]
+]
+
+
+class AutoresetMode(Enum):
+    """What happens after an episode ended; the values are Gymnasium's."""
+
+    NEXT_STEP = "NextStep"
+    SAME_STEP = "SameStep"
+    DISABLED = "Disabled"
+
+
+class StepBuffers(NamedTuple):
+    """Arrays of the caller that ``step(out=...)`` writes to, so that a step allocates nothing.
+
+    Attributes:
+        obs: ``(num_envs, *observation shape)``, dtype of the observation space.
+        reward: float64 ``(num_envs,)``.
+        terminated: bool ``(num_envs,)``.
+        truncated: bool ``(num_envs,)``.
+    """
+
+    obs: npt.NDArray[Any]
+    reward: npt.NDArray[np.float64]
+    terminated: npt.NDArray[np.bool_]
+    truncated: npt.NDArray[np.bool_]
+
+
+def parse_autoreset_mode(mode: Any) -> AutoresetMode:
+    """Return the mode that a name, Gymnasium's enum or :class:`AutoresetMode` means.
+
+    Raises:
+        ValueError: None of them.
+    """
+    value = getattr(mode, "value", mode)
+    for known in AutoresetMode:
+        if value in (known.value, known.name.lower()):
+            return known
+    raise ValueError(f"autoreset_mode is {mode!r}; must be 'next_step', 'same_step' or 'disabled'")
+
+
+def _checked_integer(name: str, value: Any, low: int, high: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}; must be an integer") from None
+    if not low <= number <= high:
+        raise ValueError(f"{name} is {number}; must be in [{low}, {high}]")
+    return number
+
+
+def _checked_seed(name: str, value: Any) -> int:
+    return _checked_integer(name, value, 0, 2**64 - 1)
+
+
+def _check_memory(num_envs: int, plan: BuildPlan, same_step: bool) -> None:
+    # Asked for in one go by the core; without this check the kernel may grant it and kill the process later.
+    rows = 64 + 4 * int(np.prod(plan.observation_shape)) * (2 if same_step else 1)
+    try:
+        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return
+    if num_envs * rows > available:
+        raise MemoryError(f"num_envs={num_envs} needs about {num_envs * rows} bytes; this machine has {available}")
+
+
+class VectorEnvMethods:
+    """Steps ``num_envs`` equal environments together; made by :func:`metarl_core.make_vec`.
+
+    One caller at a time: a second thread that calls while a call is running gets a ``RuntimeError``. Arrays that are
+    returned are new and never change afterwards, except those given as ``out``.
+    """
+
+    num_envs: int
+    render_mode: str | None = None
+    metadata: dict[str, Any]
+    _spaces: Any
+    _mode_class: type[Enum] = AutoresetMode
+    _reset_needed_class: type[ResetNeededError] = ResetNeededError
+
+    def _setup(
+        self,
+        spec: EnvSpec,
+        num_envs: int,
+        num_threads: int | None,
+        autoreset_mode: Any,
+        seed: int,
+        dense_final_obs: bool,
+        params: Mapping[str, Any],
+    ) -> None:
+        mode = parse_autoreset_mode(autoreset_mode)
+        self.num_envs = _checked_integer("num_envs", num_envs, 1, 2**32 - 1)
+        threads = (
+            _core.available_cpus() if num_threads is None else _checked_integer("num_threads", num_threads, 1, 1024)
+        )
+        seed = _checked_seed("seed", seed)
+        self.env_spec = spec
+        self.params: dict[str, Any] = spec.resolve(params)
+        plan = build_plan(spec.id, self.params)
+        self._same_step = mode is AutoresetMode.SAME_STEP
+        self._dense_final_obs = bool(dense_final_obs)
+        self._scalar_obs = plan.observation_low is None
+        _check_memory(self.num_envs, plan, self._same_step)
+        self._make_spaces(plan)
+        self.metadata = {"render_modes": [], "autoreset_mode": self._mode_class(mode.value)}
+        self.max_episode_steps: int | None = self.params["max_episode_steps"]
+        self._core = _core.BatchEnv(
+            spec.id,
+            self.num_envs,
+            threads,
+            mode.name.lower(),
+            _NO_LIMIT if self.max_episode_steps is None else self.max_episode_steps,
+            seed,
+            plan.observation_shape,
+            plan.action_shape,
+            plan.numbers,
+            plan.table,
+        )
+        self._core_step = self._core.step
+
+    def _make_spaces(self, plan: BuildPlan) -> None:
+        spaces, n = self._spaces, self.num_envs
+        self.single_observation_space: Any
+        self.single_action_space: Any
+        self.observation_space: Any
+        self.action_space: Any
+        if plan.observation_low is None or plan.observation_high is None:
+            self.single_observation_space = spaces.Discrete(plan.num_observations)
+            self.observation_space = spaces.MultiDiscrete(np.full(n, plan.num_observations))
+        else:
+            low, high, shape = plan.observation_low, plan.observation_high, plan.observation_shape
+            self.single_observation_space = spaces.Box(low, high, shape, np.float32)
+            # Broadcast views: no copy of the bounds for every row.
+            batch = (n, *shape)
+            self.observation_space = spaces.Box(
+                np.broadcast_to(low, batch), np.broadcast_to(high, batch), batch, np.float32
+            )
+        if plan.num_actions:
+            self.single_action_space = spaces.Discrete(plan.num_actions)
+            self.action_space = spaces.MultiDiscrete(np.full(n, plan.num_actions))
+        else:
+            self.single_action_space = spaces.Box(plan.action_low, plan.action_high, (1,), np.float32)
+            self.action_space = spaces.Box(plan.action_low, plan.action_high, (n, 1), np.float32)
+
+    @property
+    def num_threads(self) -> int:
+        """The largest number of threads a step uses, the caller's included; small batches use one."""
+        return int(self._core.num_threads)
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[npt.NDArray[Any], dict[str, Any]]:
+        """Start new episodes.
+
+        Args:
+            seed: An int seeds all environments; each has its own stream of random numbers, and different seeds share
+                none (Gymnasium's ``seed + i`` would). A sequence seeds them one by one (None: not), and equal seeds
+                play equal episodes. None continues the streams.
+            options: ``{"reset_mask": bool[num_envs]}`` resets the rows where it is True only.
+
+        Returns:
+            Observations of all environments and an info dict.
+
+        Raises:
+            TypeError: A seed or the mask has the wrong type.
+            ValueError: A seed is negative, the sequence or the mask has the wrong length, the mask is all False, or an
+                option is unknown.
+            ResetNeededError: ``reset_mask`` was given before the first reset of all environments.
+            ClosedError: After ``close``.
+        """
+        mask = self._checked_mask(options)
+        seeding = self._checked_seeds(seed, mask)
+        if mask is not None and not self._core.ready:
+            raise self._reset_needed_class("reset every environment once before resetting some of them")
+        if seeding is not None:
+            self._core.seed_rows(*seeding)
+        obs = self._core.reset(mask)
+        return obs, self._reset_info(mask)
+
+    def _reset_info(self, mask: npt.NDArray[np.bool_] | None) -> dict[str, Any]:
+        return {}
+
+    def _checked_mask(self, options: dict[str, Any] | None) -> npt.NDArray[np.bool_] | None:
+        if not options:
+            return None
+        unknown = sorted(set(options) - {"reset_mask"})
+        if unknown:
+            raise ValueError(f"options has the unknown key {unknown[0]!r}; valid keys: 'reset_mask'")
+        mask = options["reset_mask"]
+        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
+            raise TypeError(f"options['reset_mask'] must be a bool array, got {getattr(mask, 'dtype', type(mask))}")
+        if mask.shape != (self.num_envs,):
+            raise ValueError(f"options['reset_mask'] must have shape ({self.num_envs},), got {mask.shape}")
+        if not mask.any():
+            raise ValueError("options['reset_mask'] must be True somewhere")
+        return np.ascontiguousarray(mask)
+
+    def _checked_seeds(
+        self, seed: int | Sequence[int | None] | None, mask: npt.NDArray[np.bool_] | None
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64], npt.NDArray[np.uint32]] | None:
+        if seed is None:
+            return None
+        rows = np.arange(self.num_envs, dtype=np.int64)
+        if isinstance(seed, (Sequence, np.ndarray)) and not isinstance(seed, (str, bytes)):
+            if len(seed) != self.num_envs:
+                raise ValueError(f"seed has length {len(seed)}; must be num_envs={self.num_envs}")
+            given = np.array([s is not None for s in seed], np.bool_)
+            seeds = np.array(
+                [0 if s is None else _checked_seed(f"seed[{i}]", s) for i, s in enumerate(seed)], np.uint64
+            )
+            streams = np.zeros(self.num_envs, np.uint32)
+            chosen = given if mask is None else given & mask
+        else:
+            seeds = np.full(self.num_envs, _checked_seed("seed", seed), np.uint64)
+            streams = rows.astype(np.uint32)
+            chosen = np.ones(self.num_envs, np.bool_) if mask is None else mask
+        return rows[chosen], seeds[chosen], streams[chosen]
+
+    def step(
+        self, actions: npt.ArrayLike, out: StepBuffers | Mapping[str, npt.NDArray[Any]] | None = None
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64], npt.NDArray[np.bool_], npt.NDArray[np.bool_], dict[str, Any]]:
+        """Take one step in every environment.
+
+        Args:
+            actions: ``(num_envs,)`` of any integer dtype, or ``(num_envs, 1)`` float32 or float64 for continuous
+                actions. Used in place when contiguous.
+            out: Arrays to write to, as :class:`StepBuffers` or a dict with its names; None: new ones.
+
+        Returns:
+            ``(obs, reward, terminated, truncated, info)``: ``(num_envs, ...)``, float64, bool, bool, dict. With
+            ``autoreset_mode="same_step"``, ``info`` has ``final_obs``, ``final_info`` and their masks ``_final_obs``,
+            ``_final_info`` when an episode ended.
+
+        Raises:
+            TypeError: ``actions`` has the wrong kind of dtype, or an array of ``out`` the wrong dtype.
+            ValueError: The wrong number of actions, an illegal action, or an array of ``out`` of the wrong shape.
+            ResetNeededError: Before the first reset (Gymnasium's ``ResetNeeded`` too, where Gymnasium is installed), or
+                an episode has ended with ``autoreset_mode="disabled"``.
+            ClosedError: After ``close``.
+
+        Nothing is changed when it raises.
+        """
+        try:
+            result: _StepResult = self._core_step(actions, out)
+        except ResetNeededError as error:
+            raise self._reset_needed_class(str(error)) from None
+        if self._same_step and self._core.any_ended():
+            self._add_final(result[4])
+        return result
+
+    def _add_final(self, info: dict[str, Any]) -> None:
+        mask = self._core.ended()
+        dense = self._core.final_obs()
+        if self._dense_final_obs:
+            info["final_obs"] = dense
+        else:
+            final = np.full(self.num_envs, None, dtype=object)
+            for row in np.flatnonzero(mask):
+                final[row] = int(dense[row]) if self._scalar_obs else dense[row]
+            info["final_obs"] = final
+        info["_final_obs"] = mask
+        info["final_info"] = self._final_info(info, mask)
+        info["_final_info"] = mask.copy()
+
+    def _final_info(self, info: dict[str, Any], mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
+        if "prob" not in info:
+            return {}
+        # The step reports the transition's probability; the row was reset since, whose probability is 1.
+        final = np.where(mask, info["prob"], 0.0)
+        info["prob"][mask] = 1.0
+        return {"prob": final, "_prob": mask.copy()}
+
+    def final_obs_dense(self) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+        """Return the last observations of the episodes that ended in the last step, and where.
+
+        Returns:
+            ``(num_envs, ...)`` observations, 0 in the other rows, and the bool ``(num_envs,)`` mask.
+
+        Raises:
+            RuntimeError: The mode is not ``same_step``.
+        """
+        return self._core.final_obs(), self._core.ended()
+
+    def make_buffers(self) -> StepBuffers:
+        """Allocate arrays for ``step(out=...)``; read them, do not write to them.
+
+        DeepSea keeps the observation in these buffers up to date by changing two cells instead of writing the whole
+        grid. A second call makes new buffers and ends that service for the first ones, which stay usable.
+        """
+        return StepBuffers(*self._core.allocate_outputs())
+
+    def bad_episode(self) -> npt.NDArray[np.bool_]:
+        """DeepSea: whether the episode that ended in the last step left the path of right moves by a left move.
+
+        Returns:
+            bool ``(num_envs,)``; False in rows whose episode did not end in the last step.
+
+        Raises:
+            RuntimeError: Another environment than DeepSea.
+        """
+        return self._core.end_flags()
+
+    def bsuite_info(self) -> dict[str, npt.NDArray[Any]]:
+        """DeepSea: bsuite's bookkeeping, per environment since it was made.
+
+        Returns:
+            ``total_bad_episodes`` int64 and ``denoised_return`` float64, ``(num_envs,)`` each.
+
+        Raises:
+            RuntimeError: Another environment than DeepSea.
+        """
+        self._core.end_flags()
+        fields = self._core.get_state()["state"]
+        return {"total_bad_episodes": fields[:, 3].astype(np.int64), "denoised_return": fields[:, 4].copy()}
+
+    def get_state(self) -> dict[str, npt.NDArray[Any]]:
+        """Return everything a step depends on, as new arrays.
+
+        Returns:
+            ``state`` float64 ``(num_envs, fields)`` (fields in the order of :attr:`field_names`; exact), ``elapsed`` int32
+            (steps in the episode), ``episode`` uint32, ``seed`` uint64 and ``stream`` uint32 (random numbers), ``done``
+            bool (the episode ended and the row is not reset yet), ``(num_envs,)`` each.
+        """
+        state: dict[str, npt.NDArray[Any]] = self._core.get_state()
+        return state
+
+    def set_state(self, state: Mapping[str, npt.ArrayLike]) -> None:
+        """Set what :meth:`get_state` returned; keys that are missing stay as they are.
+
+        Raises:
+            KeyError: An unknown key.
+            ValueError: A wrong shape, or a state the environment cannot be in; nothing is changed.
+        """
+        unknown = sorted(set(state) - set(_STATE_KEYS))
+        if unknown:
+            raise KeyError(f"unknown state key {unknown[0]!r}; valid keys: {', '.join(_STATE_KEYS)}")
+        merged = self._core.get_state()
+        for key, value in state.items():
+            array = np.asarray(value)
+            if array.shape != merged[key].shape:
+                raise ValueError(f"state[{key!r}]: expected shape {merged[key].shape}, got {array.shape}")
+            merged[key] = np.ascontiguousarray(array, dtype=merged[key].dtype)
+        self._core.set_state(*(merged[key] for key in _STATE_KEYS))
+
+    def observe(self) -> npt.NDArray[Any]:
+        """Return the observations of the current states, as a new array."""
+        return self._core.observe()
+
+    @property
+    def field_names(self) -> list[str]:
+        """Names of the state's fields, the columns of ``get_state()["state"]``."""
+        return list(self._core.field_names)
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """End the threads and free the core; every later use raises ``ClosedError``."""
+        self._core.close()

@@ -1,0 +1,109 @@
+"""From checked parameters to what the compiled core and the spaces need, one function an environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["BuildPlan", "build_plan"]
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """How to make one environment.
+
+    Attributes:
+        numbers: Options of the core, by name.
+        observation_low: Lower bounds of the observation (None: a Discrete observation).
+        observation_high: Upper bounds.
+        observation_shape: Shape of one observation.
+        num_observations: Size of a Discrete observation space.
+        num_actions: Number of actions; 0: one float in [action_low, action_high].
+        action_low: Lower bound of a continuous action.
+        action_high: Upper bound of a continuous action.
+        table: uint8 matrix of the core (DeepSea: action mapping; FrozenLake: map).
+    """
+
+    numbers: Mapping[str, float]
+    observation_shape: tuple[int, ...] = ()
+    observation_low: npt.NDArray[np.float32] | None = None
+    observation_high: npt.NDArray[np.float32] | None = None
+    num_observations: int = 0
+    num_actions: int = 0
+    action_low: float = 0.0
+    action_high: float = 0.0
+    table: npt.NDArray[np.uint8] | None = field(default=None)
+
+    @property
+    def action_shape(self) -> tuple[int, ...]:
+        """Shape of one action."""
+        return () if self.num_actions else (1,)
+
+
+def _numbers(params: Mapping[str, Any]) -> dict[str, float]:
+    numbers = {name: float(value) for name, value in params.items() if isinstance(value, (bool, int, float))}
+    numbers["float32"] = float(params.get("precision") == "float32")
+    return numbers
+
+
+def _cartpole(params: Mapping[str, Any]) -> BuildPlan:
+    numbers = _numbers(params)
+    numbers["semi_implicit"] = float(params["kinematics_integrator"] != "euler")
+    # Twice the limits, so that the observation that ends an episode is within the space.
+    high = np.array([params["x_threshold"] * 2, np.inf, params["theta_threshold_radians"] * 2, np.inf], np.float32)
+    return BuildPlan(numbers, (4,), -high, high, num_actions=2)
+
+
+def _mountain_car(params: Mapping[str, Any]) -> BuildPlan:
+    low, high = params["min_position"], params["max_position"]
+    if not low < high:
+        raise ValueError(f"min_position is {low!r}; must be < max_position, which is {high!r}")
+    _check_reset_range(params)
+    return BuildPlan(
+        _numbers(params),
+        (2,),
+        np.array([low, -params["max_speed"]], np.float32),
+        np.array([high, params["max_speed"]], np.float32),
+        num_actions=3,
+    )
+
+
+def _check_reset_range(params: Mapping[str, Any]) -> None:
+    if not params["min_position"] <= params["reset_low"] <= params["reset_high"] <= params["max_position"]:
+        raise ValueError(
+            f"reset_low is {params['reset_low']!r} and reset_high {params['reset_high']!r}; "
+            "must be min_position <= reset_low <= reset_high <= max_position"
+        )
+
+
+def _deep_sea(params: Mapping[str, Any]) -> BuildPlan:
+    size = params["size"]
+    if params["randomize_actions"]:
+        # bsuite's own draw, so that a mapping seed names the same environment there and here.
+        mapping = np.random.RandomState(params["mapping_seed"]).binomial(1, 0.5, [size, size])
+    else:
+        mapping = np.ones((size, size), np.int64)
+    zeros = np.zeros((size, size), np.float32)
+    return BuildPlan(
+        _numbers(params), (size, size), zeros, zeros + np.float32(1), num_actions=2, table=mapping.astype(np.uint8)
+    )
+
+
+_BUILDERS: dict[str, Callable[[Mapping[str, Any]], BuildPlan]] = {
+    "CartPole-v1": _cartpole,
+    "MountainCar-v0": _mountain_car,
+    "DeepSea-v0": _deep_sea,
+}
+
+
+def build_plan(id: str, params: Mapping[str, Any]) -> BuildPlan:  # noqa: A002
+    """Plan an environment from parameters that ``EnvSpec.resolve`` has checked.
+
+    Raises:
+        ValueError: The parameters contradict each other.
+    """
+    return _BUILDERS[id](params)

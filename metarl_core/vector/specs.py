@@ -1,0 +1,261 @@
+"""The environments and their parameters: one table that make_vec, env_spec and the command read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+__all__ = ["EnvSpec", "ParameterSpec", "env_spec", "list_envs"]
+
+_MAX_STEPS = 2**31 - 2
+
+
+@dataclass(frozen=True)
+class ParameterSpec:
+    """One parameter of an environment.
+
+    Attributes:
+        name: Keyword for ``make_vec``.
+        default: Value when it is not given.
+        doc: Meaning, with unit.
+        kind: ``"float"``, ``"int"``, ``"bool"``, ``"choice"`` or ``"object"`` (checked by the environment itself).
+        low: Smallest legal value, or None.
+        high: Largest legal value, or None.
+        exclusive: Whether ``low`` itself is illegal.
+        choices: The legal values of a ``"choice"``.
+        optional: Whether None is legal.
+    """
+
+    name: str
+    default: Any
+    doc: str
+    kind: str = "float"
+    low: float | None = None
+    high: float | None = None
+    exclusive: bool = False
+    choices: tuple[Any, ...] = ()
+    optional: bool = False
+
+    def check(self, value: Any) -> Any:
+        """Return ``value`` in its canonical type.
+
+        Raises:
+            TypeError: The value has the wrong type.
+            ValueError: The value is out of range.
+        """
+        if value is None and self.optional:
+            return None
+        if self.kind == "object":
+            return value
+        if self.kind == "choice":
+            if value not in self.choices:
+                raise ValueError(f"{self.name} is {value!r}; must be one of {', '.join(map(repr, self.choices))}")
+            return value
+        if self.kind == "bool":
+            if isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"):
+                return bool(value)
+            raise TypeError(f"{self.name} is {value!r}; must be True or False")
+        try:
+            number = value.__index__() if self.kind == "int" and not isinstance(value, bool) else float(value)
+        except (AttributeError, TypeError, ValueError):
+            raise TypeError(f"{self.name} is {value!r}; must be {self._expectation()}") from None
+        if isinstance(value, (bool, str, bytes)):
+            raise TypeError(f"{self.name} is {value!r}; must be {self._expectation()}")
+        too_low = self.low is not None and (number < self.low or (self.exclusive and number == self.low))
+        if not math.isfinite(number) or too_low or (self.high is not None and number > self.high):
+            raise ValueError(f"{self.name} is {value!r}; must be {self._expectation()}")
+        return number
+
+    def _expectation(self) -> str:
+        text = "an integer" if self.kind == "int" else "a finite number"
+        if self.low is not None:
+            text += f" {'>' if self.exclusive else '>='} {self.low:g}"
+        if self.high is not None:
+            text += f"{' and' if self.low is not None else ''} <= {self.high:g}"
+        return text + (" or None" if self.optional else "")
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """Description of one environment.
+
+    Attributes:
+        id: Name for ``make_vec``.
+        source: Publication, and the package whose implementation is the reference.
+        state: The state's fields, in the order of ``get_state``.
+        observation: What the agent sees: shape, dtype, meaning.
+        action: What the agent does: shape, dtype, meaning.
+        reward: Reward of a step.
+        ending: When an episode terminates.
+        parameters: Parameter name -> :class:`ParameterSpec`.
+    """
+
+    id: str
+    source: str
+    state: str
+    observation: str
+    action: str
+    reward: str
+    ending: str
+    parameters: Mapping[str, ParameterSpec]
+
+    @property
+    def max_episode_steps(self) -> int | None:
+        """Default number of steps after which an episode is truncated; None: never."""
+        steps: int | None = self.parameters["max_episode_steps"].default
+        return steps
+
+    def resolve(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Check ``params`` and fill in the defaults.
+
+        Returns:
+            A new dict with a value for every parameter.
+
+        Raises:
+            TypeError: A parameter is unknown, or a value has the wrong type.
+            ValueError: A value is out of range.
+        """
+        unknown = sorted(set(params) - set(self.parameters))
+        if unknown:
+            raise TypeError(
+                f"{self.id} has no parameter {unknown[0]!r}; valid parameters: {', '.join(sorted(self.parameters))}"
+            )
+        return {name: spec.check(params.get(name, spec.default)) for name, spec in self.parameters.items()}
+
+
+def _table(max_episode_steps: int | None, *parameters: ParameterSpec) -> Mapping[str, ParameterSpec]:
+    limit = ParameterSpec(
+        "max_episode_steps",
+        max_episode_steps,
+        "Steps after which an episode is truncated; None: never.",
+        kind="int",
+        low=1,
+        high=_MAX_STEPS,
+        optional=True,
+    )
+    return MappingProxyType({p.name: p for p in (*parameters, limit)})
+
+
+def _positive(name: str, default: float, doc: str) -> ParameterSpec:
+    return ParameterSpec(name, default, doc, low=0.0, exclusive=True)
+
+
+_PRECISION = ParameterSpec(
+    "precision",
+    "float64",
+    "Arithmetic of the dynamics: 'float64' as the reference, or 'float32', about twice as fast.",
+    kind="choice",
+    choices=("float64", "float32"),
+)
+
+_SPECS = (
+    EnvSpec(
+        id="CartPole-v1",
+        source="Barto, Sutton and Anderson (1983), equations of Florian (2007); gymnasium CartPole-v1",
+        state="x (m), x_dot (m/s), theta (rad), theta_dot (rad/s)",
+        observation="float32[4]: the state",
+        action="integer in {0, 1}: push left, push right",
+        reward="1 a step; with sutton_barto_reward 0 a step and -1 at the end",
+        ending="|x| > x_threshold or |theta| > theta_threshold_radians",
+        parameters=_table(
+            500,
+            ParameterSpec("gravity", 9.8, "Gravity, m/s^2."),
+            _positive("masscart", 1.0, "Mass of the cart, kg."),
+            _positive("masspole", 0.1, "Mass of the pole, kg."),
+            _positive("length", 0.5, "Half the length of the pole, m."),
+            ParameterSpec("force_mag", 10.0, "Force of a push, N."),
+            _positive("tau", 0.02, "Seconds between two steps."),
+            _positive("theta_threshold_radians", 12 * 2 * math.pi / 360, "Angle that ends the episode, rad."),
+            _positive("x_threshold", 2.4, "Position that ends the episode, m."),
+            ParameterSpec("reset_bound", 0.05, "Every field starts uniform in [-bound, bound).", low=0.0),
+            ParameterSpec("sutton_barto_reward", False, "Reward 0 a step and -1 at the end.", kind="bool"),
+            ParameterSpec(
+                "kinematics_integrator",
+                "euler",
+                "Integration rule.",
+                kind="choice",
+                choices=("euler", "semi-implicit euler"),
+            ),
+            _PRECISION,
+        ),
+    ),
+    EnvSpec(
+        id="MountainCar-v0",
+        source="Moore (1990); gymnasium MountainCar-v0",
+        state="position, velocity",
+        observation="float32[2]: the state",
+        action="integer in {0, 1, 2}: accelerate left, not at all, right",
+        reward="-1 a step",
+        ending="position >= goal_position and velocity >= goal_velocity",
+        parameters=_table(
+            200,
+            ParameterSpec("min_position", -1.2, "Left wall."),
+            ParameterSpec("max_position", 0.6, "Right wall."),
+            _positive("max_speed", 0.07, "Largest absolute velocity."),
+            ParameterSpec("goal_position", 0.5, "Position of the goal."),
+            ParameterSpec("goal_velocity", 0.0, "Least velocity at the goal."),
+            ParameterSpec("force", 0.001, "Acceleration of an action."),
+            ParameterSpec("gravity", 0.0025, "Acceleration of the steepest slope."),
+            ParameterSpec("reset_low", -0.6, "The position starts uniform in [reset_low, reset_high)."),
+            ParameterSpec("reset_high", -0.4, "The position starts uniform in [reset_low, reset_high)."),
+            _PRECISION,
+        ),
+    ),
+    EnvSpec(
+        id="DeepSea-v0",
+        source="Osband et al., Behaviour suite for reinforcement learning (ICLR 2020); bsuite deep_sea",
+        state="row, column, bad_episode, total_bad_episodes, denoised_return",
+        observation="float32[size, size]: 1 at the diver's cell; all 0 after the last row",
+        action="integer in {0, 1}: right where it equals the cell's action mapping, else left",
+        reward="1 for a right move in the last column, -unscaled_move_cost/size for every right move",
+        ending="after size steps",
+        parameters=_table(
+            None,
+            ParameterSpec("size", 10, "Rows and columns of the grid.", kind="int", low=1, high=1024),
+            ParameterSpec(
+                "deterministic",
+                True,
+                "False: right moves fail with probability 1/size and the last row's ends have N(0, 1) rewards added.",
+                kind="bool",
+            ),
+            ParameterSpec("unscaled_move_cost", 0.01, "Cost of a right move, times size."),
+            ParameterSpec(
+                "randomize_actions", True, "Whether the action that moves right differs by cell.", kind="bool"
+            ),
+            ParameterSpec(
+                "mapping_seed",
+                42,
+                "Seed of the action mapping (numpy RandomState, as bsuite draws it); None: a new one each time.",
+                kind="int",
+                low=0,
+                high=2**32 - 1,
+                optional=True,
+            ),
+        ),
+    ),
+)
+_BY_ID = {spec.id: spec for spec in _SPECS}
+_PREFIX = "metarl_core/"
+
+
+def list_envs() -> list[str]:
+    """Return the ids that ``make_vec`` knows, as a new list."""
+    return list(_BY_ID)
+
+
+def env_spec(id: str) -> EnvSpec:  # noqa: A002 - Gymnasium's name for it
+    """Describe an environment.
+
+    Args:
+        id: An id of :func:`list_envs`, with or without the prefix ``metarl_core/``.
+
+    Raises:
+        ValueError: The id is unknown; the message lists the valid ones.
+    """
+    spec = _BY_ID.get(id.removeprefix(_PREFIX)) if isinstance(id, str) else None
+    if spec is None:
+        raise ValueError(f"unknown environment {id!r}; valid ids: {', '.join(_BY_ID)}")
+    return spec
