@@ -109,7 +109,7 @@ class RunReader:
         if not path.exists():
             return None
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 return {key: file[key] for key in file.files}
         except Exception as error:  # zipfile, zlib and numpy each raise their own on damage
             raise RunError(f"{path} cannot be read: {error}") from error
