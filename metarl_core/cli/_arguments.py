@@ -1,0 +1,91 @@
+"""Argument parsing whose errors are one line that names the valid choices and the closest one."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib.util
+from collections.abc import Callable, Iterable, Sequence
+from typing import NoReturn
+
+__all__ = ["CommandParser", "UsageError", "integer", "require", "unknown"]
+
+
+class UsageError(Exception):
+    """The command line asks for something that does not exist; shown as one line, exit status 2."""
+
+
+def unknown(what: str, given: str, valid: Iterable[str]) -> UsageError:
+    """Build the error for a name that does not exist: ``unknown WHAT 'x'; did you mean 'y'? valid: ...``."""
+    names = list(valid)
+    folded = {name.lower(): name for name in names}
+    # "gpu" is close to "cpu" in letters only: with two choices both are in sight anyway.
+    close = difflib.get_close_matches(given.lower(), folded, n=1) if len(names) > 2 else []
+    hint = f"; did you mean {folded[close[0]]!r}?" if close else ";"
+    return UsageError(f"unknown {what} {given!r}{hint} valid: {', '.join(names)}")
+
+
+def require(module: str, extra: str = "agents") -> None:
+    """Fail with the pip command if an optional dependency is not installed. Does not import it.
+
+    Raises:
+        UsageError: ``module`` cannot be found.
+    """
+    try:
+        found = importlib.util.find_spec(module) is not None
+    except ValueError:  # sys.modules holds something without a spec
+        found = False
+    if not found:
+        raise UsageError(f"this needs {module}, which is not installed: pip install 'metarl-core[{extra}]'")
+
+
+def integer(minimum: int) -> Callable[[str], int]:
+    """Return an argument type: an integer, ``1_000`` and ``2e5`` included, of at least ``minimum``."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            try:
+                number = float(text)
+                value = int(number)
+            except (ValueError, OverflowError):
+                number, value = 0.5, 0
+            if number != value:
+                raise argparse.ArgumentTypeError(f"expected an integer >= {minimum}, got {text!r}") from None
+        if value < minimum:
+            raise argparse.ArgumentTypeError(f"expected an integer >= {minimum}, got {text!r}")
+        return value
+
+    return parse
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser of one command. Options and positional arguments may come in any order."""
+
+    def __init__(self, command: str, description: str, usage: str, epilog: str | None = None) -> None:
+        super().__init__(
+            prog=f"metarl {command}",
+            description=description,
+            usage=usage,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage and exiting."""
+        raise UsageError(message.removeprefix("argument "))
+
+    def parse(self, argv: Sequence[str]) -> argparse.Namespace:
+        """Parse the arguments after the command.
+
+        Raises:
+            UsageError: an unknown option, a missing or a bad value.
+        """
+        namespace, rest = self.parse_known_intermixed_args(argv)
+        if rest:
+            option = rest[0].partition("=")[0]
+            valid = [name for action in self._actions for name in action.option_strings if name.startswith("--")]
+            raise unknown("option" if option.startswith("-") else "argument", option, valid)
+        return namespace

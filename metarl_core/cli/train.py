@@ -1,0 +1,176 @@
+"""``metarl train``."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metarl_core.cli._arguments import CommandParser, UsageError, integer, require, unknown
+from metarl_core.cli._devices import DEVICES, check_device
+from metarl_core.cli._progress import StopSignal, make_progress
+from metarl_core.cli.envs import check_env
+from metarl_core.runs import RunReader, RunWriter
+
+if TYPE_CHECKING:
+    from metarl_core.agents.config import RunConfig
+
+__all__ = ["run"]
+
+_USAGE = """metarl train [cder|ddqn|ddqn-per] [--config FILE] [--env ID] [--seed N] [--steps N]
+                    [--out DIR] [--device cpu|cuda] [key=value ...]
+       metarl train --resume RUN"""
+
+_EPILOG = """key=value sets a hyper-parameter (kappa=0.1), a setting of the run (num_envs=16) or a parameter of the
+environment (size=20). metarl train ALGORITHM --help lists the hyper-parameters.
+
+examples:
+  metarl train cder --env DeepSea-v0 size=20
+  metarl train ddqn-per --env CartPole-v1 --seed 1 --steps 100000 lr=0.001
+  metarl train --resume runs/DeepSea-v0-cder-seed0-20250101-120000"""
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser("train", "Train an agent and write a run directory.", _USAGE, _EPILOG)
+    parser.add_argument("words", nargs="*", metavar="ALGORITHM | key=value", help="default algorithm: cder")
+    parser.add_argument("--config", metavar="FILE", help="TOML or JSON file with settings")
+    parser.add_argument("--env", metavar="ID", help="environment (metarl envs lists them)")
+    parser.add_argument("--seed", type=integer(0), metavar="N", help="seed of everything random")
+    parser.add_argument("--steps", type=integer(1), metavar="N", help="environment steps, over all instances")
+    parser.add_argument("--out", metavar="DIR", help="run directory (default: runs/ENV-ALGORITHM-seedN-TIME)")
+    parser.add_argument("--device", metavar="|".join(DEVICES), help="where the networks live")
+    parser.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
+    return parser
+
+
+def run(argv: Sequence[str]) -> int:
+    """Train."""
+    if {"-h", "--help"} & set(argv) and any(not word.startswith("-") and "=" not in word for word in argv):
+        return _help(next(word for word in argv if not word.startswith("-") and "=" not in word))
+    args = _parser().parse(argv)
+    if args.device is not None and args.device not in DEVICES:
+        raise unknown("device", args.device, DEVICES)
+    if args.env is not None:
+        check_env(args.env)
+    require("torch")
+    config, run_dir = _resumed(args) if args.resume else _new(args)
+    check_device(config.device)
+    return _train(config, run_dir, resume=bool(args.resume))
+
+
+def _help(algorithm: str) -> int:
+    """Print the hyper-parameters of an algorithm, with defaults."""
+    require("torch")
+    from metarl_core.agents.common.options import field_docs
+    from metarl_core.agents.registry import ALGORITHMS
+
+    if algorithm not in ALGORITHMS:
+        raise unknown("algorithm", algorithm, ALGORITHMS)
+    spec = ALGORITHMS[algorithm]
+    print(f"{algorithm}: {spec.description}\n")
+    for name, (default, text) in field_docs(spec.config_class).items():
+        print(f"  {name}={default}\n      {text}")
+    return 0
+
+
+def _new(args: argparse.Namespace) -> tuple[RunConfig, Path]:
+    from metarl_core.agents.config import ConfigError, resolve_config
+    from metarl_core.agents.registry import ALGORITHMS
+
+    words: list[str] = args.words
+    names, overrides = [w for w in words if "=" not in w], [w for w in words if "=" in w]
+    if len(names) > 1:
+        raise UsageError(f"{names[1]!r} is neither key=value nor the only algorithm")
+    algorithm = names[0] if names else "cder"
+    if algorithm not in ALGORITHMS:
+        raise unknown("algorithm", algorithm, ALGORITHMS)
+    for key, value in (("seed", args.seed), ("total_steps", args.steps), ("device", args.device)):
+        if value is not None:
+            overrides.append(f"{key}={value}")
+    try:
+        config = resolve_config(algorithm, args.env, args.config, overrides)
+    except ConfigError as error:
+        raise UsageError(str(error)) from None
+    out = Path(args.out) if args.out else _default_out(config)
+    if (out / "config.json").exists():
+        raise UsageError(f"{out} holds a run already: go on with --resume {out}, or choose another --out")
+    return config, out
+
+
+def _default_out(config: RunConfig) -> Path:
+    name = f"{config.env_id.rpartition('/')[2]}-{config.algorithm}-seed{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+    out, number = Path("runs") / name, 2
+    while out.exists():
+        out, number = Path("runs") / f"{name}-{number}", number + 1
+    return out
+
+
+def _resumed(args: argparse.Namespace) -> tuple[RunConfig, Path]:
+    from metarl_core.agents.config import RunConfig
+
+    given = [
+        f"--{name}" for name in ("config", "env", "seed", "steps", "out", "device") if getattr(args, name) is not None
+    ]
+    given += args.words
+    if given:
+        raise UsageError(f"--resume takes the settings of the run; leave out {' '.join(given)}")
+    run_dir = Path(args.resume)
+    if not (run_dir / "config.json").is_file():
+        raise UsageError(f"{run_dir} holds no run to resume (no config.json)")
+    reader = RunReader(run_dir)
+    if reader.result is not None and reader.result["status"] == "finished":
+        raise UsageError(f"{run_dir} is finished after {reader.result['environment_steps']:,} steps; nothing to resume")
+    return RunConfig.from_dict(reader.config), run_dir
+
+
+def _train(config: RunConfig, run_dir: Path, resume: bool) -> int:
+    from metarl_core.agents.loop import train
+
+    stop = StopSignal(lambda text: progress.note(text))
+    progress = make_progress(lambda: stop.received is not None)
+    with RunWriter(run_dir, config.to_dict(), resume=resume) as writer:
+        print(_title(config, run_dir, resume), flush=True)
+        try:
+            with stop, progress:
+                result = train(config, writer, progress)
+        except KeyboardInterrupt:
+            print(
+                f"\nstopped at once; go on from the last checkpoint: metarl train --resume {run_dir}", file=sys.stderr
+            )
+            return 128 + signal.SIGINT
+    if result["status"] == "interrupted":
+        steps = f"{result['environment_steps']:,}"
+        print(f"interrupted after {steps} steps; go on with: metarl train --resume {run_dir}", file=sys.stderr)
+        return 128 + (stop.received or signal.SIGINT)
+    print(_summary(result))
+    print(f"run: {run_dir}\nnext: metarl report {run_dir}")
+    return 0
+
+
+def _title(config: RunConfig, run_dir: Path, resume: bool) -> str:
+    params = ", ".join(f"{key}={value}" for key, value in config.env_params.items())
+    task = f"{config.env_id} ({params})" if params else config.env_id
+    verb = "resuming" if resume else "training"
+    return f"{verb} {config.algorithm} on {task}, seed {config.seed}, {config.device} -> {run_dir}"
+
+
+def _summary(result: Mapping[str, Any]) -> str:
+    spent = f"{result['environment_steps']:,} steps, {result['wall_time_seconds']:.1f} s"
+    episodes = f"{result['episodes']:,} episodes"
+    if result["solved"]:
+        head = f"solved after {result['episodes_to_solve']:,} episodes"
+        spent = f"{episodes} in all, {spent}"
+    elif result["solved"] is False:
+        head = f"not solved within {episodes}"
+    else:
+        head = f"finished {episodes}"
+    returns = [
+        f"{name} {result[key]:.4g}"
+        for name, key in (("last", "final_return"), ("best", "best_return"), ("evaluation", "evaluation_return"))
+        if result[key] is not None
+    ]
+    return f"{head} ({spent}); return: {', '.join(returns) or 'no episode ended'}"
