@@ -86,6 +86,8 @@ class CommandParser(argparse.ArgumentParser):
         namespace, rest = self.parse_known_intermixed_args(argv)
         if rest:
             option = rest[0].partition("=")[0]
+            if not option.startswith("-"):
+                raise UsageError(f"unexpected argument {rest[0]!r}")
             valid = [name for action in self._actions for name in action.option_strings if name.startswith("--")]
-            raise unknown("option" if option.startswith("-") else "argument", option, valid)
+            raise unknown("option", option, valid)
         return namespace

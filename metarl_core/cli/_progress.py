@@ -23,12 +23,12 @@ _RATE_WINDOW_SECONDS = 20.0
 class StopSignal:
     """Turns the first SIGINT or SIGTERM into a request to stop at the next step; a second SIGINT interrupts at once.
 
-    Only the main thread can install handlers; elsewhere this does nothing.
+    Only the main thread can install handlers; elsewhere this does nothing. The handler itself prints nothing: it may
+    run in the middle of another print.
     """
 
-    def __init__(self, notify: Callable[[str], None]) -> None:
+    def __init__(self) -> None:
         self.received: int | None = None
-        self._notify = notify
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -47,7 +47,6 @@ class StopSignal:
         if self.received is not None:
             raise KeyboardInterrupt
         self.received = number
-        self._notify("stopping: writing a checkpoint (Ctrl-C again to stop without it)")
 
 
 class _Meter:
@@ -111,6 +110,7 @@ class PlainProgress:
         self._next = -math.inf
         self._last: tuple[int, int, Mapping[str, Any]] | None = None
         self._printed = -1
+        self._told = False
 
     def __enter__(self) -> Self:
         return self
@@ -122,8 +122,12 @@ class PlainProgress:
             self._print(*self._last)
 
     def should_stop(self) -> bool:
-        """Whether Ctrl-C was pressed."""
-        return self._stop()
+        """Whether Ctrl-C was pressed; says so once."""
+        stop = self._stop()
+        if stop and not self._told:
+            self._told = True
+            self.note("stopping: writing a checkpoint (Ctrl-C again to stop without it)")
+        return stop
 
     def note(self, text: str) -> None:
         """Show a line of text."""

@@ -130,7 +130,7 @@ def _resumed(args: argparse.Namespace) -> tuple[RunConfig, Path]:
 def _train(config: RunConfig, run_dir: Path, resume: bool) -> int:
     from metarl_core.agents.loop import train
 
-    stop = StopSignal(lambda text: progress.note(text))
+    stop = StopSignal()
     progress = make_progress(lambda: stop.received is not None)
     with RunWriter(run_dir, config.to_dict(), resume=resume) as writer:
         print(_title(config, run_dir, resume), flush=True)

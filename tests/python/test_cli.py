@@ -72,6 +72,7 @@ def test_help_and_version(capsys):
         (["eval"], "metarl eval: error: the following arguments are required: RUN"),
         (["eval", "nowhere"], "metarl eval: error: nowhere is not a run (no config.json)"),
         (["eval", "nowhere", "--episodes", "0"], "metarl eval: error: --episodes: expected an integer >= 1, got '0'"),
+        (["eval", "one", "two"], "metarl eval: error: unexpected argument 'two'"),
         (["report"], "metarl report: error: expected at least one RUN"),
         (["report", "nowhere"], "metarl report: error: nowhere is not a run and holds none (no config.json)"),
         (["info", "--yaml"], "metarl info: error: unknown option '--yaml'"),

@@ -87,13 +87,11 @@ def test_missing_values_are_left_out():
 
 
 def test_the_first_ctrl_c_asks_and_the_second_interrupts():
-    notes = []
     before = signal.getsignal(signal.SIGINT)
-    with StopSignal(notes.append) as stop:
+    with StopSignal() as stop:
         assert stop.received is None
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.received == signal.SIGINT
-        assert len(notes) == 1
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
@@ -103,9 +101,17 @@ def test_sigterm_asks_to_stop_too():
     script = """
 import os, signal
 from metarl_core.cli._progress import StopSignal
-with StopSignal(lambda text: print("note")) as stop:
+with StopSignal() as stop:
     os.kill(os.getpid(), signal.SIGTERM)
     print(stop.received == signal.SIGTERM)
 """
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert out.stdout == "note\nTrue\n"
+    assert out.stdout == "True\n"
+
+
+def test_stopping_is_announced_once():
+    stream = io.StringIO()
+    asked = [False, True, True]
+    progress = PlainProgress(lambda: asked.pop(0), stream)
+    assert [progress.should_stop() for _ in range(3)] == [False, True, True]
+    assert stream.getvalue() == "stopping: writing a checkpoint (Ctrl-C again to stop without it)\n"

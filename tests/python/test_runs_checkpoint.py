@@ -278,6 +278,27 @@ def test_pickles_other_files_and_newer_formats_are_told_apart(tmp_path):
         read_checkpoint(path)
 
 
+def fixture_state():
+    """What tests/data/checkpoint-v1.ckpt holds."""
+    return {
+        "step": 2**70,
+        "rate": 0.1,
+        "name": "cder",
+        1: (None, True, b"\0\xff", float("inf")),
+        "keys": np.array([1, 2**63], np.uint64),
+        "half": np.array([[0.5], [-2.0]], np.float16),
+        "mask": np.array([True, False]),
+    }
+
+
+def test_checkpoints_of_format_1_keep_loading_and_the_format_has_not_drifted(tmp_path):
+    """The fixture was written by version 0.1.0; a change of the layout needs a new format version and a new fixture."""
+    fixture = Path(__file__).parents[1] / "data" / "checkpoint-v1.ckpt"
+    same(fixture_state(), read_checkpoint(fixture))
+    write_checkpoint(tmp_path / "now.ckpt", fixture_state())
+    assert (tmp_path / "now.ckpt").read_bytes() == fixture.read_bytes()
+
+
 _SAVER = """
 import sys
 import numpy as np
