@@ -18,11 +18,20 @@ from metarl_core.errors import (
     RunError,
     StaleIndexError,
 )
+from metarl_core.replay import (
+    Batch,
+    PrioritizedReplayBuffer,
+    ReplayBuffer,
+    SumTree,
+    fields_from_spaces,
+    importance_weights,
+)
 from metarl_core.vector import StepBuffers, env_spec, list_envs, make_vec
 
 __version__: str = build_info()["version"]
 
 __all__ = [
+    "Batch",
     "BufferEmptyError",
     "CheckpointCorruptError",
     "CheckpointFormatError",
@@ -30,13 +39,18 @@ __all__ = [
     "CheckpointVersionError",
     "ClosedError",
     "MetarlError",
+    "PrioritizedReplayBuffer",
+    "ReplayBuffer",
     "ResetNeededError",
     "RunError",
     "StaleIndexError",
     "StepBuffers",
+    "SumTree",
     "__version__",
     "build_info",
     "env_spec",
+    "fields_from_spaces",
+    "importance_weights",
     "list_envs",
     "make_vec",
 ]

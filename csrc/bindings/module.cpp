@@ -9,4 +9,7 @@ PYBIND11_MODULE(_core, m) {
   metarl::active_isa();  // fail at import, not at first use, when METARL_ISA is wrong
   metarl::register_build_info(m);
   metarl::register_envs(m);
+  metarl::register_sum_tree(m);
+  metarl::register_weights(m);
+  metarl::register_replay(m);
 }

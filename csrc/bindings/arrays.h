@@ -1,0 +1,179 @@
+// Checks and conversions of arguments at the Python boundary: what passes here satisfies the core's preconditions.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "metarl/errors.h"
+
+namespace metarl {
+
+namespace py = pybind11;
+
+inline std::string text_of(py::handle object) { return py::cast<std::string>(py::repr(object)); }
+
+inline std::string type_name(py::handle object) { return Py_TYPE(object.ptr())->tp_name; }
+
+inline std::string shape_text(const py::ssize_t* shape, py::ssize_t ndim) {
+  std::string text = "(";
+  for (py::ssize_t d = 0; d < ndim; ++d) {
+    text += std::to_string(shape[d]);
+    if (ndim == 1) text += ",";
+    if (d + 1 < ndim) text += ", ";
+  }
+  return text + ")";
+}
+
+inline std::string shape_text(const py::array& array) { return shape_text(array.shape(), array.ndim()); }
+
+// Raises one of the classes of metarl_core/errors.py.
+[[noreturn]] inline void raise_metarl_error(const char* name, const char* message) {
+  const py::object type = py::module_::import("metarl_core.errors").attr(name);
+  PyErr_SetString(type.ptr(), message);
+  throw py::error_already_set();
+}
+
+inline bool is_array(PyObject* object) { return py::isinstance<py::array>(py::handle(object)); }
+
+inline bool is_c_contiguous(const py::array& array) { return (array.flags() & py::array::c_style) != 0; }
+
+// Native byte order, so that the memory can be read as the C++ type of the same kind and size.
+inline bool is_native(const py::dtype& dtype) {
+  const char order = dtype.byteorder();
+  return order == '=' || order == '|';
+}
+
+// An argument as a dense one-dimensional array of T; a scalar is an array of one.
+template <typename T>
+struct ArrayArgument {
+  py::array owner;
+  const T* data = nullptr;
+  std::int64_t size = 0;
+  bool scalar = false;
+
+  std::string shape() const { return scalar ? "()" : "(" + std::to_string(size) + ",)"; }
+};
+
+// Any object as an array, with Python's own error if it cannot be one.
+inline py::array as_array(PyObject* object) {
+  if (is_array(object)) return py::reinterpret_borrow<py::array>(object);
+  return py::array(py::reinterpret_borrow<py::object>(object));
+}
+
+template <typename T>
+ArrayArgument<T> dense_argument(const py::array& array, const char* name) {
+  if (array.ndim() > 1) {
+    throw py::value_error(std::string(name) + " has shape " + shape_text(array) +
+                          "; must be a scalar or have one axis");
+  }
+  ArrayArgument<T> result;
+  result.scalar = array.ndim() == 0;
+  result.size = array.size();
+  const py::dtype dtype = array.dtype();
+  if (py::detail::npy_format_descriptor<T>::dtype().is(dtype) && is_c_contiguous(array)) {
+    result.owner = array;
+  } else {
+    result.owner = py::array_t<T, py::array::c_style | py::array::forcecast>::ensure(array);
+    if (!result.owner) throw py::error_already_set();
+  }
+  result.data = static_cast<const T*>(result.owner.data());
+  return result;
+}
+
+// Integers, of any width. Raises TypeError for anything else (bool too: it would be taken for a mask).
+inline ArrayArgument<std::int64_t> index_argument(PyObject* object, const char* name) {
+  const py::array array = as_array(object);
+  const char kind = array.dtype().kind();
+  const bool integer = kind == 'i' || kind == 'u';
+  if (!integer && !(array.size() == 0 && !is_array(object))) {
+    throw py::type_error(std::string(name) + " must be integers, got " + text_of(array.dtype()));
+  }
+  return dense_argument<std::int64_t>(array, name);
+}
+
+// Real numbers.
+template <typename T>
+ArrayArgument<T> real_argument(PyObject* object, const char* name) {
+  const py::array array = as_array(object);
+  const char kind = array.dtype().kind();
+  if (kind != 'f' && kind != 'i' && kind != 'u') {
+    throw py::type_error(std::string(name) + " must be real numbers, got " + text_of(array.dtype()));
+  }
+  return dense_argument<T>(array, name);
+}
+
+inline void check_same_length(const char* a_name, const std::string& a_shape, std::int64_t a, const char* b_name,
+                              const std::string& b_shape, std::int64_t b) {
+  if (a == b) return;
+  throw py::value_error(std::string(a_name) + " has shape " + a_shape + ", " + b_name + " has shape " + b_shape +
+                        "; lengths must be equal");
+}
+
+inline void check_indices(const ArrayArgument<std::int64_t>& indices, std::int64_t size) {
+  for (std::int64_t i = 0; i < indices.size; ++i) {
+    if (indices.data[i] < 0 || indices.data[i] >= size) {
+      throw py::index_error("index " + std::to_string(indices.data[i]) + " at position " + std::to_string(i) +
+                            " out of range for size " + std::to_string(size));
+    }
+  }
+}
+
+// A Python integer (anything with __index__, bool excepted).
+inline std::int64_t integer_argument(PyObject* object, const char* name) {
+  if (PyBool_Check(object) || !PyIndex_Check(object)) {
+    throw py::type_error(std::string(name) + " must be an integer, got " + type_name(object));
+  }
+  const py::object number = py::reinterpret_steal<py::object>(PyNumber_Index(object));
+  if (!number) throw py::error_already_set();
+  int overflow = 0;
+  const long long value = PyLong_AsLongLongAndOverflow(number.ptr(), &overflow);
+  if (overflow != 0) throw py::value_error(std::string(name) + " is " + text_of(number) + "; out of range");
+  if (value == -1 && PyErr_Occurred() != nullptr) throw py::error_already_set();
+  return value;
+}
+
+inline std::int64_t positive_argument(PyObject* object, const char* name) {
+  const std::int64_t value = integer_argument(object, name);
+  if (value < 1) throw py::value_error(std::string(name) + " is " + std::to_string(value) + "; must be >= 1");
+  return value;
+}
+
+// Any Python integer in [0, 2^64).
+inline std::uint64_t seed_argument(PyObject* object) {
+  if (PyBool_Check(object) || !PyIndex_Check(object)) {
+    throw py::type_error("seed must be an integer, got " + type_name(object));
+  }
+  const py::object number = py::reinterpret_steal<py::object>(PyNumber_Index(object));
+  if (!number) throw py::error_already_set();
+  const unsigned long long value = PyLong_AsUnsignedLongLong(number.ptr());
+  if (value == static_cast<unsigned long long>(-1) && PyErr_Occurred() != nullptr) {
+    PyErr_Clear();
+    throw py::value_error("seed is " + text_of(number) + "; must be in [0, 2**64)");
+  }
+  return value;
+}
+
+inline double real_number(PyObject* object, const char* name) {
+  const double value = PyFloat_AsDouble(object);
+  if (value == -1.0 && PyErr_Occurred() != nullptr) {
+    PyErr_Clear();
+    throw py::type_error(std::string(name) + " must be a real number, got " + type_name(object));
+  }
+  return value;
+}
+
+// A new C-contiguous array with undefined content.
+inline PyObject* new_array(const py::dtype& dtype, int ndim, const py::ssize_t* shape) {
+  auto& api = py::detail::npy_api::get();
+  PyObject* descr = dtype.ptr();
+  Py_INCREF(descr);
+  PyObject* array = api.PyArray_NewFromDescr_(api.PyArray_Type_, descr, ndim, shape, nullptr, nullptr, 0, nullptr);
+  if (array == nullptr) throw py::error_already_set();
+  return array;
+}
+
+}  // namespace metarl

@@ -1,0 +1,198 @@
+#include "bindings/columns.h"
+
+#include <cstring>
+
+namespace metarl {
+namespace {
+
+bool is_integer(char kind) { return kind == 'i' || kind == 'u'; }
+
+[[noreturn]] void refuse_dtype(const py::array& array, const Column& column) {
+  throw py::type_error("'" + column.text() + "' expected " + py::cast<std::string>(py::str(column.dtype)) + ", got " +
+                       py::cast<std::string>(py::str(array.dtype())) + ", which it cannot hold without loss");
+}
+
+bool truth_of_all(const py::object& comparison) { return py::cast<bool>(py::bool_(comparison.attr("all")())); }
+
+}  // namespace
+
+std::vector<Column> parse_columns(const py::sequence& fields) {
+  std::vector<Column> columns;
+  for (const py::handle field : fields) {
+    const auto tuple = py::reinterpret_borrow<py::tuple>(field);
+    Column column;
+    PyObject* name = tuple[0].ptr();
+    if (!PyUnicode_Check(name)) throw py::type_error("field names must be str, got " + type_name(name));
+    Py_INCREF(name);
+    PyUnicode_InternInPlace(&name);
+    column.name = py::reinterpret_steal<py::object>(name);
+    column.dtype = py::reinterpret_borrow<py::dtype>(tuple[2]);
+    column.scalar_type = column.dtype.attr("type");
+    column.kind = column.dtype.kind();
+    column.itemsize = static_cast<std::size_t>(column.dtype.itemsize());
+    column.bytes = column.itemsize;
+    for (const py::handle extent : py::reinterpret_borrow<py::tuple>(tuple[1])) {
+      column.shape.push_back(positive_argument(extent.ptr(), ("shape of '" + column.text() + "'").c_str()));
+      if (column.bytes > static_cast<std::size_t>(PY_SSIZE_T_MAX) / static_cast<std::size_t>(column.shape.back())) {
+        throw OutOfMemoryError("field '" + column.text() + "' is too large");
+      }
+      column.bytes *= static_cast<std::size_t>(column.shape.back());
+    }
+    columns.push_back(std::move(column));
+  }
+  return columns;
+}
+
+std::vector<FieldSpec> field_specs(const std::vector<Column>& columns) {
+  std::vector<FieldSpec> specs;
+  for (const Column& column : columns) {
+    specs.push_back({column.text(), column.bytes, std::min<std::size_t>(column.itemsize, 8)});
+  }
+  return specs;
+}
+
+py::array convert_dtype(const py::array& array, const Column& column) {
+  const py::dtype from = array.dtype();
+  const char kind = from.kind();
+  if (kind == 'O' || std::string("biufc").find(kind) == std::string::npos) refuse_dtype(array, column);
+  const auto cast = [&]() { return py::array(array.attr("astype")(column.dtype, py::arg("order") = "C")); };
+  if (from.equal(column.dtype) || (is_integer(kind) && is_integer(column.kind))) {
+    const py::array result = cast();
+    // A uint64 above the range of int64 compares unequal too: the comparison is by value.
+    if (is_integer(kind) && !truth_of_all(result.attr("__eq__")(array))) refuse_dtype(array, column);
+    return result;
+  }
+  // Towards bool, or from a richer kind to a poorer one (float to int, complex to float).
+  const std::string order = "biufc";
+  const auto rank = [&order](char k) { return k == 'u' ? order.find('i') : order.find(k); };
+  if (rank(kind) > rank(column.kind)) refuse_dtype(array, column);
+  if (column.kind != 'f' && column.kind != 'c') return cast();
+  const py::module_ numpy = py::module_::import("numpy");
+  const py::object quiet = numpy.attr("errstate")(py::arg("over") = "ignore");
+  quiet.attr("__enter__")();
+  const py::array result = cast();
+  quiet.attr("__exit__")(py::none(), py::none(), py::none());
+  if (!truth_of_all(numpy.attr("isfinite")(result).attr("__eq__")(numpy.attr("isfinite")(array)))) {
+    throw py::value_error("'" + column.text() + "' holds a value that overflows " +
+                          py::cast<std::string>(py::str(column.dtype)));
+  }
+  return result;
+}
+
+RowArguments::RowArguments(const std::vector<Column>& columns)
+    : columns_(columns),
+      sources_(columns.size()),
+      owners_(columns.size()),
+      seen_(columns.size(), false),
+      scratch_(columns.size()) {}
+
+void RowArguments::parse(PyObject* const* values, PyObject* names) {
+  const py::ssize_t given = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
+  std::size_t expected = 0;
+  for (py::ssize_t k = 0; k < given; ++k, ++expected) {
+    PyObject* name = PyTuple_GET_ITEM(names, k);
+    // Calls usually keep the order of the fields, and keywords are interned.
+    std::size_t c = expected < columns_.size() && columns_[expected].name.ptr() == name ? expected : 0;
+    if (c != expected) {
+      while (c < columns_.size() && columns_[c].name.ptr() != name &&
+             PyUnicode_Compare(columns_[c].name.ptr(), name) != 0) {
+        ++c;
+      }
+    }
+    if (c >= columns_.size()) {
+      std::string known;
+      for (const Column& column : columns_) known += (known.empty() ? "'" : ", '") + column.text() + "'";
+      throw py::key_error("unknown field " + text_of(name) + "; the fields are " + known);
+    }
+    seen_[c] = true;
+    parse_value(c, values[k]);
+  }
+  for (std::size_t c = 0; c < columns_.size(); ++c) {
+    if (!seen_[c]) throw py::key_error("missing field '" + columns_[c].text() + "'");
+  }
+}
+
+void RowArguments::set_rows(std::size_t c, bool single, std::int64_t rows, const py::array* array) {
+  if (rows_ < 0) {
+    single_ = single;
+    rows_ = rows;
+    first_ = c;
+    return;
+  }
+  if (single == single_ && rows == rows_) return;
+  const Column& column = columns_[c];
+  const std::string got = array == nullptr ? "()" : shape_text(*array);
+  std::vector<py::ssize_t> expected;
+  if (!single_) expected.push_back(rows_);
+  expected.insert(expected.end(), column.shape.begin(), column.shape.end());
+  throw py::value_error("'" + column.text() + "' expected " +
+                        shape_text(expected.data(), static_cast<py::ssize_t>(expected.size())) + " like '" +
+                        columns_[first_].text() + "', got " + got);
+}
+
+// Python and NumPy scalars for a column of shape (): no array is made.
+bool RowArguments::parse_scalar(std::size_t c, PyObject* value) {
+  const Column& column = columns_[c];
+  std::byte* out = scratch_[c].bytes;
+  if (column.kind == 'f' && PyFloat_Check(value) && column.itemsize >= 4) {
+    const double x = PyFloat_AS_DOUBLE(value);
+    if (column.itemsize == 8) {
+      std::memcpy(out, &x, sizeof x);
+      return true;
+    }
+    const float y = static_cast<float>(x);
+    if (column.itemsize != 4 || std::isinf(y) != std::isinf(x)) return false;
+    std::memcpy(out, &y, sizeof y);
+    return true;
+  }
+  if (column.kind == 'b' && PyBool_Check(value)) {
+    out[0] = static_cast<std::byte>(value == Py_True ? 1 : 0);
+    return true;
+  }
+  if (column.kind == 'i' && column.itemsize == 8 && PyLong_CheckExact(value)) {
+    int overflow = 0;
+    const long long x = PyLong_AsLongLongAndOverflow(value, &overflow);
+    if (overflow != 0) return false;
+    std::memcpy(out, &x, sizeof x);
+    return true;
+  }
+  if (reinterpret_cast<PyObject*>(Py_TYPE(value)) == column.scalar_type.ptr()) {
+    Py_buffer view;
+    if (PyObject_GetBuffer(value, &view, PyBUF_SIMPLE) != 0) {
+      PyErr_Clear();
+      return false;
+    }
+    const bool fits = static_cast<std::size_t>(view.len) == column.bytes;
+    if (fits) std::memcpy(out, view.buf, column.bytes);
+    PyBuffer_Release(&view);
+    return fits;
+  }
+  return false;
+}
+
+void RowArguments::parse_value(std::size_t c, PyObject* value) {
+  const Column& column = columns_[c];
+  const auto dims = static_cast<py::ssize_t>(column.shape.size());
+  if (dims == 0 && column.bytes <= sizeof(Scratch) && !is_array(value) && parse_scalar(c, value)) {
+    set_rows(c, true, 1, nullptr);
+    sources_[c] = {scratch_[c].bytes, 0};
+    return;
+  }
+  py::array array = as_array(value);
+  bool matches = array.ndim() == dims || array.ndim() == dims + 1;
+  const bool single = array.ndim() == dims;
+  for (py::ssize_t d = 0; matches && d < dims; ++d) {
+    matches = array.shape(array.ndim() - dims + d) == column.shape[static_cast<std::size_t>(d)];
+  }
+  if (!matches) {
+    throw py::value_error("'" + column.text() + "' expected " + shape_text(column.shape.data(), dims) + ", got " +
+                          shape_text(array));
+  }
+  set_rows(c, single, single ? 1 : array.shape(0), &array);
+  const bool same_type = array.dtype().is(column.dtype) || array.dtype().equal(column.dtype);
+  if (!same_type || !is_c_contiguous(array)) array = convert_dtype(array, column);
+  sources_[c] = {static_cast<const std::byte*>(array.data()), static_cast<std::ptrdiff_t>(column.bytes)};
+  owners_[c] = std::move(array);
+}
+
+}  // namespace metarl

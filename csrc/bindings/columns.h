@@ -1,0 +1,67 @@
+// The columns of a replay buffer as Python gives them: names, shapes and dtypes, and the conversion of rows to be
+// added.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <string>
+#include <vector>
+
+#include "bindings/arrays.h"
+#include "metarl/transition_store.h"
+
+namespace metarl {
+
+struct Column {
+  py::object name;  // interned
+  py::dtype dtype;
+  py::object scalar_type;  // dtype.type
+  std::vector<py::ssize_t> shape;
+  std::size_t bytes;  // of one element
+  char kind;
+  std::size_t itemsize;
+
+  std::string text() const { return py::cast<std::string>(name); }
+};
+
+// From (name, shape, dtype) tuples. Raises TypeError (dtype), ValueError (shape, names).
+std::vector<Column> parse_columns(const py::sequence& fields);
+
+std::vector<FieldSpec> field_specs(const std::vector<Column>& columns);
+
+// The values of one `add`, checked: every column present once, of the right shape and a dtype that loses nothing.
+class RowArguments {
+ public:
+  explicit RowArguments(const std::vector<Column>& columns);
+
+  // keywords: names and values in the order of the call.
+  void parse(PyObject* const* values, PyObject* names);
+
+  const ColumnSource* sources() const { return sources_.data(); }
+  bool single() const { return single_; }
+  std::int64_t rows() const { return rows_; }
+
+ private:
+  void parse_value(std::size_t c, PyObject* value);
+  bool parse_scalar(std::size_t c, PyObject* value);
+  void set_rows(std::size_t c, bool single, std::int64_t rows, const py::array* array);
+
+  const std::vector<Column>& columns_;
+  std::vector<ColumnSource> sources_;
+  std::vector<py::object> owners_;
+  std::vector<bool> seen_;
+  struct Scratch {
+    alignas(16) std::byte bytes[16];
+  };
+  std::vector<Scratch> scratch_;
+  bool single_ = false;
+  std::int64_t rows_ = -1;
+  std::size_t first_ = 0;  // the column that decided on rows_
+};
+
+// `array` in the column's dtype, C-contiguous. Integers must keep their value; float64 to float32 is rounding and
+// allowed, unless a finite value becomes infinite. Raises TypeError or ValueError.
+py::array convert_dtype(const py::array& array, const Column& column);
+
+}  // namespace metarl

@@ -1,0 +1,48 @@
+// The replay buffers' Python objects: a buffer of the core with what is needed to speak to Python.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <memory>
+#include <vector>
+
+#include "bindings/columns.h"
+#include "bindings/output_pool.h"
+#include "metarl/replay_buffer.h"
+
+namespace metarl {
+
+// The batch axis and NumPy's own limit of dimensions.
+constexpr int kMaxDimensions = 65;
+
+struct PyReplay {
+  PyReplay(std::vector<Column> parsed, py::object batch_class);
+
+  std::vector<Column> columns;
+  std::unique_ptr<ReplayBuffer> core;
+  PrioritizedReplayBuffer* prioritized = nullptr;  // core, if it is one
+  double beta = 0.0;
+  py::object batch_type;
+  std::shared_ptr<OutputPool> pool;
+  py::object indices_name, weights_name, probabilities_name, mark_name;
+  py::dtype int64_dtype, float32_dtype, float64_dtype;
+};
+
+struct PyUniformReplay : PyReplay {
+  using PyReplay::PyReplay;
+};
+
+struct PyPrioritizedReplay : PyReplay {
+  using PyReplay::PyReplay;
+};
+
+// The state as (dict of numbers, list of columns, raw priorities or None, masses or None).
+py::tuple snapshot(const PyReplay& self);
+// The reverse. Checks everything before it changes anything; raises ValueError that names the entry.
+void restore(PyReplay& self, const py::dict& state, const py::sequence& columns, py::object priorities,
+             py::object masses);
+// Raw priorities as float64.
+py::array priorities(const PyReplay& self, py::object indices);
+
+}  // namespace metarl

@@ -1,0 +1,73 @@
+#include <cstdlib>
+#include <limits>
+#include <string>
+#include <utility>
+
+#include "metarl/aligned_memory.h"
+#include "metarl/errors.h"
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+#if defined(__unix__) || defined(__APPLE__)
+#include <unistd.h>
+#endif
+
+namespace metarl {
+namespace {
+
+constexpr std::size_t kLine = 64;
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+
+std::uint64_t physical_memory() {
+#if defined(_SC_PHYS_PAGES) && defined(_SC_PAGESIZE)
+  const long pages = sysconf(_SC_PHYS_PAGES);
+  const long page = sysconf(_SC_PAGESIZE);
+  if (pages > 0 && page > 0) return static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page);
+#endif
+  return std::numeric_limits<std::uint64_t>::max();
+}
+
+[[noreturn]] void refuse(const std::string& bytes) { throw OutOfMemoryError("cannot allocate " + bytes + " bytes"); }
+
+}  // namespace
+
+void check_allocation(std::uint64_t count, std::uint64_t bytes_each) {
+  const long double bytes = static_cast<long double>(count) * static_cast<long double>(bytes_each);
+  // An allocation above the physical memory may succeed (overcommitment) and kill the process later.
+  if (bytes > static_cast<long double>(physical_memory()) ||
+      bytes > static_cast<long double>(std::numeric_limits<std::ptrdiff_t>::max())) {
+    std::string digits = std::to_string(bytes);
+    refuse(digits.substr(0, digits.find('.')));
+  }
+}
+
+AlignedMemory::AlignedMemory(std::size_t bytes) : size_(bytes) {
+  if (bytes == 0) return;
+  check_allocation(bytes, 1);
+  const std::size_t alignment = bytes >= 2 * kHugePage ? kHugePage : kLine;
+  // calloc takes large blocks straight from the system, which zeroes pages as they are touched.
+  block_ = std::calloc(bytes + alignment, 1);
+  if (block_ == nullptr) refuse(std::to_string(bytes));
+  const std::uintptr_t start = (reinterpret_cast<std::uintptr_t>(block_) + alignment - 1) & ~(alignment - 1);
+  data_ = reinterpret_cast<std::byte*>(start);
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  if (alignment == kHugePage) madvise(data_, bytes & ~(kHugePage - 1), MADV_HUGEPAGE);  // advice only
+#endif
+}
+
+AlignedMemory::~AlignedMemory() { std::free(block_); }
+
+AlignedMemory::AlignedMemory(AlignedMemory&& other) noexcept
+    : block_(std::exchange(other.block_, nullptr)),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)) {}
+
+AlignedMemory& AlignedMemory::operator=(AlignedMemory&& other) noexcept {
+  std::swap(block_, other.block_);
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+}  // namespace metarl

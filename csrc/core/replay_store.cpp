@@ -1,0 +1,150 @@
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+
+#include "metarl/transition_store.h"
+
+namespace metarl {
+namespace {
+
+constexpr std::size_t kLine = 64;
+constexpr std::int64_t kChunk = 128;  // rows whose lines are fetched together and then read field by field from L1
+
+void prefetch(const std::byte* p) {
+#if defined(__GNUC__)
+  __builtin_prefetch(p, 0, 3);
+#else
+  (void)p;
+#endif
+}
+
+// Copies n elements of a size known to the compiler.
+template <std::size_t kBytes, typename Source, typename Target>
+void copy_fixed(std::int64_t n, Source source, Target target) {
+  for (std::int64_t i = 0; i < n; ++i) std::memcpy(target(i), source(i), kBytes);
+}
+
+template <typename Source, typename Target>
+void copy_elements(std::size_t bytes, std::int64_t n, Source source, Target target) {
+  switch (bytes) {
+    case 1:
+      return copy_fixed<1>(n, source, target);
+    case 2:
+      return copy_fixed<2>(n, source, target);
+    case 4:
+      return copy_fixed<4>(n, source, target);
+    case 8:
+      return copy_fixed<8>(n, source, target);
+    case 12:
+      return copy_fixed<12>(n, source, target);
+    case 16:
+      return copy_fixed<16>(n, source, target);
+    case 20:
+      return copy_fixed<20>(n, source, target);
+    case 24:
+      return copy_fixed<24>(n, source, target);
+    case 32:
+      return copy_fixed<32>(n, source, target);
+    case 64:
+      return copy_fixed<64>(n, source, target);
+    default:
+      for (std::int64_t i = 0; i < n; ++i) std::memcpy(target(i), source(i), bytes);
+  }
+}
+
+}  // namespace
+
+TransitionStore::TransitionStore(std::int64_t capacity, std::vector<FieldSpec> fields) : fields_(std::move(fields)) {
+  // Descending alignment leaves no holes inside the row.
+  std::vector<std::size_t> order(fields_.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [this](std::size_t a, std::size_t b) { return fields_[a].alignment > fields_[b].alignment; });
+  columns_.resize(fields_.size());
+  std::size_t row = 0;
+  std::size_t alignment = 1;
+  std::size_t large = 0;
+  for (const std::size_t f : order) {
+    Column& column = columns_[f];
+    column.bytes = fields_[f].bytes;
+    field_bytes_ += column.bytes;
+    column.packed = column.bytes <= kMaxPackedBytes;
+    column.offset = 0;
+    if (column.packed) {
+      column.offset = row;
+      row += column.bytes;
+      alignment = std::max(alignment, fields_[f].alignment);
+    } else {
+      column.stride = (column.bytes + kLine - 1) / kLine * kLine;
+      large += column.stride;
+    }
+  }
+  row_bytes_ = (row + alignment - 1) / alignment * alignment;
+  bytes_per_slot_ = row_bytes_ + large;
+  const auto slots = static_cast<std::size_t>(capacity);
+  check_allocation(slots, bytes_per_slot_);  // of all columns together, before the first is allocated
+  rows_ = AlignedMemory(slots * row_bytes_);
+  for (Column& column : columns_) {
+    if (column.packed) {
+      column.stride = row_bytes_;
+    } else {
+      column.own = AlignedMemory(slots * column.stride);
+    }
+  }
+}
+
+std::byte* TransitionStore::address(const Column& column, std::int64_t slot) const {
+  std::byte* base = column.packed ? rows_.data() + column.offset : column.own.data();
+  return base + static_cast<std::size_t>(slot) * column.stride;
+}
+
+void TransitionStore::write(std::int64_t slot, const ColumnSource* columns, std::int64_t n) {
+  for (std::int64_t first = 0; first < n; first += kChunk) {
+    const std::int64_t count = std::min(kChunk, n - first);
+    for (std::size_t f = 0; f < columns_.size(); ++f) {
+      const Column& column = columns_[f];
+      const ColumnSource& from = columns[f];
+      std::byte* to = address(column, slot + first);
+      const std::size_t stride = column.stride;
+      copy_elements(
+          column.bytes, count, [&from, first](std::int64_t i) { return from.data + (first + i) * from.stride; },
+          [to, stride](std::int64_t i) { return to + static_cast<std::size_t>(i) * stride; });
+    }
+  }
+}
+
+void TransitionStore::gather(const std::int64_t* slots, std::int64_t n, std::byte* const* columns) const {
+  for (std::int64_t first = 0; first < n; first += kChunk) {
+    const std::int64_t count = std::min(kChunk, n - first);
+    const std::int64_t* at = slots + first;
+    if (row_bytes_ > 0) {
+      for (std::int64_t i = 0; i < count; ++i) {
+        const std::byte* row = rows_.data() + static_cast<std::size_t>(at[i]) * row_bytes_;
+        for (std::size_t line = 0; line < row_bytes_; line += kLine) prefetch(row + line);
+        prefetch(row + row_bytes_ - 1);
+      }
+    }
+    for (std::size_t f = 0; f < columns_.size(); ++f) {
+      const Column& column = columns_[f];
+      const std::byte* base = address(column, 0);
+      const std::size_t stride = column.stride;
+      const std::size_t bytes = column.bytes;
+      std::byte* to = columns[f] + static_cast<std::size_t>(first) * bytes;
+      copy_elements(
+          bytes, count, [base, stride, at](std::int64_t i) { return base + static_cast<std::size_t>(at[i]) * stride; },
+          [to, bytes](std::int64_t i) { return to + static_cast<std::size_t>(i) * bytes; });
+    }
+  }
+}
+
+void TransitionStore::read(std::size_t f, std::int64_t slot, std::int64_t n, std::byte* out) const {
+  const Column& column = columns_[f];
+  const std::byte* from = address(column, slot);
+  const std::size_t stride = column.stride;
+  const std::size_t bytes = column.bytes;
+  copy_elements(
+      bytes, n, [from, stride](std::int64_t i) { return from + static_cast<std::size_t>(i) * stride; },
+      [out, bytes](std::int64_t i) { return out + static_cast<std::size_t>(i) * bytes; });
+}
+
+}  // namespace metarl

@@ -1,0 +1,289 @@
+// Descent, update and rebuild of the sum tree; see tree_kernels.h. No std:: templates here: see
+// cmake/MetarlTargets.cmake.
+#include "core/tree_kernels.h"
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // gcc 12's own AVX-512 header
+#endif
+
+#include "metarl/detail/fixed_point.h"
+
+namespace metarl::METARL_ISA_NS {
+namespace {
+
+// Descents worked on at once: enough to cover the latency of memory, few enough that their lines stay in L1.
+constexpr int kInFlight = 64;
+// Updates ahead of which lines are fetched.
+constexpr int kUpdateAhead = 8;
+
+METARL_HD void prefetch(const void* p) {
+#if defined(__GNUC__)
+  __builtin_prefetch(p, 0, 3);
+#else
+  (void)p;
+#endif
+}
+
+// Child of a node in whose range `at` lies: the last one whose prefix sum is <= at. An empty child is never returned,
+// because its successor has the same prefix sum (or the node's sum, which exceeds `at`).
+METARL_HD int find_child(const TreeNode* node, std::uint64_t at) {
+#if defined(__AVX512F__)
+  const __m512i v = _mm512_set1_epi64(static_cast<long long>(at));
+  const unsigned low = _mm512_cmple_epu64_mask(_mm512_load_si512(node->before), v);
+  const unsigned high = _mm512_cmple_epu64_mask(_mm512_load_si512(node->before + 8), v);
+  return __builtin_popcount(low | high << 8) - 1;
+#elif defined(__AVX2__)
+  const __m256i v = _mm256_set1_epi64x(static_cast<long long>(at));
+  unsigned greater = 0;
+  for (int part = 0; part < 4; ++part) {  // sums are below 2^63: the signed comparison is right
+    const __m256i s = _mm256_load_si256(reinterpret_cast<const __m256i*>(node->before + 4 * part));
+    greater |= static_cast<unsigned>(_mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpgt_epi64(s, v)))) << (4 * part);
+  }
+  return 15 - __builtin_popcount(greater);
+#else
+  int c = node->before[8] <= at ? 8 : 0;
+  c += node->before[c + 4] <= at ? 4 : 0;
+  c += node->before[c + 2] <= at ? 2 : 0;
+  c += node->before[c + 1] <= at ? 1 : 0;
+  return c;
+#endif
+}
+
+// Position in a group of leaves: the number of inclusive prefix sums <= at.
+METARL_HD int find_leaf(const std::uint32_t* leaves, std::uint64_t at) {
+#if defined(__AVX512F__)
+  const __m512i zero = _mm512_setzero_si512();
+  __m512i low = _mm512_cvtepu32_epi64(_mm256_load_si256(reinterpret_cast<const __m256i*>(leaves)));
+  __m512i high = _mm512_cvtepu32_epi64(_mm256_load_si256(reinterpret_cast<const __m256i*>(leaves + 8)));
+  low = _mm512_add_epi64(low, _mm512_alignr_epi64(low, zero, 7));
+  high = _mm512_add_epi64(high, _mm512_alignr_epi64(high, zero, 7));
+  low = _mm512_add_epi64(low, _mm512_alignr_epi64(low, zero, 6));
+  high = _mm512_add_epi64(high, _mm512_alignr_epi64(high, zero, 6));
+  low = _mm512_add_epi64(low, _mm512_alignr_epi64(low, zero, 4));
+  high = _mm512_add_epi64(high, _mm512_alignr_epi64(high, zero, 4));
+  high = _mm512_add_epi64(high, _mm512_permutexvar_epi64(_mm512_set1_epi64(7), low));
+  const __m512i v = _mm512_set1_epi64(static_cast<long long>(at));
+  const unsigned below = _mm512_cmple_epu64_mask(low, v);
+  const unsigned above = _mm512_cmple_epu64_mask(high, v);
+  return __builtin_popcount(below | above << 8);
+#else
+  int c = 0;
+  std::uint64_t sum = 0;
+  for (int j = 0; j < kTreeFanout - 1; ++j) {
+    sum += leaves[j];
+    c += sum <= at ? 1 : 0;
+  }
+  return c;
+#endif
+}
+
+// Adds delta (modulo 2^64) to the prefix sums after child c.
+METARL_HD void add_after(TreeNode* node, int c, std::uint64_t delta) {
+#if defined(__AVX512F__)
+  const unsigned after = 0xFFFEu << c;
+  const __m512i d = _mm512_set1_epi64(static_cast<long long>(delta));
+  __m512i low = _mm512_load_si512(node->before);
+  __m512i high = _mm512_load_si512(node->before + 8);
+  low = _mm512_mask_add_epi64(low, static_cast<__mmask8>(after), low, d);
+  high = _mm512_mask_add_epi64(high, static_cast<__mmask8>(after >> 8), high, d);
+  _mm512_store_si512(node->before, low);
+  _mm512_store_si512(node->before + 8, high);
+#else
+  for (int j = 0; j < kTreeFanout; ++j) node->before[j] += j > c ? delta : 0;
+#endif
+}
+
+METARL_HD void add_to_ancestors(TreeView* tree, std::int64_t group, std::uint64_t delta) {
+  std::int64_t child = group;
+  for (int level = 0; level < tree->num_levels; ++level) {
+    add_after(&tree->levels[level][child >> 4], static_cast<int>(child & 15), delta);
+    child >>= 4;
+  }
+  tree->total += delta;
+}
+
+METARL_HD std::uint32_t extreme_key(int which, std::uint32_t mass) { return which == 0 ? mass : 0u - mass; }
+
+METARL_HD std::uint32_t group_extreme(int which, const std::uint32_t* leaves) {
+  std::uint32_t best = 0;
+  for (int j = 0; j < kTreeFanout; ++j) {
+    const std::uint32_t key = extreme_key(which, leaves[j]);
+    best = key > best ? key : best;
+  }
+  return best;
+}
+
+METARL_HD std::uint32_t node_extreme(const std::uint32_t* keys) {
+  std::uint32_t best = 0;
+  for (int j = 0; j < kTreeFanout; ++j) best = keys[j] > best ? keys[j] : best;
+  return best;
+}
+
+// The group's extreme changed from `old` to `now`: climb while an ancestor's changes too.
+METARL_HD void climb_extreme(TreeView* tree, int which, std::int64_t group, std::uint32_t old, std::uint32_t now) {
+  std::int64_t child = group;
+  for (int level = 0; level < tree->num_levels; ++level) {
+    if (old == now) return;
+    std::uint32_t* keys = tree->levels[level][child >> 4].extreme[which];
+    keys[child & 15] = now;
+    child >>= 4;
+    std::uint32_t* stored =
+        level + 1 < tree->num_levels ? &tree->levels[level + 1][child >> 4].extreme[which][child & 15] : nullptr;
+    const std::uint32_t before = stored != nullptr ? *stored : tree->root_extreme[which];
+    std::uint32_t after = before;
+    if (now > before) {
+      after = now;
+    } else if (old == before) {
+      after = node_extreme(keys);
+    }
+    old = before;
+    now = after;
+  }
+  tree->root_extreme[which] = now;
+}
+
+METARL_HD void leaf_changed(TreeView* tree, int which, std::int64_t group, std::uint32_t old_mass,
+                            std::uint32_t new_mass) {
+  const std::uint32_t old = extreme_key(which, old_mass);
+  const std::uint32_t now = extreme_key(which, new_mass);
+  const std::uint32_t before = tree->levels[0][group >> 4].extreme[which][group & 15];
+  if (now > before) {
+    climb_extreme(tree, which, group, before, now);
+  } else if (old == before) {
+    climb_extreme(tree, which, group, before, group_extreme(which, tree->leaves + group * kTreeFanout));
+  }
+}
+
+}  // namespace
+
+void tree_descend(const TreeView* tree, const std::uint64_t* at, std::int64_t n, std::int64_t* indices,
+                  std::uint32_t* masses) {
+  std::uint64_t rest[kInFlight];
+  std::int64_t child[kInFlight];
+  for (std::int64_t first = 0; first < n; first += kInFlight) {
+    const int count = n - first < kInFlight ? static_cast<int>(n - first) : kInFlight;
+    for (int k = 0; k < count; ++k) {
+      rest[k] = at[first + k];
+      child[k] = 0;
+    }
+    for (int level = tree->num_levels - 1; level >= 0; --level) {
+      const TreeNode* nodes = tree->levels[level];
+      const TreeNode* below = level > 0 ? tree->levels[level - 1] : nullptr;
+      for (int k = 0; k < count; ++k) {
+        const TreeNode* node = nodes + child[k];
+        const int c = find_child(node, rest[k]);
+        rest[k] -= node->before[c];
+        child[k] = child[k] * kTreeFanout + c;
+        if (below != nullptr) {
+          prefetch(below[child[k]].before);
+          prefetch(below[child[k]].before + 8);
+        } else {
+          prefetch(tree->leaves + child[k] * kTreeFanout);
+        }
+      }
+    }
+    for (int k = 0; k < count; ++k) {
+      const std::uint32_t* leaves = tree->leaves + child[k] * kTreeFanout;
+      const int c = find_leaf(leaves, rest[k]);
+      indices[first + k] = child[k] * kTreeFanout + c;
+      masses[first + k] = leaves[c];
+    }
+  }
+}
+
+void tree_set(TreeView* tree, const std::int64_t* indices, const std::uint32_t* masses, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    if (i + kUpdateAhead < n) {
+      const std::int64_t next = indices[i + kUpdateAhead];
+      const TreeNode* node = &tree->levels[0][next >> 8];
+      prefetch(tree->leaves + next);
+      prefetch(node->before);
+      prefetch(node->before + 8);
+      prefetch(node->extreme[0]);
+      prefetch(node->extreme[1]);
+    }
+    std::uint32_t* leaf = tree->leaves + indices[i];
+    const std::uint32_t old = *leaf;
+    const std::uint32_t now = masses[i];
+    if (old == now) continue;
+    *leaf = now;
+    const std::int64_t group = indices[i] >> 4;
+    add_to_ancestors(tree, group, std::uint64_t{now} - std::uint64_t{old});
+    leaf_changed(tree, 0, group, old, now);
+    leaf_changed(tree, 1, group, old, now);
+  }
+}
+
+void tree_fill(TreeView* tree, std::int64_t begin, std::int64_t end, std::uint32_t mass) {
+  if (end - begin == 1) {
+    tree_set(tree, &begin, &mass, 1);
+    return;
+  }
+  while (begin < end) {
+    const std::int64_t group = begin >> 4;
+    const std::int64_t group_end = (group + 1) * kTreeFanout;
+    const std::int64_t stop = end < group_end ? end : group_end;
+    std::uint64_t delta = 0;
+    for (std::int64_t i = begin; i < stop; ++i) {
+      delta += std::uint64_t{mass} - std::uint64_t{tree->leaves[i]};
+      tree->leaves[i] = mass;
+    }
+    if (delta != 0) add_to_ancestors(tree, group, delta);
+    // Even with an unchanged sum the extremes may differ.
+    for (int which = 0; which < 2; ++which) {
+      climb_extreme(tree, which, group, tree->levels[0][group >> 4].extreme[which][group & 15],
+                    group_extreme(which, tree->leaves + group * kTreeFanout));
+    }
+    begin = stop;
+  }
+}
+
+void tree_rebuild(TreeView* tree, std::uint64_t* sums) {
+  for (std::int64_t g = 0; g < tree->num_groups; ++g) {
+    const std::uint32_t* leaves = tree->leaves + g * kTreeFanout;
+    std::uint64_t sum = 0;
+    for (int j = 0; j < kTreeFanout; ++j) sum += leaves[j];
+    sums[g] = sum;
+    for (int which = 0; which < 2; ++which) {
+      tree->levels[0][g >> 4].extreme[which][g & 15] = group_extreme(which, leaves);
+    }
+  }
+  std::int64_t children = tree->num_groups;
+  for (int level = 0; level < tree->num_levels; ++level) {
+    const std::int64_t nodes = (children + kTreeFanout - 1) / kTreeFanout;
+    for (std::int64_t m = 0; m < nodes; ++m) {
+      TreeNode* node = &tree->levels[level][m];
+      std::uint64_t sum = 0;
+      for (int j = 0; j < kTreeFanout; ++j) {
+        node->before[j] = sum;
+        const std::int64_t child = m * kTreeFanout + j;
+        if (child < children) sum += sums[child];
+      }
+      sums[m] = sum;  // the sums read so far are behind m * 16 >= m
+      for (int which = 0; which < 2; ++which) {
+        const std::uint32_t extreme = node_extreme(node->extreme[which]);
+        if (level + 1 < tree->num_levels) {
+          tree->levels[level + 1][m >> 4].extreme[which][m & 15] = extreme;
+        } else {
+          tree->root_extreme[which] = extreme;
+        }
+      }
+    }
+    children = nodes;
+  }
+  tree->total = sums[0];
+}
+
+void tree_shift_leaves(TreeView* tree, int shift) {
+  const std::int64_t n = tree->num_groups * kTreeFanout;
+  if (shift > 0) {
+    for (std::int64_t i = 0; i < n; ++i) tree->leaves[i] <<= shift;
+  } else {
+    for (std::int64_t i = 0; i < n; ++i) tree->leaves[i] = shift_mass_down(tree->leaves[i], -shift);
+  }
+}
+
+}  // namespace metarl::METARL_ISA_NS

@@ -1,0 +1,52 @@
+// Hot loops of the sum tree and of the weights, compiled once per instruction-set level. Internal to the core.
+#pragma once
+
+#include <cstdint>
+
+#include "metarl/detail/tree_layout.h"
+#include "metarl/isa.h"
+
+namespace metarl {
+
+// Leaf that contains each of n integer masses in [0, total), and that leaf's mass. Needs total > 0.
+METARL_DECLARE_KERNEL(void tree_descend, (const TreeView* tree, const std::uint64_t* at, std::int64_t n,
+                                          std::int64_t* indices, std::uint32_t* masses))
+
+// Sets leaves one after the other: the last of equal indices wins.
+METARL_DECLARE_KERNEL(void tree_set,
+                      (TreeView * tree, const std::int64_t* indices, const std::uint32_t* masses, std::int64_t n))
+
+// Sets the leaves [begin, end) to one mass.
+METARL_DECLARE_KERNEL(void tree_fill, (TreeView * tree, std::int64_t begin, std::int64_t end, std::uint32_t mass))
+
+// Computes all nodes from the leaves; `sums` is scratch of num_groups elements.
+METARL_DECLARE_KERNEL(void tree_rebuild, (TreeView * tree, std::uint64_t* sums))
+
+// Multiplies all leaves by 2^shift (shift < 0: rounded, positive ones stay positive); the nodes must be rebuilt.
+METARL_DECLARE_KERNEL(void tree_shift_leaves, (TreeView * tree, int shift))
+
+// n random integers in [0, total): Philox blocks (key seed, counter (block, call, tag)), two draws a block.
+// strata = 0: independent; otherwise stratified with n = strata, ascending.
+METARL_DECLARE_KERNEL(void tree_draws, (std::uint64_t seed, std::uint64_t call, std::uint32_t tag, std::uint64_t total,
+                                        std::int64_t n, bool stratified, std::uint64_t* out))
+
+// raw = clip(|td_error|, eps, max_priority); scaled = raw^alpha. Returns a bound of the scaled values that is at most
+// 2^-39 (relative) too large, or -1 if an error is not finite.
+METARL_DECLARE_KERNEL(double prepare_priorities, (const float* td_errors, std::int64_t n, float eps, float max_priority,
+                                                  double alpha, float* raw, double* scaled))
+
+// Fixed-point masses of priorities; factor is a power of two.
+METARL_DECLARE_KERNEL(void quantize, (const double* priorities, std::int64_t n, double factor, std::uint32_t* masses))
+
+// (numerator / mass)^beta.
+METARL_DECLARE_KERNEL(void mass_weights,
+                      (const std::uint32_t* masses, std::int64_t n, double numerator, double beta, float* weights))
+
+// (numerator / probability)^beta.
+METARL_DECLARE_KERNEL(void probability_weights,
+                      (const double* probabilities, std::int64_t n, double numerator, double beta, double* weights))
+
+// out = x^y for x >= 0 and y other than 0 and 1.
+METARL_DECLARE_KERNEL(void pow_array, (const double* x, std::int64_t n, double y, double* out))
+
+}  // namespace metarl

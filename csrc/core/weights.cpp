@@ -1,0 +1,72 @@
+#include <algorithm>
+#include <stdexcept>
+
+#include "core/tree_kernels.h"
+#include "metarl/importance_weights.h"
+
+namespace metarl {
+namespace {
+
+// Divides by the sum, added up in order: the bits do not depend on the vector width.
+template <typename T>
+void normalize_sum(T* weights, std::int64_t n) {
+  double sum = 0.0;
+  for (std::int64_t i = 0; i < n; ++i) sum += weights[i];
+  for (std::int64_t i = 0; i < n; ++i) weights[i] = static_cast<T>(weights[i] / sum);
+}
+
+}  // namespace
+
+WeightNormalization weight_normalization(const std::string& name) {
+  if (name == "max") return WeightNormalization::max;
+  if (name == "batch_max") return WeightNormalization::batch_max;
+  if (name == "sum") return WeightNormalization::sum;
+  if (name == "none") return WeightNormalization::none;
+  throw std::invalid_argument("weight normalization is '" + name + "'; must be 'max', 'batch_max', 'sum' or 'none'");
+}
+
+const char* weight_normalization_name(WeightNormalization normalization) noexcept {
+  switch (normalization) {
+    case WeightNormalization::max:
+      return "max";
+    case WeightNormalization::batch_max:
+      return "batch_max";
+    case WeightNormalization::sum:
+      return "sum";
+    case WeightNormalization::none:
+      break;
+  }
+  return "none";
+}
+
+void mass_importance_weights(const std::uint32_t* masses, std::int64_t n, std::uint64_t total, std::uint32_t min_mass,
+                             std::int64_t size, double beta, WeightNormalization normalization, float* weights) {
+  if (n == 0) return;
+  if (total == 0) {
+    std::fill_n(weights, n,
+                normalization == WeightNormalization::sum ? static_cast<float>(1.0 / static_cast<double>(n)) : 1.0f);
+    return;
+  }
+  // (N P)^-beta over its largest value is (m_min / m)^beta: the total and N cancel exactly.
+  double numerator = static_cast<double>(total) / static_cast<double>(size);
+  if (normalization == WeightNormalization::max) numerator = min_mass;
+  if (normalization == WeightNormalization::batch_max || normalization == WeightNormalization::sum) {
+    numerator = *std::min_element(masses, masses + n);
+  }
+  METARL_SELECT_KERNEL(mass_weights)(masses, n, numerator, beta, weights);
+  if (normalization == WeightNormalization::sum) normalize_sum(weights, n);
+}
+
+void importance_weights(const double* probabilities, std::int64_t n, std::int64_t size, double beta,
+                        WeightNormalization normalization, double min_probability, double* weights) {
+  if (n == 0) return;
+  double numerator = 1.0 / static_cast<double>(size);
+  if (normalization != WeightNormalization::none) {
+    const bool given = normalization == WeightNormalization::max && min_probability > 0.0;
+    numerator = given ? min_probability : *std::min_element(probabilities, probabilities + n);
+  }
+  METARL_SELECT_KERNEL(probability_weights)(probabilities, n, numerator, beta, weights);
+  if (normalization == WeightNormalization::sum) normalize_sum(weights, n);
+}
+
+}  // namespace metarl

@@ -1,0 +1,153 @@
+// Replay buffers: a ring of transitions sampled uniformly or by priority.
+//
+// Thread safety: every public method locks the buffer; methods may be called from any thread.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "metarl/importance_weights.h"
+#include "metarl/sum_tree.h"
+#include "metarl/transition_store.h"
+
+namespace metarl {
+
+// Identifies the moment of a sample: which slots were overwritten since then follows from it.
+struct WriteMark {
+  std::uint64_t epoch = 0;    // how often the buffer was cleared
+  std::uint64_t written = 0;  // transitions written in this epoch
+};
+
+// Arrays of the caller with room for n elements.
+struct SampleOutput {
+  std::int64_t* indices;
+  double* probabilities;
+  float* weights;
+  std::byte* const* columns;  // one dense array a field
+};
+
+class ReplayBuffer {
+ public:
+  // What a checkpoint needs besides the columns and priorities.
+  struct State {
+    std::uint64_t epoch = 0;
+    std::uint64_t written = 0;
+    std::uint64_t draws = 0;
+    std::uint64_t stale_updates = 0;
+    float running_max = 1.0f;
+    SumTree::State tree;
+  };
+
+  // Throws std::invalid_argument if capacity < 1, OutOfMemoryError if it does not fit.
+  ReplayBuffer(std::int64_t capacity, std::vector<FieldSpec> fields, std::uint64_t seed);
+  virtual ~ReplayBuffer() = default;
+  ReplayBuffer(const ReplayBuffer&) = delete;
+  ReplayBuffer& operator=(const ReplayBuffer&) = delete;
+
+  std::int64_t capacity() const { return capacity_; }
+  std::uint64_t seed() const { return seed_; }
+  const std::vector<FieldSpec>& fields() const { return store_.fields(); }
+  std::size_t fields_bytes() const { return store_.field_bytes(); }
+  virtual std::size_t bytes_per_transition() const { return store_.bytes_per_slot(); }
+  std::int64_t size() const;
+
+  // Writes n transitions behind one another and returns the first one's slot; the others follow, modulo the capacity.
+  std::int64_t add(const ColumnSource* columns, std::int64_t n);
+  void clear();
+
+  // Draws n transitions. Throws BufferEmptyError. beta is ignored by a uniform buffer.
+  WriteMark sample(std::int64_t n, double beta, const SampleOutput& out);
+
+  // Arrays of the caller with room for `size` slots, in slot order; raw_priorities and masses are for prioritized
+  // buffers.
+  struct Content {
+    std::byte* const* columns;
+    float* raw_priorities;
+    std::uint32_t* masses;
+  };
+  // Copies the whole object at one moment. Returns false, having done nothing, if size() is not `size`.
+  bool snapshot(std::int64_t size, State* state, const Content& content) const;
+  // Replaces the content. `columns` hold the slots [0, size); raw priorities and masses are null for a uniform buffer.
+  // Preconditions: size = min(written, capacity); masses consistent with the tree's scale.
+  void restore(const State& state, const ColumnSource* columns, const float* raw_priorities,
+               const std::uint32_t* masses);
+
+ protected:
+  std::int64_t size_unlocked() const;
+  // Called with the lock held.
+  virtual void on_write(std::int64_t begin, std::int64_t end);
+  virtual void on_clear();
+  virtual void draw(std::int64_t n, double beta, const SampleOutput& out);
+  virtual void on_snapshot(std::int64_t size, State* state, const Content& content) const;
+  virtual void on_restore(const State& state, const float* raw_priorities, const std::uint32_t* masses,
+                          std::int64_t size);
+
+  mutable std::mutex mutex_;
+  const std::int64_t capacity_;
+  const std::uint64_t seed_;
+  WriteMark mark_;
+  std::uint64_t draws_ = 0;
+
+ private:
+  TransitionStore store_;
+  std::vector<std::uint64_t> scratch_;
+};
+
+struct PrioritizedOptions {
+  double alpha = 0.6;
+  float eps = 1e-6f;
+  float max_priority = std::numeric_limits<float>::max();
+  WeightNormalization weight_normalization = WeightNormalization::max;
+  bool stratified = true;
+};
+
+// Proportional prioritization (Schaul et al. 2016): P(i) = p_i^alpha / sum. New transitions get the running maximum of
+// the raw priorities ever assigned since construction or clear() (1 at first); overwriting the item that set it does
+// not lower it. Raw priorities are kept in float32.
+class PrioritizedReplayBuffer : public ReplayBuffer {
+ public:
+  PrioritizedReplayBuffer(std::int64_t capacity, std::vector<FieldSpec> fields, std::uint64_t seed,
+                          const PrioritizedOptions& options);
+
+  const PrioritizedOptions& options() const { return options_; }
+  std::size_t bytes_per_transition() const override;
+
+  // Sets p = clip(|td_error|, eps, max_priority); the last of equal indices wins. With `mark`, slots overwritten since
+  // then are skipped and counted, or, if strict, all is refused with StaleIndexError.
+  // Throws std::out_of_range (index outside [0, size)) and std::invalid_argument (error or power not finite).
+  void update_priorities(const std::int64_t* indices, const float* td_errors, std::int64_t n, const WriteMark* mark,
+                         bool strict);
+
+  std::uint64_t stale_updates() const;
+  float running_max() const;
+  // Raw priorities. Throws std::out_of_range.
+  void read_priorities(const std::int64_t* indices, std::int64_t n, double* out) const;
+
+ protected:
+  void on_write(std::int64_t begin, std::int64_t end) override;
+  void on_clear() override;
+  void draw(std::int64_t n, double beta, const SampleOutput& out) override;
+  void on_snapshot(std::int64_t size, State* state, const Content& content) const override;
+  void on_restore(const State& state, const float* raw_priorities, const std::uint32_t* masses,
+                  std::int64_t size) override;
+
+ private:
+  bool is_stale(std::int64_t slot, const WriteMark& mark) const;
+  void set_running_max(float priority);
+
+  PrioritizedOptions options_;
+  SumTree tree_;
+  AlignedMemory raw_;
+  float running_max_ = 1.0f;
+  double running_max_scaled_ = 1.0;  // running_max^alpha
+  std::uint64_t stale_updates_ = 0;
+  std::vector<std::uint32_t> masses_;
+  std::vector<float> new_raw_;
+  std::vector<double> new_scaled_;
+  std::vector<std::int64_t> kept_indices_;
+};
+
+}  // namespace metarl

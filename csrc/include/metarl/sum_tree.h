@@ -1,0 +1,91 @@
+// Sum tree over exact integer masses.
+//
+// A priority p is stored as the integer mass round(p * 2^scale_exponent), a uint32; sums are uint64 and exact, so there
+// is no drift, and a draw is an integer in [0, total): an empty or masked leaf cannot be reached. Policies:
+//  - a positive priority has mass >= 1;
+//  - when all masses are 0, the next positive priorities choose the scale (the largest gets a mass in [2^27, 2^28));
+//  - a priority that would not fit 32 bits lowers the scale: all masses are shifted right, rounded, kept >= 1;
+//  - when the largest mass has fallen below 2^20 and at least capacity / 4 leaves were set since the last change of
+//    scale, all masses are shifted left, which is exact. Both cost O(capacity), rarely;
+//  - when all masses are 0, sampling is uniform over the valid leaves: those that were set and not cleared since.
+// Results are the same bits at every instruction-set level.
+//
+// Not synchronised: one thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "metarl/aligned_memory.h"
+#include "metarl/detail/tree_layout.h"
+
+namespace metarl {
+
+class SumTree {
+ public:
+  // Throws std::invalid_argument if capacity < 1, OutOfMemoryError if it is above 2^31 - 1 or does not fit.
+  SumTree(std::int64_t capacity, std::uint64_t seed);
+
+  std::int64_t capacity() const { return capacity_; }
+  std::int64_t num_valid() const { return num_valid_; }
+  std::uint64_t seed() const { return seed_; }
+
+  // Preconditions of the following: indices in [0, capacity), priorities finite and >= 0.
+  // set: the last of equal indices wins.
+  void set(const std::int64_t* indices, const double* priorities, std::int64_t n);
+  void fill(std::int64_t begin, std::int64_t end, double priority);
+  // As set for leaves that are valid already; `top` bounds the priorities from above (at most 2^-20 too large).
+  void update(const std::int64_t* indices, const double* priorities, std::int64_t n, double top);
+  void get(const std::int64_t* indices, std::int64_t n, double* priorities) const;
+  void clear();
+
+  // Priorities as stored. min is the smallest positive one; both are 0 if there is none.
+  double total() const;
+  double min() const;
+  double max() const;
+  std::uint64_t total_mass() const { return tree_.total; }
+  std::uint32_t min_mass() const { return 0u - tree_.root_extreme[1]; }
+
+  // The leaves that contain prefix masses. Precondition: 0 <= at < total().
+  void find(const double* at, std::int64_t n, std::int64_t* indices) const;
+
+  // Draws n leaves; masses[i] / total_mass() is the exact probability of indices[i], or 1 / num_valid() if total_mass()
+  // is 0. Stratified: draw i comes from the i-th of n equal slices of the total, so indices ascend.
+  // Throws BufferEmptyError if no leaf is valid.
+  void sample(std::int64_t n, bool stratified, std::int64_t* indices, std::uint32_t* masses);
+  // The same, with probabilities.
+  void sample(std::int64_t n, bool stratified, std::int64_t* indices, double* probabilities);
+
+  // What a checkpoint needs besides the leaves.
+  struct State {
+    std::int32_t scale_exponent = 0;
+    std::uint64_t changes = 0;  // leaves set since the last change of scale
+    std::uint64_t draws = 0;    // sample calls so far
+  };
+  State state() const { return state_; }
+  const std::uint32_t* leaves() const { return tree_.leaves; }
+  // Replaces everything: leaves [0, n) get `masses` and are the valid ones.
+  void restore(const State& state, const std::uint32_t* masses, std::int64_t n);
+
+ private:
+  void fit_scale(double top);
+  void raise_scale();
+  void shift(int by);
+  void mark_valid(std::int64_t index);
+  void sample_valid(std::int64_t n, bool stratified, std::int64_t* indices);
+  double factor() const;
+
+  std::int64_t capacity_;
+  std::uint64_t seed_;
+  AlignedMemory leaf_memory_;
+  AlignedMemory node_memory_;
+  AlignedMemory valid_memory_;  // one bit a leaf
+  TreeView tree_{};
+  State state_;
+  std::int64_t num_valid_ = 0;
+  std::int64_t valid_end_ = 0;          // one past the last valid leaf
+  std::vector<std::uint32_t> masses_;   // scratch
+  std::vector<std::uint64_t> scratch_;  // scratch
+};
+
+}  // namespace metarl

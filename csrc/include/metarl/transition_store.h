@@ -1,0 +1,66 @@
+// Ring storage of transitions, one slot each.
+//
+// The small fields of a slot lie side by side in one packed row (a cache line or two), so that a random access brings
+// them all; a field above kMaxPackedBytes (an image) has an array of its own, each element at a multiple of 64 bytes.
+// Not synchronised.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "metarl/aligned_memory.h"
+
+namespace metarl {
+
+struct FieldSpec {
+  std::string name;
+  std::size_t bytes;      // of one element, all its dimensions together
+  std::size_t alignment;  // of its items: 1, 2, 4 or 8
+};
+
+// Where the rows of one column come from: row i at data + i * stride bytes.
+struct ColumnSource {
+  const std::byte* data;
+  std::ptrdiff_t stride;
+};
+
+class TransitionStore {
+ public:
+  static constexpr std::size_t kMaxPackedBytes = 256;
+
+  // Throws OutOfMemoryError (with the bytes asked for).
+  TransitionStore(std::int64_t capacity, std::vector<FieldSpec> fields);
+
+  const std::vector<FieldSpec>& fields() const { return fields_; }
+  // Of the fields alone, and of a slot with its padding.
+  std::size_t field_bytes() const { return field_bytes_; }
+  std::size_t bytes_per_slot() const { return bytes_per_slot_; }
+
+  // Copies n rows of every column into the slots [slot, slot + n), n <= capacity - slot.
+  void write(std::int64_t slot, const ColumnSource* columns, std::int64_t n);
+  // Copies the slots' columns to dense arrays, one a field.
+  void gather(const std::int64_t* slots, std::int64_t n, std::byte* const* columns) const;
+  // Copies field `f` of the slots [slot, slot + n) to a dense array.
+  void read(std::size_t f, std::int64_t slot, std::int64_t n, std::byte* out) const;
+
+ private:
+  struct Column {
+    std::size_t bytes;
+    std::size_t stride;  // from slot to slot
+    std::size_t offset;  // in the packed row
+    AlignedMemory own;   // of a large field
+    bool packed;
+  };
+  std::byte* address(const Column& column, std::int64_t slot) const;
+
+  std::vector<FieldSpec> fields_;
+  std::vector<Column> columns_;
+  AlignedMemory rows_;
+  std::size_t row_bytes_ = 0;
+  std::size_t field_bytes_ = 0;
+  std::size_t bytes_per_slot_ = 0;
+};
+
+}  // namespace metarl

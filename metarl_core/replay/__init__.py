@@ -1,0 +1,18 @@
+"""Prioritized and uniform replay over the compiled core."""
+
+from __future__ import annotations
+
+from metarl_core.replay.batch import Batch
+from metarl_core.replay.buffers import PrioritizedReplayBuffer, ReplayBuffer
+from metarl_core.replay.fields import fields_from_spaces
+from metarl_core.replay.sum_tree import SumTree
+from metarl_core.replay.weights import importance_weights
+
+__all__ = [
+    "Batch",
+    "PrioritizedReplayBuffer",
+    "ReplayBuffer",
+    "SumTree",
+    "fields_from_spaces",
+    "importance_weights",
+]

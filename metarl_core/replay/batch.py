@@ -1,0 +1,56 @@
+"""The batch that a replay buffer returns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Batch"]
+
+
+class Batch(dict[str, NDArray[Any]]):
+    """Columns of a batch of transitions: a mapping from name to an array of shape (B, ...).
+
+    Besides the buffer's fields it holds ``indices``, ``weights`` and ``probabilities``, which are attributes too. The
+    arrays belong to the caller: nothing changes them later. The batch remembers when it was sampled, so that
+    ``update_priorities`` knows which of its slots were overwritten since.
+    """
+
+    __slots__ = ("_mark",)
+    _mark: tuple[int, int]
+
+    @property
+    def indices(self) -> NDArray[np.int64]:
+        """Slots of the transitions, int64 of shape (B,)."""
+        return self["indices"]
+
+    @property
+    def weights(self) -> NDArray[np.float32]:
+        """Importance weights, float32 of shape (B,)."""
+        return self["weights"]
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """Probability with which each transition was drawn, float64 of shape (B,)."""
+        return self["probabilities"]
+
+    def torch(self, device: Any = None) -> dict[str, torch.Tensor]:
+        """Return the columns as torch tensors.
+
+        Args:
+            device: A torch device; the CPU by default, where the tensors share the arrays' memory.
+
+        Returns:
+            A dict from column name to tensor of the same shape and dtype.
+        """
+        import torch
+
+        tensors = {name: torch.from_numpy(array) for name, array in self.items()}
+        if device is None:
+            return tensors
+        return {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}

@@ -1,0 +1,89 @@
+"""Descriptions of the columns of a replay buffer."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Fields", "fields_from_spaces", "parse_fields"]
+
+# name -> (shape, dtype)
+Fields = Mapping[str, tuple[Any, Any]]
+
+_RESERVED = ("indices", "weights", "probabilities")
+
+
+def _parse_shape(name: str, shape: Any) -> tuple[int, ...]:
+    extents = shape if isinstance(shape, Iterable) else (shape,)
+    try:
+        parsed = tuple(operator.index(extent) for extent in extents)
+    except TypeError:
+        raise TypeError(f"shape of field {name!r} is {shape!r}; must be a tuple of integers") from None
+    if any(extent < 1 for extent in parsed):
+        raise ValueError(f"shape of field {name!r} is {parsed}; every extent must be >= 1")
+    return parsed
+
+
+def parse_fields(fields: Fields) -> list[tuple[str, tuple[int, ...], np.dtype[Any]]]:
+    """Check a mapping of fields and return (name, shape, dtype) triples.
+
+    Raises:
+        TypeError: ``fields`` is no mapping of name to (shape, dtype), or a dtype is not boolean, integer,
+            floating-point or complex.
+        ValueError: There are no fields, a name is reserved, or a shape is not positive.
+    """
+    if not isinstance(fields, Mapping):
+        raise TypeError(f"fields must be a mapping of name to (shape, dtype), got {type(fields).__name__}")
+    if not fields:
+        raise ValueError("fields is empty; must have at least one field")
+    parsed = []
+    for name, spec in fields.items():
+        if not isinstance(name, str):
+            raise TypeError(f"field names must be str, got {name!r}")
+        if name in _RESERVED:
+            raise ValueError(f"field name {name!r} is reserved; a batch has a column of that name")
+        if not isinstance(spec, tuple | list) or len(spec) != 2:
+            raise TypeError(f"field {name!r} is {spec!r}; must be (shape, dtype)")
+        shape = _parse_shape(name, spec[0])
+        dtype = np.dtype(spec[1])
+        if dtype.kind not in "biufc" or dtype.itemsize > 16:
+            raise TypeError(
+                f"dtype of field {name!r} is {dtype}; must be boolean, integer, floating-point up to 64 bits or complex"
+            )
+        parsed.append((name, shape, dtype.newbyteorder("=")))
+    return parsed
+
+
+def _space_spec(kind: str, space: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    shape, dtype = getattr(space, "shape", None), getattr(space, "dtype", None)
+    if shape is None or dtype is None:
+        raise TypeError(f"{kind} is {space!r}; must be a space with a fixed shape and dtype (Box, Discrete, ...)")
+    return tuple(shape), np.dtype(dtype)
+
+
+def fields_from_spaces(observation_space: Any, action_space: Any) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Derive the fields of one transition from Gymnasium spaces.
+
+    Args:
+        observation_space: The space of one environment's observations (``single_observation_space`` of a vector
+            environment), of fixed shape and dtype: Box, Discrete, MultiDiscrete or MultiBinary.
+        action_space: Likewise of actions.
+
+    Returns:
+        A mapping for ``obs``, ``action``, ``reward`` (float32), ``next_obs``, ``terminated`` and ``truncated`` (bool).
+
+    Raises:
+        TypeError: A space has no fixed shape and dtype (Dict, Tuple, Text, ...).
+    """
+    obs = _space_spec("observation_space", observation_space)
+    return {
+        "obs": obs,
+        "action": _space_spec("action_space", action_space),
+        "reward": ((), np.dtype(np.float32)),
+        "next_obs": obs,
+        "terminated": ((), np.dtype(np.bool_)),
+        "truncated": ((), np.dtype(np.bool_)),
+    }

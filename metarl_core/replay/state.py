@@ -1,0 +1,63 @@
+"""state_dict and load_state_dict of the replay buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from metarl_core.replay.buffers import PrioritizedReplayBuffer, ReplayBuffer
+
+__all__ = ["buffer_state", "load_buffer_state"]
+
+_FORMAT = 1
+
+
+def _field_texts(buffer: ReplayBuffer | PrioritizedReplayBuffer) -> list[list[Any]]:
+    return [[name, list(shape), dtype.str] for name, (shape, dtype) in buffer.fields.items()]
+
+
+def buffer_state(buffer: ReplayBuffer | PrioritizedReplayBuffer) -> dict[str, Any]:
+    """Return a buffer's configuration and content as a dict of numbers, strings, lists and NumPy arrays."""
+    numbers, columns, priorities, masses = buffer._snapshot()
+    state = {
+        "format": _FORMAT,
+        **buffer._config(),
+        "fields": _field_texts(buffer),
+        **numbers,
+        "columns": dict(zip(buffer.fields, columns, strict=True)),
+    }
+    if priorities is not None:
+        state["priorities"] = priorities
+        state["masses"] = masses
+    return state
+
+
+def load_buffer_state(buffer: ReplayBuffer | PrioritizedReplayBuffer, state: Mapping[str, Any]) -> None:
+    """Replace a buffer's content by a state of the same configuration, all or nothing.
+
+    Raises:
+        ValueError: An entry is missing, malformed, or differs from the buffer's configuration.
+    """
+    if not isinstance(state, Mapping):
+        raise ValueError(f"state must be a mapping, got {type(state).__name__}")
+    expected = {"format": _FORMAT, **buffer._config(), "fields": _field_texts(buffer)}
+    for name, value in expected.items():
+        if name not in state:
+            raise ValueError(f"state[{name!r}] is missing")
+        found = state[name]
+        if name == "fields":
+            found = _plain(found)
+        if found != value:
+            raise ValueError(f"state[{name!r}] is {found!r}; this buffer has {value!r}")
+    columns = state.get("columns")
+    if not isinstance(columns, Mapping) or set(columns) != set(buffer.fields):
+        raise ValueError(f"state['columns'] must be a mapping with the fields {list(buffer.fields)}")
+    buffer._restore(
+        dict(state), [columns[name] for name in buffer.fields], state.get("priorities"), state.get("masses")
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, so that a state that went through JSON compares equal."""
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,29 @@
+"""The sum tree behind prioritized replay."""
+
+from __future__ import annotations
+
+from metarl_core import _core
+
+__all__ = ["SumTree"]
+
+
+class SumTree(_core.SumTree):
+    """Priorities that can be summed, searched and sampled in O(log capacity), without rounding errors in the sums.
+
+    A priority is stored in fixed point, as an integer multiple of a power of two, and all sums are exact integers: there is
+    no drift, ``total`` is the exact sum of what ``get`` returns, and a leaf of priority zero or one that was never set is
+    unreachable. The stored value is the nearest multiple, at least one unit for a positive priority. The unit is at most
+    2^-27 of the largest priority, so that a stored value is off by at most 2^-28 of it; after the largest
+    priority has grown and shrunk again it may be coarser, at most 2^-19 of the largest (finer again after capacity / 4
+    further updates). Priorities span at least 2^20 : 1 and at most 2^32 : 1; smaller ones count as one unit.
+
+    Methods may be called from any thread.
+
+    Args:
+        capacity: Number of leaves, 1 ... 2**31 - 1. Memory: 5.1 bytes a leaf.
+        seed: Key of the random numbers, in [0, 2**64). Equal seeds and calls give equal bits on every machine.
+
+    Raises:
+        ValueError: ``capacity`` is below 1 or ``seed`` out of range.
+        MemoryError: The tree does not fit; the message states its bytes.
+    """
