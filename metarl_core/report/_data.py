@@ -14,6 +14,7 @@ import numpy as np
 
 from metarl_core.report._stats import Array, running_mean, window_for
 from metarl_core.runs import RunReader
+from metarl_core.runs._files import read_json
 
 __all__ = ["BAD_FRACTION", "Group", "Run", "Task", "load_tasks"]
 
@@ -79,6 +80,13 @@ class Run:
             return None
         return int(np.argmax(self.bad_fraction < BAD_FRACTION)) + 1
 
+    @cached_property
+    def evaluation(self) -> float | None:
+        """Mean return of greedy episodes: of the last ``metarl eval``, else of the one after training."""
+        path = self.run_dir / "evaluation.json"
+        value = read_json(path).get("return_mean") if path.exists() else self.result.get("evaluation_return")
+        return None if value is None else float(value)
+
     def returns(self, against: str) -> tuple[Array, Array]:
         """Running mean of the episode returns against ``step`` or ``episode``; from the metrics if there are none."""
         episodes = self.reader.episodes
@@ -99,7 +107,7 @@ class Run:
         """The command that makes this run again."""
         sittings = self.reader.versions.get("sittings") or [{}]
         words = [str(word) for word in sittings[0].get("command", [])]
-        if len(words) > 1 and Path(words[0]).stem == "metarl" and words[1] == "train":
+        if len(words) > 1 and Path(words[0]).stem in ("metarl", "__main__") and words[1] == "train":
             return shlex.join(["metarl", *_without_out(words[1:])])
         config = self.config
         words = ["metarl", "train", self.algorithm, "--env", self.env_id, "--seed", str(self.seed)]

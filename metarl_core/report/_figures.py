@@ -132,9 +132,12 @@ def learning_curves(task: Task) -> Figure | None:
 
 def episodes_to_solve(task: Task) -> Figure | None:
     """Fraction of bad episodes with bsuite's line, and the episodes that each seed needed."""
-    if all(run.bad_fraction is None for run in task.runs):
+    if all(run.solved is None for run in task.runs):
         return None
     figure = Figure(figsize=(11.0, 3.9), layout="constrained")
+    if all(run.bad_fraction is None for run in task.runs):
+        _solve_dots(figure.subplots(), task)
+        return figure
     left, right = figure.subplots(1, 2, width_ratios=[1.7, 1.0])
     for number, group in enumerate(task.groups):
         for run in group.runs:

@@ -39,8 +39,9 @@ def group_verdict(group: Group) -> Verdict:
         figure = f"{np.median(needed):,.0f} episodes"
         spread = f" (median; {_span(needed)})" if len(needed) > 1 else ""
         return Verdict(figure, f"to solve{spread}; {counts}", "good" if len(needed) == len(judged) else "neutral")
-    for key, name in (("evaluation_return", "evaluation return"), ("final_return", "return of the last 100 episodes")):
-        values = [run.result[key] for run in runs if run.result.get(key) is not None]
+    evaluations = [run.evaluation for run in runs if run.evaluation is not None]
+    finals = [run.result["final_return"] for run in runs if run.result.get("final_return") is not None]
+    for values, name in ((evaluations, "evaluation return"), (finals, "return of the last 100 episodes")):
         if values:
             return Verdict(_mean(values), f"{name}, mean of {len(values)} of {group.seeds}", "neutral")
     return Verdict("no result", "unfinished, or no episode ended", "neutral")
@@ -56,9 +57,11 @@ def headline(task: Task) -> str:
         return f"{task.label} has no solve rule. Mean return: {'; '.join(parts)}."
     sentences = [_solved_sentence(group, task) for group in solved]
     for group in failed:
-        episodes = _span([run.episodes for run in group.runs])
+        episodes = f"{_span([run.episodes for run in group.runs])} episodes"
         link = "On the same task, " if solved else ""
-        sentences.append(f"{link}{group.label} does not solve {'it' if solved else task.label} in {episodes} episodes.")
+        if any(run.status != "finished" for run in group.runs):
+            episodes += " (not all runs are finished)"
+        sentences.append(f"{link}{group.label} does not solve {'it' if solved else task.label} within {episodes}.")
     if len(judged) == 1:
         sentences.append("No baseline among these runs.")
     return " ".join(sentences)

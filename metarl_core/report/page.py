@@ -34,7 +34,8 @@ _FIGURES = (
         _figures.episodes_to_solve,
         "Episodes to solve",
         "bsuite's rule for DeepSea: solved at the first episode at which fewer than 0.9 of all episodes so far were "
-        "bad, that is, left the optimal path. Episodes are counted over all instances. The star marks the moment.",
+        "bad, that is, left the optimal path; the star marks the moment. Elsewhere: the first episode at which the "
+        "mean return of 100 episodes reached the run's solve_return. Episodes are counted over all instances.",
     ),
     (
         "visitation",
@@ -196,7 +197,7 @@ def _figures_of(run: Run) -> list[Any]:
         result.get("environment_steps", last_step),
         result.get("final_return"),
         result.get("best_return"),
-        result.get("evaluation_return"),
+        run.evaluation,
         None if seconds is None else f"{seconds / 60:.1f} min" if seconds >= 120 else f"{seconds:.1f} s",
         None if result.get("steps_per_second") is None else round(float(result["steps_per_second"])),
     ]
@@ -219,18 +220,30 @@ def _missing(task: Task, absent: list[str]) -> str:
 
 
 def _reproduce(task: Task) -> str:
+    """One block for each group: a command for each seed, the versions and machines used, one configuration."""
     parts = ["<h2>Reproduce</h2>"]
-    for run in task.runs:
-        versions = run.reader.versions.get("versions") or run.result.get("versions") or {}
-        machine = run.reader.versions.get("hardware") or {}
-        about = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
-        where = (
-            f"{machine.get('cpu')}, {machine.get('usable_cores')} cores, {machine.get('isa')}" if machine else "unknown"
-        )
-        config = json.dumps(run.config, indent=2)
+    for group in task.groups:
+        commands = "\n".join(run.command for run in group.runs)
+        used = dict.fromkeys(f"{_versions(run)}; {_machine(run)}" for run in group.runs)
+        first = group.runs[0]
+        title = "Resolved configuration"
+        if len(group.runs) > 1:
+            title += f" of {first.name} (the others differ in the seed, or in what does not change the learning)"
         parts.append(
-            f'<div class="run"><h3>{escape(run.name)}</h3><pre class="command">{escape(run.command)}</pre>'
-            f"<p>{escape(about or 'versions not recorded')}<br>{escape(where)}</p>"
-            f"<details><summary>Resolved configuration</summary><pre>{escape(config)}</pre></details></div>"
+            f'<div class="run"><h3>{escape(group.label)}</h3><pre class="command">{escape(commands)}</pre>'
+            f"<p>{'<br>'.join(map(escape, used))}</p><details><summary>{escape(title)}</summary>"
+            f"<pre>{escape(json.dumps(first.config, indent=2))}</pre></details></div>"
         )
     return "".join(parts)
+
+
+def _versions(run: Run) -> str:
+    versions = run.reader.versions.get("versions") or run.result.get("versions") or {}
+    return ", ".join(f"{name} {version}" for name, version in versions.items() if version) or "versions not recorded"
+
+
+def _machine(run: Run) -> str:
+    machine = run.reader.versions.get("hardware")
+    if not machine:
+        return "machine not recorded"
+    return f"{machine.get('cpu')}, {machine.get('usable_cores')} cores, {machine.get('isa')}"

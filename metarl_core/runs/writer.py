@@ -258,7 +258,8 @@ class RunWriter:
         if resume and self.checkpoint_path.exists():
             saved = read_checkpoint(self.checkpoint_path)
             lengths, self._checkpoint_state = saved["tables"], saved["state"]
-        (self.run_dir / "result.json").unlink(missing_ok=True)
+        for outdated in ("result.json", "evaluation.json"):
+            (self.run_dir / outdated).unlink(missing_ok=True)
         for stale in self.run_dir.glob(_EVENTS.format("*")):
             if stale.name not in lengths:
                 stale.unlink()

@@ -91,7 +91,7 @@ def test_the_verdict_and_the_table_say_what_the_runs_say(runs, tmp_path):
     assert all(RunReader(run).result["solved"] is False for run in failed)
     assert (
         f"optimistic solves DeepSea-v0 (size=8) with 4 of 4 seeds after {np.median(needed):,.0f} episodes (median). "
-        "On the same task, greedy does not solve it in 400 episodes." in text
+        "On the same task, greedy does not solve it within 400 episodes." in text
     )
     assert f"{min(needed)} to {max(needed)}" in text
     assert "greedy: 2 seeds. So few are an illustration" in text
@@ -140,6 +140,9 @@ def test_a_task_without_solve_rule_and_values_that_are_not_finite(tmp_path):
     page = Page(write_report([tmp_path / "run"], tmp_path / "r.html").read_text(encoding="utf-8"))
     assert "CartPole-v1 has no solve rule. Mean return: ddqn: 123.2." in page.text
     assert page.tags.count("img") == 2
+    (tmp_path / "run" / "evaluation.json").write_text('{"return_mean": 77.5}')  # what metarl eval leaves
+    page = Page(write_report([tmp_path / "run"], tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "Mean return: ddqn: 77.5." in page.text
 
 
 def test_everything_from_the_runs_is_escaped(tmp_path):
