@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import signal
 import sys
 import time
@@ -10,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import metarl_core
 from metarl_core.cli._arguments import CommandParser, UsageError, integer, require, unknown
 from metarl_core.cli._devices import DEVICES, check_device
 from metarl_core.cli._progress import StopSignal, make_progress
@@ -95,6 +97,10 @@ def _new(args: argparse.Namespace) -> tuple[RunConfig, Path]:
         config = resolve_config(algorithm, args.env, args.config, overrides)
     except ConfigError as error:
         raise UsageError(str(error)) from None
+    try:
+        metarl_core.env_spec(config.env_id).resolve(config.env_params)
+    except (TypeError, ValueError) as error:
+        raise UsageError(str(error)) from None
     out = Path(args.out) if args.out else _default_out(config)
     if (out / "config.json").exists():
         raise UsageError(f"{out} holds a run already: go on with --resume {out}, or choose another --out")
@@ -128,15 +134,22 @@ def _resumed(args: argparse.Namespace) -> tuple[RunConfig, Path]:
 
 
 def _train(config: RunConfig, run_dir: Path, resume: bool) -> int:
+    from metarl_core.agents.config import ConfigError
     from metarl_core.agents.loop import train
 
+    new_folders = [folder for folder in (run_dir, *run_dir.parents) if not folder.exists()]
     stop = StopSignal()
     progress = make_progress(lambda: stop.received is not None)
     with RunWriter(run_dir, config.to_dict(), resume=resume) as writer:
-        print(_title(config, run_dir, resume), flush=True)
         try:
+            print(_title(config, run_dir, resume), flush=True)
             with stop, progress:
                 result = train(config, writer, progress)
+        except ConfigError as error:  # found only when the parts were put together: nothing was trained
+            writer.close()
+            if new_folders:
+                shutil.rmtree(new_folders[-1])
+            raise UsageError(str(error)) from None
         except KeyboardInterrupt:
             print(
                 f"\nstopped at once; go on from the last checkpoint: metarl train --resume {run_dir}", file=sys.stderr

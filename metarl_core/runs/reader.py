@@ -14,6 +14,7 @@ import numpy.typing as npt
 from metarl_core.errors import RunError
 from metarl_core.runs._files import read_json
 from metarl_core.runs._tables import read_json_lines
+from metarl_core.runs.checkpoint import read_checkpoint
 from metarl_core.runs.schema import EPISODE_COLUMNS
 
 __all__ = ["RunReader"]
@@ -98,6 +99,15 @@ class RunReader:
     def priorities(self) -> dict[str, npt.NDArray[Any]] | None:
         """Arrays of priorities.npz (``counts``, ``edges``); None if missing."""
         return self.arrays("priorities")
+
+    def load_checkpoint(self) -> Any:
+        """Return the state of the last checkpoint, as it was given to ``RunWriter.save_checkpoint``; None if missing.
+
+        Raises:
+            CheckpointCorruptError: the file is damaged (see ``read_checkpoint`` for its kin).
+        """
+        path = self.run_dir / "checkpoints" / "latest.ckpt"
+        return read_checkpoint(path)["state"] if path.exists() else None
 
     def arrays(self, name: str) -> dict[str, npt.NDArray[Any]] | None:
         """Read ``NAME.npz``; None if missing.

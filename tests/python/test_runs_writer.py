@@ -79,6 +79,7 @@ def test_what_is_written_is_what_is_read(tmp_path):
     np.testing.assert_array_equal(reader.visitation["visits"], np.arange(16).reshape(4, 4))
     np.testing.assert_array_equal(reader.priorities["counts"], [1, 2])
     assert reader.versions["hardware"]["cpu"]
+    assert reader.load_checkpoint()["step"] == 40
     with (run_dir / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == [*METRIC_COLUMNS, "extra"]
