@@ -1,0 +1,81 @@
+"""metarl_core's own environments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import metarl_core
+
+from .base import Array, Factory
+from .env_base import EnvContestant
+
+
+class OurEnvs(EnvContestant):
+    """``make_vec`` in NEXT_STEP mode; ``step(actions)`` returns fresh arrays."""
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        super().__init__(params)
+        extra = {"size": self.size} if self.size else {}
+        self.envs = metarl_core.make_vec(
+            self.env_id, self.num_envs, num_threads=self.threads, autoreset_mode="next_step", seed=0, **extra
+        )
+
+    def reset(self) -> Any:
+        """Reset with a fixed seed."""
+        return self.envs.reset(seed=0)[0]
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any]:
+        """``step`` without its info."""
+        obs, reward, terminated, truncated, _ = self.envs.step(actions)
+        return obs, reward, terminated, truncated
+
+    def run(self, prepared: Any) -> Any:
+        """``step`` as a user calls it."""
+        step, result = self.envs.step, None
+        for actions in prepared:
+            result = step(actions)
+        return result
+
+
+class OurEnvsOut(OurEnvs):
+    """``step(actions, out=...)`` writes into arrays of the caller."""
+
+    notes = "step(actions, out=...), which writes into the caller's arrays"
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        super().__init__(params)
+        obs, reward, terminated, truncated = self._first()
+        self.out = {
+            "obs": np.empty_like(obs),
+            "reward": np.empty_like(reward),
+            "terminated": np.empty_like(terminated),
+            "truncated": np.empty_like(truncated),
+        }
+
+    def _first(self) -> tuple[Array, Array, Array, Array]:
+        self.envs.reset(seed=0)
+        space = self.envs.single_action_space
+        actions = np.zeros((self.num_envs, *space.shape), space.dtype)
+        result = self.envs.step(actions)[:4]
+        return result[0], result[1], result[2], result[3]
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any]:
+        """``step(out=)`` without its info."""
+        obs, reward, terminated, truncated, _ = self.envs.step(actions, out=self.out)
+        return obs, reward, terminated, truncated
+
+    def run(self, prepared: Any) -> Any:
+        """``step(out=)`` as a user calls it."""
+        step, out, result = self.envs.step, self.out, None
+        for actions in prepared:
+            result = step(actions, out=out)
+        return result
+
+
+def contestants(workload: str, params: dict[str, Any]) -> dict[str, Factory]:
+    """Return ours for the environment workload."""
+    if workload != "env":
+        return {}
+    return {"metarl_core": lambda: OurEnvs(params), "metarl_core out=": lambda: OurEnvsOut(params)}

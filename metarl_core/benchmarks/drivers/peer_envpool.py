@@ -1,0 +1,62 @@
+"""envpool: C++ environments behind a thread pool, in its synchronous mode."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from typing import Any
+
+from .base import Array, Driver, Factory
+from .env_base import EnvContestant
+from .reference_env import pendulum_explicit
+
+
+class EnvpoolEnvs(EnvContestant):
+    """``envpool.make(..., env_type="gymnasium")`` with as many threads as cores were given."""
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        super().__init__(params)
+        warnings.simplefilter("ignore")
+        if self.env_id == "Pendulum-v1":
+            self.reference = pendulum_explicit
+            self.notes = "its Pendulum-v1 moves the angle by the rate before the step, which Gymnasium's does not"
+        envpool = importlib.import_module("envpool")
+        self.envs = envpool.make(
+            self.env_id, env_type="gymnasium", num_envs=self.num_envs, num_threads=self.threads, seed=0
+        )
+
+    def reset(self) -> Any:
+        """Reset."""
+        return self.envs.reset()[0]
+
+    def action(self, actions: Array) -> Any:
+        """The dtype that its environments take without a conversion."""
+        return actions if actions.dtype.kind == "f" else actions.astype("int32")
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any]:
+        """``step``."""
+        obs, reward, terminated, truncated, _ = self.envs.step(actions)
+        return obs, reward, terminated, truncated
+
+    def run(self, prepared: Any) -> Any:
+        """``step`` as a user calls it."""
+        step, result = self.envs.step, None
+        for actions in prepared:
+            result = step(actions)
+        return result
+
+
+class Envpool(Driver):
+    """envpool."""
+
+    name = "envpool"
+    packages = ("envpool", "gymnasium", "numpy")
+
+    def contestants(self, workload: str, params: dict[str, Any]) -> dict[str, Factory]:
+        """Everything but DeepSea."""
+        if workload != "env" or params["env_id"] == "DeepSea-v0":
+            return {}
+        return {"envpool": lambda: EnvpoolEnvs(params)}
+
+
+DRIVER = Envpool()

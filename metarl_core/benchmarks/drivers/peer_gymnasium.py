@@ -1,0 +1,58 @@
+"""Gymnasium: its own vector entry point where it has one (CartPole), SyncVectorEnv elsewhere."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from typing import Any
+
+from .base import Driver, Factory, UnsupportedError
+from .env_base import MAX_PYTHON_ENVS, PYTHON_CHECKED_STEPS, EnvContestant
+
+
+class GymnasiumEnvs(EnvContestant):
+    """``gymnasium.make_vec`` in one of its modes (NEXT_STEP autoreset)."""
+
+    def __init__(self, params: dict[str, Any], mode: str) -> None:
+        super().__init__(params)
+        if mode == "sync" and self.num_envs > MAX_PYTHON_ENVS:
+            raise UnsupportedError(f"one Python object per environment: not run above {MAX_PYTHON_ENVS}")
+        if mode == "sync":
+            self.checked_steps = PYTHON_CHECKED_STEPS
+        warnings.simplefilter("ignore")
+        self.envs = importlib.import_module("gymnasium").make_vec(self.env_id, self.num_envs, vectorization_mode=mode)
+
+    def reset(self) -> Any:
+        """Reset with a fixed seed."""
+        return self.envs.reset(seed=0)[0]
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any]:
+        """``step``."""
+        obs, reward, terminated, truncated, _ = self.envs.step(actions)
+        return obs, reward, terminated, truncated
+
+    def run(self, prepared: Any) -> Any:
+        """``step`` as a user calls it."""
+        step, result = self.envs.step, None
+        for actions in prepared:
+            result = step(actions)
+        return result
+
+
+class Gymnasium(Driver):
+    """Gymnasium."""
+
+    name = "gymnasium"
+    packages = ("gymnasium", "numpy")
+
+    def contestants(self, workload: str, params: dict[str, Any]) -> dict[str, Factory]:
+        """Everything but DeepSea."""
+        if workload != "env" or params["env_id"] == "DeepSea-v0":
+            return {}
+        found: dict[str, Factory] = {"gymnasium sync": lambda: GymnasiumEnvs(params, "sync")}
+        if params["env_id"] == "CartPole-v1":
+            found["gymnasium vector"] = lambda: GymnasiumEnvs(params, "vector_entry_point")
+        return found
+
+
+DRIVER = Gymnasium()

@@ -1,0 +1,127 @@
+"""gymnax: environments in JAX, compiled for the CPU; one call per step, and a scan over many steps in one call."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+
+from .base import Array, Driver, Factory
+from .check_env import Trace
+from .env_base import EnvContestant, draw_actions
+
+IDS = {"FrozenLake-v1": "FrozenLake-misc", "DeepSea-v0": "DeepSea-bsuite"}
+
+
+class GymnaxEnvs(EnvContestant):
+    """A jitted, vmapped ``step`` with its own autoreset (the observation of an end is that of the next episode)."""
+
+    autoreset = "same_step"
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        super().__init__(params)
+        self.jax = jax = importlib.import_module("jax")
+        gymnax = importlib.import_module("gymnax")
+        extra = {"size": self.size} if self.size else {}
+        env, env_params = gymnax.make(IDS.get(self.env_id, self.env_id), **extra)
+        num_envs = self.num_envs
+
+        def advance(carry: Any, actions: Any) -> Any:
+            key, state = carry
+            key, now = jax.random.split(key)
+            keys = jax.random.split(now, num_envs)
+            step = jax.vmap(env.step, in_axes=(0, 0, 0, None))
+            obs, state, reward, terminated, truncated, _ = step(keys, state, actions, env_params)
+            return (key, state), (obs, reward, terminated, truncated)
+
+        def start(key: Any) -> Any:
+            key, now = jax.random.split(key)
+            obs, state = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(now, num_envs), env_params)
+            return (key, state), obs
+
+        self.start, self.advance = jax.jit(start), jax.jit(advance, donate_argnums=0)
+        self.raw_advance = advance
+        self.carry: Any = None
+
+    def reset(self) -> Any:
+        """Reset with a fixed key."""
+        self.carry, obs = self.start(self.jax.random.PRNGKey(0))
+        return obs
+
+    def action(self, actions: Array) -> Any:
+        """A JAX array."""
+        shaped = actions if actions.dtype.kind == "f" else actions.astype(np.int32)
+        return self.jax.numpy.asarray(shaped)
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any]:
+        """One compiled call; wait for the result."""
+        self.carry, result = self.advance(self.carry, actions)
+        self.jax.block_until_ready(result)
+        return tuple(result)
+
+
+class GymnaxScan(GymnaxEnvs):
+    """``lax.scan`` over a block of steps in one compiled call.
+
+    So that no part of a step can be left out, the sums of observations, rewards and ends of every step are returned.
+    """
+
+    notes = "many steps in one call, returns sums only"
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        super().__init__(params)
+        jax = self.jax
+
+        def summed(carry: Any, actions: Any) -> Any:
+            carry, result = self.raw_advance(carry, actions)
+            return carry, tuple(value.sum() for value in result)
+
+        self.scan_all = jax.jit(lambda carry, actions: jax.lax.scan(self.raw_advance, carry, actions))
+        self.scan = jax.jit(lambda carry, actions: jax.lax.scan(summed, carry, actions), donate_argnums=0)
+        self.block = max(8, min(1024, (1 << 18) // self.num_envs))
+
+    def trace(self, actions: Array) -> Trace:
+        """Record the whole scan."""
+        first = self.reset()
+        self.carry, result = self.scan_all(self.carry, self.action(actions))
+        obs, reward, terminated, truncated = (np.asarray(value) for value in result)
+        return Trace(
+            np.concatenate([np.asarray(first)[None], obs]), actions, reward, terminated, truncated, self.autoreset
+        )
+
+    def prepare(self, actions: Array) -> Any:
+        """One JAX array for the block."""
+        return self.action(actions)
+
+    def run(self, prepared: Any) -> Any:
+        """One compiled call; wait for the result."""
+        self.carry, sums = self.scan(self.carry, prepared)
+        self.jax.block_until_ready(sums)
+        return sums
+
+    def _fitting(self, steps: int, seconds: float) -> int:
+        """Compile for the block that is measured."""
+        del seconds
+        self.run(self.prepare(draw_actions(self.env_id, steps, self.num_envs, self.rng)))
+        return steps
+
+    def verify(self, result: Any) -> None:
+        """The sums must be finite."""
+        super().verify([np.repeat(np.asarray(value)[-1:], self.num_envs) for value in result])
+
+
+class Gymnax(Driver):
+    """gymnax."""
+
+    name = "gymnax"
+    packages = ("gymnax", "jax", "jaxlib", "numpy")
+
+    def contestants(self, workload: str, params: dict[str, Any]) -> dict[str, Factory]:
+        """Everything, in both ways."""
+        if workload != "env":
+            return {}
+        return {"gymnax": lambda: GymnaxEnvs(params), "gymnax scan": lambda: GymnaxScan(params)}
+
+
+DRIVER = Gymnax()

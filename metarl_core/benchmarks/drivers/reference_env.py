@@ -1,0 +1,95 @@
+"""One step of every measured environment in NumPy float64, written from the published equations.
+
+Each function takes observations [n, ...] and actions [n] and returns the next observation, the reward and whether the
+episode terminates, each [n]. They judge what the libraries return; the conformance tests compare ours with the
+reference packages far more strictly.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .base import Array
+
+Step = tuple[Array, Array, Array]
+FROZEN_LAKE = np.array([[c in "HG" for c in row] for row in ("SFFF", "FHFH", "FFFH", "HFFG")]).reshape(-1)
+
+
+def cartpole(obs: Array, action: Array) -> Step:
+    """Barto, Sutton and Anderson 1983 as in Gymnasium's CartPole-v1: explicit Euler, 0.02 s."""
+    x, x_dot, theta, theta_dot = obs.T
+    force = np.where(action == 1, 10.0, -10.0)
+    cos, sin = np.cos(theta), np.sin(theta)
+    temp = (force + 0.05 * theta_dot**2 * sin) / 1.1
+    theta_acc = (9.8 * sin - cos * temp) / (0.5 * (4.0 / 3.0 - 0.1 * cos**2 / 1.1))
+    x_acc = temp - 0.05 * theta_acc * cos / 1.1
+    after = np.stack(
+        [x + 0.02 * x_dot, x_dot + 0.02 * x_acc, theta + 0.02 * theta_dot, theta_dot + 0.02 * theta_acc], 1
+    )
+    terminated = (np.abs(after[:, 0]) > 2.4) | (np.abs(after[:, 2]) > 12 * 2 * np.pi / 360)
+    return after, np.ones(len(x)), terminated
+
+
+def mountain_car(obs: Array, action: Array) -> Step:
+    """Moore 1990 as in Gymnasium's MountainCar-v0."""
+    position, velocity = obs.T
+    velocity = np.clip(velocity + (action - 1) * 0.001 - 0.0025 * np.cos(3 * position), -0.07, 0.07)
+    position = np.clip(position + velocity, -1.2, 0.6)
+    velocity = np.where((position == -1.2) & (velocity < 0), 0.0, velocity)
+    return np.stack([position, velocity], 1), -np.ones(len(position)), (position >= 0.5) & (velocity >= 0)
+
+
+def _acrobot_rates(state: Array, torque: Array) -> Array:
+    """Sutton 1996 with the equations of the book; masses and lengths 1, centres at 0.5, inertia 1."""
+    theta1, theta2, rate1, rate2 = state.T
+    d1 = 0.25 + (1 + 0.25 + np.cos(theta2)) + 2
+    d2 = 0.25 + 0.5 * np.cos(theta2) + 1
+    phi2 = 0.5 * 9.8 * np.cos(theta1 + theta2 - np.pi / 2)
+    phi1 = (
+        -0.5 * rate2**2 * np.sin(theta2)
+        - rate2 * rate1 * np.sin(theta2)
+        + 1.5 * 9.8 * np.cos(theta1 - np.pi / 2)
+        + phi2
+    )
+    acc2 = (torque + d2 / d1 * phi1 - 0.5 * rate1**2 * np.sin(theta2) - phi2) / (0.25 + 1 - d2**2 / d1)
+    return np.stack([rate1, rate2, -(d2 * acc2 + phi1) / d1, acc2], 1)
+
+
+def acrobot(obs: Array, action: Array) -> Step:
+    """Gymnasium's Acrobot-v1: one Runge-Kutta step of 0.2 s."""
+    state = np.stack([np.arctan2(obs[:, 1], obs[:, 0]), np.arctan2(obs[:, 3], obs[:, 2]), obs[:, 4], obs[:, 5]], 1)
+    torque, h = action - 1.0, 0.2
+    k1 = _acrobot_rates(state, torque)
+    k2 = _acrobot_rates(state + h / 2 * k1, torque)
+    k3 = _acrobot_rates(state + h / 2 * k2, torque)
+    k4 = _acrobot_rates(state + h * k3, torque)
+    theta1, theta2, rate1, rate2 = (state + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)).T
+    rate1, rate2 = np.clip(rate1, -4 * np.pi, 4 * np.pi), np.clip(rate2, -9 * np.pi, 9 * np.pi)
+    terminated = -np.cos(theta1) - np.cos(theta2 + theta1) > 1
+    after = np.stack([np.cos(theta1), np.sin(theta1), np.cos(theta2), np.sin(theta2), rate1, rate2], 1)
+    return after, np.where(terminated, 0.0, -1.0), terminated
+
+
+def pendulum(obs: Array, action: Array) -> Step:
+    """Gymnasium's Pendulum-v1: g = 10, m = l = 1, 0.05 s; it never terminates."""
+    theta, rate = np.arctan2(obs[:, 1], obs[:, 0]), obs[:, 2]
+    torque = np.clip(action.reshape(len(theta)), -2.0, 2.0)
+    cost = theta**2 + 0.1 * rate**2 + 0.001 * torque**2
+    rate = np.clip(rate + (15.0 * np.sin(theta) + 3.0 * torque) * 0.05, -8.0, 8.0)
+    theta = theta + rate * 0.05
+    return np.stack([np.cos(theta), np.sin(theta), rate], 1), -cost, np.zeros(len(theta), bool)
+
+
+def pendulum_explicit(obs: Array, action: Array) -> Step:
+    """The pendulum with the angle moved by the rate before the step, as in Gym's Pendulum-v0."""
+    after, reward, terminated = pendulum(obs, action)
+    theta = np.arctan2(obs[:, 1], obs[:, 0]) + obs[:, 2] * 0.05
+    return np.stack([np.cos(theta), np.sin(theta), after[:, 2]], 1), reward, terminated
+
+
+def frozen_lake_moves(position: Array, action: Array) -> Array:
+    """Return where a move leads on the 4x4 map (0 left, 1 down, 2 right, 3 up), int64[n]."""
+    row, column = position // 4, position % 4
+    row = np.clip(row + (action == 1) - (action == 3), 0, 3)
+    column = np.clip(column + (action == 2) - (action == 0), 0, 3)
+    return np.asarray(row * 4 + column, np.int64)
