@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import Array, Driver, Factory, Operation
+from .base import Array, Driver, Factory, Operation, import_jax
 from .data import ALPHA, BETA
 from .replay_base import NEXT, BufferContestant, TreeContestant, WeightsContestant, cycle
 
@@ -18,7 +18,7 @@ class FlashbaxTree(TreeContestant):
 
     def __init__(self, params: dict[str, Any]) -> None:
         super().__init__(params)
-        self.jax = importlib.import_module("jax")
+        self.jax = import_jax()
         self.sum_tree = importlib.import_module("flashbax.buffers.sum_tree")
         self.state = self.sum_tree.init(self.capacity)
         self.key = self.jax.random.PRNGKey(0)
@@ -56,7 +56,7 @@ class FlashbaxBuffer(BufferContestant):
 
     def create(self) -> None:
         """Make the state on the first :meth:`fill`, which knows the columns."""
-        self.jax = importlib.import_module("jax")
+        self.jax = import_jax()
         self.state: Any = None
         self.key = self.jax.random.PRNGKey(0)
 
@@ -149,7 +149,7 @@ class JaxWeights(WeightsContestant):
 
     def __init__(self, params: dict[str, Any]) -> None:
         super().__init__(params)
-        jax = importlib.import_module("jax")
+        jax = import_jax()
         jnp = jax.numpy
         self.asarray = jnp.asarray
 

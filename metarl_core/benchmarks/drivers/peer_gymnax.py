@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import Array, Driver, Factory
+from .base import Array, Driver, Factory, import_jax
 from .check_env import Trace
 from .env_base import EnvContestant, draw_actions
 
@@ -21,7 +21,7 @@ class GymnaxEnvs(EnvContestant):
 
     def __init__(self, params: dict[str, Any]) -> None:
         super().__init__(params)
-        self.jax = jax = importlib.import_module("jax")
+        self.jax = jax = import_jax()
         gymnax = importlib.import_module("gymnax")
         extra = {"size": self.size} if self.size else {}
         env, env_params = gymnax.make(IDS.get(self.env_id, self.env_id), **extra)
