@@ -34,7 +34,7 @@ README = BENCH / "README.md"
 TITLES = {"replay": "Replay", "env": "Environments"}
 
 
-def section(suite: str, results: list[RowResult], report: dict[str, Any]) -> str:
+def section(results: list[RowResult], report: dict[str, Any]) -> str:
     """Return one suite as Markdown: machine, table, what is missing and why."""
     about, settings, build = report["machine"], report["settings"], report["build"]
     versions = ", ".join(
@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if any(summarise(result).ours is None for result in results):
             code = 1
         if args.markdown:
-            write_section(suite, section(suite, results, report))
+            write_section(suite, section(results, report))
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps({"schema_version": 1, **whole}, indent=1) + "\n", encoding="utf-8")
