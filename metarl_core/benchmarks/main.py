@@ -78,6 +78,17 @@ def _open_sessions(
     return sessions, missing, described
 
 
+def _select(rows: list[Row], only: Sequence[str] | None) -> list[Row]:
+    """Return the rows whose name contains one of the texts."""
+    if only is None:
+        return rows
+    chosen = [row for row in rows if any(text.lower() in row.work.lower() for text in only)]
+    if not chosen:
+        names = ", ".join(dict.fromkeys(row.work.split(",")[0] for row in rows))
+        raise ValueError(f"only={list(only)!r} selects no row; the rows are: {names}")
+    return chosen
+
+
 def _run(
     suite: str,
     rows: list[Row],
@@ -114,6 +125,7 @@ def _run(
 def run_replay_benchmark(
     *,
     quick: bool = False,
+    only: Sequence[str] | None = None,
     peers: Sequence[str] | None = None,
     venvs: Path | None = None,
     rounds: int = 5,
@@ -125,6 +137,7 @@ def run_replay_benchmark(
 
     Args:
         quick: Small buffers, fewer sizes: seconds instead of minutes, figures of no worth.
+        only: Measure only the rows whose name contains one of these texts, such as ``"tree"``; all if None.
         peers: Names of the peers to measure; all that are found if None.
         venvs: Folder of the peers' virtual environments; ``bench/.venvs`` if None.
         rounds: How often each contestant is measured; the table shows medians.
@@ -137,13 +150,15 @@ def run_replay_benchmark(
 
     Raises:
         SessionError: If metarl_core's own worker does not start.
+        ValueError: If no row has a name that contains one of the texts in ``only``.
     """
-    return _run("replay", replay_rows(quick), peers, venvs, rounds, seconds, cores, progress)
+    return _run("replay", _select(replay_rows(quick), only), peers, venvs, rounds, seconds, cores, progress)
 
 
 def run_env_benchmark(
     *,
     quick: bool = False,
+    only: Sequence[str] | None = None,
     peers: Sequence[str] | None = None,
     venvs: Path | None = None,
     rounds: int = 5,
@@ -152,7 +167,7 @@ def run_env_benchmark(
     progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[list[RowResult], dict[str, Any]]:
     """Measure batched environments; the arguments and the result are those of :func:`run_replay_benchmark`."""
-    return _run("env", env_rows(quick, cores), peers, venvs, rounds, seconds, cores, progress)
+    return _run("env", _select(env_rows(quick, cores), only), peers, venvs, rounds, seconds, cores, progress)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -163,6 +178,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to a file")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as Markdown")
     parser.add_argument("--quick", action="store_true", help="small sizes: shows in seconds that everything works")
+    parser.add_argument(
+        "--only", metavar="A,B", help="only rows whose name contains one of these (tree, CartPole, ...)"
+    )
     parser.add_argument("--peers", metavar="A,B", help="only these peers (default: all that are found)")
     parser.add_argument("--venvs", type=Path, metavar="DIR", help="the peers' environments (default: bench/.venvs)")
     parser.add_argument("--rounds", type=int, default=None, metavar="N", help="measurements of each (default: 5)")
@@ -180,9 +198,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     args = parser.parse_args(argv)
-    only = None if args.peers is None else [name for name in args.peers.split(",") if name]
+    peers = None if args.peers is None else [name for name in args.peers.split(",") if name]
+    only = None if args.only is None else [text for text in args.only.split(",") if text]
     known = [peer.name for peer in peers_of(args.suite)]
-    unknown = sorted(set(only or ()) - set(known))
+    unknown = sorted(set(peers or ()) - set(known))
     if unknown:
         parser.error(f"unknown peer {unknown[0]!r}; choose from {', '.join(known)}")
     if (
@@ -191,10 +210,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         or (args.seconds is not None and args.seconds <= 0)
     ):
         parser.error("--cores, --rounds and --seconds must be positive")
+    try:
+        _select(replay_rows(args.quick) if args.suite == "replay" else env_rows(args.quick), only)
+    except ValueError as error:
+        parser.error(str(error))
     run = run_replay_benchmark if args.suite == "replay" else run_env_benchmark
     results, report = run(
         quick=args.quick,
-        peers=only,
+        only=only,
+        peers=peers,
         venvs=args.venvs,
         rounds=args.rounds or (2 if args.quick else 5),
         seconds=args.seconds or (0.01 if args.quick else 0.1),

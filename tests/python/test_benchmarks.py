@@ -312,7 +312,7 @@ def test_quick_replay_run(tmp_path, capsys):
 
 def test_quick_env_run(tmp_path, capsys):
     file, markdown = tmp_path / "env.json", tmp_path / "env.md"
-    command = ["env", "--quick", "--peers", "gymnasium", "--venvs", str(tmp_path), "--rounds", "1"]
+    command = ["env", "--quick", "--only", "cartpole,deepsea", "--peers", "gymnasium", "--venvs", str(tmp_path)]
     assert benchmarks.main([*command, "--json", str(file), "--markdown", str(markdown)]) == 0
     capsys.readouterr()
     report = json.loads(file.read_text())
@@ -324,13 +324,20 @@ def test_quick_env_run(tmp_path, capsys):
 
 
 def test_peers_that_are_not_there_are_named(tmp_path, capsys):
-    command = ["replay", "--quick", "--peers", "cpprb", "--venvs", str(tmp_path), "--rounds", "1"]
+    command = ["replay", "--quick", "--only", "weights", "--peers", "cpprb", "--venvs", str(tmp_path)]
     assert benchmarks.main(command) == 0
     assert "cpprb: not installed: run python bench/setup_peers.py cpprb" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    "arguments", [["trees"], ["replay", "--peers", "torchlr"], ["env", "--cores", "0"], ["env", "--rounds", "0"]]
+    "arguments",
+    [
+        ["trees"],
+        ["replay", "--peers", "torchlr"],
+        ["env", "--only", "Chess"],
+        ["env", "--cores", "0"],
+        ["env", "--rounds", "0"],
+    ],
 )
 def test_bad_arguments(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:

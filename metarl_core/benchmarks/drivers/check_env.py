@@ -85,8 +85,8 @@ def check_trace(env_id: str, trace: Trace, size: int = 0, reference: Reference |
     limit = LIMITS.get(env_id)
     if limit is not None and steps >= limit:
         alive = ~trace.terminated[:limit].any(0)
-        require(bool(trace.truncated[limit - 1][alive].all()), f"{env_id}: not truncated after {limit} steps")
         require(not trace.truncated[: limit - 1].any(), f"{env_id}: truncated before {limit} steps")
+        require(bool(trace.truncated[limit - 1][alive].all()), f"{env_id}: not truncated after {limit} steps")
 
 
 def _check_equations(env_id: str, trace: Trace, reference: Reference) -> None:

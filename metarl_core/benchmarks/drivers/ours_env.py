@@ -17,7 +17,7 @@ class OurEnvs(EnvContestant):
 
     def __init__(self, params: dict[str, Any]) -> None:
         super().__init__(params)
-        extra = {"size": self.size} if self.size else {}
+        extra: dict[str, Any] = {"size": self.size} if self.size else {}
         self.envs = metarl_core.make_vec(
             self.env_id, self.num_envs, num_threads=self.threads, autoreset_mode="next_step", seed=0, **extra
         )
