@@ -15,7 +15,8 @@ def build_info() -> dict[str, Any]:
     Returns:
         A new dict with ``version`` (str), ``compiler`` (str), ``isa_levels`` (instruction-set levels compiled in,
         lowest first), ``isa_active`` (the level in use; cap it with the environment variable ``METARL_ISA``),
-        ``num_threads`` (CPUs this process may use: affinity mask and cgroup limit), ``cuda_built`` (bool) and ``cuda_devices`` (list of str).
+        ``num_threads`` (CPUs this process may use: affinity mask and cgroup limit), ``cuda_built`` (bool) and
+        ``cuda_devices`` (list of str).
     """
     info: dict[str, Any] = _core.build_info()
     return info

@@ -13,7 +13,7 @@ def available_cpus() -> int: ...
 class BatchEnv:
     def __init__(
         self,
-        id: str,
+        id: str,  # noqa: A002
         num_envs: int,
         num_threads: int,
         autoreset_mode: str,

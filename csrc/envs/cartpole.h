@@ -14,7 +14,6 @@ struct Params {
   double theta_threshold, x_threshold;                         // rad, m
   double reset_bound;                                          // every field starts uniform in [-bound, bound)
   double step_reward, end_reward;
-  bool semi_implicit;
 };
 
 template <class Real>
@@ -22,8 +21,9 @@ struct State {
   Real x, x_dot, theta, theta_dot;
 };
 
-// action: 0 pushes left, 1 right. Returns whether the pole fell or the cart left the track.
-template <class Real, class Int>
+// action: 0 pushes left, 1 right. kSemiImplicit: positions advance with the new velocities instead of the old ones.
+// Returns whether the pole fell or the cart left the track.
+template <bool kSemiImplicit, class Real, class Int>
 METARL_HD Int step(const Params& p, State<Real>& s, Int action) {
   const Real total_mass = static_cast<Real>(p.masspole + p.masscart);
   const Real polemass_length = static_cast<Real>(p.masspole * p.length);
@@ -38,8 +38,8 @@ METARL_HD Int step(const Params& p, State<Real>& s, Int action) {
   const Real xacc = temp - polemass_length * thetaacc * t.cos / total_mass;
   const Real x_dot = s.x_dot + tau * xacc;
   const Real theta_dot = s.theta_dot + tau * thetaacc;
-  s.x = s.x + tau * (p.semi_implicit ? x_dot : s.x_dot);
-  s.theta = s.theta + tau * (p.semi_implicit ? theta_dot : s.theta_dot);
+  s.x = s.x + tau * (kSemiImplicit ? x_dot : s.x_dot);
+  s.theta = s.theta + tau * (kSemiImplicit ? theta_dot : s.theta_dot);
   s.x_dot = x_dot;
   s.theta_dot = theta_dot;
   const Real x_limit = static_cast<Real>(p.x_threshold);

@@ -5,7 +5,8 @@
 namespace metarl::METARL_ISA_NS {
 namespace {
 
-template <class Real_>
+// The integration rule is a template argument: as a condition in the loop it would keep it from being vectorised.
+template <class Real_, bool kSemiImplicit>
 struct CartPole {
   using Real = Real_;
   using Int = typename IntOfWidth<Real>::type;
@@ -28,8 +29,10 @@ struct CartPole {
     return cartpole::reset<Real>(p, random);
   }
   static Int step(const Params& p, State& s, Action action, Real& reward) {
-    const Int ended = cartpole::step<Real, Int>(p, s, action);
-    reward = ended ? static_cast<Real>(p.end_reward) : static_cast<Real>(p.step_reward);
+    const Real step_reward = static_cast<Real>(p.step_reward);
+    const Real end_reward = static_cast<Real>(p.end_reward);
+    const Int ended = cartpole::step<kSemiImplicit, Real, Int>(p, s, action);
+    reward = ended ? end_reward : step_reward;
     return ended;
   }
   static void observe(const Params&, const State& s, float* c) {
@@ -44,8 +47,14 @@ struct CartPole {
   static std::size_t obs_bytes(const Params&) { return sizeof(float) * kObs; }
 };
 
+template <class Real>
+using EulerCartPole = CartPole<Real, false>;
+template <class Real>
+using SemiImplicitCartPole = CartPole<Real, true>;
+
 }  // namespace
 
-METARL_DEFINE_BLOCK_KERNELS(cartpole, CartPole)
+METARL_DEFINE_BLOCK_KERNELS(cartpole_euler, EulerCartPole)
+METARL_DEFINE_BLOCK_KERNELS(cartpole_semi_implicit, SemiImplicitCartPole)
 
 }  // namespace metarl::METARL_ISA_NS

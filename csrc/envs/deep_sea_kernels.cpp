@@ -37,7 +37,8 @@ struct DeepSea {
 
 }  // namespace
 
-void deep_sea_step(const EnvBatch& b, std::int64_t begin, std::int64_t end) {
+void deep_sea_step(const EnvBatch& batch, std::int64_t begin, std::int64_t end) {
+  const EnvBatch b = batch;
   const auto& p = *static_cast<const deep_sea::Params*>(b.params);
   const std::uint8_t* const mapping = p.mapping.data();
   auto* const fields = static_cast<std::int32_t*>(b.state);

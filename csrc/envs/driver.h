@@ -123,11 +123,14 @@ METARL_HD void reset_rows(const EnvBatch& b, const std::uint8_t* mask, std::int6
 
 // The step kernel of environments with a few real fields and float32 observations: vectorised across rows.
 template <class Model>
-METARL_HD void step_block_rows(const EnvBatch& b, std::int64_t begin, std::int64_t end) {
+METARL_HD void step_block_rows(const EnvBatch& batch, std::int64_t begin, std::int64_t end) {
+  const EnvBatch b = batch;  // a copy: its pointers can then live in registers
   using Real = typename Model::Real;
   using Int = typename Model::Int;
   using Action = typename Model::Action;
   const typename Model::Params p = *static_cast<const typename Model::Params*>(b.params);
+  double* const reward_out = b.reward;
+  std::uint8_t* const terminated_out = b.terminated;
   Real* const fields = static_cast<Real*>(b.state);
   const std::int64_t stride = b.stride;
   const auto* const actions = static_cast<const typename Model::StoredAction*>(b.actions);
@@ -160,9 +163,9 @@ METARL_HD void step_block_rows(const EnvBatch& b, std::int64_t begin, std::int64
       for (int j = 0; j < Model::kObs; ++j) obs[k * Model::kObs + j] = component[j][k];
     }
     METARL_VECTORIZE
-    for (std::int64_t k = 0; k < n; ++k) b.reward[first + k] = static_cast<double>(reward[k]);
+    for (std::int64_t k = 0; k < n; ++k) reward_out[first + k] = static_cast<double>(reward[k]);
     METARL_VECTORIZE
-    for (std::int64_t k = 0; k < n; ++k) b.terminated[first + k] = static_cast<std::uint8_t>(ended[k]);
+    for (std::int64_t k = 0; k < n; ++k) terminated_out[first + k] = static_cast<std::uint8_t>(ended[k]);
     finish_rows<Model>(b, p, first, first + n);
   }
 }

@@ -13,8 +13,10 @@ namespace metarl {
   METARL_DECLARE_KERNEL(void env##_reset,                                                               \
                         (const EnvBatch& batch, const std::uint8_t* mask, std::int64_t begin, std::int64_t end))
 
-METARL_DECLARE_ENV_KERNELS(cartpole_f32)
-METARL_DECLARE_ENV_KERNELS(cartpole_f64)
+METARL_DECLARE_ENV_KERNELS(cartpole_euler_f32)
+METARL_DECLARE_ENV_KERNELS(cartpole_euler_f64)
+METARL_DECLARE_ENV_KERNELS(cartpole_semi_implicit_f32)
+METARL_DECLARE_ENV_KERNELS(cartpole_semi_implicit_f64)
 METARL_DECLARE_ENV_KERNELS(mountain_car_f32)
 METARL_DECLARE_ENV_KERNELS(mountain_car_f64)
 METARL_DECLARE_ENV_KERNELS(acrobot_f32)

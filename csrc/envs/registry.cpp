@@ -2,10 +2,13 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "envs/acrobot.h"
 #include "envs/cartpole.h"
 #include "envs/deep_sea.h"
+#include "envs/frozen_lake.h"
 #include "envs/kernels.h"
 #include "envs/mountain_car.h"
+#include "envs/pendulum.h"
 #include "metarl/batch_env.h"
 
 namespace metarl {
@@ -49,13 +52,17 @@ EnvDefinition cartpole_definition(const EnvOptions& o) {
       .reset_bound = number(o, "reset_bound"),
       .step_reward = sutton_barto ? 0.0 : 1.0,
       .end_reward = sutton_barto ? -1.0 : 1.0,
-      .semi_implicit = number(o, "semi_implicit") != 0,
   });
-  if (is_float32(o)) {
-    d.field_type = FieldType::float32;
-    METARL_ENV_KERNELS(d, cartpole_f32);
+  const bool semi_implicit = number(o, "semi_implicit") != 0;
+  if (is_float32(o)) d.field_type = FieldType::float32;
+  if (is_float32(o) && semi_implicit) {
+    METARL_ENV_KERNELS(d, cartpole_semi_implicit_f32);
+  } else if (is_float32(o)) {
+    METARL_ENV_KERNELS(d, cartpole_euler_f32);
+  } else if (semi_implicit) {
+    METARL_ENV_KERNELS(d, cartpole_semi_implicit_f64);
   } else {
-    METARL_ENV_KERNELS(d, cartpole_f64);
+    METARL_ENV_KERNELS(d, cartpole_euler_f64);
   }
   return d;
 }
@@ -84,6 +91,105 @@ EnvDefinition mountain_car_definition(const EnvOptions& o) {
   } else {
     METARL_ENV_KERNELS(d, mountain_car_f64);
   }
+  return d;
+}
+
+EnvDefinition acrobot_definition(const EnvOptions& o) {
+  EnvDefinition d;
+  d.field_names = {"theta1", "theta2", "dtheta1", "dtheta2"};
+  d.obs_size = 6;
+  d.num_actions = 3;
+  d.nanoseconds_per_row = 60;
+  d.valid_state = all_finite<4>;
+  d.params = std::make_shared<const acrobot::Params>(acrobot::Params{
+      .link_length_1 = number(o, "link_length_1"),
+      .link_mass_1 = number(o, "link_mass_1"),
+      .link_mass_2 = number(o, "link_mass_2"),
+      .link_com_pos_1 = number(o, "link_com_pos_1"),
+      .link_com_pos_2 = number(o, "link_com_pos_2"),
+      .link_moi = number(o, "link_moi"),
+      .gravity = number(o, "gravity"),
+      .dt = number(o, "dt"),
+      .max_vel_1 = number(o, "max_vel_1"),
+      .max_vel_2 = number(o, "max_vel_2"),
+      .torque = number(o, "torque"),
+      .reset_bound = number(o, "reset_bound"),
+      .centrifugal = number(o, "nips") != 0 ? 0.0 : 1.0,
+  });
+  if (is_float32(o)) {
+    d.field_type = FieldType::float32;
+    METARL_ENV_KERNELS(d, acrobot_f32);
+  } else {
+    METARL_ENV_KERNELS(d, acrobot_f64);
+  }
+  return d;
+}
+
+EnvDefinition pendulum_definition(const EnvOptions& o) {
+  EnvDefinition d;
+  d.field_names = {"theta", "theta_dot"};
+  d.obs_size = 3;
+  d.num_actions = 0;
+  d.nanoseconds_per_row = 10;
+  d.valid_state = all_finite<2>;
+  d.params = std::make_shared<const pendulum::Params>(pendulum::Params{
+      .gravity = number(o, "g"),
+      .mass = number(o, "m"),
+      .length = number(o, "l"),
+      .dt = number(o, "dt"),
+      .max_speed = number(o, "max_speed"),
+      .max_torque = number(o, "max_torque"),
+      .reset_angle = number(o, "x_init"),
+      .reset_speed = number(o, "y_init"),
+  });
+  if (is_float32(o)) {
+    d.field_type = FieldType::float32;
+    METARL_ENV_KERNELS(d, pendulum_f32);
+  } else {
+    METARL_ENV_KERNELS(d, pendulum_f64);
+  }
+  return d;
+}
+
+EnvDefinition frozen_lake_definition(const EnvOptions& o) {
+  using frozen_lake::Params;
+  const std::int64_t rows = o.table_rows;
+  const std::int64_t columns = o.table_columns;
+  if (rows < 1 || columns < 1 || static_cast<std::int64_t>(o.table.size()) != rows * columns) {
+    throw std::invalid_argument("the map must have rows and columns");
+  }
+  Params p{};
+  p.slippery = number(o, "is_slippery") != 0;
+  p.success_rate = number(o, "success_rate");
+  p.fail_rate = (1.0 - p.success_rate) / 2.0;
+  p.goal_reward = number(o, "goal_reward");
+  p.hole_reward = number(o, "hole_reward");
+  p.frozen_reward = number(o, "frozen_reward");
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t c = 0; c < columns; ++c) {
+      const std::int64_t cell = r * columns + c;
+      const char letter = static_cast<char>(o.table[static_cast<std::size_t>(cell)]);
+      p.kind.push_back(letter == 'H' ? frozen_lake::kHole : letter == 'G' ? frozen_lake::kGoal : frozen_lake::kFrozen);
+      if (letter == 'S') p.starts.push_back(static_cast<std::int32_t>(cell));
+      const std::int64_t neighbours[4] = {c > 0 ? cell - 1 : cell, r + 1 < rows ? cell + columns : cell,
+                                          c + 1 < columns ? cell + 1 : cell, r > 0 ? cell - columns : cell};
+      for (const std::int64_t next : neighbours) p.next.push_back(static_cast<std::int32_t>(next));
+    }
+  }
+  if (p.starts.empty()) throw std::invalid_argument("the map has no start cell 'S'");
+  EnvDefinition d;
+  d.field_names = {"cell"};
+  d.field_type = FieldType::int32;
+  d.obs_type = ObsType::int64;
+  d.num_actions = 4;
+  d.draws_per_row = p.slippery ? 1 : 0;
+  d.has_prob = true;
+  d.nanoseconds_per_row = 10;
+  d.valid_state = [](const void* params, const double* f) {
+    return is_integer_in(f[0], 0, static_cast<double>(static_cast<const Params*>(params)->kind.size()) - 1);
+  };
+  d.params = std::make_shared<const Params>(std::move(p));
+  METARL_ENV_KERNELS(d, frozen_lake);
   return d;
 }
 
@@ -128,6 +234,12 @@ EnvDefinition make_env_definition(const std::string& id, const EnvOptions& optio
     definition = cartpole_definition(options);
   } else if (id == "MountainCar-v0") {
     definition = mountain_car_definition(options);
+  } else if (id == "Acrobot-v1") {
+    definition = acrobot_definition(options);
+  } else if (id == "Pendulum-v1") {
+    definition = pendulum_definition(options);
+  } else if (id == "FrozenLake-v1") {
+    definition = frozen_lake_definition(options);
   } else if (id == "DeepSea-v0") {
     definition = deep_sea_definition(options);
   } else {

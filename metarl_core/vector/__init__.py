@@ -41,8 +41,8 @@ def make_vec(
         num_threads: Largest number of threads a step may use; None: as many as this process has CPUs.
         autoreset_mode: ``"next_step"``, ``"same_step"``, ``"disabled"`` or Gymnasium's ``AutoresetMode``.
         seed: Seed of the first ``reset`` that is not given one; in [0, 2^64).
-        dense_final_obs: With ``"same_step"``, give ``info["final_obs"]`` as one dense array instead of Gymnasium's array of
-            objects, which is slow.
+        dense_final_obs: With ``"same_step"``, give ``info["final_obs"]`` as one dense array instead of Gymnasium's
+            array of objects, which is slow.
         **params: Parameters of the environment; ``env_spec(id).parameters`` describes them.
 
     Returns:

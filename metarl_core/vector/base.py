@@ -122,6 +122,7 @@ class VectorEnvMethods:
         plan = build_plan(spec.id, self.params)
         self._same_step = mode is AutoresetMode.SAME_STEP
         self._dense_final_obs = bool(dense_final_obs)
+        self._reports_prob = spec.id == "FrozenLake-v1"
         self._scalar_obs = plan.observation_low is None
         _check_memory(self.num_envs, plan, self._same_step)
         self._make_spaces(plan)
@@ -204,7 +205,10 @@ class VectorEnvMethods:
         return obs, self._reset_info(mask)
 
     def _reset_info(self, mask: npt.NDArray[np.bool_] | None) -> dict[str, Any]:
-        return {}
+        if not self._reports_prob:
+            return {}
+        there = np.ones(self.num_envs, np.bool_) if mask is None else mask.copy()
+        return {"prob": there.astype(np.float64), "_prob": there}
 
     def _checked_mask(self, options: dict[str, Any] | None) -> npt.NDArray[np.bool_] | None:
         if not options:
@@ -343,9 +347,9 @@ class VectorEnvMethods:
         """Return everything a step depends on, as new arrays.
 
         Returns:
-            ``state`` float64 ``(num_envs, fields)`` (fields in the order of :attr:`field_names`; exact), ``elapsed`` int32
-            (steps in the episode), ``episode`` uint32, ``seed`` uint64 and ``stream`` uint32 (random numbers), ``done``
-            bool (the episode ended and the row is not reset yet), ``(num_envs,)`` each.
+            ``state`` float64 ``(num_envs, fields)``: the fields in the order of :attr:`field_names`, exact. And of
+            shape ``(num_envs,)``: ``elapsed`` int32 (steps in the episode), ``episode`` uint32, ``seed`` uint64 and
+            ``stream`` uint32 (which random numbers come next), ``done`` bool (the episode ended and the row is not reset yet).
         """
         state: dict[str, npt.NDArray[Any]] = self._core.get_state()
         return state
@@ -377,6 +381,6 @@ class VectorEnvMethods:
         """Names of the state's fields, the columns of ``get_state()["state"]``."""
         return list(self._core.field_names)
 
-    def close_extras(self, **kwargs: Any) -> None:
+    def close_extras(self, **kwargs: Any) -> None:  # noqa: ARG002 - Gymnasium's signature
         """End the threads and free the core; every later use raises ``ClosedError``."""
         self._core.close()

@@ -80,6 +80,56 @@ def _check_reset_range(params: Mapping[str, Any]) -> None:
         )
 
 
+def _acrobot(params: Mapping[str, Any]) -> BuildPlan:
+    numbers = _numbers(params)
+    numbers["nips"] = float(params["book_or_nips"] == "nips")
+    high = np.array([1, 1, 1, 1, params["max_vel_1"], params["max_vel_2"]], np.float32)
+    return BuildPlan(numbers, (6,), -high, high, num_actions=3)
+
+
+def _pendulum(params: Mapping[str, Any]) -> BuildPlan:
+    high = np.array([1, 1, params["max_speed"]], np.float32)
+    torque = params["max_torque"]
+    return BuildPlan(_numbers(params), (3,), -high, high, action_low=-torque, action_high=torque)
+
+
+_MAPS = {
+    "4x4": ("SFFF", "FHFH", "FFFH", "HFFG"),
+    "8x8": (
+        "SFFFFFFF",
+        "FFFFFFFF",
+        "FFFHFFFF",
+        "FFFFFHFF",
+        "FFFHFFFF",
+        "FHHFFFHF",
+        "FHFFHFHF",
+        "FFFHFFFG",
+    ),
+}
+
+
+def _frozen_lake(params: Mapping[str, Any]) -> BuildPlan:
+    desc = params["desc"] if params["desc"] is not None else _MAPS[params["map_name"]]
+    rows = [row.decode() if isinstance(row, bytes) else "".join(map(str, row)) for row in desc]
+    if not rows or len({len(row) for row in rows}) != 1 or not rows[0]:
+        raise ValueError(f"desc is {desc!r}; must be rows of equal length, at least one cell")
+    wrong = sorted(set("".join(rows)) - set("SFHG"))
+    if wrong or "S" not in "".join(rows):
+        what = f"has the letter {wrong[0]!r}" if wrong else "has no S"
+        raise ValueError(f"desc {what}; must be made of S (start, at least one), F (frozen), H (hole) and G (goal)")
+    schedule = params["reward_schedule"]
+    try:
+        rewards = tuple(float(reward) for reward in schedule)
+    except (TypeError, ValueError):
+        rewards = ()
+    if len(rewards) != 3 or not np.isfinite(rewards).all():
+        raise ValueError(f"reward_schedule is {schedule!r}; must be three finite numbers: goal, hole, frozen")
+    numbers = _numbers(params)
+    numbers.update(zip(("goal_reward", "hole_reward", "frozen_reward"), rewards, strict=True))
+    table = np.array([[ord(letter) for letter in row] for row in rows], np.uint8)
+    return BuildPlan(numbers, (), num_observations=table.size, num_actions=4, table=table)
+
+
 def _deep_sea(params: Mapping[str, Any]) -> BuildPlan:
     size = params["size"]
     if params["randomize_actions"]:
@@ -96,6 +146,9 @@ def _deep_sea(params: Mapping[str, Any]) -> BuildPlan:
 _BUILDERS: dict[str, Callable[[Mapping[str, Any]], BuildPlan]] = {
     "CartPole-v1": _cartpole,
     "MountainCar-v0": _mountain_car,
+    "Acrobot-v1": _acrobot,
+    "Pendulum-v1": _pendulum,
+    "FrozenLake-v1": _frozen_lake,
     "DeepSea-v0": _deep_sea,
 }
 

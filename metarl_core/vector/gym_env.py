@@ -20,7 +20,7 @@ class _GymResetNeededError(ResetNeededError, gymnasium.error.ResetNeeded):
     """Both this package's error and Gymnasium's."""
 
 
-class GymVectorEnv(VectorEnvMethods, VectorEnv):  # type: ignore[misc]
+class GymVectorEnv(VectorEnvMethods, VectorEnv):
     """``num_envs`` equal environments as a :class:`gymnasium.vector.VectorEnv`; see :class:`VectorEnvMethods`."""
 
     _spaces = gymnasium.spaces

@@ -63,7 +63,8 @@ class Discrete(_Space):
 
     def sample(self) -> np.int64:
         """Draw uniformly."""
-        return np.int64(self._random.integers(self.n))
+        drawn: np.int64 = self._random.integers(self.n)
+        return drawn
 
     def contains(self, x: Any) -> bool:
         """Whether ``x`` is an integer of the space."""

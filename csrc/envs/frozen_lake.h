@@ -1,0 +1,57 @@
+// FrozenLake: cross a grid of ice to the goal without falling into a hole; on slippery ice a move may go to either side
+// (gymnasium FrozenLake-v1).
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "metarl/detail/hd.h"
+#include "metarl/detail/philox.h"
+
+namespace metarl::frozen_lake {
+
+enum Cell : std::uint8_t { kFrozen = 0, kHole = 1, kGoal = 2 };
+
+struct Params {
+  bool slippery;
+  double success_rate, fail_rate;  // of the intended direction; of each neighbouring one
+  double goal_reward, hole_reward, frozen_reward;
+  std::vector<std::int32_t> next;    // [cell][direction]: left, down, right, up
+  std::vector<std::uint8_t> kind;    // [cell]: Cell
+  std::vector<std::int32_t> starts;  // cells with an S
+};
+
+struct Outcome {
+  std::int32_t cell;
+  double reward;
+  double probability;
+  bool ended;
+};
+
+// The arrays of Params, as a kernel holds them.
+struct Tables {
+  const std::int32_t* next;
+  const std::uint8_t* kind;
+};
+
+// u: uniform in [0, 1), used on slippery ice: the directions before, at and after the action share it in that order.
+METARL_HD Outcome step(const Params& p, const Tables& t, std::int32_t cell, int action, double u) {
+  if (t.kind[cell] != kFrozen) return {cell, 0.0, 1.0, true};
+  int direction = action;
+  double probability = 1.0;
+  if (p.slippery) {
+    const double first = p.fail_rate;
+    const double second = first + p.success_rate;
+    const double third = second + p.fail_rate;
+    // Sums that round below u fall back to the first, as the reference's argmax does.
+    const int side = u < first ? -1 : u < second ? 0 : u < third ? 1 : -1;
+    direction = (action + side) & 3;
+    probability = side == 0 ? p.success_rate : p.fail_rate;
+  }
+  const std::int32_t next = t.next[cell * 4 + direction];
+  const std::uint8_t kind = t.kind[next];
+  const double reward = kind == kGoal ? p.goal_reward : kind == kHole ? p.hole_reward : p.frozen_reward;
+  return {next, reward, probability, kind != kFrozen};
+}
+
+}  // namespace metarl::frozen_lake

@@ -1,0 +1,46 @@
+#include "envs/driver.h"
+#include "envs/kernels.h"
+#include "envs/pendulum.h"
+
+namespace metarl::METARL_ISA_NS {
+namespace {
+
+template <class Real_>
+struct Pendulum {
+  using Real = Real_;
+  using Int = typename IntOfWidth<Real>::type;
+  using Action = float;
+  using StoredAction = float;
+  using Params = pendulum::Params;
+  using State = pendulum::State<Real>;
+  static constexpr int kObs = 3;
+
+  static State load(const Real* f, std::int64_t stride, std::int64_t row) { return {f[row], f[stride + row]}; }
+  static void store(const State& s, Real* f, std::int64_t stride, std::int64_t row) {
+    f[row] = s.theta;
+    f[stride + row] = s.theta_dot;
+  }
+  static State reset(const Params& p, const PhiloxBlock& random, const Real*, std::int64_t, std::int64_t) {
+    return pendulum::reset<Real>(p, random);
+  }
+  static Int step(const Params& p, State& s, Action action, Real& reward) {
+    reward = pendulum::step<Real>(p, s, action);
+    return 0;
+  }
+  static void observe(const Params&, const State& s, float* c) {
+    const SinCos<Real> t = sincos(s.theta);
+    c[0] = static_cast<float>(t.cos);
+    c[1] = static_cast<float>(t.sin);
+    c[2] = static_cast<float>(s.theta_dot);
+  }
+  static void write_obs(const Params& p, const State& s, void* obs, std::int64_t row) {
+    write_float_obs<Pendulum>(p, s, obs, row);
+  }
+  static std::size_t obs_bytes(const Params&) { return sizeof(float) * kObs; }
+};
+
+}  // namespace
+
+METARL_DEFINE_BLOCK_KERNELS(pendulum, Pendulum)
+
+}  // namespace metarl::METARL_ISA_NS

@@ -1,0 +1,167 @@
+"""The three autoreset modes against Gymnasium's SyncVectorEnv, row by row and key by key.
+
+Both sides must start episodes in the same states, though their random numbers differ: ours steps first, and the
+reference's resets are then told which states ours chose.
+"""
+
+from __future__ import annotations
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
+
+import metarl_core
+
+ROWS = 12
+STEPS = 700
+
+
+class ToldResets(gymnasium.Wrapper):
+    """Resets to the state that `states[row]` names."""
+
+    def __init__(self, env, row, states):
+        super().__init__(env)
+        self.row, self.states = row, states
+
+    def reset(self, **kwargs):
+        info = self.env.reset(**kwargs)[1]
+        state = self.states[self.row]
+        if hasattr(self.unwrapped, "s"):
+            self.unwrapped.s = int(state[0])
+            return int(state[0]), info
+        self.unwrapped.state = state.copy()
+        return (self.unwrapped._get_ob() if hasattr(self.unwrapped, "_get_ob") else state.astype(np.float32)), info
+
+
+def make_pair(env_id, mode, **params):
+    states = [None] * ROWS
+    limit = params.pop("max_episode_steps")
+    reference = SyncVectorEnv(
+        [
+            lambda row=row: ToldResets(gymnasium.make(env_id, max_episode_steps=limit, **params), row, states)
+            for row in range(ROWS)
+        ],
+        autoreset_mode=mode,
+    )
+    ours = metarl_core.make_vec(env_id, ROWS, autoreset_mode=mode, max_episode_steps=limit, seed=11, **params)
+    return ours, reference, states
+
+
+def assert_equal_info(ours, reference):
+    assert set(ours) == set(reference)
+    for key, expected in reference.items():
+        got = ours[key]
+        if isinstance(expected, dict):
+            assert_equal_info(got, expected)
+        elif expected.dtype == object:
+            assert got.dtype == object
+            for a, b in zip(got, expected, strict=True):
+                assert (a is None) == (b is None)
+                if b is not None:
+                    assert type(a) is type(b)
+                    np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+        elif key == "prob":
+            np.testing.assert_array_equal(got, expected.astype(np.float64))
+        else:
+            np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode), ids=lambda m: m.name)
+@pytest.mark.parametrize(
+    ("env_id", "params"),
+    [
+        ("CartPole-v1", {"max_episode_steps": 30}),
+        ("MountainCar-v0", {"max_episode_steps": 7}),
+        ("Acrobot-v1", {"max_episode_steps": 60}),
+        ("FrozenLake-v1", {"max_episode_steps": 12, "is_slippery": False}),
+    ],
+)
+def test_autoreset_as_sync_vector_env(env_id, params, mode):
+    ours, reference, states = make_pair(env_id, mode, **params)
+    assert ours.metadata["autoreset_mode"] is reference.metadata["autoreset_mode"]
+    assert ours.single_action_space == reference.single_action_space
+    assert ours.action_space == reference.action_space
+    assert ours.single_observation_space == reference.single_observation_space
+    assert ours.observation_space == reference.observation_space
+    if mode is not AutoresetMode.DISABLED:  # SyncVectorEnv takes the mask out of the options, the wrapper misses it
+        ours, reference = RecordEpisodeStatistics(ours), RecordEpisodeStatistics(reference)
+    rng = np.random.default_rng(1)
+
+    obs, info = ours.reset()
+    states[:] = ours.unwrapped.get_state()["state"]
+    reference_obs, reference_info = reference.reset()
+    np.testing.assert_allclose(obs, reference_obs, rtol=1e-6, atol=1e-7)
+    assert_equal_info(info, reference_info)
+    ends = {"terminated": 0, "truncated": 0}
+    for _ in range(STEPS):
+        actions = rng.integers(0, ours.single_action_space.n, ROWS)
+        if env_id == "CartPole-v1":  # some rows survive until the limit
+            actions[:4] = obs[:4, 2] + 0.5 * obs[:4, 3] > 0
+        result = ours.step(actions)
+        states[:] = ours.unwrapped.get_state()["state"]
+        expected = reference.step(actions)
+        for got, want in zip(result[:4], expected[:4], strict=True):
+            assert got.dtype == want.dtype
+            np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-7)
+        result[4].get("episode", {}).pop("t", None)  # wall time
+        expected[4].get("episode", {}).pop("t", None)
+        assert_equal_info(result[4], expected[4])
+        obs, _, terminated, truncated, _ = result
+        assert ours.observation_space.contains(obs)
+        ends["terminated"] += int(terminated.sum())
+        ends["truncated"] += int(truncated.sum())
+        # In either mode the reference's rows end where ours do, so both ask for the same resets.
+        if mode is AutoresetMode.DISABLED and (terminated | truncated).any():
+            mask = terminated | truncated
+            # As in SyncVectorEnv, the other rows keep their observations; told states are ours after the reset.
+            obs, info = ours.reset(options={"reset_mask": mask.copy()})
+            states[:] = ours.unwrapped.get_state()["state"]
+            reference_obs, reference_info = reference.reset(options={"reset_mask": mask.copy()})
+            np.testing.assert_allclose(obs, reference_obs, rtol=1e-6, atol=1e-7)
+            assert_equal_info(info, reference_info)
+    print(f"{env_id} {mode.name}: {ROWS * STEPS} rows, {ends}")
+    assert ends["truncated"] > 0
+    if env_id in ("CartPole-v1", "FrozenLake-v1"):
+        assert ends["terminated"] > 0
+
+
+def test_statistics_wrapper_with_masked_resets():
+    envs = RecordEpisodeStatistics(metarl_core.make_vec("CartPole-v1", 20, autoreset_mode="disabled", seed=2))
+    envs.reset()
+    rng, lengths, ended = np.random.default_rng(0), np.zeros(20, int), 0
+    for _ in range(200):
+        _, _, terminated, truncated, info = envs.step(rng.integers(0, 2, 20))
+        lengths += 1
+        done = terminated | truncated
+        if done.any():
+            np.testing.assert_array_equal(info["episode"]["l"][done], lengths[done])
+            np.testing.assert_array_equal(info["episode"]["r"][done], lengths[done])
+            envs.reset(options={"reset_mask": done})
+            lengths[done] = 0
+            ended += int(done.sum())
+    assert ended > 50
+
+
+def test_dense_final_obs_is_the_object_arrays_content():
+    kwargs = {"autoreset_mode": "same_step", "seed": 4}
+    plain = metarl_core.make_vec("CartPole-v1", 50, **kwargs)
+    dense = metarl_core.make_vec("CartPole-v1", 50, dense_final_obs=True, **kwargs)
+    plain.reset()
+    dense.reset()
+    rng, ended = np.random.default_rng(0), 0
+    for _ in range(200):
+        actions = rng.integers(0, 2, 50)
+        info, dense_info = plain.step(actions)[4], dense.step(actions)[4]
+        assert set(info) == set(dense_info)
+        final, mask = plain.final_obs_dense()
+        if info:
+            rows = np.flatnonzero(info["_final_obs"])
+            ended += len(rows)
+            np.testing.assert_array_equal(np.stack(info["final_obs"][rows]), dense_info["final_obs"][rows])
+            np.testing.assert_array_equal(final, dense_info["final_obs"])
+            np.testing.assert_array_equal(mask, dense_info["_final_obs"])
+        else:
+            assert not mask.any()
+    assert ended > 100
