@@ -42,9 +42,9 @@ METARL_DECLARE_KERNEL(void quantize, (const double* priorities, std::int64_t n, 
 METARL_DECLARE_KERNEL(void mass_weights,
                       (const std::uint32_t* masses, std::int64_t n, double numerator, double beta, float* weights))
 
-// (numerator / probability)^beta.
-METARL_DECLARE_KERNEL(void probability_weights,
-                      (const double* probabilities, std::int64_t n, double numerator, double beta, double* weights))
+// (factor * probability / divisor)^-beta.
+METARL_DECLARE_KERNEL(void probability_weights, (const double* probabilities, std::int64_t n, double factor,
+                                                 double divisor, double beta, double* weights))
 
 // out = x^y for x >= 0 and y other than 0 and 1.
 METARL_DECLARE_KERNEL(void pow_array, (const double* x, std::int64_t n, double y, double* out))

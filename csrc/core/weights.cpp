@@ -2,6 +2,7 @@
 #include <stdexcept>
 
 #include "core/tree_kernels.h"
+#include "metarl/detail/pow.h"
 #include "metarl/importance_weights.h"
 
 namespace metarl {
@@ -60,12 +61,20 @@ void mass_importance_weights(const std::uint32_t* masses, std::int64_t n, std::u
 void importance_weights(const double* probabilities, std::int64_t n, std::int64_t size, double beta,
                         WeightNormalization normalization, double min_probability, double* weights) {
   if (n == 0) return;
-  double numerator = 1.0 / static_cast<double>(size);
+  double smallest = 1.0;
   if (normalization != WeightNormalization::none) {
     const bool given = normalization == WeightNormalization::max && min_probability > 0.0;
-    numerator = given ? min_probability : *std::min_element(probabilities, probabilities + n);
+    smallest = given ? min_probability : *std::min_element(probabilities, probabilities + n);
   }
-  METARL_SELECT_KERNEL(probability_weights)(probabilities, n, numerator, beta, weights);
+  // (N P)^-beta over its largest value is (P / P_min)^-beta: N cancels.
+  const double factor = normalization == WeightNormalization::none ? static_cast<double>(size) : 1.0;
+  // A quotient by less would overflow: the two powers are then computed apart.
+  const bool extreme = smallest < 0x1p-900 && beta != 1.0;
+  METARL_SELECT_KERNEL(probability_weights)(probabilities, n, factor, extreme ? 1.0 : smallest, beta, weights);
+  if (extreme) {
+    const double scale = pow_positive(smallest, beta);
+    for (std::int64_t i = 0; i < n; ++i) weights[i] *= scale;
+  }
   if (normalization == WeightNormalization::sum) normalize_sum(weights, n);
 }
 

@@ -51,13 +51,14 @@ void mass_weights(const std::uint32_t* masses, std::int64_t n, double numerator,
   }
 }
 
-void probability_weights(const double* probabilities, std::int64_t n, double numerator, double beta, double* weights) {
+void probability_weights(const double* probabilities, std::int64_t n, double factor, double divisor, double beta,
+                         double* weights) {
   if (beta == 1.0) {
-    for (std::int64_t i = 0; i < n; ++i) weights[i] = numerator / probabilities[i];
+    for (std::int64_t i = 0; i < n; ++i) weights[i] = divisor / (probabilities[i] * factor);
   } else if (beta == 0.0) {
     for (std::int64_t i = 0; i < n; ++i) weights[i] = 1.0;
   } else {
-    for (std::int64_t i = 0; i < n; ++i) weights[i] = pow_general(numerator / probabilities[i], beta);
+    for (std::int64_t i = 0; i < n; ++i) weights[i] = pow_general(probabilities[i] * factor / divisor, -beta);
   }
 }
 

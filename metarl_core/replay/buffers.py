@@ -20,8 +20,8 @@ class ReplayBuffer(_core.UniformReplayBase):
 
     Args:
         capacity: Number of transitions that are kept, >= 1; then the oldest are overwritten.
-        fields: Mapping of column name to (shape, dtype), for example ``{"obs": ((4,), np.float32), "done": ((), bool)}``;
-            see also fields_from_spaces.
+        fields: Mapping of column name to (shape, dtype), for example
+            ``{"obs": ((4,), np.float32), "done": ((), bool)}``; see also fields_from_spaces.
         seed: Key of the random numbers, in [0, 2**64). Equal seeds and calls give equal bits on every machine.
 
     Raises:
@@ -73,11 +73,11 @@ class PrioritizedReplayBuffer(_core.PrioritizedReplayBase):
     Proportional prioritization (Schaul et al., "Prioritized experience replay", ICLR 2016) over an exact integer sum
     tree: see SumTree for the fixed-point numbers. New transitions get the largest raw priority that was assigned since
     construction or ``clear`` (1 at first, within [eps, max_priority]); overwriting the transition that had it does not
-    lower it. Raw priorities are kept in float32. If all priorities are zero (possible with ``eps=0``), sampling is uniform.
-    Methods may be called from any thread.
+    lower it. Raw priorities are kept in float32. If all priorities are zero (possible with ``eps=0``), sampling is
+    uniform. Methods may be called from any thread.
 
-    Memory a transition: the packed row of its fields up to 256 bytes each (padded to its largest item), 64-byte multiples
-    for larger fields, and 10 bytes for priority and tree: ``bytes_per_transition``.
+    Memory a transition: the packed row of its fields up to 256 bytes each (padded to its largest item), 64-byte
+    multiples for larger fields, and 10 bytes for priority and tree: ``bytes_per_transition``.
 
     Args:
         capacity: Number of transitions that are kept, 1 ... 2**31 - 1; then the oldest are overwritten.
@@ -138,8 +138,8 @@ class PrioritizedReplayBuffer(_core.PrioritizedReplayBase):
 
         Returns:
             A dict of numbers, strings, None and NumPy arrays; ``columns`` is a dict of arrays of shape (size, ...),
-            ``priorities`` the raw ones (float32), ``masses`` the tree's leaves (uint32). ``beta`` is not part of it: it is
-            the caller's schedule.
+            ``priorities`` the raw ones (float32), ``masses`` the tree's leaves (uint32). ``beta`` is not part of it:
+            it is the caller's schedule.
         """
         return buffer_state(self)
 

@@ -49,7 +49,7 @@ def parse_fields(fields: Fields) -> list[tuple[str, tuple[int, ...], np.dtype[An
             raise TypeError(f"field {name!r} is {spec!r}; must be (shape, dtype)")
         shape = _parse_shape(name, spec[0])
         dtype = np.dtype(spec[1])
-        if dtype.kind not in "biufc" or dtype.itemsize > 16:
+        if dtype.kind not in "biufc" or dtype.itemsize > (16 if dtype.kind == "c" else 8):
             raise TypeError(
                 f"dtype of field {name!r} is {dtype}; must be boolean, integer, floating-point up to 64 bits or complex"
             )

@@ -10,12 +10,15 @@ __all__ = ["SumTree"]
 class SumTree(_core.SumTree):
     """Priorities that can be summed, searched and sampled in O(log capacity), without rounding errors in the sums.
 
-    A priority is stored in fixed point, as an integer multiple of a power of two, and all sums are exact integers: there is
-    no drift, ``total`` is the exact sum of what ``get`` returns, and a leaf of priority zero or one that was never set is
-    unreachable. The stored value is the nearest multiple, at least one unit for a positive priority. The unit is at most
-    2^-27 of the largest priority, so that a stored value is off by at most 2^-28 of it; after the largest
-    priority has grown and shrunk again it may be coarser, at most 2^-19 of the largest (finer again after capacity / 4
-    further updates). Priorities span at least 2^20 : 1 and at most 2^32 : 1; smaller ones count as one unit.
+    A priority is stored in fixed point, as an integer multiple of a power of two (the unit), and all sums are exact
+    integers: there is no drift, ``total`` is the exact sum of what ``get`` returns, and a leaf of priority zero or one
+    that was never set is unreachable. The stored value is the nearest multiple, at least one unit for a positive
+    priority. The unit is at most 2^-27 of the largest priority, so that a stored value is off by at most 2^-28 of it.
+    When a priority outgrows the 32 bits, the unit grows and the stored values are rounded again. When the largest
+    priority has shrunk below 2^20 units, the unit shrinks after at least capacity / 4 further updates; what was rounded
+    by then stays so. Priorities thus span up to 2^32 : 1; smaller ones count as one unit.
+
+    If all priorities are zero, ``sample`` is uniform over the leaves that were set; ``len`` is their number.
 
     Methods may be called from any thread.
 

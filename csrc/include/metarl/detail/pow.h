@@ -51,7 +51,11 @@ METARL_HD double log2_parts(double x, double* k) {
   *k = (bits_double(field | 0x4330000000000000ull) - 0x1.0p52) - shift;
   const double m = bits_double(bits - (field << 52) + 0x4000000000000000ull);
   // log(m) = 2 atanh(s), s = (m - 1) / (m + 1), |s| <= 0.1716: the Taylor series to s^21 leaves less than 2^-56.
-  const double s = (m - 1.0) / (m + 1.0);
+  const double denominator = m + 1.0;
+  const double s = (m - 1.0) / denominator;
+  // What m + 1 lost in rounding changes s by -s * lost / (m + 1), and 1 / (m + 1) = (1 - s) / 2.
+  const double lost = m - (denominator - 1.0);
+  const double correction = s * lost * (0.5 * s - 0.5);
   const double z = s * s;
   double series = 1.0 / 21.0;
   series = series * z + 1.0 / 19.0;
@@ -65,7 +69,7 @@ METARL_HD double log2_parts(double x, double* k) {
   series = series * z + 1.0 / 3.0;
   const double log2e2 = 0x1.71547652b82fep1;  // 2 / ln 2
   // The leading term is multiplied apart, so that its rounding is the only one that counts.
-  return s * log2e2 + (s * z) * (series * log2e2);
+  return s * log2e2 + ((s * z) * series + correction) * log2e2;
 }
 
 // 2^(a + b) for |a + b| < 2000; a is exact, b a small correction.

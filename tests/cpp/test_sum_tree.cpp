@@ -1,0 +1,162 @@
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <numeric>
+#include <random>
+#include <vector>
+
+#include "check.h"
+#include "core/tree_kernels.h"
+#include "metarl/detail/fixed_point.h"
+#include "metarl/errors.h"
+#include "metarl/sum_tree.h"
+
+using metarl::SumTree;
+
+namespace {
+
+std::vector<std::int64_t> range(std::int64_t n) {
+  std::vector<std::int64_t> all(static_cast<std::size_t>(n));
+  std::iota(all.begin(), all.end(), std::int64_t{0});
+  return all;
+}
+
+// Total, extremes and every boundary between leaves agree with a plain scan.
+void check_against_scan(const SumTree& tree) {
+  const std::uint32_t* leaves = tree.leaves();
+  std::uint64_t sum = 0;
+  std::uint32_t smallest = 0;
+  std::vector<double> at;
+  std::vector<std::int64_t> expected;
+  const double unit = std::ldexp(1.0, -tree.state().scale_exponent);
+  for (std::int64_t i = 0; i < tree.capacity(); ++i) {
+    if (leaves[i] == 0) continue;
+    smallest = smallest == 0 ? leaves[i] : std::min(smallest, leaves[i]);
+    at.push_back(static_cast<double>(sum) * unit);
+    at.push_back(static_cast<double>(sum + leaves[i] - 1) * unit);
+    expected.insert(expected.end(), {i, i});
+    sum += leaves[i];
+  }
+  CHECK(tree.total_mass() == sum);
+  CHECK(tree.min_mass() == smallest);
+  std::vector<std::int64_t> found(at.size());
+  if (!at.empty()) tree.find(at.data(), static_cast<std::int64_t>(at.size()), found.data());
+  CHECK(found == expected);
+}
+
+}  // namespace
+
+TEST(random_updates_agree_with_a_scan_at_awkward_sizes) {
+  std::mt19937_64 random(1);
+  for (const std::int64_t capacity : {1, 2, 15, 16, 17, 255, 256, 257, 4095, 4096, 4097, 5000}) {
+    SumTree tree(capacity, 0);
+    for (int round = 0; round < 20; ++round) {
+      std::vector<std::int64_t> indices(100);
+      std::vector<double> priorities(100);
+      for (auto& i : indices) i = static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(capacity));
+      for (auto& p : priorities) p = random() % 3 == 0 ? 0.0 : std::ldexp(1.0, static_cast<int>(random() % 30) - 15);
+      tree.set(indices.data(), priorities.data(), 100);
+      const std::int64_t begin = static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(capacity));
+      const std::int64_t end = std::min(capacity, begin + static_cast<std::int64_t>(random() % 70));
+      tree.fill(begin, end, round % 4 == 0 ? 0.0 : 0.75);
+      check_against_scan(tree);
+    }
+  }
+}
+
+TEST(draws_cover_the_total_and_nothing_else) {
+  const std::uint64_t largest = (std::uint64_t{1} << 63) - 1;
+  for (const std::uint64_t total : {std::uint64_t{1}, std::uint64_t{2}, std::uint64_t{1000}, largest}) {
+    CHECK(metarl::draw_uniform(0, total) == 0);
+    CHECK(metarl::draw_uniform(~std::uint64_t{0}, total) == total - 1);
+    for (const std::uint64_t n : {1, 2, 3, 7, 256, 100000}) {
+      for (const std::uint64_t bits : {std::uint64_t{0}, ~std::uint64_t{0}}) {
+        metarl::StratifiedDraws strata = metarl::make_stratified(total, n);
+        for (std::uint64_t i = 0; i < n; ++i) {
+          __extension__ using Wide = unsigned __int128;
+          const Wide r = bits == 0 ? Wide{0} : Wide{total - 1};
+          const auto exact = static_cast<std::uint64_t>((Wide{i} * total + r) / n);
+          if (metarl::next_stratified(strata, bits, total) != exact) {
+            CHECK(!"stratified draw differs from its definition");
+            break;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(masses_round_to_nearest_and_stay_positive) {
+  CHECK(metarl::to_mass(0.0, 1024.0) == 0);
+  CHECK(metarl::to_mass(5e-324, 1.0) == 1);
+  CHECK(metarl::to_mass(2.5, 1.0) == 2);
+  CHECK(metarl::to_mass(3.5, 1.0) == 4);
+  CHECK(metarl::to_mass(4294967040.0, 1.0) == 4294967040u);
+  CHECK(metarl::shift_mass_down(0, 4) == 0);
+  CHECK(metarl::shift_mass_down(1, 63) == 1);
+  CHECK(metarl::shift_mass_down(24, 4) == 2);
+  CHECK(metarl::shift_mass_down(0xFFFFFFFFu, 1) == 0x80000000u);
+}
+
+TEST(largest_masses_do_not_overflow) {
+  const std::int64_t n = 70000;
+  SumTree tree(n, 0);
+  tree.fill(0, 1, 1.0);
+  // As large as the scale allows before it is lowered.
+  tree.fill(0, n, 4294967039.0 / std::ldexp(1.0, 27));
+  CHECK(tree.total_mass() == static_cast<std::uint64_t>(n) * 4294967039u);
+  check_against_scan(tree);
+  tree.fill(5, 6, 1e200);
+  CHECK(tree.min_mass() == 1);
+  check_against_scan(tree);
+}
+
+TEST(every_level_gives_the_same_bits) {
+  const std::int64_t n = 3001;
+  SumTree tree(n, 7);
+  std::mt19937_64 random(3);
+  const auto indices = range(n);
+  std::vector<double> priorities(static_cast<std::size_t>(n));
+  for (auto& p : priorities) p = static_cast<double>(random() >> 11) * 0x1p-53;
+  tree.set(indices.data(), priorities.data(), n);
+  // The kernel of the active level against the plain one.
+  std::vector<std::uint64_t> a(1001), b(1001);
+  for (const bool stratified : {false, true}) {
+    METARL_SELECT_KERNEL(tree_draws)(12345678901234567ull, 1ull << 33, 1, tree.total_mass(), 1001, stratified,
+                                     a.data());
+    metarl::baseline::tree_draws(12345678901234567ull, 1ull << 33, 1, tree.total_mass(), 1001, stratified, b.data());
+    CHECK(a == b);
+    CHECK(*std::max_element(a.begin(), a.end()) < tree.total_mass());
+  }
+}
+
+TEST(sampling_an_empty_tree_is_an_error) {
+  SumTree tree(10, 0);
+  std::int64_t index = 0;
+  double probability = 0;
+  CHECK_THROWS(tree.sample(1, true, &index, &probability), metarl::BufferEmptyError);
+  CHECK_THROWS(SumTree(0, 0), std::invalid_argument);
+  CHECK_THROWS(SumTree(std::int64_t{1} << 31, 0), metarl::OutOfMemoryError);
+  tree.fill(3, 4, 0.0);
+  tree.sample(1, true, &index, &probability);
+  CHECK(index == 3 && probability == 1.0);
+}
+
+TEST(state_restores_the_same_tree) {
+  SumTree tree(500, 11);
+  const auto indices = range(500);
+  std::vector<double> priorities(500);
+  for (std::size_t i = 0; i < 500; ++i) priorities[i] = 1.0 / static_cast<double>(i + 1);
+  tree.set(indices.data(), priorities.data(), 500);
+  std::vector<std::int64_t> first(64), second(64);
+  std::vector<double> probabilities(64);
+  tree.sample(64, true, first.data(), probabilities.data());
+  SumTree other(500, 11);
+  other.restore(tree.state(), tree.leaves(), 500);
+  tree.sample(64, false, first.data(), probabilities.data());
+  other.sample(64, false, second.data(), probabilities.data());
+  CHECK(first == second);
+  CHECK(other.total() == tree.total() && other.min() == tree.min() && other.max() == tree.max());
+}
+
+METARL_TEST_MAIN()

@@ -1,0 +1,290 @@
+"""Bad input to the replay buffers: the error names the argument, and the buffer does not change."""
+
+import numpy as np
+import pytest
+
+from metarl_core import BufferEmptyError, PrioritizedReplayBuffer, ReplayBuffer, StaleIndexError
+
+FIELDS = {"obs": ((4, 3), np.float32), "action": ((), np.int32), "frame": ((20, 20), np.uint8), "done": ((), bool)}
+
+
+def rows(n):
+    return {
+        "obs": np.arange(12 * n, dtype=np.float32).reshape(n, 4, 3),
+        "action": np.arange(n, dtype=np.int32),
+        "frame": np.arange(400 * n).astype(np.uint8).reshape(n, 20, 20),
+        "done": np.arange(n) % 2 == 0,
+    }
+
+
+@pytest.fixture
+def buffer():
+    buffer = PrioritizedReplayBuffer(10, FIELDS, seed=0)
+    buffer.add(**rows(8))
+    buffer.update_priorities(np.arange(8), np.arange(8) + 0.5)
+    return buffer
+
+
+def same(a, b):
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    return np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b
+
+
+class Unchanged:
+    def __init__(self, buffer):
+        self.buffer = buffer
+
+    def __enter__(self):
+        self.before = self.buffer.state_dict()
+
+    def __exit__(self, *exception):
+        assert same(self.before, self.buffer.state_dict())
+
+
+def single(**changes):
+    values = {name: column[0] for name, column in rows(1).items()}
+    values.update(changes)
+    return values
+
+
+BAD_ADDS = [
+    (single(extra=1), KeyError, "unknown field 'extra'"),
+    ({k: v for k, v in single().items() if k != "done"}, KeyError, "missing field 'done'"),
+    ({}, KeyError, "missing field"),
+    (single(obs=np.zeros((4, 4), np.float32)), ValueError, r"'obs' expected \(4, 3\), got \(4, 4\)"),
+    (single(obs=np.zeros(12, np.float32)), ValueError, r"'obs' expected \(4, 3\), got \(12,\)"),
+    (single(obs=np.zeros((2, 4, 3), np.float32)), ValueError, r"'action' expected \(2,\) like 'obs', got \(\)"),
+    ({**rows(3), "action": np.zeros(2, np.int32)}, ValueError, r"'action' expected \(3,\) like 'obs', got \(2,\)"),
+    (single(obs=np.full((4, 3), "x")), TypeError, "'obs' expected float32"),
+    (single(obs=np.full((4, 3), None)), TypeError, "'obs' expected float32, got object"),
+    (single(obs=np.zeros((4, 3), complex)), TypeError, "'obs' expected float32, got complex128"),
+    (single(obs=np.full((4, 3), 1e300)), ValueError, "overflows float32"),
+    (single(action=1.5), TypeError, "'action' expected int32, got float64"),
+    (single(action=2**40), TypeError, "'action' expected int32, got int64"),
+    (single(action=2**70), TypeError, "'action' expected int32"),
+    (single(frame=np.full((20, 20), 256)), TypeError, "'frame' expected uint8"),
+    (single(frame=np.full((20, 20), -1)), TypeError, "'frame' expected uint8"),
+    (single(done=1), TypeError, "'done' expected bool, got int64"),
+    (single(done="yes"), TypeError, "'done' expected bool"),
+    (single(done=None), TypeError, "'done' expected bool, got object"),
+]
+
+
+@pytest.mark.parametrize(("columns", "error", "message"), BAD_ADDS)
+def test_add(buffer, columns, error, message):
+    with Unchanged(buffer), pytest.raises(error, match=message):
+        buffer.add(**columns)
+
+
+def test_add_positional(buffer):
+    with Unchanged(buffer), pytest.raises(TypeError, match="keyword arguments only"):
+        buffer.add(1, 2)
+
+
+def test_an_empty_batch_is_no_error(buffer):
+    with Unchanged(buffer):
+        assert buffer.add(**rows(0)).shape == (0,)
+        buffer.update_priorities([], [])
+
+
+BAD_UPDATES = [
+    ([0, 1], [1.0, np.nan], ValueError, r"td_errors\[1\] is nan; must be finite"),
+    ([0, 1], [np.inf, 1.0], ValueError, r"td_errors\[0\] is inf; must be finite"),
+    ([0, 1], np.array([1, -np.inf], np.float32), ValueError, r"td_errors\[1\] is -inf; must be finite"),
+    ([0, 1], [1.0, 1e300], ValueError, r"td_errors\[1\] is 1e\+300; overflows float32"),
+    ([8], [1.0], IndexError, "index 8 at position 0 out of range for size 8"),
+    ([40], [1.0], IndexError, "index 40 at position 0 out of range for size 8"),
+    ([0, -1], [1.0, 1.0], IndexError, "index -1 at position 1 out of range for size 8"),
+    ([0, 2**63 - 1], [1.0, 1.0], IndexError, "out of range"),
+    ([0, 1], [1.0], ValueError, r"indices has shape \(2,\), td_errors has shape \(1,\)"),
+    ([0.5], [1.0], TypeError, "indices must be integers"),
+    ([0], ["a"], TypeError, "td_errors must be real numbers"),
+    ([0], [1j], TypeError, "td_errors must be real numbers"),
+]
+
+
+@pytest.mark.parametrize(("indices", "errors", "error", "message"), BAD_UPDATES)
+def test_update_priorities(buffer, indices, errors, error, message):
+    with Unchanged(buffer), pytest.raises(error, match=message):
+        buffer.update_priorities(indices, errors)
+
+
+def test_update_priorities_arguments(buffer):
+    with pytest.raises(TypeError, match="misses argument 'td_errors'"):
+        buffer.update_priorities([0])
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        buffer.update_priorities([0], [1.0], strictly=True)
+    buffer.update_priorities(indices=[0], td_errors=[3.0], strict=True)
+    assert buffer.priorities([0]) == 3.0
+
+
+def test_stale_slots_are_ignored_and_counted(buffer):
+    batch = buffer.sample(64)
+    assert set(batch.indices) <= set(range(8))
+    buffer.add(**rows(5))  # slots 8, 9, 0, 1, 2
+    before = buffer.priorities()
+    stale = batch.indices < 3
+    assert stale.any()
+    with Unchanged(buffer), pytest.raises(StaleIndexError, match="was overwritten since it was sampled"):
+        buffer.update_priorities(batch, np.full(64, 9.0), strict=True)
+    buffer.update_priorities(batch, np.full(64, 9.0))
+    assert buffer.stale_updates == stale.sum()
+    expected = before.copy()
+    expected[batch.indices[~stale]] = 9.0
+    np.testing.assert_array_equal(buffer.priorities(), expected)
+    buffer.update_priorities(batch.indices, np.full(64, 8.0))  # plain indices are not checked
+    np.testing.assert_array_equal(buffer.priorities(batch.indices), 8.0)
+
+
+def test_whole_laps_and_clear_make_everything_stale(buffer):
+    batch = buffer.sample(16)
+    for _ in range(3):
+        buffer.add(**rows(10))
+    buffer.update_priorities(batch, np.ones(16))
+    assert buffer.stale_updates == 16
+    batch = buffer.sample(16)
+    buffer.clear()
+    buffer.add(**rows(2))
+    with Unchanged(buffer), pytest.raises(StaleIndexError):
+        buffer.update_priorities(batch, np.ones(16), strict=True)
+    buffer.update_priorities(batch, np.ones(16))
+    assert buffer.stale_updates == 32
+
+
+@pytest.mark.parametrize("cls", [ReplayBuffer, PrioritizedReplayBuffer])
+def test_sample(cls):
+    buffer = cls(4, FIELDS)
+    with pytest.raises(BufferEmptyError):
+        buffer.sample(1)
+    with pytest.raises(RuntimeError, match="empty"):
+        buffer.sample(3)
+    buffer.add(**rows(2))
+    with Unchanged(buffer):
+        for batch_size in (0, -1):
+            with pytest.raises(ValueError, match=f"batch_size is {batch_size}; must be >= 1"):
+                buffer.sample(batch_size)
+        with pytest.raises(TypeError, match="batch_size must be an integer"):
+            buffer.sample(1.5)
+        with pytest.raises(MemoryError, match="bytes"):
+            buffer.sample(10**12)
+        for beta in (-0.5, np.nan, np.inf):
+            with pytest.raises(ValueError, match="beta is"):
+                buffer.sample(1, beta=beta)
+        with pytest.raises(TypeError, match="beta"):
+            buffer.sample(1, "x")
+    buffer.clear()
+    with pytest.raises(BufferEmptyError):
+        buffer.sample(1)
+
+
+def test_priorities_index(buffer):
+    with pytest.raises(IndexError, match="index 8 at position 1 out of range for size 8"):
+        buffer.priorities([0, 8])
+
+
+@pytest.mark.parametrize("cls", [ReplayBuffer, PrioritizedReplayBuffer])
+def test_construction(cls):
+    for capacity in (0, -5):
+        with pytest.raises(ValueError, match=f"capacity is {capacity}; must be >= 1"):
+            cls(capacity, FIELDS)
+    for capacity in (2**40, 10**15):
+        with pytest.raises(MemoryError, match="bytes"):
+            cls(capacity, FIELDS)
+    with pytest.raises(TypeError, match="capacity"):
+        cls(1.5, FIELDS)
+    with pytest.raises(ValueError, match="seed"):
+        cls(4, FIELDS, seed=-1)
+    with pytest.raises(ValueError, match="fields is empty"):
+        cls(4, {})
+    with pytest.raises(TypeError, match="mapping"):
+        cls(4, [("a", (), float)])
+    for dtype in (object, "U3", "M8[s]", np.longdouble):
+        with pytest.raises(TypeError, match="dtype of field 'a'"):
+            cls(4, {"a": ((), dtype)})
+    for shape in ((0,), (3, -1)):
+        with pytest.raises(ValueError, match="shape of field 'a'"):
+            cls(4, {"a": (shape, float)})
+    with pytest.raises(TypeError, match="shape of field 'a'"):
+        cls(4, {"a": ((2.5,), float)})
+    with pytest.raises(ValueError, match="'weights' is reserved"):
+        cls(4, {"weights": ((), float)})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"alpha": -0.1}, {"alpha": np.nan}, {"beta": -1}, {"beta": np.inf}, {"eps": -1e-3}, {"eps": np.nan},
+        {"max_priority": 0}, {"max_priority": -1}, {"max_priority": np.nan}, {"max_priority": 1e-3, "eps": 1e-2},
+        {"weight_normalization": "mean"},
+    ],
+)  # fmt: skip
+def test_options(options):
+    with pytest.raises(ValueError, match=next(iter(options)).replace("_", "[_ ]")):
+        PrioritizedReplayBuffer(4, FIELDS, **options)
+
+
+def broken(state, path, value):
+    *parents, last = path
+    state = dict(state)
+    inner = state
+    for parent in parents:
+        inner[parent] = dict(inner[parent])
+        inner = inner[parent]
+    if value is None:
+        del inner[last]
+    else:
+        inner[last] = value
+    return state
+
+
+BAD_STATES = [
+    (("format",), 2, "format"),
+    (("format",), None, "format"),
+    (("kind",), "uniform", "kind"),
+    (("capacity",), 11, "capacity"),
+    (("seed",), 1, "seed"),
+    (("alpha",), 0.7, "alpha"),
+    (("fields",), [], "fields"),
+    (("written",), -1, "written"),
+    (("written",), "x", "written"),
+    (("written",), 9, "columns"),
+    (("written",), None, "written"),
+    (("draws",), None, "draws"),
+    (("scale_exponent",), 10**6, "scale_exponent"),
+    (("scale_exponent",), None, "scale_exponent"),
+    (("running_max_priority",), np.nan, "running_max_priority"),
+    (("columns",), None, "columns"),
+    (("columns", "obs"), None, "columns"),
+    (("columns", "obs"), np.zeros((8, 4, 2), np.float32), "obs"),
+    (("columns", "obs"), np.zeros((8, 4, 3), np.float64), "obs"),
+    (("columns", "obs"), [1], "obs"),
+    (("priorities",), None, "priorities"),
+    (("priorities",), np.zeros(7, np.float32), "priorities"),
+    (("priorities",), np.full(8, np.nan, np.float32), "priorities"),
+    (("priorities",), np.full(8, -1, np.float32), "priorities"),
+    (("masses",), np.zeros(8, np.uint32), "masses"),
+    (("masses",), np.ones(8, np.int64), "masses"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "message"), BAD_STATES)
+def test_load_state_dict(buffer, path, value, message):
+    state = broken(buffer.state_dict(), path, value)
+    buffer.update_priorities([0], [4.0])
+    with Unchanged(buffer), pytest.raises(ValueError, match=message):
+        buffer.load_state_dict(state)
+
+
+def test_load_state_dict_of_no_mapping(buffer):
+    with Unchanged(buffer), pytest.raises(ValueError, match="mapping"):
+        buffer.load_state_dict([1])
+
+
+def test_a_subclass_that_forgets_to_initialise():
+    class Forgetful(PrioritizedReplayBuffer):
+        def __init__(self):
+            pass
+
+    with pytest.raises(TypeError, match="__init__"):
+        Forgetful().sample(1)
