@@ -23,7 +23,9 @@ def run(argv: Sequence[str]) -> int:
     args = parser.parse(argv)
     if not args.runs:
         raise UsageError("expected at least one RUN")
-    run_dirs = [run_dir for name in args.runs for run_dir in _expand(Path(name))]
+    # A glob over a folder of runs also catches the pictures of an earlier report.
+    folders = [Path(name) for name in args.runs if not (len(args.runs) > 1 and name.rstrip("/").endswith("_files"))]
+    run_dirs = [run_dir for folder in folders for run_dir in _expand(folder)]
     require("matplotlib")
     from metarl_core.report import write_report
 

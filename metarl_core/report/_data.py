@@ -91,7 +91,8 @@ class Run:
         """Running mean of the episode returns against ``step`` or ``episode``; from the metrics if there are none."""
         episodes = self.reader.episodes
         if len(episodes["return"]):
-            return episodes[against], running_mean(episodes["return"], window_for(len(episodes["return"])))
+            window = window_for(len(episodes["return"]))
+            return episodes[against][window - 1 :], running_mean(episodes["return"], window)[window - 1 :]
         column = "step" if against == "step" else "episodes"
         return self.metric("return_mean", column)
 

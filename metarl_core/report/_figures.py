@@ -25,7 +25,7 @@ __all__ = [
 
 # Okabe and Ito's palette, which people with any common colour vision can tell apart.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")
-_DASHES = ("-", "--", "-.", ":")
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (7, 2, 1.5, 2)), (0, (1.5, 1.5)))
 _INK, _FAINT = "#1f2933", "#9aa5b1"
 
 STYLE: Any = {
@@ -56,8 +56,9 @@ def _color(number: int) -> str:
     return COLORS[number % len(COLORS)]
 
 
-def _dash(number: int) -> str:
-    return _DASHES[number // len(COLORS) % len(_DASHES)]
+def _dash(number: int) -> Any:
+    # Curves that lie on each other stay visible, and print in black and white.
+    return _DASHES[number % len(_DASHES)]
 
 
 def _thousands(axes: Axes) -> None:
@@ -82,7 +83,7 @@ def _log_if_positive(axes: Axes) -> None:
 Curve = Callable[[Run], tuple[Array, Array]]
 
 
-def _bands(axes: Axes, task: Task, curve: Curve, suffix: str = "", dash: str | None = None, width: float = 2.0) -> bool:
+def _bands(axes: Axes, task: Task, curve: Curve, suffix: str = "", dash: Any = None, width: float = 2.0) -> bool:
     """Draw one aggregated curve for each group that has data; says whether there was any."""
     drawn = False
     for number, group in enumerate(task.groups):
@@ -121,6 +122,10 @@ def learning_curves(task: Task) -> Figure | None:
         drawn |= _bands(axes, task, lambda run, against=against: run.returns(against))  # type: ignore[misc]
         axes.set_xlabel(name)
         axes.set_ylabel("return (running mean)")
+        axes.set_xlim(left=0)
+        if task.env_id.endswith("DeepSea-v0"):  # what matters is whether the treasure (1) is found, not the move cost
+            low, high = axes.get_ylim()
+            axes.set_ylim(min(low, -0.05), max(high, 1.03))
         _thousands(axes)
     left.set_title("Return by environment steps")
     right.set_title("Return by episodes")
@@ -158,7 +163,7 @@ def episodes_to_solve(task: Task) -> Figure | None:
     return figure
 
 
-def _bad_fraction(axes: Axes, run: Run, color: str, dash: str) -> None:
+def _bad_fraction(axes: Axes, run: Run, color: str, dash: Any) -> None:
     fraction = run.bad_fraction
     if fraction is None:
         return
@@ -200,7 +205,7 @@ def curiosity(task: Task) -> Figure | None:
     """Intrinsic reward, and the two parts of the predicted return's spread."""
     figure, left, right = _pair()
     drawn = _bands(left, task, lambda run: run.metric("intrinsic_reward_mean"))
-    spread = _bands(right, task, lambda run: run.metric("epistemic_std"), ", epistemic")
+    spread = _bands(right, task, lambda run: run.metric("epistemic_std"), ", epistemic", dash="-")
     spread |= _bands(right, task, lambda run: run.metric("aleatoric_std"), ", aleatoric", dash=":")
     if not (drawn or spread):
         return None

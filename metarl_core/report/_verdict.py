@@ -56,12 +56,16 @@ def headline(task: Task) -> str:
         parts = [f"{group.label}: {group_verdict(group).figure}" for group in task.groups]
         return f"{task.label} has no solve rule. Mean return: {'; '.join(parts)}."
     sentences = [_solved_sentence(group, task) for group in solved]
+    within: dict[str, list[str]] = {}
     for group in failed:
         episodes = f"{_span([run.episodes for run in group.runs])} episodes"
-        link = "On the same task, " if solved else ""
         if any(run.status != "finished" for run in group.runs):
             episodes += " (not all runs are finished)"
-        sentences.append(f"{link}{group.label} does not solve {'it' if solved else task.label} within {episodes}.")
+        within.setdefault(episodes, []).append(group.label)
+    for episodes, labels in within.items():
+        verb = "does" if len(labels) == 1 else "do"
+        what = f"{' and '.join(labels)} {verb} not solve {'it' if solved else task.label} within {episodes}."
+        sentences.append(f"On the same task, {what}" if solved else what)
     if len(judged) == 1:
         sentences.append("No baseline among these runs.")
     return " ".join(sentences)

@@ -161,6 +161,9 @@ def test_report_of_a_folder_of_runs(tmp_path, capsys):
     status, out, _ = metarl("report", tmp_path / "sweep" / "run0", "--out", tmp_path / "one.html", capsys=capsys)
     assert (status, out) == (0, f"report: {tmp_path / 'one.html'}\n")
     assert (tmp_path / "one_files" / "learning.png").exists()
+    everything = sorted(path for path in (tmp_path / "sweep").iterdir() if path.is_dir())
+    assert "report_files" in [path.name for path in everything]
+    assert metarl("report", *everything, "--out", tmp_path / "all.html", capsys=capsys)[0] == 0
 
 
 def test_a_damaged_run_is_one_line_and_status_1(tmp_path, capsys):
