@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from metarl_core._build_info import build_info
 from metarl_core.benchmarks.peers import OURS, default_venvs, find_interpreter, peers_of
@@ -170,9 +170,20 @@ def run_env_benchmark(
     return _run("env", _select(env_rows(quick, cores), only), peers, venvs, rounds, seconds, cores, progress)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Errors are one line; an unknown option names those that exist."""
+
+    def error(self, message: str) -> NoReturn:
+        if message.startswith("unrecognized"):
+            message += f"; valid: {', '.join(name for name in self._option_string_actions if name.startswith('--'))}"
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="metarl bench", description="Measure metarl_core beside other libraries, in one run on one core."
+    parser = _Parser(
+        prog="metarl bench",
+        description="Measure metarl_core beside other libraries, in one run on one core.",
+        allow_abbrev=False,
     )
     parser.add_argument("suite", choices=SUITES, help="replay: trees, buffers, weights; env: batched environments")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to a file")

@@ -16,8 +16,8 @@ def run(argv: Sequence[str]) -> int:
     """Measure replay or environments."""
     if argv and not argv[0].startswith("-") and argv[0] not in _KINDS:
         raise unknown("benchmark", argv[0], _KINDS)
-    from metarl_core import benchmarks
+    from metarl_core.benchmarks import main
 
-    status = benchmarks.main(list(argv))
+    status = main(list(argv))
     sys.stdout.flush()
     return int(status or 0)

@@ -45,7 +45,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _short(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value).replace(", ", ",")
 
 
 def _describe(env_id: str) -> str:

@@ -76,6 +76,8 @@ def test_help_and_version(capsys):
         (["report"], "metarl report: error: expected at least one RUN"),
         (["report", "nowhere"], "metarl report: error: nowhere is not a run and holds none (no config.json)"),
         (["info", "--yaml"], "metarl info: error: unknown option '--yaml'"),
+        (["bench", "env", "--jsn", "x"], "metarl bench: error: unrecognized arguments: --jsn x; valid: --help, --json"),
+        (["bench"], "metarl bench: error: the following arguments are required: suite"),
         (["bench", "gpu"], "metarl bench: error: unknown benchmark 'gpu'; valid: replay, env"),
     ],
 )
