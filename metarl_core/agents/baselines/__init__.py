@@ -1,0 +1,1 @@
+"""Double DQN with and without prioritized replay."""

@@ -1,0 +1,1 @@
+"""CDER: curiosity-driven exploration with prioritized replay."""

@@ -1,0 +1,194 @@
+"""The signal network R_psi(s): a distribution over returns, whose spread is the curiosity (steps 1 to 3)."""
+
+from __future__ import annotations
+
+import copy
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from metarl_core.agents.cder.config import CderConfig
+from metarl_core.agents.common.networks import EnsembleMLP, FixedPrior, mix_parameters
+
+__all__ = [
+    "SignalModule",
+    "SignalSummary",
+    "categorical_moments",
+    "return_target",
+    "shaped_reward",
+    "total_variance",
+    "two_hot",
+]
+
+
+class SignalSummary(NamedTuple):
+    """What the slow signal ensemble says about a batch of states; the total variance is the sum of the two parts."""
+
+    member_means: Tensor
+    """Phi_e(s), float32 [E, B]."""
+    phi: Tensor
+    """Mean over members, float32 [B]."""
+    epistemic: Tensor
+    """Std over members of their means, float32 [B]."""
+    aleatoric: Tensor
+    """Root of the members' mean variance, float32 [B]."""
+
+
+def categorical_moments(logits: Tensor, atoms: Tensor) -> tuple[Tensor, Tensor]:
+    """Step 1: Phi = sum p_i z_i and sigma^2 = sum p_i z_i^2 - Phi^2.
+
+    Both are taken about the middle of the support, which keeps float32's cancellation to a few ulp of its squared
+    half-width.
+
+    Args:
+        logits: float32 [..., M].
+        atoms: float32 [M].
+
+    Returns:
+        Mean and variance, float32 [...].
+    """
+    middle = (atoms[0] + atoms[-1]) / 2
+    centred = atoms - middle
+    first, second = (torch.softmax(logits, dim=-1) @ torch.stack((centred, centred.square()), dim=1)).unbind(dim=-1)
+    return first + middle, (second - first.square()).clamp_min_(0.0)
+
+
+def total_variance(means: Tensor, variances: Tensor) -> tuple[Tensor, Tensor]:
+    """Law of total variance over equally likely members: Var = E[sigma_e^2] + Var[Phi_e].
+
+    Args:
+        means: Phi_e, float32 [E, ...].
+        variances: sigma_e^2, float32 [E, ...].
+
+    Returns:
+        aleatoric (mean of the variances) and epistemic (population variance of the means), float32 [...].
+    """
+    return variances.mean(dim=0), means.var(dim=0, correction=0)
+
+
+def two_hot(values: Tensor, z_min: float, z_max: float, num_atoms: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Project returns on the two neighbouring atoms so that the expectation is kept.
+
+    Args:
+        values: float32 [...]; outside [z_min, z_max] they are clipped.
+        z_min: first atom.
+        z_max: last atom.
+        num_atoms: M, equally spaced.
+
+    Returns:
+        lower index int64 [...] in [0, M - 2], weight of the upper neighbour float32 [...] in [0, 1], and the number of
+        clipped values, int64 [].
+    """
+    position = (values - z_min) * ((num_atoms - 1) / (z_max - z_min))
+    clipped = ((position < 0) | (position > num_atoms - 1)).sum()
+    position = position.clamp(0, num_atoms - 1)
+    lower = position.floor().clamp_(max=num_atoms - 2)
+    return lower.long(), position - lower, clipped
+
+
+def shaped_reward(
+    reward: Tensor, terminated: Tensor, phi: Tensor, next_phi: Tensor, next_bonus: Tensor, gamma: float, kappa: float
+) -> Tensor:
+    """Step 2: r~ = r + (1 - d) gamma Phi(s') - Phi(s) + kappa (1 - d) beta(s').
+
+    Potential-based shaping (Ng, Harada & Russell 1999) with the potential and the bonus zero at termination. A
+    truncated transition has d = 0.
+
+    Args:
+        reward: float32 [B].
+        terminated: d, float32 [B].
+        phi: Phi(s), float32 [B].
+        next_phi: Phi(s'), float32 [B].
+        next_bonus: beta(s'), float32 [B].
+        gamma: discount.
+        kappa: weight of the bonus.
+
+    Returns:
+        float32 [B].
+    """
+    alive = 1.0 - terminated
+    return reward + alive * (gamma * next_phi + kappa * next_bonus) - phi
+
+
+def return_target(n_return: Tensor, n_discount: Tensor, tail: Tensor) -> Tensor:
+    """Step 3: G_t = sum_{k<N} gamma^k r_{t+k+1} + gamma^N (1 - d) Phi(s_{t+N}), cut at the episode's end.
+
+    Args:
+        n_return: discounted sum of the N (or fewer) rewards, float32 [B].
+        n_discount: gamma^n (1 - d) with n the number of rewards summed, float32 [B].
+        tail: Phi(s_{t+n}), float32 [B], or [E, B] with each member's own.
+
+    Returns:
+        Same shape as ``tail``.
+    """
+    return n_return + n_discount * tail
+
+
+class SignalModule(nn.Module):
+    """E categorical return distributions p_e(z | s), each with a fixed random prior on its logits, and slow copies.
+
+    Args:
+        in_features: width of an observation, D.
+        config: CDER's options.
+        generator: source of the initial weights.
+        one_hot: observations are indices of one-hot vectors.
+    """
+
+    atoms: Tensor
+
+    def __init__(self, in_features: int, config: CderConfig, generator: torch.Generator, one_hot: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        shape = (config.signal_members, in_features, config.signal_hidden, config.atoms, generator)
+        self.online = EnsembleMLP(*shape, one_hot=one_hot)
+        self.target = copy.deepcopy(self.online).requires_grad_(False)
+        self.prior_net: FixedPrior | None = None
+        if config.signal_prior_scale > 0:
+            self.prior_net = FixedPrior(
+                EnsembleMLP(*shape, gain=config.prior_gain, one_hot=one_hot), config.signal_prior_scale
+            )
+        self.register_buffer("atoms", torch.linspace(config.z_min, config.z_max, config.atoms), persistent=False)
+
+    def prior(self, x: Tensor) -> Tensor | None:
+        """Fixed prior logits, float32 [E, B, M]; None without a prior."""
+        return None if self.prior_net is None else self.prior_net(x)
+
+    @torch.no_grad()
+    def summary(self, x: Tensor, prior: Tensor | None) -> SignalSummary:
+        """Moments of the slow copies for states x, float32 [B, D], with the prior logits of the same states."""
+        logits = self.target(x)
+        if prior is not None:
+            logits = logits.add_(prior)
+        means, variances = categorical_moments(logits, self.atoms)
+        aleatoric, epistemic = total_variance(means, variances)
+        return SignalSummary(means, means.mean(dim=0), epistemic.sqrt(), aleatoric.sqrt())
+
+    def loss(self, x: Tensor, prior: Tensor | None, returns: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Weighted cross-entropy against two-hot(G_t), summed over members.
+
+        Args:
+            x: states, float32 [B, D].
+            prior: their prior logits, float32 [E, B, M] or None.
+            returns: G_t, float32 [B] or [E, B].
+            weights: importance weights, float32 [B].
+
+        Returns:
+            loss, float32 [], and the share of returns clipped to the atoms' range, float32 [].
+        """
+        c = self.config
+        logits = self.online(x)
+        if prior is not None:
+            logits = logits + prior
+        log_p = torch.log_softmax(logits, dim=-1)
+        lower, upper_weight, clipped = two_hot(returns, c.z_min, c.z_max, c.atoms)
+        lower = lower.expand(log_p.shape[:2]).unsqueeze(-1)
+        upper_weight = upper_weight.expand(log_p.shape[:2])
+        at_lower = log_p.gather(-1, lower).squeeze(-1)
+        at_upper = log_p.gather(-1, lower + 1).squeeze(-1)
+        cross_entropy = -torch.lerp(at_lower, at_upper, upper_weight)
+        return (cross_entropy * weights).sum(), clipped / returns.numel()
+
+    def update_target(self) -> None:
+        """Move the slow copies towards the online networks."""
+        mix_parameters(self.target.parameters(), self.online.parameters(), self.config.signal_polyak)

@@ -1,0 +1,1 @@
+"""Parts that every agent shares: networks, critic ensemble, options, episode bookkeeping."""

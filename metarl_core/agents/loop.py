@@ -1,0 +1,366 @@
+"""The training loop: vectorised acting, storing, K epochs of learning, logging, checkpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import metarl_core
+from metarl_core.agents.common.learner import Agent
+from metarl_core.agents.common.nstep import NStepAssembler
+from metarl_core.agents.common.observations import ObservationEncoder, is_discrete
+from metarl_core.agents.common.options import ConfigError
+from metarl_core.agents.common.schedules import linear
+from metarl_core.agents.common.tracking import EpisodeTracker, VisitationCounter
+from metarl_core.agents.config import RunConfig
+from metarl_core.agents.evaluate import evaluate_agent
+from metarl_core.agents.registry import ALGORITHMS
+from metarl_core.runs import NullProgress, Progress, RunWriter
+
+__all__ = ["Trainer", "check_device", "make_agent", "train"]
+
+_OBS_COLUMNS = ("obs", "next_obs", "n_obs")
+
+
+class _Replay(Protocol):
+    def add(self, **columns: Any) -> Any: ...
+    def sample(self, batch_size: int, beta: float | None = None) -> Any: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: Any) -> None: ...
+    def __len__(self) -> int: ...
+
+
+def check_device(device: str) -> None:
+    """Say early, and in one line, when the device cannot be used.
+
+    Raises:
+        ConfigError: cuda was asked for and torch finds none.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        built = "finds no usable GPU" if torch.version.cuda else "is a build without CUDA"
+        raise ConfigError(f"device='cuda': this torch {torch.__version__} {built}; valid here: cpu")
+
+
+def make_agent(config: RunConfig, encoder: ObservationEncoder, num_actions: int, num_envs: int) -> Agent:
+    """Build the agent of a configuration for ``num_envs`` instances."""
+    spec = ALGORITHMS[config.algorithm]
+    return spec.make_agent(
+        config.hyperparameters, encoder.size, num_actions, num_envs, config.seed, config.device, encoder.one_hot
+    )
+
+
+def make_encoder(config: RunConfig, space: Any) -> ObservationEncoder:
+    """Build the observation encoder of a configuration."""
+    hyper = config.hyperparameters
+    return ObservationEncoder(space, hyper.normalize_obs, hyper.one_hot_obs)
+
+
+class Trainer:
+    """One training run in progress.
+
+    Everything that later behaviour depends on is in :meth:`state_dict`, so that a run continued from a checkpoint makes
+    the same steps, bit for bit on CPU, as one that was never interrupted.
+
+    Args:
+        config: the resolved run.
+        run: where results go.
+        progress: who watches; may ask to stop.
+    """
+
+    def __init__(self, config: RunConfig, run: RunWriter, progress: Progress | None = None) -> None:
+        check_device(config.device)
+        self.config = config
+        self.run = run
+        self.progress = progress or NullProgress()
+        self.hyper = config.hyperparameters
+        torch.set_num_threads(self.hyper.torch_threads)
+        n = config.num_envs
+        self.envs = metarl_core.make_vec(
+            config.env_id,
+            n,
+            num_threads=config.env_threads,
+            autoreset_mode="same_step",
+            seed=config.seed,
+            **config.env_params,
+        )
+        if not is_discrete(self.envs.single_action_space):
+            raise ConfigError(f"{config.env_id} has continuous actions; {config.algorithm} needs discrete ones")
+        self.encoder = make_encoder(config, self.envs.single_observation_space)
+        self.agent = make_agent(config, self.encoder, int(self.envs.single_action_space.n), n)
+        self.n_step = getattr(self.hyper, "n_step", 1)
+        self.assembler = NStepAssembler(self.n_step, self.hyper.gamma, n)
+        self.replay = self._make_replay()
+        self._prioritized = ALGORITHMS[config.algorithm].prioritized
+        self._weights_sum_to_one = self._prioritized and self.hyper.weight_normalization == "sum"
+        has_bad = config.env_id.rpartition("/")[2] == "DeepSea-v0"
+        self.tracker = EpisodeTracker(n, has_bad, config.solve_return)
+        shape = self.envs.single_observation_space.shape
+        self.visits = VisitationCounter((shape[0], shape[1]), config.total_steps) if has_bad else None
+        self.step = 0
+        self.debt = 0
+        self.wall_time = 0.0
+        self.beta = self.hyper.tau_start
+        self.last_row: dict[str, Any] = {}
+        self.next_log, self.next_checkpoint = config.log_interval, config.checkpoint_interval
+        self.obs, _ = self.envs.reset(seed=config.seed)
+        self.encoded = self.encoder(self.obs)
+        self._sitting_start = time.perf_counter()
+        self._row_start = (0, 0.0)
+
+    def _make_replay(self) -> _Replay:
+        hyper, spec = self.hyper, ALGORITHMS[self.config.algorithm]
+        width = self.encoder.shape
+        fields: dict[str, tuple[tuple[int, ...], Any]] = {
+            "obs": (width, self.encoder.dtype),
+            "action": ((), np.int64),
+            "reward": ((), np.float32),
+            "next_obs": (width, self.encoder.dtype),
+            "terminated": ((), np.bool_),
+            **self.agent.extra_fields(),
+        }
+        if self.n_step > 1:
+            fields |= {
+                "n_obs": (width, self.encoder.dtype),
+                "n_return": ((), np.float32),
+                "n_discount": ((), np.float32),
+            }
+        capacity = min(hyper.replay_capacity, self.config.total_steps + self.config.num_envs)
+        if not spec.prioritized:
+            uniform: _Replay = metarl_core.ReplayBuffer(capacity, fields, seed=self.config.seed)
+            return uniform
+        prioritized: _Replay = metarl_core.PrioritizedReplayBuffer(
+            capacity,
+            fields,
+            alpha=hyper.alpha,
+            beta=hyper.tau_start,
+            eps=hyper.priority_eps,
+            max_priority=hyper.priority_max,
+            weight_normalization=hyper.weight_normalization,
+            seed=self.config.seed,
+        )
+        return prioritized
+
+    def _tensor(self, array: NDArray[Any]) -> torch.Tensor:
+        return torch.from_numpy(array).to(self.agent.device)
+
+    def _network_input(self, encoded: torch.Tensor) -> torch.Tensor:
+        return encoded.long() if self.encoder.one_hot else encoded
+
+    def act(self) -> None:
+        """One environment step of every instance: act, store, account."""
+        actions = self.agent.act(self._network_input(self._tensor(self.encoded)), self.step)
+        if self.visits is not None:
+            self.visits.update(self.obs, self.step + len(actions))
+        self.obs, reward, terminated, truncated, _ = self.envs.step(actions)
+        ended = terminated | truncated
+        encoded = self.encoder(self.obs)
+        following = encoded
+        if ended.any():
+            # In same-step mode the observation of a finished episode is already the next one's first.
+            final, mask = self.envs.final_obs_dense()
+            following = np.where(mask.reshape(-1, *(1,) * (encoded.ndim - 1)), self.encoder(final), encoded)
+        columns: dict[str, NDArray[Any]] = {
+            "obs": self.encoded,
+            "action": actions,
+            "reward": reward.astype(np.float32),
+            "next_obs": following,
+            "terminated": terminated.copy(),
+            **self.agent.extra_columns(len(actions)),
+        }
+        ready = self.assembler.push(columns, ended) if self.n_step > 1 else columns
+        if ready is not None:
+            self.replay.add(**ready)
+        self.encoded = encoded
+        self.step += len(actions)
+        bad = self.envs.bad_episode() if self.tracker.counts_bad else None
+        for row in self.tracker.update(self.step, reward, ended, bad):
+            self.run.episode(row)
+        self.agent.begin_episodes(ended)
+
+    def learn(self) -> None:
+        """Steps 4 and 7: one learning phase of K prioritized batches for every ``train_every`` environment steps."""
+        if self.step < self.hyper.learning_starts or not len(self.replay):
+            return
+        self.debt += self.config.num_envs
+        while self.debt >= self.hyper.train_every:
+            self.debt -= self.hyper.train_every
+            self.beta = linear(self.hyper.tau_start, self.hyper.tau_end, self.step, self.config.total_steps)
+            for epoch in range(self.hyper.epochs):
+                batch = self.replay.sample(self.hyper.batch_size, beta=self.beta)
+                columns = {name: self._tensor(batch[name]) for name in self._columns()}
+                for name in _OBS_COLUMNS:
+                    if name in columns:
+                        columns[name] = self._network_input(columns[name])
+                columns["terminated"] = columns["terminated"].float()
+                # Weights of sum 1 make the loss a mean already; the other scales are brought to one here.
+                share = 1.0 if self._weights_sum_to_one else 1.0 / self.hyper.batch_size
+                weights = self._tensor(batch.weights * np.float32(share))
+                errors = self.agent.learn(columns, weights, self.step, collect=epoch == self.hyper.epochs - 1)
+                if isinstance(self.replay, metarl_core.PrioritizedReplayBuffer):
+                    self.replay.update_priorities(batch, errors)
+
+    def _columns(self) -> list[str]:
+        names = ["obs", "action", "reward", "next_obs", "terminated", *self.agent.extra_fields()]
+        return [*names, "n_obs", "n_return", "n_discount"] if self.n_step > 1 else names
+
+    def finished(self) -> bool:
+        """Whether the run has reached one of its ends."""
+        c = self.config
+        return (
+            self.step >= c.total_steps
+            or (c.max_episodes is not None and self.tracker.episodes >= c.max_episodes)
+            or (c.stop_when_solved and bool(self.tracker.solved))
+        )
+
+    def elapsed(self) -> float:
+        """Seconds spent, over all sittings."""
+        return self.wall_time + time.perf_counter() - self._sitting_start
+
+    def log(self) -> None:
+        """Write one row of metrics."""
+        elapsed = self.elapsed()
+        steps, seconds = self.step - self._row_start[0], elapsed - self._row_start[1]
+        self._row_start = (self.step, elapsed)
+        self.last_row = {
+            "step": self.step,
+            "episodes": self.tracker.episodes,
+            "wall_time": elapsed,
+            **self.tracker.take_interval(),
+            "bad_episodes": self.tracker.bad_episodes if self.tracker.counts_bad else None,
+            "beta": self.beta if self._prioritized else None,
+            "updates": self.agent.updates,
+            **self.agent.schedule(self.step),
+            **self.agent.stats,
+            "steps_per_second": steps / seconds if seconds > 0 else None,
+        }
+        self.run.metrics(self.last_row)
+
+    def train(self) -> dict[str, Any]:
+        """Run to the end, or until the progress asks to stop; write the result.
+
+        Returns:
+            What result.json holds.
+        """
+        interrupted = False
+        while not self.finished():
+            if self.progress.should_stop():
+                interrupted = True
+                break
+            self.act()
+            self.learn()
+            if self.step >= self.next_log:
+                self.next_log += self.config.log_interval
+                self.log()
+            if self.step >= self.next_checkpoint:
+                self.next_checkpoint += self.config.checkpoint_interval
+                self.run.save_checkpoint(self.state_dict())
+            self.progress.update(self.step, self.config.total_steps, {**self.last_row, "solved": self.tracker.solved})
+        if not interrupted:
+            self.log()
+        self.run.save_checkpoint(self.state_dict())
+        return self._finish(interrupted)
+
+    def _finish(self, interrupted: bool) -> dict[str, Any]:
+        wall_time = self.elapsed()
+        if self.visits is not None:
+            self.run.save_array("visitation", **self.visits.arrays())
+        self._save_priorities()
+        evaluation: float | None = None
+        if not interrupted and self.config.evaluation_episodes:
+            evaluation = evaluate_agent(self.config, self.agent, self.encoder)["return_mean"]
+        tracker = self.tracker
+        return self.run.finish(
+            {
+                "algorithm": self.config.algorithm,
+                "environment": self.config.env_id,
+                "environment_params": self.config.env_params,
+                "seed": self.config.seed,
+                "solved": tracker.solved,
+                "episodes": tracker.episodes,
+                "episodes_to_solve": tracker.episodes_to_solve,
+                "environment_steps": self.step,
+                "final_return": tracker.final_return,
+                "best_return": tracker.best_return,
+                "evaluation_return": evaluation,
+                "wall_time_seconds": wall_time,
+                "steps_per_second": self.step / wall_time if wall_time > 0 else None,
+                "status": "interrupted" if interrupted else "finished",
+            }
+        )
+
+    def _save_priorities(self) -> None:
+        """Histogram of the raw priorities, 40 bins equal in the logarithm."""
+        if not isinstance(self.replay, metarl_core.PrioritizedReplayBuffer) or not len(self.replay):
+            return
+        values = np.asarray(self.replay.priorities(), dtype=np.float64)
+        low = max(float(values.min()), self.hyper.priority_eps)
+        edges = np.geomspace(low, max(float(values.max()), low * 1.001), 41)
+        counts, edges = np.histogram(np.clip(values, edges[0], edges[-1]), bins=edges)
+        self.run.save_array("priorities", counts=counts, edges=edges)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The whole run."""
+        return {
+            "step": self.step,
+            "debt": self.debt,
+            "wall_time": self.elapsed(),
+            "beta": self.beta,
+            "next_log": self.next_log,
+            "next_checkpoint": self.next_checkpoint,
+            "agent": self.agent.state_dict(),
+            "stats": dict(self.agent.stats),
+            "replay": self.replay.state_dict(),
+            "assembler": self.assembler.state_dict(),
+            "tracker": self.tracker.state_dict(),
+            "visits": self.visits.arrays() if self.visits is not None else None,
+            "envs": self.envs.get_state(),
+            "obs": np.array(self.obs),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from :meth:`state_dict`."""
+        self.step, self.debt = int(state["step"]), int(state["debt"])
+        self.wall_time, self.beta = float(state["wall_time"]), float(state["beta"])
+        self.next_log, self.next_checkpoint = int(state["next_log"]), int(state["next_checkpoint"])
+        self.agent.load_state_dict(state["agent"])
+        self.agent.stats = {name: float(value) for name, value in state["stats"].items()}
+        self.replay.load_state_dict(state["replay"])
+        self.assembler.load_state_dict(state["assembler"])
+        self.tracker.load_state_dict(state["tracker"])
+        if self.visits is not None:
+            self.visits.load(state["visits"])
+        self.envs.set_state(state["envs"])
+        self.obs = np.array(state["obs"])
+        self.encoded = self.encoder(self.obs)
+        self._sitting_start = time.perf_counter()
+        self._row_start = (self.step, self.wall_time)
+
+
+def train(config: RunConfig, run: RunWriter, progress: Progress | None = None) -> dict[str, Any]:
+    """Train, or go on training if the run was opened with ``resume=True`` and has a checkpoint.
+
+    Args:
+        config: the resolved run.
+        run: the run directory.
+        progress: who watches.
+
+    Returns:
+        What result.json holds.
+
+    Raises:
+        ConfigError: the device cannot be used, or the environment does not fit the algorithm.
+        TrainingDivergedError: the loss is no longer finite.
+    """
+    trainer = Trainer(config, run, progress)
+    try:
+        state = run.load_checkpoint()
+        if state is not None:
+            trainer.load_state_dict(state)
+        return trainer.train()
+    finally:
+        trainer.envs.close()
