@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from metarl_core.cli._arguments import CommandParser, UsageError, integer, require
-from metarl_core.cli._devices import check_device
+from metarl_core.cli._arguments import CommandParser, UsageError, integer, require, unknown
+from metarl_core.cli._devices import DEVICES, check_device
 from metarl_core.runs import RunReader
 
 __all__ = ["run"]
@@ -17,23 +17,26 @@ def run(argv: Sequence[str]) -> int:
     parser = CommandParser(
         "eval",
         "Play greedy episodes with the agent of a run's last checkpoint and write evaluation.json into the run.",
-        "metarl eval RUN [--episodes N] [--seed N]",
+        "metarl eval RUN [--episodes N] [--seed N] [--device cpu|cuda]",
     )
     parser.add_argument("run", metavar="RUN", help="run directory")
     parser.add_argument("--episodes", type=integer(1), default=100, metavar="N", help="episodes to play (default: 100)")
     parser.add_argument("--seed", type=integer(0), metavar="N", help="seed of the environments")
+    parser.add_argument("--device", metavar="|".join(DEVICES), help="where the networks live (default: as in training)")
     args = parser.parse(argv)
+    if args.device is not None and args.device not in DEVICES:
+        raise unknown("device", args.device, DEVICES)
     run_dir = Path(args.run)
     if not (run_dir / "config.json").is_file():
         raise UsageError(f"{run_dir} is not a run (no config.json)")
     if not (run_dir / "checkpoints" / "latest.ckpt").is_file():
         raise UsageError(f"{run_dir} has no checkpoint to evaluate")
     require("torch")
-    check_device(RunReader(run_dir).config.get("device", "cpu"))
+    check_device(args.device or RunReader(run_dir).config.get("device", "cpu"))
     from metarl_core.agents.evaluate import evaluate
     from metarl_core.runs._files import write_json
 
-    outcome = evaluate(run_dir, episodes=args.episodes, seed=args.seed)
+    outcome = evaluate(run_dir, episodes=args.episodes, seed=args.seed, device=args.device)
     write_json(run_dir / "evaluation.json", outcome)
     print(f"episodes  {outcome['episodes']:,} (seed {outcome['seed']}, checkpoint of step {outcome['step']:,})")
     print(f"return    {outcome['return_mean']:.4g} +- {outcome['return_std']:.4g} (mean, standard deviation)")

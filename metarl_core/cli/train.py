@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import shutil
 import signal
 import sys
@@ -25,7 +26,7 @@ __all__ = ["run"]
 
 _USAGE = """metarl train [cder|ddqn|ddqn-per] [--config FILE] [--env ID] [--seed N] [--steps N]
                     [--out DIR] [--device cpu|cuda] [key=value ...]
-       metarl train --resume RUN"""
+       metarl train --resume RUN [--device cpu|cuda]"""
 
 _EPILOG = """key=value sets a hyper-parameter (kappa=0.1), a setting of the run (num_envs=16) or a parameter of the
 environment (size=20). metarl train ALGORITHM --help lists the hyper-parameters.
@@ -118,9 +119,7 @@ def _default_out(config: RunConfig) -> Path:
 def _resumed(args: argparse.Namespace) -> tuple[RunConfig, Path]:
     from metarl_core.agents.config import RunConfig
 
-    given = [
-        f"--{name}" for name in ("config", "env", "seed", "steps", "out", "device") if getattr(args, name) is not None
-    ]
+    given = [f"--{name}" for name in ("config", "env", "seed", "steps", "out") if getattr(args, name) is not None]
     given += args.words
     if given:
         raise UsageError(f"--resume takes the settings of the run; leave out {' '.join(given)}")
@@ -130,10 +129,12 @@ def _resumed(args: argparse.Namespace) -> tuple[RunConfig, Path]:
     reader = RunReader(run_dir)
     if reader.result is not None and reader.result["status"] == "finished":
         raise UsageError(f"{run_dir} is finished after {reader.result['environment_steps']:,} steps; nothing to resume")
-    return RunConfig.from_dict(reader.config), run_dir
+    config = RunConfig.from_dict(reader.config)
+    return dataclasses.replace(config, device=args.device or config.device), run_dir
 
 
 def _train(config: RunConfig, run_dir: Path, resume: bool) -> int:
+    from metarl_core.agents.common.learner import TrainingDivergedError
     from metarl_core.agents.config import ConfigError
     from metarl_core.agents.loop import train
 
@@ -150,6 +151,9 @@ def _train(config: RunConfig, run_dir: Path, resume: bool) -> int:
             if new_folders:
                 shutil.rmtree(new_folders[-1])
             raise UsageError(str(error)) from None
+        except TrainingDivergedError as error:
+            print(f"metarl train: error: {error}; what was recorded is in {run_dir}", file=sys.stderr)
+            return 1
         except KeyboardInterrupt:
             print(
                 f"\nstopped at once; go on from the last checkpoint: metarl train --resume {run_dir}", file=sys.stderr
