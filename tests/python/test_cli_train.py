@@ -206,7 +206,7 @@ def test_a_folder_with_a_run_is_not_overwritten_and_a_finished_one_not_resumed(w
     [
         (["ceder"], "unknown algorithm 'ceder'; did you mean 'cder'? valid: cder, ddqn, ddqn-per"),
         (["cder", "--env", "DeepSee-v0"], "unknown environment 'DeepSee-v0'; did you mean 'DeepSea-v0'? valid: "),
-        (["cder", "sise=20"], "did you mean 'size'"),
+        (["cder", "sizze=20"], "did you mean 'size'"),
         (["cder", "size=big"], "size"),
         (["cder", "kappa=-1"], "kappa"),
         (["cder", "--env", "CartPole-v1", "compact_obs=true"], "compact_obs"),
