@@ -29,25 +29,19 @@ py::array_t<double> weights(py::handle probabilities_object, py::handle size_obj
     check_probability(min_probability, "min_probability");
   }
   const std::int64_t n = probabilities.size;
-  bool valid = true;
-  for (std::int64_t i = 0; i < n; ++i) valid &= probabilities.data[i] > 0.0 && probabilities.data[i] <= 1.0;
-  for (std::int64_t i = 0; !valid && i < n; ++i) {
-    check_probability(probabilities.data[i], "probabilities[" + std::to_string(i) + "]");
-  }
   py::array_t<double> result(probabilities.scalar ? std::vector<py::ssize_t>{} : std::vector<py::ssize_t>{n});
   double* out = result.mutable_data();
+  bool fine = false;
   {
     std::optional<py::gil_scoped_release> release;
     if (n >= kReleaseAbove) release.emplace();
-    importance_weights(probabilities.data, n, size, beta, normalization, min_probability, out);
+    fine = importance_weights(probabilities.data, n, size, beta, normalization, min_probability, out);
   }
-  bool finite = true;
-  for (std::int64_t i = 0; i < n; ++i) finite &= out[i] <= std::numeric_limits<double>::max();
-  for (std::int64_t i = 0; !finite && i < n; ++i) {
-    if (!std::isfinite(out[i])) {
-      throw py::value_error("probabilities[" + std::to_string(i) + "] is " + text_of(py::float_(probabilities.data[i])) +
-                            "; its weight overflows");
+  if (!fine) {
+    for (std::int64_t i = 0; i < n; ++i) {
+      check_probability(probabilities.data[i], "probabilities[" + std::to_string(i) + "]");
     }
+    throw py::value_error("probabilities: the weight of one overflows");
   }
   return result;
 }

@@ -77,8 +77,9 @@ void PrioritizedReplayBuffer::update_priorities(const std::int64_t* indices, con
                                                 const WriteMark* mark, bool strict) {
   const std::lock_guard lock(mutex_);
   const std::int64_t size = size_unlocked();
-  // After clear() a batch from before may name slots that are not filled again.
-  const std::int64_t limit = mark != nullptr ? capacity_ : size;
+  // A batch from before clear() or load may name slots that are not filled again; all of it is stale.
+  const bool outdated = mark != nullptr && (mark->epoch != mark_.epoch || mark->written > mark_.written);
+  const std::int64_t limit = outdated ? capacity_ : size;
   for (std::int64_t i = 0; i < n; ++i) check_index(indices[i], i, limit);
   if (new_raw_.size() < static_cast<std::size_t>(n)) {
     new_raw_.resize(static_cast<std::size_t>(n));

@@ -4,11 +4,37 @@
 
 #include "metarl/transition_store.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 namespace metarl {
 namespace {
 
 constexpr std::size_t kLine = 64;
 constexpr std::int64_t kChunk = 128;  // rows whose lines are fetched together and then read field by field from L1
+
+// Elements of at least this size, in a column larger than any cache, are written past the caches: the lines that a
+// store overwrites need not be read first, and what the caches hold stays there.
+constexpr std::size_t kStreamElement = 4096;
+constexpr std::size_t kStreamColumn = std::size_t{64} << 20;
+
+// memcpy with streaming stores; `to` is a multiple of 64.
+void copy_streaming(std::byte* to, const std::byte* from, std::size_t bytes) {
+#if defined(__SSE2__)
+  std::size_t i = 0;
+  for (; i + kLine <= bytes; i += kLine) {
+    for (std::size_t part = 0; part < kLine; part += 16) {
+      const __m128i value = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + i + part));
+      _mm_stream_si128(reinterpret_cast<__m128i*>(to + i + part), value);
+    }
+  }
+  std::memcpy(to + i, from + i, bytes - i);
+  _mm_sfence();
+#else
+  std::memcpy(to, from, bytes);
+#endif
+}
 
 void prefetch(const std::byte* p) {
 #if defined(__GNUC__)
@@ -106,6 +132,13 @@ void TransitionStore::write(std::int64_t slot, const ColumnSource* columns, std:
       const ColumnSource& from = columns[f];
       std::byte* to = address(column, slot + first);
       const std::size_t stride = column.stride;
+      if (column.bytes >= kStreamElement && column.own.size() >= kStreamColumn) {
+        for (std::int64_t i = 0; i < count; ++i) {
+          copy_streaming(to + static_cast<std::size_t>(i) * stride, from.data + (first + i) * from.stride,
+                         column.bytes);
+        }
+        continue;
+      }
       copy_elements(
           column.bytes, count, [&from, first](std::int64_t i) { return from.data + (first + i) * from.stride; },
           [to, stride](std::int64_t i) { return to + static_cast<std::size_t>(i) * stride; });

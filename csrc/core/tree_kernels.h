@@ -46,6 +46,12 @@ METARL_DECLARE_KERNEL(void mass_weights,
 METARL_DECLARE_KERNEL(void probability_weights, (const double* probabilities, std::int64_t n, double factor,
                                                  double divisor, double beta, double* weights))
 
+// Smallest of n probabilities; false if one is not in (0, 1].
+METARL_DECLARE_KERNEL(bool check_probabilities, (const double* probabilities, std::int64_t n, double* smallest))
+
+// Whether n numbers >= 0 are all finite.
+METARL_DECLARE_KERNEL(bool all_finite, (const double* x, std::int64_t n))
+
 // out = x^y for x >= 0 and y other than 0 and 1.
 METARL_DECLARE_KERNEL(void pow_array, (const double* x, std::int64_t n, double y, double* out))
 

@@ -58,14 +58,12 @@ void mass_importance_weights(const std::uint32_t* masses, std::int64_t n, std::u
   if (normalization == WeightNormalization::sum) normalize_sum(weights, n);
 }
 
-void importance_weights(const double* probabilities, std::int64_t n, std::int64_t size, double beta,
+bool importance_weights(const double* probabilities, std::int64_t n, std::int64_t size, double beta,
                         WeightNormalization normalization, double min_probability, double* weights) {
-  if (n == 0) return;
   double smallest = 1.0;
-  if (normalization != WeightNormalization::none) {
-    const bool given = normalization == WeightNormalization::max && min_probability > 0.0;
-    smallest = given ? min_probability : *std::min_element(probabilities, probabilities + n);
-  }
+  if (!METARL_SELECT_KERNEL(check_probabilities)(probabilities, n, &smallest)) return false;
+  if (normalization == WeightNormalization::none) smallest = 1.0;
+  if (normalization == WeightNormalization::max && min_probability > 0.0) smallest = min_probability;
   // (N P)^-beta over its largest value is (P / P_min)^-beta: N cancels.
   const double factor = normalization == WeightNormalization::none ? static_cast<double>(size) : 1.0;
   // A quotient by less would overflow: the two powers are then computed apart.
@@ -76,6 +74,7 @@ void importance_weights(const double* probabilities, std::int64_t n, std::int64_
     for (std::int64_t i = 0; i < n; ++i) weights[i] *= scale;
   }
   if (normalization == WeightNormalization::sum) normalize_sum(weights, n);
+  return METARL_SELECT_KERNEL(all_finite)(weights, n);
 }
 
 }  // namespace metarl

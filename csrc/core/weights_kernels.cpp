@@ -62,6 +62,29 @@ void probability_weights(const double* probabilities, std::int64_t n, double fac
   }
 }
 
+bool check_probabilities(const double* probabilities, std::int64_t n, double* smallest) {
+  const std::uint64_t one = 0x3FF0000000000000ull;
+  // Positive doubles are ordered as their bits; what is <= 0 (or NaN) leaves a bit in `outside`.
+  std::uint64_t outside = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::uint64_t bits = double_bits(probabilities[i]);
+    outside |= (bits - 1) | (one - bits);
+  }
+  std::uint64_t least = one;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::uint64_t bits = double_bits(probabilities[i]);
+    least = bits < least ? bits : least;
+  }
+  *smallest = bits_double(least);
+  return outside >> 63 == 0;
+}
+
+bool all_finite(const double* x, std::int64_t n) {
+  std::uint64_t outside = 0;
+  for (std::int64_t i = 0; i < n; ++i) outside |= 0x7FEFFFFFFFFFFFFFull - (double_bits(x[i]) & ~(1ull << 63));
+  return outside >> 63 == 0;
+}
+
 void pow_array(const double* x, std::int64_t n, double y, double* out) {
   for (std::int64_t i = 0; i < n; ++i) out[i] = pow_general(x[i], y);
 }

@@ -137,6 +137,13 @@ def test_stale_slots_are_ignored_and_counted(buffer):
     np.testing.assert_array_equal(buffer.priorities(batch.indices), 8.0)
 
 
+def test_a_batch_whose_indices_were_changed_cannot_reach_empty_slots(buffer):
+    batch = buffer.sample(4)
+    batch["indices"][0] = 9
+    with Unchanged(buffer), pytest.raises(IndexError, match="index 9 at position 0 out of range for size 8"):
+        buffer.update_priorities(batch, np.ones(4))
+
+
 def test_whole_laps_and_clear_make_everything_stale(buffer):
     batch = buffer.sample(16)
     for _ in range(3):
