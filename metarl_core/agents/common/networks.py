@@ -61,6 +61,9 @@ class EnsembleMLP(nn.Module):
                     weight = torch.cat((weight, torch.zeros(1, members * fan_out)))
             self.weights.append(nn.Parameter(weight.contiguous()))
             self.biases.append(nn.Parameter(bias.contiguous()))
+        # Plain tuples of the same tensors: walking a ParameterList costs more than the small products do.
+        self._first, *rest = zip(self.weights, self.biases, strict=True)
+        self._rest = tuple(rest)
 
     def forward(self, x: Tensor) -> Tensor:
         """Evaluate every member.
@@ -72,12 +75,13 @@ class EnsembleMLP(nn.Module):
             float32 [E, B, O].
         """
         h: Tensor
+        weight, bias = self._first
         if self.one_hot:
-            h = nn.functional.embedding(x, self.weights[0], padding_idx=self.in_features) + self.biases[0]
+            h = torch.embedding(weight, x, self.in_features) + bias
         else:
-            h = torch.addmm(self.biases[0], x, self.weights[0])
+            h = torch.addmm(bias, x, weight)
         h = h.view(x.shape[0], self.members, -1).transpose(0, 1)
-        for weight, bias in zip(self.weights[1:], self.biases[1:], strict=True):
+        for weight, bias in self._rest:
             h = torch.baddbmm(bias, torch.relu_(h), weight)
         return h
 
@@ -86,7 +90,7 @@ class EnsembleMLP(nn.Module):
         width = self.weights[0].shape[1] // self.members
         columns = slice(index * width, (index + 1) * width)
         h: Tensor = x @ self.weights[0][: self.in_features, columns] + self.biases[0][columns]
-        for weight, bias in zip(self.weights[1:], self.biases[1:], strict=True):
+        for weight, bias in self._rest:
             h = torch.relu(h) @ weight[index] + bias[index]
         return h
 

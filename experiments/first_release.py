@@ -1,0 +1,135 @@
+"""Run the first release's experiments and write one CSV row per seed.
+
+    python experiments/first_release.py --out docs/results
+
+Every cell (algorithm, environment, mapping seed, seed) is one training run with the configuration that the package
+ships for the algorithm on that environment. --runs keeps the run directories. Cells that the CSV already holds are
+skipped, so an interrupted call can simply be repeated. Seeds 0 to 4 are reported; configurations were tuned on seeds
+from 100 on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from metarl_core.agents import resolve_config, train
+from metarl_core.runs import RunWriter
+
+SEEDS = range(5)
+DEEPSEA_COLUMNS = (
+    "algorithm",
+    "environment",
+    "size",
+    "mapping_seed",
+    "seed",
+    "solved",
+    "episodes_to_solve",
+    "episodes",
+    "environment_steps",
+    "final_return",
+    "best_return",
+    "wall_time_seconds",
+)
+MOUNTAINCAR_COLUMNS = (
+    "algorithm",
+    "environment",
+    "seed",
+    "evaluation_return",
+    "evaluation_episodes",
+    "episodes",
+    "environment_steps",
+    "final_return",
+    "best_return",
+    "wall_time_seconds",
+)
+
+
+def deepsea_cells() -> Iterator[dict[str, Any]]:
+    """DeepSea of size 20: CDER on bsuite's mapping seed and three others; the baseline on bsuite's alone."""
+    for mapping_seed in (42, 1, 2, 3):
+        for algorithm in ("cder", "ddqn-per"):
+            if algorithm == "ddqn-per" and mapping_seed != 42:
+                continue
+            for seed in SEEDS:
+                yield {"algorithm": algorithm, "size": 20, "mapping_seed": mapping_seed, "seed": seed}
+
+
+def mountaincar_cells() -> Iterator[dict[str, Any]]:
+    """MountainCar: CDER and the baseline, 200,000 steps, 100 greedy evaluation episodes of the last networks."""
+    for algorithm in ("cder", "ddqn-per"):
+        for seed in SEEDS:
+            yield {"algorithm": algorithm, "seed": seed}
+
+
+EXPERIMENTS = {
+    "deepsea20": ("DeepSea-v0", DEEPSEA_COLUMNS, deepsea_cells, ["stop_when_solved=true"]),
+    "mountaincar": ("MountainCar-v0", MOUNTAINCAR_COLUMNS, mountaincar_cells, []),
+}
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Rows already written."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def run_cell(env_id: str, cell: dict[str, Any], options: list[str], folder: Path) -> dict[str, Any]:
+    """Train one cell and return its result with the cell's own columns."""
+    overrides = [f"{name}={value}" for name, value in cell.items() if name != "algorithm"]
+    config = resolve_config(cell["algorithm"], env_id, None, [*overrides, *options])
+    with RunWriter(folder, config.to_dict()) as run:
+        result = train(config, run)
+    return {**result, **cell, "evaluation_episodes": config.evaluation_episodes}
+
+
+def text(value: Any) -> str:
+    """A cell of the CSV."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "" if value is None else str(value)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run what is missing."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the CSV files")
+    parser.add_argument("--runs", type=Path, help="keep the run directories here")
+    parser.add_argument("--only", choices=sorted(EXPERIMENTS), help="one experiment")
+    parser.add_argument("--algorithm", help="one algorithm")
+    args = parser.parse_args(arguments)
+    args.out.mkdir(parents=True, exist_ok=True)
+    for name, (env_id, columns, cells, options) in EXPERIMENTS.items():
+        if args.only not in (None, name):
+            continue
+        path = args.out / f"{name}.csv"
+        for cell in cells():
+            if args.algorithm not in (None, cell["algorithm"]):
+                continue
+            if any(all(row[key] == str(value) for key, value in cell.items()) for row in read_rows(path)):
+                continue
+            label = "-".join([name, *map(str, cell.values())])
+            with tempfile.TemporaryDirectory() as scratch:
+                result = run_cell(env_id, cell, options, (args.runs or Path(scratch)) / label)
+            new = not path.exists()
+            with path.open("a", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                if new:
+                    writer.writerow(columns)
+                writer.writerow([text(result[column]) for column in columns])
+            outcome = {column: text(result[column]) for column in columns if column not in cell}
+            print(label, outcome, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
