@@ -26,7 +26,7 @@ from metarl_core.replay import (
     fields_from_spaces,
     importance_weights,
 )
-from metarl_core.vector import StepBuffers, env_spec, list_envs, make_vec
+from metarl_core.vector import StepBuffers, env_spec, list_envs, make_vec, register_envs
 
 __version__: str = build_info()["version"]
 
@@ -53,4 +53,5 @@ __all__ = [
     "importance_weights",
     "list_envs",
     "make_vec",
+    "register_envs",
 ]

@@ -262,7 +262,12 @@ class PyBatchEnv {
 
   StepOutputs caller_outputs(py::handle out, py::object (&arrays)[4]) {
     static constexpr const char* kNames[4] = {"obs", "reward", "terminated", "truncated"};
-    if (PyTuple_Check(out.ptr()) && PyTuple_GET_SIZE(out.ptr()) == 4) {
+    const bool is_tuple = PyTuple_Check(out.ptr()) && PyTuple_GET_SIZE(out.ptr()) == 4;
+    if (is_tuple && out.is(checked_buffers_) && unchanged(out)) {
+      for (int i = 0; i < 4; ++i) arrays[i] = py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(out.ptr(), i));
+      return checked_outputs_;
+    }
+    if (is_tuple) {
       for (int i = 0; i < 4; ++i) arrays[i] = py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(out.ptr(), i));
     } else if (PyDict_Check(out.ptr())) {
       for (int i = 0; i < 4; ++i) {
@@ -281,7 +286,32 @@ class PyBatchEnv {
     if (outputs.terminated == outputs.truncated) {
       throw py::value_error("out: 'terminated' and 'truncated' must be different arrays");
     }
+    if (is_tuple) {
+      checked_buffers_ = py::reinterpret_borrow<py::object>(out);
+      checked_outputs_ = outputs;
+      for (int i = 0; i < 4; ++i) checked_views_[i] = view_of(arrays[i]);
+    }
     return outputs;
+  }
+
+  // What of an array can change in place and would make the checks void. Tuples cannot change, arrays can.
+  struct View {
+    void* data;
+    void* descr;
+    int ndim;
+    int flags;
+    Py_intptr_t rows;
+    bool operator==(const View&) const = default;
+  };
+  static View view_of(py::handle array) {
+    const auto* const proxy = py::detail::array_proxy(array.ptr());
+    return {proxy->data, proxy->descr, proxy->nd, proxy->flags, proxy->nd > 0 ? proxy->dimensions[0] : 0};
+  }
+  bool unchanged(py::handle out) const {
+    for (int i = 0; i < 4; ++i) {
+      if (!(view_of(PyTuple_GET_ITEM(out.ptr(), i)) == checked_views_[i])) return false;
+    }
+    return true;
   }
 
   template <class T>
@@ -300,6 +330,9 @@ class PyBatchEnv {
   std::unique_ptr<BatchEnv> env_;
   py::object buffers_obs_ = py::none();  // observations of the buffers from allocate_outputs
   bool buffers_hold_last_ = false;
+  py::object checked_buffers_ = py::none();  // the last tuple of buffers that passed the checks
+  StepOutputs checked_outputs_;
+  View checked_views_[4] = {};
 };
 
 }  // namespace

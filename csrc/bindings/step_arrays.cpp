@@ -12,7 +12,7 @@ using py::detail::npy_api;
 bool native_contiguous(const py::array& array, int extra_flags) {
   const int wanted = npy_api::NPY_ARRAY_C_CONTIGUOUS_ | npy_api::NPY_ARRAY_ALIGNED_ | extra_flags;
   if ((array.flags() & wanted) != wanted) return false;
-  const char order = array.dtype().byteorder();
+  const char order = py::detail::array_descriptor_proxy(py::detail::array_proxy(array.ptr())->descr)->byteorder;
   return order == '=' || order == '|';
 }
 
@@ -28,9 +28,8 @@ std::string shape_of(const py::array& array) {
 
 // The action type that a dtype is read as, or false.
 bool action_type(const py::array& array, bool discrete, ActionType* type) {
-  const py::dtype dtype = array.dtype();
-  const char kind = dtype.kind();
-  const auto size = dtype.itemsize();
+  const char kind = py::detail::array_descriptor_proxy(py::detail::array_proxy(array.ptr())->descr)->kind;
+  const auto size = array.itemsize();
   if (discrete && kind == 'i') {
     *type = size == 8   ? ActionType::int64
             : size == 4 ? ActionType::int32

@@ -14,8 +14,8 @@ enum Cell : std::uint8_t { kFrozen = 0, kHole = 1, kGoal = 2 };
 
 struct Params {
   bool slippery;
-  double success_rate, fail_rate;  // of the intended direction; of each neighbouring one
-  double goal_reward, hole_reward, frozen_reward;
+  double success_rate, fail_rate;    // of the intended direction; of each neighbouring one
+  double reward[3];                  // by Cell
   std::vector<std::int32_t> next;    // [cell][direction]: left, down, right, up
   std::vector<std::uint8_t> kind;    // [cell]: Cell
   std::vector<std::int32_t> starts;  // cells with an S
@@ -44,14 +44,13 @@ METARL_HD Outcome step(const Params& p, const Tables& t, std::int32_t cell, int 
     const double second = first + p.success_rate;
     const double third = second + p.fail_rate;
     // Sums that round below u fall back to the first, as the reference's argmax does.
-    const int side = u < first ? -1 : u < second ? 0 : u < third ? 1 : -1;
+    const int side = ((u >= first) + (u >= second) - 1) * (u < third ? 1 : -1);
     direction = (action + side) & 3;
     probability = side == 0 ? p.success_rate : p.fail_rate;
   }
   const std::int32_t next = t.next[cell * 4 + direction];
   const std::uint8_t kind = t.kind[next];
-  const double reward = kind == kGoal ? p.goal_reward : kind == kHole ? p.hole_reward : p.frozen_reward;
-  return {next, reward, probability, kind != kFrozen};
+  return {next, p.reward[kind], probability, kind != kFrozen};
 }
 
 }  // namespace metarl::frozen_lake

@@ -162,9 +162,9 @@ EnvDefinition frozen_lake_definition(const EnvOptions& o) {
   p.slippery = number(o, "is_slippery") != 0;
   p.success_rate = number(o, "success_rate");
   p.fail_rate = (1.0 - p.success_rate) / 2.0;
-  p.goal_reward = number(o, "goal_reward");
-  p.hole_reward = number(o, "hole_reward");
-  p.frozen_reward = number(o, "frozen_reward");
+  p.reward[frozen_lake::kGoal] = number(o, "goal_reward");
+  p.reward[frozen_lake::kHole] = number(o, "hole_reward");
+  p.reward[frozen_lake::kFrozen] = number(o, "frozen_reward");
   for (std::int64_t r = 0; r < rows; ++r) {
     for (std::int64_t c = 0; c < columns; ++c) {
       const std::int64_t cell = r * columns + c;

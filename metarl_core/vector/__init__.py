@@ -6,6 +6,7 @@ import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from metarl_core.vector.base import AutoresetMode, StepBuffers, VectorEnvMethods
+from metarl_core.vector.registration import register_envs
 from metarl_core.vector.specs import EnvSpec, ParameterSpec, env_spec, list_envs
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ __all__ = [
     "env_spec",
     "list_envs",
     "make_vec",
+    "register_envs",
 ]
 
 

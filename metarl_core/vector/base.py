@@ -349,7 +349,8 @@ class VectorEnvMethods:
         Returns:
             ``state`` float64 ``(num_envs, fields)``: the fields in the order of :attr:`field_names`, exact. And of
             shape ``(num_envs,)``: ``elapsed`` int32 (steps in the episode), ``episode`` uint32, ``seed`` uint64 and
-            ``stream`` uint32 (which random numbers come next), ``done`` bool (the episode ended and the row is not reset yet).
+            ``stream`` uint32 (which random numbers come next), ``done`` bool (the episode ended and the
+            row is not reset yet).
         """
         state: dict[str, npt.NDArray[Any]] = self._core.get_state()
         return state

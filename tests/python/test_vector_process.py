@@ -1,0 +1,252 @@
+"""Threads, forks, signals, instruction sets, and life without Gymnasium."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import metarl_core
+from metarl_core import make_vec
+
+LARGE = 40_000  # rows that are worth several threads
+
+# Bytes of everything that every environment hands out, at 1, 2 and 8 threads; prints one hash.
+GOLDEN_SCRIPT = """
+import hashlib
+import numpy as np
+from metarl_core import env_spec, list_envs, make_vec
+
+CASES = [(i, {}) for i in list_envs()]
+CASES += [(i, {"precision": "float32"}) for i in list_envs() if "precision" in env_spec(i).parameters]
+CASES += [("DeepSea-v0", {"size": 6, "deterministic": False}), ("FrozenLake-v1", {"map_name": "8x8"})]
+CASES += [("CartPole-v1", {"kinematics_integrator": "semi-implicit euler"})]
+hashes = []
+for threads in (1, 2, 8):
+    digest = hashlib.sha256()
+    for env_id, params in CASES:
+        rows = 3_001 if env_id == "DeepSea-v0" else 20_011
+        envs = make_vec(env_id, rows, num_threads=threads, seed=2024, **{"max_episode_steps": 7, **params})
+        digest.update(envs.reset()[0].tobytes())
+        rng = np.random.Generator(np.random.Philox(5))
+        for step in range(16):
+            if env_id == "Pendulum-v1":
+                actions = ((rng.integers(0, 4097, (rows, 1)) - 2048) / 1024).astype(np.float32)
+            else:
+                actions = rng.integers(0, envs.single_action_space.n, rows)
+            for array in envs.step(actions)[:4]:
+                digest.update(array.tobytes())
+        digest.update(envs.get_state()["state"].tobytes())
+    hashes.append(digest.hexdigest())
+assert len(set(hashes)) == 1, hashes
+print(hashes[0])
+"""
+GOLDEN = "2588cddcf2f887e8b848d49254650392aea8cc5af5e8eb2357f64a8d5155218f"
+
+
+def run_python(code, **env):
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("isa", ["baseline", "avx2", "avx512"])
+def test_golden_hash_at_every_instruction_set_and_thread_count(isa):
+    if isa not in metarl_core.build_info()["isa_levels"]:
+        pytest.skip(f"{isa} is not compiled in")
+    digest = run_python(GOLDEN_SCRIPT, METARL_ISA=isa)
+    print(f"{isa}, threads 1, 2 and 8: {digest}")
+    assert digest == GOLDEN
+
+
+def test_making_and_stepping_small_batches_starts_no_thread():
+    code = """
+import os, numpy as np
+import metarl_core
+def tasks(): return len(os.listdir("/proc/self/task"))
+before = tasks()
+envs = metarl_core.make_vec("CartPole-v1", 64, num_threads=4)
+envs.reset(); envs.step(np.zeros(64, np.int64))
+assert tasks() == before, (tasks(), before)
+envs = metarl_core.make_vec("CartPole-v1", 100_000, num_threads=3)
+envs.reset(); envs.step(np.zeros(100_000, np.int64))
+assert tasks() == before + 2, (tasks(), before)
+envs.close()
+assert tasks() == before, (tasks(), before)
+"""
+    if not Path("/proc/self/task").is_dir():
+        pytest.skip("needs /proc")
+    run_python(code, OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
+
+
+def test_works_without_gymnasium():
+    code = """
+import sys
+sys.modules["gymnasium"] = None
+import numpy as np, metarl_core
+for env_id in metarl_core.list_envs():
+    envs = metarl_core.make_vec(env_id, 4, autoreset_mode="same_step", seed=1)
+    obs, info = envs.reset()
+    assert envs.observation_space.contains(obs)
+    envs.action_space.seed(0)
+    for _ in range(40):
+        actions = envs.action_space.sample()
+        assert envs.action_space.contains(actions)
+        obs, reward, terminated, truncated, info = envs.step(actions)
+    print(repr(envs), envs.single_action_space, envs.single_observation_space, hash(obs.tobytes()) != 0)
+    envs.close()
+try:
+    metarl_core.make_vec("CartPole-v1", 1).step([0])
+except metarl_core.ResetNeededError:
+    print("done")
+"""
+    assert run_python(code).endswith("done")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_goes_on_or_raises_but_never_hangs():
+    envs = make_vec("CartPole-v1", LARGE, num_threads=3, seed=1)
+    envs.reset()
+    actions = np.zeros(LARGE, np.int64)
+    envs.step(actions)  # the threads run
+    expected = make_vec("CartPole-v1", LARGE, num_threads=1, seed=1)
+    expected.reset()
+    expected.step(actions)
+    want = expected.step(actions)[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of forking a process with threads
+        start = time.monotonic()
+        child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            signal.alarm(20)
+            status = 0 if (envs.step(actions)[0] == want).all() else 2
+            envs.close()
+        finally:
+            os._exit(status)
+    _, status = os.waitpid(child, 0)
+    print(f"the child stepped and closed within {time.monotonic() - start:.2f} s")
+    assert os.waitstatus_to_exitcode(status) == 0
+    np.testing.assert_array_equal(envs.step(actions)[0], want)  # the parent's threads are still there
+
+
+def test_interrupt_ends_a_long_step():
+    # Several hundred milliseconds in one call.
+    rows = 1_500_000
+    envs = make_vec("Acrobot-v1", rows, num_threads=1)
+    envs.reset()
+    actions = np.zeros(rows, np.int8)
+    out = envs.make_buffers()
+    begin = time.monotonic()
+    envs.step(actions, out)
+    whole = time.monotonic() - begin
+    sent = []
+
+    def send():
+        sent.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    timer = threading.Timer(whole / 10, send)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - which step it ends is not known
+        while True:
+            envs.step(actions, out)
+    delay = time.monotonic() - sent[0]
+    timer.join()
+    print(f"a step takes {whole * 1e3:.0f} ms; interrupted after {delay * 1e3:.0f} ms")
+    assert delay < max(0.2, whole / 2)
+    # Half stepped: it says so instead of going on.
+    with pytest.raises(metarl_core.ResetNeededError):
+        envs.step(actions, out)
+    envs.reset()
+    envs.step(actions, out)
+
+
+def test_two_threads_on_one_environment_get_an_error_not_a_race():
+    envs = make_vec("Pendulum-v1", 200_000, num_threads=1)
+    envs.reset()
+    actions = np.zeros((200_000, 1), np.float32)
+    results = {"stepped": 0, "refused": 0}
+    lock = threading.Lock()
+
+    def work():
+        for _ in range(30):
+            try:
+                envs.step(actions)
+                key = "stepped"
+            except RuntimeError as error:
+                key = "refused" if "in use by another thread" in str(error) else str(error)
+            with lock:
+                results[key] += 1
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results["stepped"] + results["refused"] == 90
+    assert results["stepped"] >= 1
+
+
+def test_long_steps_release_the_interpreter_lock():
+    envs = make_vec("Acrobot-v1", 400_000, num_threads=1)
+    envs.reset()
+    actions = np.zeros(400_000, np.int8)
+    turns, stop = [0], threading.Event()
+
+    def count():
+        while not stop.is_set():
+            turns[0] += 1
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    before = turns[0]
+    for _ in range(3):
+        envs.step(actions)
+    during = turns[0] - before
+    stop.set()
+    thread.join()
+    assert during >= 3
+
+
+def test_different_thread_counts_in_one_process():
+    digests = set()
+    for threads in (1, 2, 8):
+        envs = make_vec("Acrobot-v1", LARGE, num_threads=threads, seed=3)
+        envs.reset()
+        digest = hashlib.sha256()
+        for step in range(5):
+            digest.update(envs.step(np.full(LARGE, step % 3))[0].tobytes())
+        digests.add(digest.hexdigest())
+    assert len(digests) == 1
+
+
+def test_available_cpus_follow_the_affinity_mask():
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("needs sched_setaffinity")
+    code = """
+import os
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+import metarl_core
+assert metarl_core.build_info()["num_threads"] == 1
+assert metarl_core.make_vec("CartPole-v1", 1).num_threads == 1
+"""
+    run_python(code)
