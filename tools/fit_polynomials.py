@@ -46,7 +46,7 @@ if __name__ == "__main__":
             for c in coefficients:
                 print("   ", mp.nstr(c, 21 if precision == "double" else 12))
     half_pi = mp.pi / 2
-    for bits in ((33, 33), (13, 13)):
+    for bits in ((33, 33), (13, 13, 13)):
         rest, parts = half_pi, []
         exponent = 0
         for b in bits:

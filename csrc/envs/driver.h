@@ -40,11 +40,12 @@ METARL_HD PhiloxBlock step_random(const EnvBatch& b, std::int64_t row) {
                     kTagEnvStep);
 }
 
-// Starts a new episode in one row.
+// Starts a new episode in one row, from these random numbers.
 template <class Model>
-METARL_HD void reset_row(const EnvBatch& b, const typename Model::Params& p, std::int64_t row) {
+METARL_HD void reset_row(const EnvBatch& b, const typename Model::Params& p, std::int64_t row,
+                         const PhiloxBlock& random) {
   auto* fields = static_cast<typename Model::Real*>(b.state);
-  Model::store(Model::reset(p, reset_random(b, row), fields, b.stride, row), fields, b.stride, row);
+  Model::store(Model::reset(p, random, fields, b.stride, row), fields, b.stride, row);
   ++b.episode[row];
   b.elapsed[row] = 0;
   b.done[row] = 0;
@@ -56,30 +57,62 @@ METARL_HD void observe_row(const EnvBatch& b, const typename Model::Params& p, s
   Model::write_obs(p, Model::load(fields, b.stride, row), b.obs, row);
 }
 
-// Calls function(row) for the rows of [begin, end) whose flag is set; most flags are 0, so eight are tested at once.
-template <class Function>
-METARL_HD void for_flagged(const std::uint8_t* flags, std::int64_t begin, std::int64_t end, const Function& function) {
+// Writes the rows of [begin, end) whose flag is set to `rows`; returns how many. Most flags are 0: eight are tested at
+// once.
+METARL_HD std::int64_t flagged_rows(const std::uint8_t* flags, std::int64_t begin, std::int64_t end,
+                                    std::int64_t* rows) {
+  std::int64_t count = 0;
   std::int64_t row = begin;
   for (; row + 8 <= end; row += 8) {
     std::uint64_t eight;
     std::memcpy(&eight, flags + row, 8);
     if (eight == 0) continue;
     for (std::int64_t i = row; i < row + 8; ++i) {
-      if (flags[i]) function(i);
+      rows[count] = i;
+      count += flags[i] != 0;
     }
   }
   for (; row < end; ++row) {
-    if (flags[row]) function(row);
+    rows[count] = row;
+    count += flags[row] != 0;
+  }
+  return count;
+}
+
+// Starts new episodes in `count` rows, at most kBlockRows, and writes their observations. The random numbers are made
+// first, in a loop that vectorises.
+template <class Model>
+METARL_HD void reset_listed(const EnvBatch& b, const typename Model::Params& p, const std::int64_t* rows,
+                            std::int64_t count) {
+  std::uint64_t seed[kBlockRows];
+  std::uint32_t stream[kBlockRows], episode[kBlockRows], word[4][kBlockRows];
+  for (std::int64_t k = 0; k < count; ++k) {
+    seed[k] = b.seed[rows[k]];
+    stream[k] = b.stream[rows[k]];
+    episode[k] = b.episode[rows[k]];
+  }
+  METARL_VECTORIZE
+  for (std::int64_t k = 0; k < count; ++k) {
+    const PhiloxBlock random = philox(seed[k], stream[k], episode[k], kTagEnvReset);
+    word[0][k] = random.v[0];
+    word[1][k] = random.v[1];
+    word[2][k] = random.v[2];
+    word[3][k] = random.v[3];
+  }
+  for (std::int64_t k = 0; k < count; ++k) {
+    reset_row<Model>(b, p, rows[k], PhiloxBlock{{word[0][k], word[1][k], word[2][k], word[3][k]}});
+    observe_row<Model>(b, p, rows[k]);
   }
 }
 
-// After the dynamics wrote state, reward, terminated and obs of the rows: time limit and autoreset.
+// After the dynamics wrote state, reward, terminated and obs of at most kBlockRows rows: time limit and autoreset.
 template <class Model>
 METARL_HD void finish_rows(const EnvBatch& b, const typename Model::Params& p, std::int64_t begin, std::int64_t end) {
   const std::int32_t limit = b.max_episode_steps;
   std::int32_t* const elapsed = b.elapsed;
   std::uint8_t* const terminated = b.terminated;
   std::uint8_t* const truncated = b.truncated;
+  std::int64_t rows[kBlockRows];
   METARL_VECTORIZE
   for (std::int64_t i = begin; i < end; ++i) {
     const std::int32_t e = elapsed[i] + 1;
@@ -88,26 +121,27 @@ METARL_HD void finish_rows(const EnvBatch& b, const typename Model::Params& p, s
   }
   if (b.mode == AutoresetMode::next_step) {
     // A row that ended in the last step is reset now: what the dynamics made of it is thrown away.
-    for_flagged(b.done, begin, end, [&](std::int64_t i) {
-      reset_row<Model>(b, p, i);
-      observe_row<Model>(b, p, i);
+    const std::int64_t count = flagged_rows(b.done, begin, end, rows);
+    reset_listed<Model>(b, p, rows, count);
+    for (std::int64_t k = 0; k < count; ++k) {
+      const std::int64_t i = rows[k];
       b.reward[i] = 0.0;
       terminated[i] = 0;
       truncated[i] = 0;
       if (b.prob != nullptr) b.prob[i] = 1.0;
-    });
+    }
   }
   std::uint8_t* const ended = b.mode == AutoresetMode::same_step ? b.ended : b.done;
   METARL_VECTORIZE
   for (std::int64_t i = begin; i < end; ++i) ended[i] = static_cast<std::uint8_t>(terminated[i] | truncated[i]);
   if (b.mode == AutoresetMode::same_step) {
     const std::size_t bytes = Model::obs_bytes(p);
-    for_flagged(ended, begin, end, [&](std::int64_t i) {
-      std::memcpy(static_cast<char*>(b.final_obs) + static_cast<std::size_t>(i) * bytes,
-                  static_cast<const char*>(b.obs) + static_cast<std::size_t>(i) * bytes, bytes);
-      reset_row<Model>(b, p, i);
-      observe_row<Model>(b, p, i);
-    });
+    const std::int64_t count = flagged_rows(ended, begin, end, rows);
+    for (std::int64_t k = 0; k < count; ++k) {
+      const std::size_t offset = static_cast<std::size_t>(rows[k]) * bytes;
+      std::memcpy(static_cast<char*>(b.final_obs) + offset, static_cast<const char*>(b.obs) + offset, bytes);
+    }
+    reset_listed<Model>(b, p, rows, count);
   }
 }
 
@@ -116,8 +150,8 @@ template <class Model>
 METARL_HD void reset_rows(const EnvBatch& b, const std::uint8_t* mask, std::int64_t begin, std::int64_t end) {
   const auto& p = *static_cast<const typename Model::Params*>(b.params);
   for (std::int64_t i = begin; i < end; ++i) {
-    if (mask == nullptr || mask[i]) reset_row<Model>(b, p, i);
-    if (b.obs != nullptr) observe_row<Model>(b, p, i);
+    if (mask == nullptr || mask[i]) reset_row<Model>(b, p, i, reset_random(b, i));
+    observe_row<Model>(b, p, i);
   }
 }
 

@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from metarl_core.errors import ResetNeededError
 from metarl_core.vector.base import VectorEnvMethods
+from metarl_core.vector.registration import register_envs
 from metarl_core.vector.specs import EnvSpec
 
 __all__ = ["GymVectorEnv"]
@@ -45,3 +46,6 @@ class GymVectorEnv(VectorEnvMethods, VectorEnv):
             max_episode_steps=self.max_episode_steps,
             kwargs={"id": spec.id, **params},
         )
+
+
+register_envs()

@@ -10,12 +10,12 @@ __all__ = ["register_envs"]
 def register_envs() -> None:
     """Register every environment with Gymnasium under ``metarl_core/``; a second call does nothing.
 
-    Gymnasium calls this by itself where the package is installed (entry point ``gymnasium.envs``).
+    The first ``make_vec`` calls this by itself, and so does importing ``metarl_core.vector.gym_env``, which Gymnasium does
+    for ``gymnasium.make_vec("metarl_core.vector.gym_env:metarl_core/CartPole-v1")``.
 
     Raises:
         ImportError: Gymnasium is not installed.
     """
-    # Not from the top of the package: this may run while Gymnasium itself is being imported.
     from gymnasium.envs.registration import register, registry
 
     for name in list_envs():

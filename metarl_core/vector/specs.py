@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 __all__ = ["EnvSpec", "ParameterSpec", "env_spec", "list_envs"]
 
 _MAX_STEPS = 2**31 - 2
@@ -55,7 +57,7 @@ class ParameterSpec:
                 raise ValueError(f"{self.name} is {value!r}; must be one of {', '.join(map(repr, self.choices))}")
             return value
         if self.kind == "bool":
-            if isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"):
+            if isinstance(value, (bool, np.bool_)):
                 return bool(value)
             raise TypeError(f"{self.name} is {value!r}; must be True or False")
         try:

@@ -1,10 +1,9 @@
-#include "metarl/batch_env.h"
-
 #include <cstring>
 #include <limits>
 #include <thread>
 
 #include "check.h"
+#include "metarl/batch_env.h"
 
 using metarl::ActionType;
 using metarl::AutoresetMode;
@@ -34,9 +33,7 @@ struct Outputs {
         reward(static_cast<std::size_t>(env.num_envs())),
         terminated(reward.size()),
         truncated(reward.size()) {}
-  metarl::StepOutputs pointers() {
-    return {obs.data(), reward.data(), terminated.data(), truncated.data(), nullptr};
-  }
+  metarl::StepOutputs pointers() { return {obs.data(), reward.data(), terminated.data(), truncated.data(), nullptr}; }
   bool operator==(const Outputs& other) const {
     return obs == other.obs && terminated == other.terminated && truncated == other.truncated &&
            std::memcmp(reward.data(), other.reward.data(), reward.size() * sizeof(double)) == 0;

@@ -1,12 +1,11 @@
 // Accuracy of detail/math.h against long double functions, printed in units in the last place.
-#include "metarl/detail/math.h"
-
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <limits>
 
 #include "check.h"
+#include "metarl/detail/math.h"
 #include "metarl/detail/philox.h"
 
 namespace {

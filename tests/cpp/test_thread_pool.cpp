@@ -1,5 +1,3 @@
-#include "metarl/thread_pool.h"
-
 #include <atomic>
 #include <stdexcept>
 #include <string>
@@ -7,6 +5,7 @@
 
 #include "check.h"
 #include "metarl/cpu_count.h"
+#include "metarl/thread_pool.h"
 
 #if defined(__linux__)
 #include <dirent.h>

@@ -48,14 +48,19 @@ METARL_HD void reduce_half_pi(double x, double n, double* r, double* tail) {
 }
 
 METARL_HD void reduce_half_pi(float x, float n, float* r, float* tail) {
+  // Four parts: beside a multiple of pi/2 most bits of the first three cancel.
   const float a = x - n * 0x1.921p+0f;
   const float b = n * 0x1.f6ap-13f;
   const float s = a - b;
   const float bb = a - s;
-  const float error = (a - (s + bb)) + (bb - b);
-  const float low = error - n * 0x1.110b46p-26f;
-  *r = s + low;
-  *tail = (s - *r) + low;
+  const float s_error = (a - (s + bb)) + (bb - b);
+  const float c = n * 0x1.11p-26f;
+  const float t = s - c;
+  const float cc = s - t;
+  const float t_error = (s - (t + cc)) + (cc - c);
+  const float low = s_error + (t_error - n * 0x1.68c234p-39f);
+  *r = t + low;
+  *tail = (t - *r) + low;
 }
 
 // sin(r + tail) = r + (r z S(z) + tail (1 - z/2)) on |r| <= pi/4, z = r^2.
