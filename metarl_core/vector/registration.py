@@ -10,8 +10,8 @@ __all__ = ["register_envs"]
 def register_envs() -> None:
     """Register every environment with Gymnasium under ``metarl_core/``; a second call does nothing.
 
-    The first ``make_vec`` calls this by itself, and so does importing ``metarl_core.vector.gym_env``, which Gymnasium does
-    for ``gymnasium.make_vec("metarl_core.vector.gym_env:metarl_core/CartPole-v1")``.
+    The first ``make_vec`` calls this by itself, and so does importing ``metarl_core.vector.gym_env``, which Gymnasium
+    does for ``gymnasium.make_vec("metarl_core.vector.gym_env:metarl_core/CartPole-v1")``.
 
     Raises:
         ImportError: Gymnasium is not installed.
