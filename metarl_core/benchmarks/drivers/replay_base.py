@@ -151,11 +151,14 @@ class BufferContestant(Contestant):
         """Fill the buffer, then assert frequencies, weights and rows under two sets of priorities."""
         chunk = min(CHUNK if self.workload == "small" else 256, self.capacity)
         # Once for nothing, so that what the library loads and compiles is not counted as the buffer's memory.
+        empty = dict(self.__dict__)
         self.create()
         self.fill(columns(self.workload, np.arange(chunk)))
-        self.create()
+        self.__dict__.clear()
+        self.__dict__.update(empty)
         gc.collect()
         before = resident_bytes()
+        self.create()
         for start in range(0, self.capacity, chunk):
             self.fill(columns(self.workload, np.arange(start, min(start + chunk, self.capacity))))
         gc.collect()
