@@ -8,7 +8,7 @@ from typing import Any
 
 from .base import Array, Driver, Factory
 from .env_base import EnvContestant
-from .reference_env import pendulum_explicit
+from .reference_env import pendulum_clipped_late
 
 
 class EnvpoolEnvs(EnvContestant):
@@ -18,8 +18,8 @@ class EnvpoolEnvs(EnvContestant):
         super().__init__(params)
         warnings.simplefilter("ignore")
         if self.env_id == "Pendulum-v1":
-            self.reference = pendulum_explicit
-            self.notes = "its Pendulum-v1 moves the angle by the rate before the step, which Gymnasium's does not"
+            self.reference = pendulum_clipped_late
+            self.notes = "its Pendulum-v1 limits the rate only after it moved the angle, unlike Gymnasium's"
         envpool = importlib.import_module("envpool")
         self.envs = envpool.make(
             self.env_id, env_type="gymnasium", num_envs=self.num_envs, num_threads=self.threads, seed=0

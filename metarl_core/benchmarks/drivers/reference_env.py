@@ -70,21 +70,24 @@ def acrobot(obs: Array, action: Array) -> Step:
     return after, np.where(terminated, 0.0, -1.0), terminated
 
 
-def pendulum(obs: Array, action: Array) -> Step:
-    """Gymnasium's Pendulum-v1: g = 10, m = l = 1, 0.05 s; it never terminates."""
+def _pendulum(obs: Array, action: Array, clip_first: bool) -> Step:
     theta, rate = np.arctan2(obs[:, 1], obs[:, 0]), obs[:, 2]
     torque = np.clip(action.reshape(len(theta)), -2.0, 2.0)
     cost = theta**2 + 0.1 * rate**2 + 0.001 * torque**2
-    rate = np.clip(rate + (15.0 * np.sin(theta) + 3.0 * torque) * 0.05, -8.0, 8.0)
-    theta = theta + rate * 0.05
+    unclipped = rate + (15.0 * np.sin(theta) + 3.0 * torque) * 0.05
+    rate = np.clip(unclipped, -8.0, 8.0)
+    theta = theta + (rate if clip_first else unclipped) * 0.05
     return np.stack([np.cos(theta), np.sin(theta), rate], 1), -cost, np.zeros(len(theta), bool)
 
 
-def pendulum_explicit(obs: Array, action: Array) -> Step:
-    """The pendulum with the angle moved by the rate before the step, as in Gym's Pendulum-v0."""
-    after, reward, terminated = pendulum(obs, action)
-    theta = np.arctan2(obs[:, 1], obs[:, 0]) + obs[:, 2] * 0.05
-    return np.stack([np.cos(theta), np.sin(theta), after[:, 2]], 1), reward, terminated
+def pendulum(obs: Array, action: Array) -> Step:
+    """Gymnasium's Pendulum-v1: g = 10, m = l = 1, 0.05 s; it never terminates."""
+    return _pendulum(obs, action, clip_first=True)
+
+
+def pendulum_clipped_late(obs: Array, action: Array) -> Step:
+    """The same, with the angle moved by the rate before it is limited to 8 (as envpool 1.2 does)."""
+    return _pendulum(obs, action, clip_first=False)
 
 
 def frozen_lake_moves(position: Array, action: Array) -> Array:
