@@ -5,27 +5,10 @@ from __future__ import annotations
 import gymnasium
 import numpy as np
 import pytest
+from vector_helpers import IDS, rollout
 
 import metarl_core
-from metarl_core import ClosedError, StepBuffers, env_spec, list_envs, make_vec
-
-IDS = list_envs()
-
-
-def random_actions(envs, rng):
-    if hasattr(envs.single_action_space, "n"):
-        return rng.integers(0, envs.single_action_space.n, envs.num_envs)
-    return rng.uniform(-2, 2, (envs.num_envs, 1)).astype(np.float32)
-
-
-def rollout(envs, steps=40, seed=0):
-    """Return the bytes of everything that comes out."""
-    rng = np.random.default_rng(seed)
-    out = []
-    for _ in range(steps):
-        result = envs.step(random_actions(envs, rng))
-        out += [a.tobytes() for a in result[:4]]
-    return b"".join(out)
+from metarl_core import ClosedError, env_spec, make_vec
 
 
 @pytest.mark.parametrize("env_id", IDS)
@@ -257,146 +240,6 @@ def test_resets_without_seed_go_on():
     assert (first != second).all()
     envs.reset(seed=5)
     np.testing.assert_array_equal(envs.reset()[0], second)
-
-
-@pytest.mark.parametrize("mode", ["next_step", "same_step", "disabled"])
-@pytest.mark.parametrize("env_id", IDS)
-def test_nothing_that_was_returned_changes(env_id, mode):
-    envs = make_vec(env_id, 7, autoreset_mode=mode, seed=2)
-    rng = np.random.default_rng(0)
-    kept, copies = [], []
-
-    def keep(*values):
-        for value in values:
-            if isinstance(value, dict):
-                keep(*value.values())
-            elif value.dtype != object:
-                kept.append(value)
-                copies.append(value.copy())
-
-    keep(*envs.reset())
-    for _ in range(60):
-        result = envs.step(random_actions(envs, rng))
-        keep(*result)
-        if mode == "disabled" and (result[2] | result[3]).any():
-            keep(*envs.reset(options={"reset_mask": result[2] | result[3]}))
-        result[0].fill(0)  # and writing to it changes nothing here
-        copies[[k is result[0] for k in kept].index(True)].fill(0)
-    keep(*envs.get_state().values())
-    envs.reset()
-    for array, copy in zip(kept, copies, strict=True):
-        np.testing.assert_array_equal(array, copy)
-
-
-@pytest.mark.parametrize("mode", ["next_step", "same_step"])
-@pytest.mark.parametrize("env_id", IDS)
-def test_out_gets_the_same_numbers(env_id, mode):
-    def fresh():
-        envs = make_vec(env_id, 9, autoreset_mode=mode, seed=3)
-        envs.reset()
-        return envs
-
-    plain, into_dict, into_tuple, into_own = fresh(), fresh(), fresh(), fresh()
-    shape, dtype = (9, *plain.single_observation_space.shape), plain.single_observation_space.dtype
-    arrays = {
-        "obs": np.full(shape, 9, dtype),
-        "reward": np.empty(9),
-        "terminated": np.empty(9, bool),
-        "truncated": np.empty(9, bool),
-    }
-    buffers = StepBuffers(*(np.copy(a) for a in arrays.values()))
-    own = into_own.make_buffers()
-    rng = np.random.default_rng(4)
-    for step in range(80):
-        actions = random_actions(plain, rng)
-        expected = plain.step(actions)
-        for envs, out in ((into_dict, arrays), (into_tuple, buffers), (into_own, own)):
-            result = envs.step(actions, out=out)
-            targets = list(out.values()) if isinstance(out, dict) else list(out)
-            for got, target, want in zip(result[:4], targets, expected[:4], strict=True):
-                assert got is target
-                np.testing.assert_array_equal(got, want)
-        if step % 20 == 19:  # other outputs in between
-            actions = random_actions(plain, rng)
-            for envs in (plain, into_dict, into_tuple, into_own):
-                envs.step(actions)
-        if step % 30 == 29:
-            for envs in (plain, into_dict, into_tuple, into_own):
-                envs.reset()
-
-
-@pytest.mark.parametrize(
-    ("change", "error", "match"),
-    [
-        ({"obs": np.empty((2, 3), np.float32)}, ValueError, r"out: 'obs' expected shape \(2, 4\), got \(2, 3\)"),
-        ({"obs": np.empty((2, 4))}, TypeError, "out: 'obs' expected dtype float32, got float64"),
-        ({"obs": np.empty((4, 2), np.float32).T}, ValueError, "must be C-contiguous"),
-        ({"obs": np.empty((2, 4), ">f4")}, ValueError, "native byte order"),
-        ({"reward": [0.0, 0.0]}, TypeError, "out: 'reward' must be a NumPy array, got list"),
-        ({"reward": np.broadcast_to(0.0, 2)}, ValueError, "must be C-contiguous, aligned, writable"),
-        ({"truncated": np.empty(2, np.uint8)}, TypeError, "out: 'truncated' expected dtype bool"),
-    ],
-)
-def test_bad_out(change, error, match):
-    envs = make_vec("CartPole-v1", 2)
-    envs.reset()
-    good = envs.make_buffers()._asdict()
-    before = envs.get_state()
-    with pytest.raises(error, match=match):
-        envs.step([0, 0], out={**good, **change})
-    with pytest.raises(error, match=match):
-        envs.step([0, 0], out=StepBuffers(**{**good, **change}))
-    with pytest.raises(KeyError, match="'reward' is missing"):
-        envs.step([0, 0], out={"obs": good["obs"]})
-    with pytest.raises(TypeError, match="expected StepBuffers or a dict"):
-        envs.step([0, 0], out=good["obs"])
-    with pytest.raises(ValueError, match="must be different arrays"):
-        envs.step([0, 0], out={**good, "truncated": good["terminated"]})
-    for key, value in envs.get_state().items():
-        np.testing.assert_array_equal(value, before[key])
-
-
-def test_buffers_that_change_after_they_were_checked_are_checked_again():
-    envs = make_vec("CartPole-v1", 2)
-    envs.reset()
-    buffers = envs.make_buffers()
-    envs.step([0, 0], out=buffers)
-    buffers.reward.flags.writeable = False
-    with pytest.raises(ValueError, match="'reward' must be C-contiguous, aligned, writable"):
-        envs.step([0, 0], out=buffers)
-    buffers.reward.flags.writeable = True
-    envs.step([0, 0], out=buffers)
-
-
-@pytest.mark.parametrize("env_id", IDS)
-@pytest.mark.parametrize("precision", ["float64", "float32"])
-def test_state_in_and_out_continues_the_run_bit_for_bit(env_id, precision):
-    params = {"precision": precision} if "precision" in env_spec(env_id).parameters else {}
-    if env_id == "DeepSea-v0":
-        params["deterministic"] = False
-    envs = make_vec(env_id, 11, seed=6, **params)
-    envs.reset()
-    rollout(envs, 33)
-    state = envs.get_state()
-    expected = rollout(envs, 50, seed=1)
-    other = make_vec(env_id, 11, seed=99, num_threads=1, **params)
-    other.set_state(state)
-    assert rollout(other, 50, seed=1) == expected
-
-
-def test_bad_states_change_nothing():
-    envs = make_vec("DeepSea-v0", 2, size=4)
-    envs.reset()
-    before = envs.get_state()
-    for bad in ([[0, 4, 0, 0, 0]] * 2, [[5, 0, 0, 0, 0]] * 2, [[0.5, 0, 0, 0, 0]] * 2, [[np.nan] * 5] * 2):
-        with pytest.raises(ValueError, match=r"state\[0\] is not a state of DeepSea-v0"):
-            envs.set_state({"state": np.array(bad), "elapsed": np.ones(2, np.int32)})
-    with pytest.raises(ValueError, match=r"state\['elapsed'\]: expected shape \(2,\), got \(3,\)"):
-        envs.set_state({"elapsed": np.zeros(3, np.int32)})
-    with pytest.raises(KeyError, match="unknown state key 'position'"):
-        envs.set_state({"position": np.zeros(2)})
-    for key, value in envs.get_state().items():
-        np.testing.assert_array_equal(value, before[key])
 
 
 def test_time_limits():

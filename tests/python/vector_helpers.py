@@ -1,0 +1,25 @@
+"""Shared by the tests of vector environments."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from metarl_core import list_envs
+
+IDS = list_envs()
+
+
+def random_actions(envs, rng):
+    if hasattr(envs.single_action_space, "n"):
+        return rng.integers(0, envs.single_action_space.n, envs.num_envs)
+    return rng.uniform(-2, 2, (envs.num_envs, 1)).astype(np.float32)
+
+
+def rollout(envs, steps=40, seed=0):
+    """Return the bytes of everything that comes out."""
+    rng = np.random.default_rng(seed)
+    out = []
+    for _ in range(steps):
+        result = envs.step(random_actions(envs, rng))
+        out += [a.tobytes() for a in result[:4]]
+    return b"".join(out)
