@@ -24,8 +24,8 @@ void mass_importance_weights(const std::uint32_t* masses, std::int64_t n, std::u
                              std::int64_t size, double beta, WeightNormalization normalization, float* weights);
 
 // The same for given probabilities. min_probability: the smallest of the buffer, used by `max` alone; 0 means that
-// `probabilities` holds the whole distribution. Returns false, with undefined weights, if a probability is not in (0, 1]
-// or a weight is not finite.
+// `probabilities` holds the whole distribution. Returns false, with undefined weights, if a probability is not in (0,
+// 1] or a weight is not finite.
 bool importance_weights(const double* probabilities, std::int64_t n, std::int64_t size, double beta,
                         WeightNormalization normalization, double min_probability, double* weights);
 
