@@ -74,8 +74,27 @@ class OurEnvsOut(OurEnvs):
         return result
 
 
+class OurCore(OurEnvsOut):
+    """The compiled step itself, into the caller's arrays: what remains without the Python method around it."""
+
+    notes = "the compiled core's step without the Python method around it, into the caller's arrays"
+
+    def run(self, prepared: Any) -> Any:
+        """The core's step; it takes the arrays by position."""
+        step, out, result = self.envs._core_step, self.out, None
+        for actions in prepared:
+            result = step(actions, out)
+        return result
+
+
 def contestants(workload: str, params: dict[str, Any]) -> dict[str, Factory]:
     """Return ours for the environment workload."""
     if workload != "env":
         return {}
-    return {"metarl_core": lambda: OurEnvs(params), "metarl_core out=": lambda: OurEnvsOut(params)}
+    found: dict[str, Factory] = {
+        "metarl_core": lambda: OurEnvs(params),
+        "metarl_core out=": lambda: OurEnvsOut(params),
+    }
+    if params["num_envs"] == 1:
+        found["metarl_core core"] = lambda: OurCore(params)
+    return found
