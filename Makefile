@@ -22,7 +22,8 @@ $(VENV)/.dependencies: constraints.txt pyproject.toml tools/list_requirements.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --upgrade 'pip>=23.1'
 	@echo "Installing the development dependencies into $(VENV) (a few minutes the first time) ..."
-	$(PIP) install --quiet -c constraints.txt $$($(BIN)/python tools/list_requirements.py dev)
+	$(BIN)/python tools/list_requirements.py dev > $(VENV)/requirements.txt
+	$(PIP) install --quiet -c constraints.txt -r $(VENV)/requirements.txt
 	touch $@
 
 CPP_SOURCES := $(shell find csrc cmake -type f) CMakeLists.txt

@@ -24,7 +24,7 @@ tasks_before = len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/t
 import metarl_core
 tasks_after = len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else None
 print(json.dumps({
-    "heavy": sorted(m for m in ("torch", "gymnasium", "matplotlib", "rich", "tensorboard", "bsuite") if m in sys.modules),
+    "heavy": sorted({"torch", "gymnasium", "matplotlib", "rich", "tensorboard", "bsuite"} & set(sys.modules)),
     "threads": threading.active_count(),
     "new_tasks": None if tasks_before is None else tasks_after - tasks_before,
     "env_changed": dict(os.environ) != before_env,
