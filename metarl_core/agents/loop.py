@@ -260,7 +260,7 @@ class Trainer:
                 self.next_checkpoint += self.config.checkpoint_interval
                 self.run.save_checkpoint(self.state_dict())
             self.progress.update(self.step, self.config.total_steps, {**self.last_row, "solved": self.tracker.solved})
-        if not interrupted:
+        if not interrupted and self.step > self._row_start[0]:
             self.log()
         self.run.save_checkpoint(self.state_dict())
         return self._finish(interrupted)

@@ -77,10 +77,9 @@ class DoubleDQN(Agent):
         with torch.no_grad():
             target = double_q_target(
                 batch["reward"],
-                batch["terminated"],
+                c.gamma * (1.0 - batch["terminated"]),
                 self.critic.online(batch["next_obs"]),
                 self.critic.target(batch["next_obs"]),
-                c.gamma,
                 c.double_q,
             )[0]
         taken = self.critic.online(batch["obs"])[0].gather(1, batch["action"].view(-1, 1)).squeeze(1)

@@ -56,6 +56,10 @@ class CderConfig(LearnerConfig):
     z_max: float = option(1.0, "largest atom; returns above are clipped and counted")
     n_step: int = option(1, "N, rewards in the signal's return before it bootstraps", minimum=1)
 
+    critic_n_step: bool = option(
+        False, "the critic's target, too, bootstraps after n_step rewards (rho = 1, uncorrected)"
+    )
+
     def __post_init__(self) -> None:
         """Check every field.
 
@@ -65,3 +69,5 @@ class CderConfig(LearnerConfig):
         validate(self)
         if self.z_max <= self.z_min:
             raise ConfigError(f"z_max={self.z_max}: must be > z_min={self.z_min}")
+        if self.critic_n_step and self.bonus == "q_epistemic":
+            raise ConfigError("bonus='q_epistemic': needs critic_n_step=False (it values s', not the state n steps on)")

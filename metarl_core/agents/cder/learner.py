@@ -110,25 +110,30 @@ class CderAgent(Agent):
         obs, next_obs, count = batch["obs"], batch["next_obs"], len(batch["obs"])
         terminated = batch["terminated"]
         with torch.no_grad():
-            both = torch.cat((obs, next_obs))
-            critic_prior = self.critic.prior(both)
-            next_online = self.critic.online(next_obs)
-            next_target = self.critic.target(next_obs)
+            one_step = (batch["reward"], c.gamma * (1.0 - terminated), next_obs)
+            n_steps = (batch["n_return"], batch["n_discount"], batch["n_obs"]) if c.n_step > 1 else one_step
+            reward, discount, far_obs = n_steps if c.critic_n_step else one_step
+            critic_prior = self.critic.prior(torch.cat((obs, far_obs)))
+            next_online = self.critic.online(far_obs)
+            next_target = self.critic.target(far_obs)
             if critic_prior is not None:
                 next_online += critic_prior[:, count:]
                 next_target += critic_prior[:, count:]
             # Steps 1 to 3: what the slow signal ensemble says about s, s' and s_{t+N}.
-            states = torch.cat((both, batch["n_obs"])) if c.n_step > 1 else both
+            states = torch.cat((obs, next_obs, n_steps[2]) if c.n_step > 1 else (obs, next_obs))
             signal_prior = self.signal.prior(states)
             summary = self.signal.summary(states, signal_prior)
-            bonus = self._bonus(summary, next_target, count)
-            shaped = self._reward(batch, summary, bonus, count)
+            bonus = self._bonus(summary, next_target, count) * (1.0 - terminated)
+            phi, far_phi = (
+                summary.phi[:count],
+                summary.phi[-count:] if c.critic_n_step else summary.phi[count : 2 * count],
+            )
+            if not c.shaping:
+                phi, far_phi = torch.zeros_like(phi), torch.zeros_like(far_phi)
+            shaped = shaped_reward(reward, discount, phi, far_phi, bonus, c.kappa)
             tails = summary.member_means[:, -count:] if c.signal_bootstrap == "own" else summary.phi[-count:]
-            if c.n_step > 1:
-                returns = return_target(batch["n_return"], batch["n_discount"], tails)
-            else:
-                returns = return_target(batch["reward"], c.gamma * (1.0 - terminated), tails)
-            target = double_q_target(shaped, terminated, next_online, next_target, c.gamma, c.double_q)
+            returns = return_target(n_steps[0], n_steps[1], tails)
+            target = double_q_target(shaped, discount, next_online, next_target, c.double_q)
         # Step 5.
         q = self.critic.online(obs)
         taken = q.gather(2, batch["action"].view(1, -1, 1).expand(c.members, -1, 1)).squeeze(2)
@@ -150,7 +155,7 @@ class CderAgent(Agent):
                 "signal_loss": signal_loss.item(),
                 "td_error_mean": errors.mean().item(),
                 "q_mean": taken.detach().mean().item(),
-                "intrinsic_reward_mean": (c.kappa * bonus * (1.0 - terminated)).mean().item(),
+                "intrinsic_reward_mean": (c.kappa * bonus).mean().item(),
                 "epistemic_std": summary.epistemic[:count].mean().item(),
                 "aleatoric_std": summary.aleatoric[:count].mean().item(),
                 "clipped_returns": clipped.item(),
@@ -167,14 +172,6 @@ class CderAgent(Agent):
         if kind == "q_epistemic":
             return next_target.amax(dim=2).std(dim=0, correction=0)
         return torch.zeros_like(summary.epistemic[:count])
-
-    def _reward(self, batch: Mapping[str, Tensor], summary: SignalSummary, bonus: Tensor, count: int) -> Tensor:
-        """Step 2: r~, float32 [B]."""
-        c = self.config
-        phi, next_phi = summary.phi[:count], summary.phi[count : 2 * count]
-        if not c.shaping:
-            phi, next_phi = torch.zeros_like(phi), torch.zeros_like(phi)
-        return shaped_reward(batch["reward"], batch["terminated"], phi, next_phi, bonus, c.gamma, c.kappa)
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, optimiser, heads in use, generators."""

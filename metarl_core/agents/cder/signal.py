@@ -88,27 +88,26 @@ def two_hot(values: Tensor, z_min: float, z_max: float, num_atoms: int) -> tuple
 
 
 def shaped_reward(
-    reward: Tensor, terminated: Tensor, phi: Tensor, next_phi: Tensor, next_bonus: Tensor, gamma: float, kappa: float
+    reward: Tensor, discount: Tensor, phi: Tensor, next_phi: Tensor, bonus: Tensor, kappa: float
 ) -> Tensor:
-    """Step 2: r~ = r + (1 - d) gamma Phi(s') - Phi(s) + kappa (1 - d) beta(s').
+    """Step 2: r~ = r + (1 - d) gamma Phi(s') - Phi(s) + kappa beta(s').
 
     Potential-based shaping (Ng, Harada & Russell 1999) with the potential and the bonus zero at termination. A
-    truncated transition has d = 0.
+    truncated transition has d = 0. Over N steps the potentials telescope: the same formula holds with the N-step
+    return, its discount and Phi(s_{t+N}).
 
     Args:
-        reward: float32 [B].
-        terminated: d, float32 [B].
+        reward: r, float32 [B].
+        discount: gamma (1 - d), or gamma^N (1 - d), float32 [B].
         phi: Phi(s), float32 [B].
-        next_phi: Phi(s'), float32 [B].
-        next_bonus: beta(s'), float32 [B].
-        gamma: discount.
+        next_phi: Phi(s') or Phi(s_{t+N}), float32 [B].
+        bonus: beta(s'), already zero at termination, float32 [B].
         kappa: weight of the bonus.
 
     Returns:
         float32 [B].
     """
-    alive = 1.0 - terminated
-    return reward + alive * (gamma * next_phi + kappa * next_bonus) - phi
+    return reward + discount * next_phi - phi + kappa * bonus
 
 
 def return_target(n_return: Tensor, n_discount: Tensor, tail: Tensor) -> Tensor:

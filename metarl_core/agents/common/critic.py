@@ -70,18 +70,15 @@ class CriticEnsemble(nn.Module):
 
 
 def double_q_target(
-    reward: Tensor, terminated: Tensor, next_online: Tensor, next_target: Tensor, gamma: float, double_q: bool = True
+    reward: Tensor, discount: Tensor, next_online: Tensor, next_target: Tensor, double_q: bool = True
 ) -> Tensor:
-    """y_k = r + gamma (1 - terminated) Q'_k(s', argmax_a Q_k(s', a)) (van Hasselt, Guez & Silver 2016, eq. 4).
-
-    Truncation does not appear: a truncated transition bootstraps like any other.
+    """y_k = r + discount Q'_k(s', argmax_a Q_k(s', a)) (van Hasselt, Guez & Silver 2016, eq. 4).
 
     Args:
         reward: float32 [B], or [K, B] when it differs between members.
-        terminated: float32 [B], 1 where the episode ended by itself.
+        discount: gamma (1 - terminated) for one step, float32 [B]. A truncated transition bootstraps like any other.
         next_online: Q_k(s', .), float32 [K, B, A].
         next_target: Q'_k(s', .), float32 [K, B, A].
-        gamma: discount.
         double_q: False takes max_a Q'_k(s', a).
 
     Returns:
@@ -92,7 +89,7 @@ def double_q_target(
         value = next_target.gather(2, chosen).squeeze(2)
     else:
         value = next_target.amax(dim=2)
-    return reward + gamma * (1.0 - terminated) * value
+    return reward + discount * value
 
 
 def aggregate_actions(q: Tensor, how: str) -> Tensor:

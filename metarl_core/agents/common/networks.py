@@ -76,10 +76,7 @@ class EnsembleMLP(nn.Module):
         """
         h: Tensor
         weight, bias = self._first
-        if self.one_hot:
-            h = torch.embedding(weight, x, self.in_features) + bias
-        else:
-            h = torch.addmm(bias, x, weight)
+        h = torch.embedding(weight, x, self.in_features) + bias if self.one_hot else torch.addmm(bias, x, weight)
         h = h.view(x.shape[0], self.members, -1).transpose(0, 1)
         for weight, bias in self._rest:
             h = torch.baddbmm(bias, torch.relu_(h), weight)

@@ -73,12 +73,15 @@ def oracle(agent, batch, weights):
         "q_epistemic": q(agent.critic.target, batch["next_obs"]).max(-1).std(0),
         "none": np.zeros(B),
     }[c.bonus]
-    shaped = b["reward"] + c.kappa * alive * beta
+    reward, discount, far, far_phi = b["reward"], c.gamma * alive, batch["next_obs"], next_phi
+    if c.critic_n_step:
+        reward, discount, far, far_phi = b["n_return"], b["n_discount"], batch["n_obs"], means(batch["n_obs"])[0]
+    shaped = reward + c.kappa * alive * beta
     if c.shaping:
-        shaped = shaped + alive * c.gamma * next_phi.mean(0) - phi.mean(0)
-    chosen = q(agent.critic.online, batch["next_obs"]).argmax(-1)
-    bootstrap = np.take_along_axis(q(agent.critic.target, batch["next_obs"]), chosen[..., None], -1)[..., 0]
-    target = shaped + c.gamma * alive * bootstrap
+        shaped = shaped + discount * far_phi.mean(0) - phi.mean(0)
+    chosen = q(agent.critic.online, far).argmax(-1)
+    bootstrap = np.take_along_axis(q(agent.critic.target, far), chosen[..., None], -1)[..., 0]
+    target = shaped + discount * bootstrap
     delta = q(agent.critic.online, batch["obs"])[:, np.arange(B), action] - target
     mask = b["mask"].T if "mask" in b else 1.0
     loss = (array(weights) * (mask * delta**2).sum(0)).sum()
@@ -110,6 +113,7 @@ def oracle(agent, batch, weights):
         {"shaping": False},
         {"mask_probability": 1.0},
         {"n_step": 3},
+        {"n_step": 3, "critic_n_step": True},
         {"n_step": 3, "signal_bootstrap": "shared"},
         {"signal_bootstrap": "shared", "kappa": 2.0, "gamma": 0.8},
     ],

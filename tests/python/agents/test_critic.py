@@ -59,9 +59,10 @@ def test_double_q_target_against_numpy():
     for i in range(k):
         for j in range(b):
             expected[i, j] = reward[j] + (0 if terminated[j] else gamma * target[i, j, online[i, j].argmax()])
-    arguments = [torch.from_numpy(v) for v in (reward, terminated, online, target)]
-    np.testing.assert_allclose(double_q_target(*arguments, gamma), expected, atol=1e-6)
-    single = double_q_target(*arguments, gamma, double_q=False)
+    discount = (gamma * (1 - terminated)).astype(np.float32)
+    arguments = [torch.from_numpy(v) for v in (reward, discount, online, target)]
+    np.testing.assert_allclose(double_q_target(*arguments), expected, atol=1e-6)
+    single = double_q_target(*arguments, double_q=False)
     np.testing.assert_allclose(single, reward + gamma * (1 - terminated) * target.max(-1), atol=1e-6)
     assert not np.allclose(single, expected)
 

@@ -80,7 +80,8 @@ def test_shaped_reward():
     rng = np.random.default_rng(3)
     r, phi, next_phi, bonus = rng.normal(size=(4, 6)).astype(np.float32)
     terminated = np.array([0, 1, 0, 1, 0, 0], dtype=np.float32)
-    got = shaped_reward(*map(torch.from_numpy, (r, terminated, phi, next_phi, bonus)), gamma=0.9, kappa=0.3)
+    alive = (1 - terminated).astype(np.float32)
+    got = shaped_reward(*map(torch.from_numpy, (r, np.float32(0.9) * alive, phi, next_phi, bonus * alive)), kappa=0.3)
     for i in range(6):
         expected = r[i] + 0.9 * next_phi[i] - phi[i] + 0.3 * bonus[i] if terminated[i] == 0 else r[i] - phi[i]
         assert float(got[i]) == pytest.approx(float(expected), abs=1e-6)
@@ -92,9 +93,9 @@ def test_shaping_telescopes_along_an_episode():
     gamma, n = 0.97, 12
     phi = torch.tensor(rng.normal(size=n + 1), dtype=torch.float64)
     reward = torch.tensor(rng.normal(size=n), dtype=torch.float64)
-    terminated = torch.zeros(n, dtype=torch.float64)
-    terminated[-1] = 1
-    shaped = shaped_reward(reward, terminated, phi[:-1], phi[1:], torch.zeros(n, dtype=torch.float64), gamma, 0.0)
+    discount = torch.full((n,), gamma, dtype=torch.float64)
+    discount[-1] = 0
+    shaped = shaped_reward(reward, discount, phi[:-1], phi[1:], torch.zeros(n, dtype=torch.float64), 0.0)
     discounts = gamma ** torch.arange(n, dtype=torch.float64)
     assert float((discounts * shaped).sum()) == pytest.approx(float((discounts * reward).sum() - phi[0]), abs=1e-12)
 
