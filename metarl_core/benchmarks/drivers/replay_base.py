@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 from collections.abc import Callable
@@ -32,11 +33,14 @@ def cycle(items: list[Any]) -> NEXT:
     return following
 
 
-def resident_bytes() -> int:
-    """Return the resident memory of this process in bytes (Linux)."""
+def resident_bytes() -> float:
+    """Return the resident memory of this process, without what the C library keeps for later; NaN without Linux."""
     statm = Path("/proc/self/statm")
     if not statm.exists():
-        raise UnsupportedError("resident memory is read from /proc, which only Linux has")
+        return float("nan")
+    gc.collect()
+    if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
     return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -156,12 +160,10 @@ class BufferContestant(Contestant):
         self.fill(columns(self.workload, np.arange(chunk)))
         self.__dict__.clear()
         self.__dict__.update(empty)
-        gc.collect()
         before = resident_bytes()
         self.create()
         for start in range(0, self.capacity, chunk):
             self.fill(columns(self.workload, np.arange(start, min(start + chunk, self.capacity))))
-        gc.collect()
         self.bytes_per_transition = (resident_bytes() - before) / self.capacity
         sums = [self._check_draws(td_errors(self.capacity, seed)) for seed in (0, 1)]
         return checksum(*sums)
@@ -200,6 +202,8 @@ class BufferContestant(Contestant):
     def measure(self, case: str, params: dict[str, Any], seconds: float) -> float:
         """Time ``sample``, ``update``, ``loop`` or ``add``; return seconds (or resident ``bytes``) per transition."""
         if case == "bytes":
+            if np.isnan(self.bytes_per_transition):
+                raise UnsupportedError("resident memory is read from /proc, which only Linux has")
             return self.bytes_per_transition
         batch = int(params["batch"])
         if case == "sample":
