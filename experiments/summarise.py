@@ -3,7 +3,8 @@
     python experiments/summarise.py docs/results > docs/results/tables.md
 
 The interval is a bootstrap over the seeds (10,000 resamples, fixed seed) of the interquartile mean (Agarwal et al.,
-"Deep reinforcement learning at the edge of the statistical precipice", 2021). An unsolved run counts as its full budget.
+"Deep reinforcement learning at the edge of the statistical precipice", 2021). An unsolved run
+counts as its whole budget.
 """
 
 from __future__ import annotations
