@@ -106,7 +106,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--runs", type=Path, help="keep the run directories here")
     parser.add_argument("--only", choices=sorted(EXPERIMENTS), help="one experiment")
     parser.add_argument("--algorithm", help="one algorithm")
+    parser.add_argument("--limit", type=int, help="stop after this many new cells")
     args = parser.parse_args(arguments)
+    done = 0
     args.out.mkdir(parents=True, exist_ok=True)
     for name, (env_id, columns, cells, options) in EXPERIMENTS.items():
         if args.only not in (None, name):
@@ -117,6 +119,9 @@ def main(arguments: list[str] | None = None) -> int:
                 continue
             if any(all(row[key] == str(value) for key, value in cell.items()) for row in read_rows(path)):
                 continue
+            if args.limit is not None and done >= args.limit:
+                return 0
+            done += 1
             label = "-".join([name, *map(str, cell.values())])
             with tempfile.TemporaryDirectory() as scratch:
                 result = run_cell(env_id, cell, options, (args.runs or Path(scratch)) / label)

@@ -13,6 +13,7 @@ from typing import Any
 
 import metarl_core
 from metarl_core.agents.common.config import LearnerConfig
+from metarl_core.agents.common.observations import is_discrete
 from metarl_core.agents.common.options import ConfigError, apply_overrides, option, parse_text, unknown, validate
 from metarl_core.agents.registry import ALGORITHMS
 
@@ -188,6 +189,7 @@ def resolve_config(
         for key, value in tables.get("env_params", {}).items():
             _check_name(key, env_names, f"parameter of {env_id}")
             env_params[key] = value
+    _check_environment(algorithm, env_id, env_params)
     return RunConfig(
         algorithm=algorithm,
         env_id=env_id,
@@ -195,6 +197,18 @@ def resolve_config(
         hyperparameters=apply_overrides(config_class(), hyper),
         **top,
     )
+
+
+def _check_environment(algorithm: str, env_id: str, env_params: Mapping[str, Any]) -> None:
+    """Make one instance, so that a bad parameter is told before a run directory exists."""
+    try:
+        envs = metarl_core.make_vec(env_id, 1, num_threads=1, seed=0, **env_params)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{env_id}: {error}") from error
+    discrete = is_discrete(envs.single_action_space)
+    envs.close()
+    if not discrete:
+        raise ConfigError(f"{env_id} has continuous actions; {algorithm} needs discrete ones")
 
 
 def _split(text: str) -> tuple[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -104,14 +103,17 @@ def evaluate(
         ValueError: ``episodes`` is below 1.
     """
     from metarl_core.agents.loop import check_device, make_agent, make_encoder
-    from metarl_core.runs import RunReader, read_checkpoint
+    from metarl_core.runs import RunReader
 
     if episodes < 1:
         raise ValueError(f"episodes is {episodes}; must be >= 1")
-    config = RunConfig.from_dict(RunReader(run_dir).config)
+    reader = RunReader(run_dir)
+    config = RunConfig.from_dict(reader.config)
     config = dataclasses.replace(config, device=device or config.device)
     check_device(config.device)
-    state = read_checkpoint(Path(run_dir) / "checkpoints" / "latest.ckpt")["state"]
+    state = reader.load_checkpoint()
+    if state is None:
+        raise FileNotFoundError(f"{run_dir} holds no checkpoint to evaluate")
     torch.set_num_threads(config.hyperparameters.torch_threads)
     probe = metarl_core.make_vec(config.env_id, 1, num_threads=1, seed=0, **config.env_params)
     encoder = make_encoder(config, probe.single_observation_space)

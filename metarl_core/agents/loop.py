@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import metarl_core
 from metarl_core.agents.common.learner import Agent
 from metarl_core.agents.common.nstep import NStepAssembler
-from metarl_core.agents.common.observations import ObservationEncoder, is_discrete
+from metarl_core.agents.common.observations import ObservationEncoder
 from metarl_core.agents.common.options import ConfigError
 from metarl_core.agents.common.schedules import linear
 from metarl_core.agents.common.tracking import EpisodeTracker, VisitationCounter
@@ -88,8 +88,6 @@ class Trainer:
             seed=config.seed,
             **config.env_params,
         )
-        if not is_discrete(self.envs.single_action_space):
-            raise ConfigError(f"{config.env_id} has continuous actions; {config.algorithm} needs discrete ones")
         self.encoder = make_encoder(config, self.envs.single_observation_space)
         self.agent = make_agent(config, self.encoder, int(self.envs.single_action_space.n), n)
         self.n_step = getattr(self.hyper, "n_step", 1)

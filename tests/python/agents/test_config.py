@@ -32,7 +32,9 @@ def test_json_file_and_round_trip(tmp_path):
 
 
 @pytest.mark.parametrize("algorithm", list(ALGORITHMS))
-@pytest.mark.parametrize("env_id", ["DeepSea-v0", "MountainCar-v0", "CartPole-v1", "metarl_core/DeepSea-v0"])
+@pytest.mark.parametrize(
+    "env_id", ["DeepSea-v0", "MountainCar-v0", "CartPole-v1", "Acrobot-v1", "FrozenLake-v1", "metarl_core/DeepSea-v0"]
+)
 def test_shipped_configurations_resolve(algorithm, env_id):
     config = resolve_config(algorithm, env_id)
     assert config.env_id == env_id
@@ -56,6 +58,9 @@ def test_shipped_configurations_resolve(algorithm, env_id):
         (("cder", "DeepSea-v0", None, ["lr=nan"]), r"lr=nan: must be finite"),
         (("cder", "DeepSea-v0", None, ["seed"]), r"'seed': expected key=value"),
         (("cder", "DeepSea-v0", None, ["total_steps=0"]), r"total_steps=0: must be >= 1"),
+        (("cder", "DeepSea-v0", None, ["size=0"]), r"DeepSea-v0: .*size"),
+        (("cder", "DeepSea-v0", None, ["size=big"]), r"DeepSea-v0: .*size"),
+        (("cder", "Pendulum-v1"), r"Pendulum-v1 has continuous actions; cder needs discrete ones"),
         (("cder", "DeepSea-v0", "nowhere.toml"), r"cannot read nowhere.toml"),
     ],
 )

@@ -219,3 +219,11 @@ def test_cuda_without_a_gpu_and_continuous_actions(tmp_path):
     if not torch.cuda.is_available():
         with pytest.raises(ConfigError, match="device='cuda': this torch"):
             run_to_end(config_of(CASES[0], "device=cuda"), tmp_path / "a")
+
+
+def test_evaluating_without_a_checkpoint_or_episodes(tmp_path):
+    RunWriter(tmp_path / "run", config_of(CASES[3]).to_dict()).close()
+    with pytest.raises(FileNotFoundError, match="holds no checkpoint"):
+        evaluate(tmp_path / "run")
+    with pytest.raises(ValueError, match="episodes is 0"):
+        evaluate(tmp_path / "run", episodes=0)
