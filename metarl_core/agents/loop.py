@@ -175,10 +175,11 @@ class Trainer:
             self.replay.add(**ready)
         self.encoded = encoded
         self.step += len(actions)
+        returns = self.tracker.returns + reward
         bad = self.envs.bad_episode() if self.tracker.counts_bad else None
         for row in self.tracker.update(self.step, reward, ended, bad):
             self.run.episode(row)
-        self.agent.begin_episodes(ended)
+        self.agent.begin_episodes(ended, returns)
 
     def learn(self) -> None:
         """Steps 4 and 7: one learning phase of K prioritized batches for every ``train_every`` environment steps."""

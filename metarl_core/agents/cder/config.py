@@ -30,7 +30,11 @@ class CderConfig(LearnerConfig):
     epsilon_start: float = option(0.0, "share of uniform actions at the first step", minimum=0.0, maximum=1.0)
     epsilon_end: float = option(0.0, "share of uniform actions after epsilon_steps", minimum=0.0, maximum=1.0)
     epsilon_steps: int = option(10_000, "environment steps over which epsilon falls", minimum=1)
-    evaluation: str = option("mean", "how the heads act together in evaluation", choices=("mean", "vote"))
+    evaluation: str = option(
+        "mean",
+        "who acts in evaluation: the heads' mean, their vote, the head with the best training returns",
+        choices=("mean", "vote", "best"),
+    )
 
     kappa: float = option(0.3, "weight of the curiosity bonus beta(s')", minimum=0.0)
     bonus: str = option(
@@ -69,5 +73,7 @@ class CderConfig(LearnerConfig):
         validate(self)
         if self.z_max <= self.z_min:
             raise ConfigError(f"z_max={self.z_max}: must be > z_min={self.z_min}")
+        if self.evaluation == "best" and self.behaviour != "thompson":
+            raise ConfigError("evaluation='best': needs behaviour='thompson' (else no head has returns of its own)")
         if self.critic_n_step and self.bonus == "q_epistemic":
             raise ConfigError("bonus='q_epistemic': needs critic_n_step=False (it values s', not the state n steps on)")

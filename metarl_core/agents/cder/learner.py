@@ -64,9 +64,9 @@ class CderAgent(Agent):
         """The critic ensemble and the signal networks, priors and slow copies included."""
         return {"critic": self.critic, "signal": self.signal}
 
-    def begin_episodes(self, started: NDArray[np.bool_]) -> None:
+    def begin_episodes(self, started: NDArray[np.bool_], returns: NDArray[np.float64]) -> None:
         """Redraw the Thompson heads of the instances that begin an episode."""
-        self.policy.begin_episodes(started)
+        self.policy.begin_episodes(started, returns)
 
     @torch.no_grad()
     def act(self, obs: Tensor, step: int) -> NDArray[np.int64]:
@@ -75,8 +75,13 @@ class CderAgent(Agent):
 
     @torch.no_grad()
     def greedy(self, obs: Tensor) -> NDArray[np.int64]:
-        """Aggregate the heads (mean value or vote)."""
-        actions: NDArray[np.int64] = aggregate_actions(self.critic(obs), self.config.evaluation).cpu().numpy()
+        """Aggregate the heads: mean value, vote, or the head with the best training returns."""
+        q = self.critic(obs)
+        if self.config.evaluation == "best":
+            chosen = q[self.policy.best_head].argmax(dim=1)
+        else:
+            chosen = aggregate_actions(q, self.config.evaluation)
+        actions: NDArray[np.int64] = chosen.cpu().numpy()
         return actions
 
     def extra_fields(self) -> dict[str, tuple[tuple[int, ...], Any]]:
@@ -176,6 +181,11 @@ class CderAgent(Agent):
     def state_dict(self) -> dict[str, Any]:
         """Networks, optimiser, heads in use, generators."""
         return {**super().state_dict(), "policy": self.policy.state_dict(), "mask_rng": rng_state(self.mask_rng)}
+
+    def load_modules(self, state: Mapping[str, Any]) -> None:
+        """Load the networks, and which head did best."""
+        super().load_modules(state)
+        self.policy.head_returns = np.asarray(state["policy"]["head_returns"]).copy()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from :meth:`state_dict`."""

@@ -41,12 +41,21 @@ class BehaviourPolicy:
         self.num_actions = num_actions
         self.rng = rng
         self.heads = rng.integers(config.members, size=num_envs)
+        self.head_returns = np.full(config.members, -np.inf)
         self._rows = torch.arange(num_envs)
 
-    def begin_episodes(self, started: NDArray[np.bool_]) -> None:
-        """Draw a new head for the instances marked in bool [num_envs]."""
+    @property
+    def best_head(self) -> int:
+        """Head with the highest running mean return (weight 0.1 on the newest) of the episodes it acted in."""
+        return int(self.head_returns.argmax())
+
+    def begin_episodes(self, started: NDArray[np.bool_], returns: NDArray[np.float64]) -> None:
+        """Draw a new head for the instances marked in bool [num_envs]; credit the old one with the episode's return."""
         count = int(started.sum())
         if count:
+            for head, value in zip(self.heads[started], returns[started], strict=True):
+                old = self.head_returns[head]
+                self.head_returns[head] = old + 0.1 * (value - old) if np.isfinite(old) else value
             self.heads[started] = self.rng.integers(self.config.members, size=count)
 
     def epsilon(self, step: int) -> float:
@@ -69,9 +78,10 @@ class BehaviourPolicy:
 
     def state_dict(self) -> dict[str, Any]:
         """Heads in use and the generator."""
-        return {"heads": self.heads.copy(), "rng": rng_state(self.rng)}
+        return {"heads": self.heads.copy(), "head_returns": self.head_returns.copy(), "rng": rng_state(self.rng)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from :meth:`state_dict`."""
         self.heads = np.asarray(state["heads"]).copy()
+        self.head_returns = np.asarray(state["head_returns"]).copy()
         restore_rng(self.rng, state["rng"])

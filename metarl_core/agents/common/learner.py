@@ -100,8 +100,8 @@ class Agent(abc.ABC):
     def losses(self, batch: Mapping[str, Tensor], weights: Tensor, collect: bool) -> tuple[Tensor, Tensor]:
         """Loss (float32 []) and priorities' TD errors (float32 [B]); fills ``stats`` if ``collect``."""
 
-    def begin_episodes(self, started: NDArray[np.bool_]) -> None:  # noqa: B027 - most agents need nothing here
-        """Tell which instances begin an episode with the next action."""
+    def begin_episodes(self, started: NDArray[np.bool_], returns: NDArray[np.float64]) -> None:  # noqa: B027
+        """Tell which instances begin an episode with the next action, and the return of the one they ended."""
 
     def extra_fields(self) -> dict[str, tuple[tuple[int, ...], Any]]:
         """Replay columns of the agent's own, besides the transition."""

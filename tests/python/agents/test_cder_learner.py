@@ -6,6 +6,7 @@ import torch
 
 from metarl_core.agents.cder.config import CderConfig
 from metarl_core.agents.cder.learner import CderAgent
+from metarl_core.agents.common.options import ConfigError
 
 B, D, A = 6, 4, 3
 
@@ -191,3 +192,15 @@ def test_hard_target_is_copied_on_schedule():
         agent.learn(batch, weights, step, collect=False)
         same.append(torch.equal(agent.critic.target.weights[0], agent.critic.online.weights[0]))
     assert same == [False, False, True, False, False, True]
+
+
+def test_evaluation_by_the_best_head():
+    agent = make_agent(evaluation="best")
+    x = torch.randn(50, D, generator=torch.Generator().manual_seed(0))
+    agent.policy.head_returns = np.array([-3.0, 5.0, 1.0])
+    np.testing.assert_array_equal(agent.greedy(x), agent.critic(x)[1].argmax(1).numpy())
+    other = make_agent(evaluation="best")
+    other.load_modules(agent.state_dict())
+    np.testing.assert_array_equal(agent.greedy(x), other.greedy(x))
+    with pytest.raises(ConfigError, match="evaluation='best'"):
+        make_agent(evaluation="best", behaviour="ucb")

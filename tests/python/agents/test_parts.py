@@ -154,7 +154,14 @@ def test_thompson_keeps_its_head_until_the_episode_ends():
     np.testing.assert_array_equal(policy(q, 0), expected)
     np.testing.assert_array_equal(policy(q, 0), expected)
     started = np.arange(200) < 100
-    policy.begin_episodes(started)
+    returns = np.arange(200.0)
+    policy.begin_episodes(started, returns)
+    for head in range(8):
+        running = None
+        for value in returns[:100][heads[:100] == head]:
+            running = value if running is None else running + 0.1 * (value - running)
+        assert policy.head_returns[head] == pytest.approx(running)
+    assert policy.best_head == policy.head_returns.argmax()
     assert (policy.heads[100:] == heads[100:]).all()
     assert 60 < (policy.heads[:100] != heads[:100]).sum() < 100
 
