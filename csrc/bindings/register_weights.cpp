@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "bindings/arrays.h"
+#include "bindings/output_pool.h"
 #include "bindings/register.h"
 #include "metarl/importance_weights.h"
 
@@ -14,8 +15,14 @@ void check_probability(double p, const std::string& name) {
   throw py::value_error(name + " is " + text_of(py::float_(p)) + "; must be in (0, 1]");
 }
 
-py::array_t<double> weights(py::handle probabilities_object, py::handle size_object, py::handle beta_object,
-                            const std::string& normalization_name, py::object min_probability_object) {
+// Never destroyed: arrays may outlive the module.
+const std::shared_ptr<OutputPool>& output_pool() {
+  static const auto* const pool = new std::shared_ptr<OutputPool>(std::make_shared<OutputPool>());
+  return *pool;
+}
+
+py::array weights(py::handle probabilities_object, py::handle size_object, py::handle beta_object,
+                  const std::string& normalization_name, py::object min_probability_object) {
   const auto probabilities = real_argument<double>(probabilities_object.ptr(), "probabilities");
   const std::int64_t size = positive_argument(size_object.ptr(), "size");
   const double beta = real_number(beta_object.ptr(), "beta");
@@ -29,8 +36,10 @@ py::array_t<double> weights(py::handle probabilities_object, py::handle size_obj
     check_probability(min_probability, "min_probability");
   }
   const std::int64_t n = probabilities.size;
-  py::array_t<double> result(probabilities.scalar ? std::vector<py::ssize_t>{} : std::vector<py::ssize_t>{n});
-  double* out = result.mutable_data();
+  const py::ssize_t shape[1] = {n};
+  auto result = py::reinterpret_steal<py::array>(output_pool()->array(
+      py::dtype::of<double>(), probabilities.scalar ? 0 : 1, shape, static_cast<std::size_t>(n) * sizeof(double)));
+  auto* out = static_cast<double*>(result.mutable_data());
   bool fine = false;
   {
     std::optional<py::gil_scoped_release> release;

@@ -38,12 +38,15 @@ METARL_DECLARE_KERNEL(double prepare_priorities, (const float* td_errors, std::i
 // Fixed-point masses of priorities; factor is a power of two.
 METARL_DECLARE_KERNEL(void quantize, (const double* priorities, std::int64_t n, double factor, std::uint32_t* masses))
 
+// Smallest of n masses.
+METARL_DECLARE_KERNEL(std::uint32_t smallest_mass, (const std::uint32_t* masses, std::int64_t n))
+
 // (numerator / mass)^beta.
 METARL_DECLARE_KERNEL(void mass_weights,
                       (const std::uint32_t* masses, std::int64_t n, double numerator, double beta, float* weights))
 
-// (factor * probability / divisor)^-beta.
-METARL_DECLARE_KERNEL(void probability_weights, (const double* probabilities, std::int64_t n, double factor,
+// (factor * probability / divisor)^-beta for probabilities in (0, 1]; false if one is not finite.
+METARL_DECLARE_KERNEL(bool probability_weights, (const double* probabilities, std::int64_t n, double factor,
                                                  double divisor, double beta, double* weights))
 
 // Smallest of n probabilities; false if one is not in (0, 1].

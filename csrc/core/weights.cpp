@@ -52,7 +52,7 @@ void mass_importance_weights(const std::uint32_t* masses, std::int64_t n, std::u
   double numerator = static_cast<double>(total) / static_cast<double>(size);
   if (normalization == WeightNormalization::max) numerator = min_mass;
   if (normalization == WeightNormalization::batch_max || normalization == WeightNormalization::sum) {
-    numerator = *std::min_element(masses, masses + n);
+    numerator = METARL_SELECT_KERNEL(smallest_mass)(masses, n);
   }
   METARL_SELECT_KERNEL(mass_weights)(masses, n, numerator, beta, weights);
   if (normalization == WeightNormalization::sum) normalize_sum(weights, n);
@@ -68,12 +68,14 @@ bool importance_weights(const double* probabilities, std::int64_t n, std::int64_
   const double factor = normalization == WeightNormalization::none ? static_cast<double>(size) : 1.0;
   // A quotient by less would overflow: the two powers are then computed apart.
   const bool extreme = smallest < 0x1p-900 && beta != 1.0;
-  METARL_SELECT_KERNEL(probability_weights)(probabilities, n, factor, extreme ? 1.0 : smallest, beta, weights);
+  const bool finite =
+      METARL_SELECT_KERNEL(probability_weights)(probabilities, n, factor, extreme ? 1.0 : smallest, beta, weights);
   if (extreme) {
     const double scale = pow_positive(smallest, beta);
     for (std::int64_t i = 0; i < n; ++i) weights[i] *= scale;
   }
   if (normalization == WeightNormalization::sum) normalize_sum(weights, n);
+  if (finite && !extreme && normalization != WeightNormalization::sum) return true;
   return METARL_SELECT_KERNEL(all_finite)(weights, n);
 }
 

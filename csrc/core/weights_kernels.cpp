@@ -1,10 +1,39 @@
-// Powers over arrays: priorities and importance weights; see tree_kernels.h. The loops are left to the compiler's
-// vectoriser; every operation is exact or correctly rounded, so the bits do not depend on the vector width.
+// Powers over arrays: priorities and importance weights; see tree_kernels.h. Below AVX-512 the loops are left to the
+// compiler's vectoriser; every operation is exact or correctly rounded, so the bits do not depend on the vector width.
 #include "core/tree_kernels.h"
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // gcc 12's own AVX-512 header
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
+
+#include "core/pow_wide.h"
 #include "metarl/detail/fixed_point.h"
 #include "metarl/detail/pow.h"
 
 namespace metarl::METARL_ISA_NS {
+namespace {
+
+// x^y over an array of float or double; y is neither 0 nor 1.
+template <class T>
+void power(const T* x, std::int64_t n, double y, double* out) {
+#if defined(__AVX512F__)
+  for_powers(
+      n, y,
+      [&](std::int64_t i, __mmask8 lanes) {
+        if constexpr (sizeof(T) == 4) {
+          return _mm512_cvtps_pd(_mm256_maskz_loadu_ps(lanes, x + i));
+        } else {
+          return _mm512_maskz_loadu_pd(lanes, x + i);
+        }
+      },
+      [&](std::int64_t i, __mmask8 lanes, __m512d power) { _mm512_mask_storeu_pd(out + i, lanes, power); });
+#else
+  for (std::int64_t i = 0; i < n; ++i) out[i] = pow_general(static_cast<double>(x[i]), y);
+#endif
+}
+
+}  // namespace
 
 double prepare_priorities(const float* td_errors, std::int64_t n, float eps, float max_priority, double alpha,
                           float* raw, double* scaled) {
@@ -25,7 +54,7 @@ double prepare_priorities(const float* td_errors, std::int64_t n, float eps, flo
   } else if (alpha == 0.0) {
     for (std::int64_t i = 0; i < n; ++i) scaled[i] = 1.0;
   } else {
-    for (std::int64_t i = 0; i < n; ++i) scaled[i] = pow_general(static_cast<double>(raw[i]), alpha);
+    power(raw, n, alpha, scaled);
   }
   // A power is monotone up to its rounding, which the margin covers.
   float top;
@@ -39,44 +68,110 @@ void quantize(const double* priorities, std::int64_t n, double factor, std::uint
   for (std::int64_t i = 0; i < n; ++i) masses[i] = to_mass(priorities[i], factor);
 }
 
+std::uint32_t smallest_mass(const std::uint32_t* masses, std::int64_t n) {
+  std::uint32_t least = ~0u;
+  for (std::int64_t i = 0; i < n; ++i) least = masses[i] < least ? masses[i] : least;
+  return least;
+}
+
 void mass_weights(const std::uint32_t* masses, std::int64_t n, double numerator, double beta, float* weights) {
   if (beta == 1.0) {
     for (std::int64_t i = 0; i < n; ++i) weights[i] = static_cast<float>(numerator / static_cast<double>(masses[i]));
   } else if (beta == 0.0) {
     for (std::int64_t i = 0; i < n; ++i) weights[i] = 1.0f;
   } else {
+#if defined(__AVX512F__)
+    const __m512d top = _mm512_set1_pd(numerator);
+    for_powers(
+        n, beta,
+        [&](std::int64_t i, __mmask8 lanes) {
+          return _mm512_div_pd(top, _mm512_cvtepu32_pd(_mm256_maskz_loadu_epi32(lanes, masses + i)));
+        },
+        [&](std::int64_t i, __mmask8 lanes, __m512d w) {
+          _mm256_mask_storeu_ps(weights + i, lanes, _mm512_cvtpd_ps(w));
+        });
+#else
     for (std::int64_t i = 0; i < n; ++i) {
       weights[i] = static_cast<float>(pow_general(numerator / static_cast<double>(masses[i]), beta));
     }
+#endif
   }
 }
 
-void probability_weights(const double* probabilities, std::int64_t n, double factor, double divisor, double beta,
+bool probability_weights(const double* probabilities, std::int64_t n, double factor, double divisor, double beta,
                          double* weights) {
+  const std::uint64_t limit = 0x7FEFFFFFFFFFFFFFull;  // the largest finite number
+  std::uint64_t outside = 0;
   if (beta == 1.0) {
-    for (std::int64_t i = 0; i < n; ++i) weights[i] = divisor / (probabilities[i] * factor);
+    for (std::int64_t i = 0; i < n; ++i) {
+      weights[i] = divisor / (probabilities[i] * factor);
+      outside |= limit - double_bits(weights[i]);
+    }
   } else if (beta == 0.0) {
     for (std::int64_t i = 0; i < n; ++i) weights[i] = 1.0;
   } else {
-    for (std::int64_t i = 0; i < n; ++i) weights[i] = pow_general(probabilities[i] * factor / divisor, -beta);
+#if defined(__AVX512F__)
+    const __m512d factors = _mm512_set1_pd(factor), divisors = _mm512_set1_pd(divisor);
+    const __m512d infinity = _mm512_set1_pd(__builtin_inf());
+    unsigned infinite = 0;
+    for_powers(
+        n, -beta,
+        [&](std::int64_t i, __mmask8 lanes) {
+          const __m512d p = _mm512_maskz_loadu_pd(lanes, probabilities + i);
+          return _mm512_div_pd(_mm512_mul_pd(p, factors), divisors);
+        },
+        [&](std::int64_t i, __mmask8 lanes, __m512d w) {
+          infinite |= _mm512_cmp_pd_mask(w, infinity, _CMP_NLT_UQ);
+          _mm512_mask_storeu_pd(weights + i, lanes, w);
+        });
+    return infinite == 0;
+#else
+    for (std::int64_t i = 0; i < n; ++i) {
+      weights[i] = pow_general(probabilities[i] * factor / divisor, -beta);
+      outside |= limit - double_bits(weights[i]);
+    }
+#endif
   }
+  return outside >> 63 == 0;
 }
 
 bool check_probabilities(const double* probabilities, std::int64_t n, double* smallest) {
-  const std::uint64_t one = 0x3FF0000000000000ull;
+#if defined(__AVX512F__)
+  const __m512d one = _mm512_set1_pd(1.0);
+  __m512d least[4] = {one, one, one, one};
+  unsigned outside = 0;
+  for (std::int64_t first = 0; first < n; first += 32) {
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+      const std::int64_t i = first + 8 * j;
+      const std::int64_t left = n - i;
+      const auto lanes = static_cast<__mmask8>(left >= 8 ? 0xFF : left > 0 ? (1 << left) - 1 : 0);
+      const __m512d p = _mm512_mask_loadu_pd(one, lanes, probabilities + i);
+      outside |= _mm512_cmp_pd_mask(p, one, _CMP_NLE_UQ) | _mm512_cmp_pd_mask(p, _mm512_setzero_pd(), _CMP_NGT_UQ);
+      least[j] = _mm512_min_pd(least[j], p);
+    }
+  }
+  *smallest = _mm512_reduce_min_pd(_mm512_min_pd(_mm512_min_pd(least[0], least[1]), _mm512_min_pd(least[2], least[3])));
+  return outside == 0;
+#else
   // Positive doubles are ordered as their bits; what is <= 0 (or NaN) leaves a bit in `outside`.
   std::uint64_t outside = 0;
   for (std::int64_t i = 0; i < n; ++i) {
     const std::uint64_t bits = double_bits(probabilities[i]);
-    outside |= (bits - 1) | (one - bits);
+    outside |= (bits - 1) | (0x3FF0000000000000ull - bits);
   }
-  std::uint64_t least = one;
-  for (std::int64_t i = 0; i < n; ++i) {
-    const std::uint64_t bits = double_bits(probabilities[i]);
-    least = bits < least ? bits : least;
+  // Doubles compare faster than their bits; apart from each other, the lanes need no order of operations.
+  constexpr int kLanes = 8;
+  double least[kLanes] = {1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0};
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int j = 0; j < kLanes; ++j) least[j] = probabilities[i + j] < least[j] ? probabilities[i + j] : least[j];
   }
-  *smallest = bits_double(least);
+  for (; i < n; ++i) least[0] = probabilities[i] < least[0] ? probabilities[i] : least[0];
+  for (int j = 1; j < kLanes; ++j) least[0] = least[j] < least[0] ? least[j] : least[0];
+  *smallest = least[0];
   return outside >> 63 == 0;
+#endif
 }
 
 bool all_finite(const double* x, std::int64_t n) {
@@ -85,8 +180,6 @@ bool all_finite(const double* x, std::int64_t n) {
   return outside >> 63 == 0;
 }
 
-void pow_array(const double* x, std::int64_t n, double y, double* out) {
-  for (std::int64_t i = 0; i < n; ++i) out[i] = pow_general(x[i], y);
-}
+void pow_array(const double* x, std::int64_t n, double y, double* out) { power(x, n, y, out); }
 
 }  // namespace metarl::METARL_ISA_NS

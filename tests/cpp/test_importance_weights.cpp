@@ -53,6 +53,39 @@ TEST(arrays_equal_scalars_at_the_active_level) {
   for (std::size_t i = 0; i < x.size(); ++i) CHECK(fast[i] == pow_positive(x[i], 0.6));
 }
 
+TEST(powers_have_the_same_bits_over_the_whole_range_and_at_every_length) {
+  std::mt19937_64 random(3);
+  std::uniform_real_distribution<double> exponent(-1074.0, 1023.9), power(-3.0, 3.0);
+  std::vector<double> x(75), fast(75);
+  for (int round = 0; round < 400; ++round) {
+    for (double& value : x) value = std::exp2(exponent(random));
+    const double y = power(random);
+    const auto n = static_cast<std::int64_t>(random() % (x.size() + 1));
+    std::fill(fast.begin(), fast.end(), -1.0);
+    METARL_SELECT_KERNEL(pow_array)(x.data(), n, y, fast.data());
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      CHECK(fast[i] == (i < static_cast<std::size_t>(n) ? pow_positive(x[i], y) : -1.0));
+    }
+  }
+}
+
+TEST(every_bad_probability_is_found) {
+  std::vector<double> p(75, 0.5);
+  std::mt19937_64 random(4);
+  double smallest = 0.0;
+  for (std::size_t n = 1; n <= p.size(); ++n) {
+    const std::size_t i = random() % n;
+    for (const double bad : {0.0, -0.25, std::nextafter(1.0, 2.0), static_cast<double>(NAN), INFINITY, -INFINITY}) {
+      p[n - 1 - i] = bad;
+      CHECK(!METARL_SELECT_KERNEL(check_probabilities)(p.data(), static_cast<std::int64_t>(n), &smallest));
+    }
+    p[n - 1 - i] = 5e-324;
+    CHECK(METARL_SELECT_KERNEL(check_probabilities)(p.data(), static_cast<std::int64_t>(n), &smallest));
+    CHECK(smallest == 5e-324);
+    p[n - 1 - i] = 0.5;
+  }
+}
+
 TEST(normalisations) {
   using metarl::WeightNormalization;
   const std::vector<std::uint32_t> masses{4, 1, 16};
