@@ -62,7 +62,7 @@ METARL_HD Real wrap(Real x) {
   const Real two_pi = static_cast<Real>(0x1.921fb54442d18p+2);
   const Real wrapped = x - round_nearest(x * static_cast<Real>(0x1.45f306dc9c883p-3)) * two_pi;
   // An angle that needs no turn stays as it is, also where rounding would give it one.
-  const Real turned = (x > pi) | (x < -pi) ? wrapped : x;
+  const Real turned = ((x > pi) | (x < -pi)) ? wrapped : x;
   return clamp(turned, -pi, pi);
 }
 
