@@ -75,7 +75,7 @@ TEST(every_bad_probability_is_found) {
   double smallest = 0.0;
   for (std::size_t n = 1; n <= p.size(); ++n) {
     const std::size_t i = random() % n;
-    for (const double bad : {0.0, -0.25, std::nextafter(1.0, 2.0), static_cast<double>(NAN), INFINITY, -INFINITY}) {
+    for (const double bad : {0.0, -0.25, std::nextafter(1.0, 2.0), double{NAN}, double{INFINITY}, -double{INFINITY}}) {
       p[n - 1 - i] = bad;
       CHECK(!METARL_SELECT_KERNEL(check_probabilities)(p.data(), static_cast<std::int64_t>(n), &smallest));
     }
