@@ -92,8 +92,9 @@ void RowArguments::parse(PyObject* const* values, PyObject* names) {
   for (py::ssize_t k = 0; k < given; ++k, ++expected) {
     PyObject* name = PyTuple_GET_ITEM(names, k);
     // Calls usually keep the order of the fields, and keywords are interned.
-    std::size_t c = expected < columns_.size() && columns_[expected].name.ptr() == name ? expected : 0;
-    if (c != expected) {
+    std::size_t c = expected;
+    if (c >= columns_.size() || columns_[c].name.ptr() != name) {
+      c = 0;
       while (c < columns_.size() && columns_[c].name.ptr() != name &&
              PyUnicode_Compare(columns_[c].name.ptr(), name) != 0) {
         ++c;
