@@ -68,7 +68,6 @@ py::tuple snapshot(const PyReplay& self) {
     }
     if (!done) continue;  // another thread added in between
     py::dict numbers;
-    numbers["epoch"] = state.epoch;
     numbers["written"] = state.written;
     numbers["draws"] = state.draws;
     if (self.prioritized != nullptr) {
@@ -84,7 +83,6 @@ py::tuple snapshot(const PyReplay& self) {
 void restore(PyReplay& self, const py::dict& numbers, const py::sequence& columns, py::object priorities_object,
              py::object masses_object) {
   ReplayBuffer::State state;
-  state.epoch = count_entry(numbers, "epoch");
   state.written = count_entry(numbers, "written");
   state.draws = count_entry(numbers, "draws");
   const auto capacity = static_cast<std::uint64_t>(self.core->capacity());

@@ -1,19 +1,30 @@
 #include "metarl/replay_buffer.h"
 
 #include <algorithm>
+#include <atomic>
 
 #include "core/tree_kernels.h"
 #include "metarl/detail/philox.h"
 #include "metarl/errors.h"
 
 namespace metarl {
+namespace {
+
+std::uint64_t next_epoch() {
+  static std::atomic<std::uint64_t> count{0};
+  return ++count;
+}
+
+}  // namespace
 
 ReplayBuffer::ReplayBuffer(std::int64_t capacity, std::vector<FieldSpec> fields, std::uint64_t seed)
     : capacity_(capacity >= 1
                     ? capacity
                     : throw std::invalid_argument("capacity is " + std::to_string(capacity) + "; must be >= 1")),
       seed_(seed),
-      store_(capacity, std::move(fields)) {}
+      store_(capacity, std::move(fields)) {
+  mark_.epoch = next_epoch();
+}
 
 std::int64_t ReplayBuffer::size_unlocked() const {
   return mark_.written < static_cast<std::uint64_t>(capacity_) ? static_cast<std::int64_t>(mark_.written) : capacity_;
@@ -53,8 +64,7 @@ std::int64_t ReplayBuffer::add(const ColumnSource* columns, std::int64_t n) {
 
 void ReplayBuffer::clear() {
   const std::lock_guard lock(mutex_);
-  ++mark_.epoch;
-  mark_.written = 0;
+  mark_ = {next_epoch(), 0};
   on_clear();
 }
 
@@ -78,7 +88,6 @@ void ReplayBuffer::draw(std::int64_t n, double, const SampleOutput& out) {
 bool ReplayBuffer::snapshot(std::int64_t size, State* state, const Content& content) const {
   const std::lock_guard lock(mutex_);
   if (size != size_unlocked()) return false;
-  state->epoch = mark_.epoch;
   state->written = mark_.written;
   state->draws = draws_;
   for (std::size_t f = 0; f < store_.fields().size(); ++f) store_.read(f, 0, size, content.columns[f]);
@@ -89,7 +98,7 @@ bool ReplayBuffer::snapshot(std::int64_t size, State* state, const Content& cont
 void ReplayBuffer::restore(const State& state, const ColumnSource* columns, const float* raw_priorities,
                            const std::uint32_t* masses) {
   const std::lock_guard lock(mutex_);
-  mark_ = {state.epoch, state.written};
+  mark_ = {next_epoch(), state.written};
   draws_ = state.draws;
   store_.write(0, columns, size_unlocked());
   on_restore(state, raw_priorities, masses, size_unlocked());

@@ -17,7 +17,7 @@ namespace metarl {
 
 // Identifies the moment of a sample: which slots were overwritten since then follows from it.
 struct WriteMark {
-  std::uint64_t epoch = 0;    // how often the buffer was cleared
+  std::uint64_t epoch = 0;    // of one buffer between two calls of clear() or restore(), unique in the process
   std::uint64_t written = 0;  // transitions written in this epoch
 };
 
@@ -33,7 +33,6 @@ class ReplayBuffer {
  public:
   // What a checkpoint needs besides the columns and priorities.
   struct State {
-    std::uint64_t epoch = 0;
     std::uint64_t written = 0;
     std::uint64_t draws = 0;
     std::uint64_t stale_updates = 0;
