@@ -1,5 +1,7 @@
 """Bad input to the replay buffers: the error names the argument, and the buffer does not change."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -75,6 +77,34 @@ BAD_ADDS = [
 def test_add(buffer, columns, error, message):
     with Unchanged(buffer), pytest.raises(error, match=message):
         buffer.add(**columns)
+
+
+@pytest.mark.parametrize("interned", [True, False])
+def test_add_takes_keywords_in_any_order(interned):
+    names = ["first", "second", "third"]
+    for k, order in enumerate(itertools.permutations(range(3))):
+        buffer = ReplayBuffer(4, dict.fromkeys(names, ((), np.int64)))
+        # A string that was put together at run time is another object than the literal.
+        keywords = names if interned else ["".join(list(name)) for name in names]
+        buffer.add(**{keywords[i]: 10 * k + i for i in order})
+        batch = buffer.sample(1)
+        assert [batch[name][0] for name in names] == [10 * k, 10 * k + 1, 10 * k + 2]
+
+
+@pytest.mark.parametrize("position", range(4))
+def test_add_refuses_an_unknown_name_in_every_position(position):
+    buffer = ReplayBuffer(4, dict.fromkeys("abc", ((), np.int64)))
+    names = list("abc")
+    names.insert(position, "zzz")
+    with Unchanged(buffer), pytest.raises(KeyError, match="unknown field 'zzz'"):
+        buffer.add(**dict.fromkeys(names, 1))
+    names = list("abc")
+    names[position % 3] = "zzz"
+    with Unchanged(buffer), pytest.raises(KeyError, match="unknown field 'zzz'"):
+        buffer.add(**dict.fromkeys(names, 1))
+    buffer = ReplayBuffer(4, {"x": ((), np.int64)})
+    with Unchanged(buffer), pytest.raises(KeyError, match="unknown field 'y'"):
+        buffer.add(y=1)
 
 
 def test_add_positional(buffer):
@@ -157,6 +187,30 @@ def test_whole_laps_and_clear_make_everything_stale(buffer):
         buffer.update_priorities(batch, np.ones(16), strict=True)
     buffer.update_priorities(batch, np.ones(16))
     assert buffer.stale_updates == 32
+
+
+def test_load_makes_earlier_batches_stale(buffer):
+    saved = buffer.state_dict()
+    batch = buffer.sample(16)
+    buffer.load_state_dict(saved)
+    with Unchanged(buffer), pytest.raises(StaleIndexError):
+        buffer.update_priorities(batch, np.ones(16), strict=True)
+    buffer.update_priorities(batch, np.full(16, 7.0))
+    assert buffer.stale_updates == 16
+    assert 7.0 not in buffer.priorities()
+
+    batch = buffer.sample(16)
+    buffer.update_priorities(batch, np.full(16, 7.0), strict=True)
+    cleared = buffer.sample(16)
+    buffer.clear()
+    buffer.load_state_dict(saved)
+    for old in (batch, cleared):
+        with Unchanged(buffer), pytest.raises(StaleIndexError):
+            buffer.update_priorities(old, np.ones(16), strict=True)
+    other = PrioritizedReplayBuffer(10, FIELDS, seed=0)
+    other.add(**rows(8))
+    with Unchanged(buffer), pytest.raises(StaleIndexError):
+        buffer.update_priorities(other.sample(16), np.ones(16), strict=True)
 
 
 @pytest.mark.parametrize("cls", [ReplayBuffer, PrioritizedReplayBuffer])

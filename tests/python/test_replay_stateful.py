@@ -83,6 +83,7 @@ class ReplayMachine(RuleBasedStateMachine):
         )  # fmt: skip
         other.load_state_dict(self.buffer.state_dict())
         self.buffer = other
+        self.batches = [(batch, np.full_like(ids, -1)) for batch, ids in self.batches]  # all stale
 
     @invariant()
     def agrees(self):
