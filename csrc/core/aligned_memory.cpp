@@ -1,9 +1,10 @@
+#include "metarl/aligned_memory.h"
+
 #include <cstdlib>
 #include <limits>
 #include <string>
 #include <utility>
 
-#include "metarl/aligned_memory.h"
 #include "metarl/errors.h"
 
 #if defined(__linux__)
