@@ -74,10 +74,12 @@ ArrayArgument<T> dense_argument(const py::array& array, const char* name) {
   result.scalar = array.ndim() == 0;
   result.size = array.size();
   const py::dtype dtype = array.dtype();
-  if (py::detail::npy_format_descriptor<T>::dtype().is(dtype) && is_c_contiguous(array)) {
+  constexpr int aligned = py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  constexpr int usable = py::array::c_style | aligned;
+  if (py::detail::npy_format_descriptor<T>::dtype().is(dtype) && (array.flags() & usable) == usable) {
     result.owner = array;
   } else {
-    result.owner = py::array_t<T, py::array::c_style | py::array::forcecast>::ensure(array);
+    result.owner = py::array_t<T, usable | py::array::forcecast>::ensure(array);
     if (!result.owner) throw py::error_already_set();
   }
   result.data = static_cast<const T*>(result.owner.data());
@@ -142,6 +144,22 @@ inline std::int64_t positive_argument(PyObject* object, const char* name) {
   return value;
 }
 
+// A number of slots. bytes_each() is a Python integer, for the message when the slots cannot be counted in 64 bits.
+template <typename F>
+std::int64_t capacity_argument(PyObject* object, F&& bytes_each) {
+  if (!PyBool_Check(object) && PyIndex_Check(object) != 0) {
+    const py::object number = py::reinterpret_steal<py::object>(PyNumber_Index(object));
+    if (!number) throw py::error_already_set();
+    int overflow = 0;
+    PyLong_AsLongLongAndOverflow(number.ptr(), &overflow);
+    if (overflow > 0) {
+      const py::object bytes = number * py::object(bytes_each());
+      throw OutOfMemoryError("cannot allocate " + text_of(bytes) + " bytes");
+    }
+  }
+  return positive_argument(object, "capacity");
+}
+
 // Any Python integer in [0, 2^64).
 inline std::uint64_t seed_argument(PyObject* object) {
   if (PyBool_Check(object) || !PyIndex_Check(object)) {
@@ -160,6 +178,11 @@ inline std::uint64_t seed_argument(PyObject* object) {
 inline double real_number(PyObject* object, const char* name) {
   const double value = PyFloat_AsDouble(object);
   if (value == -1.0 && PyErr_Occurred() != nullptr) {
+    if (PyErr_ExceptionMatches(PyExc_OverflowError) != 0) {
+      PyErr_Clear();
+      throw py::value_error(std::string(name) + " is out of range of float64");
+    }
+    if (PyErr_ExceptionMatches(PyExc_TypeError) == 0) throw py::error_already_set();
     PyErr_Clear();
     throw py::type_error(std::string(name) + " must be a real number, got " + type_name(object));
   }

@@ -1,5 +1,7 @@
 #include "bindings/columns.h"
 
+#include <bit>
+#include <cmath>
 #include <cstring>
 
 namespace metarl {
@@ -10,6 +12,39 @@ bool is_integer(char kind) { return kind == 'i' || kind == 'u'; }
 [[noreturn]] void refuse_dtype(const py::array& array, const Column& column) {
   throw py::type_error("'" + column.text() + "' expected " + py::cast<std::string>(py::str(column.dtype)) + ", got " +
                        py::cast<std::string>(py::str(array.dtype())) + ", which it cannot hold without loss");
+}
+
+// numpy.errstate for a scope: what a cast loses is checked afterwards, whatever the caller's settings.
+class QuietCasts {
+ public:
+  QuietCasts() : state_(py::module_::import("numpy").attr("errstate")(py::arg("all") = "ignore")) {
+    state_.attr("__enter__")();
+  }
+  ~QuietCasts() {
+    try {
+      state_.attr("__exit__")(py::none(), py::none(), py::none());
+    } catch (py::error_already_set& e) {
+      e.discard_as_unraisable("numpy.errstate");
+    }
+  }
+  QuietCasts(const QuietCasts&) = delete;
+  QuietCasts& operator=(const QuietCasts&) = delete;
+
+ private:
+  py::object state_;
+};
+
+// Position of the first integer that has more significant bits than `digits`, or -1.
+template <typename T>
+std::int64_t first_inexact(const py::array& array, int digits) {
+  const auto values = dense_argument<T>(py::array(array.attr("ravel")()), "values");
+  for (std::int64_t i = 0; i < values.size; ++i) {
+    const auto bits = static_cast<std::uint64_t>(values.data[i]);
+    std::uint64_t magnitude = bits;
+    if constexpr (std::is_signed_v<T>) magnitude = values.data[i] < 0 ? 0 - bits : bits;
+    if (magnitude != 0 && std::bit_width(magnitude) - std::countr_zero(magnitude) > digits) return i;
+  }
+  return -1;
 }
 
 bool truth_of_all(const py::object& comparison) { return py::cast<bool>(py::bool_(comparison.attr("all")())); }
@@ -32,6 +67,9 @@ std::vector<Column> parse_columns(const py::sequence& fields) {
     column.itemsize = static_cast<std::size_t>(column.dtype.itemsize());
     column.bytes = column.itemsize;
     for (const py::handle extent : py::reinterpret_borrow<py::tuple>(tuple[1])) {
+      if (column.shape.size() + 1 == kMaxDimensions) {
+        throw py::value_error("shape of '" + column.text() + "' has too many axes");
+      }
       column.shape.push_back(positive_argument(extent.ptr(), ("shape of '" + column.text() + "'").c_str()));
       if (column.bytes > static_cast<std::size_t>(PY_SSIZE_T_MAX) / static_cast<std::size_t>(column.shape.back())) {
         throw OutOfMemoryError("field '" + column.text() + "' is too large");
@@ -68,10 +106,15 @@ py::array convert_dtype(const py::array& array, const Column& column) {
   if (rank(kind) > rank(column.kind)) refuse_dtype(array, column);
   if (column.kind != 'f' && column.kind != 'c') return cast();
   const py::module_ numpy = py::module_::import("numpy");
-  const py::object quiet = numpy.attr("errstate")(py::arg("over") = "ignore");
-  quiet.attr("__enter__")();
+  const QuietCasts quiet;
+  if (is_integer(kind)) {
+    const std::size_t part = column.kind == 'c' ? column.itemsize / 2 : column.itemsize;
+    const int digits = part == 2 ? 11 : part == 4 ? 24 : 53;
+    const bool exact =
+        (kind == 'u' ? first_inexact<std::uint64_t>(array, digits) : first_inexact<std::int64_t>(array, digits)) < 0;
+    if (!exact) refuse_dtype(array, column);
+  }
   const py::array result = cast();
-  quiet.attr("__exit__")(py::none(), py::none(), py::none());
   if (!truth_of_all(numpy.attr("isfinite")(result).attr("__eq__")(numpy.attr("isfinite")(array)))) {
     throw py::value_error("'" + column.text() + "' holds a value that overflows " +
                           py::cast<std::string>(py::str(column.dtype)));

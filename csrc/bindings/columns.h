@@ -13,6 +13,9 @@
 
 namespace metarl {
 
+// NumPy's limit of dimensions, the batch axis included.
+constexpr int kMaxDimensions = 64;
+
 struct Column {
   py::object name;  // interned
   py::dtype dtype;

@@ -28,6 +28,9 @@ namespace {
 constexpr std::int64_t kReleaseRows = 64;
 constexpr std::size_t kReleaseBytes = 16 * 1024;
 
+// Of a drawn row besides its fields: index, probability, weight, and the scratch of its random number and mass.
+constexpr std::size_t kSampleBytes = 8 + 8 + 4 + 8 + 4;
+
 PyReplay& self_of(PyObject* object) {
   void* value = reinterpret_cast<py::detail::instance*>(object)->get_value_and_holder().value_ptr();
   if (value == nullptr) throw py::type_error(type_name(object) + ".__init__ was not called");
@@ -93,6 +96,14 @@ double beta_argument(PyObject* object) {
   return beta;
 }
 
+std::int64_t slots_argument(PyObject* object, const std::vector<Column>& columns) {
+  return capacity_argument(object, [&columns] {
+    py::object bytes = py::int_(0);
+    for (const Column& column : columns) bytes += py::int_(column.bytes);
+    return bytes;
+  });
+}
+
 void set_item(PyObject* dict, const py::object& key, const py::object& value) {
   if (PyDict_SetItem(dict, key.ptr(), value.ptr()) < 0) throw py::error_already_set();
 }
@@ -106,7 +117,7 @@ PyObject* sample(PyObject* object, PyObject* const* args, Py_ssize_t num_args, P
     const double beta = given[1] == nullptr || given[1] == Py_None ? self.beta : beta_argument(given[1]);
     if (self.core->size() == 0) throw BufferEmptyError("cannot sample from an empty buffer");  // before allocating
     const std::size_t bytes = static_cast<std::size_t>(n) * self.core->fields_bytes();
-    check_allocation(static_cast<std::uint64_t>(n), self.core->fields_bytes() + 20);
+    check_allocation(static_cast<std::uint64_t>(n), self.core->fields_bytes() + kSampleBytes);
 
     const auto make = [&](const py::dtype& dtype, const std::vector<py::ssize_t>& element, std::size_t element_bytes) {
       py::ssize_t shape[kMaxDimensions];
@@ -185,13 +196,17 @@ PyObject* update_priorities(PyObject* object, PyObject* const* args, Py_ssize_t 
     PyReplay& self = self_of(object);
     PyObject* given[3];
     unpack("update_priorities", {"indices", "td_errors", "strict"}, 2, args, num_args, names, given);
-    const bool strict = given[2] != nullptr && PyObject_IsTrue(given[2]) == 1;
+    const int strict = given[2] == nullptr ? 0 : PyObject_IsTrue(given[2]);
+    if (strict < 0) throw py::error_already_set();
     PyObject* index_object = given[0];
     py::object indices_of_batch;
     WriteMark mark;
     const bool is_batch = PyObject_TypeCheck(index_object, reinterpret_cast<PyTypeObject*>(self.batch_type.ptr())) != 0;
     if (is_batch) {
       const py::handle batch(index_object);
+      if (PyObject_HasAttr(index_object, self.mark_name.ptr()) == 0) {
+        throw py::type_error("indices is a Batch that was not sampled from a buffer; pass its indices");
+      }
       const auto pair = py::reinterpret_borrow<py::tuple>(batch.attr(self.mark_name));
       mark = {py::cast<std::uint64_t>(pair[0]), py::cast<std::uint64_t>(pair[1])};
       indices_of_batch = batch[self.indices_name];
@@ -201,7 +216,7 @@ PyObject* update_priorities(PyObject* object, PyObject* const* args, Py_ssize_t 
     const auto errors = td_error_argument(given[1]);
     check_same_length("indices", indices.shape(), indices.size, "td_errors", errors.shape(), errors.size);
     run(indices.size >= 2 * kReleaseRows, [&] {
-      self.prioritized->update_priorities(indices.data, errors.data, indices.size, is_batch ? &mark : nullptr, strict);
+      self.core->update_priorities(indices.data, errors.data, indices.size, is_batch ? &mark : nullptr, strict != 0);
     });
     Py_RETURN_NONE;
   });
@@ -216,8 +231,9 @@ Store one transition, or a batch of them.
 
 Args:
     **columns: One value for every field: of the field's shape for one transition, or with a leading batch axis, the
-        same for all. The data is copied. Integers must fit the field's type; floating-point numbers may be rounded to
-        the field's precision; anything else that loses information is refused.
+        same for all. The data is copied. Floating-point numbers may be rounded to the field's precision (also to zero,
+        if they are smaller than its smallest number); anything else that loses information is refused: an integer must
+        be a number of the field's type exactly.
 
 Returns:
     The slot written (int), or the slots, int64 of shape (B,). When the buffer is full, the oldest transitions are
@@ -226,7 +242,7 @@ Returns:
 Raises:
     KeyError: A field is missing or unknown.
     ValueError: A shape is wrong, or a number overflows the field's type.
-    TypeError: A dtype does not fit. After any error the buffer is unchanged.)"},
+    TypeError: A dtype does not fit, or an integer that the field's type cannot hold. After any error the buffer is unchanged.)"},
     {"sample", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&sample)), METH_FASTCALL | METH_KEYWORDS,
      R"(sample($self, /, batch_size, beta=None)
 --
@@ -244,15 +260,14 @@ Returns:
 Raises:
     BufferEmptyError: Nothing is stored.
     ValueError: ``batch_size`` is below 1 or ``beta`` negative or not finite.)"},
-    {nullptr, nullptr, 0, nullptr}};
-
-PyMethodDef kPrioritizedMethods[] = {
     {"update_priorities", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&update_priorities)),
      METH_FASTCALL | METH_KEYWORDS,
      R"(update_priorities($self, /, indices, td_errors, strict=False)
 --
 
 Set the priorities of transitions to p = clip(abs(td_error), eps, max_priority).
+
+A uniform buffer has no priorities: it checks the arguments and does nothing.
 
 Args:
     indices: The Batch that was sampled, or slots (integers, shape (B,)). The last of equal ones wins. Only with a Batch is
@@ -284,9 +299,10 @@ PrioritizedOptions parse_options(py::handle alpha, py::handle eps, py::handle ma
   if (!(options.alpha >= 0.0 && std::isfinite(options.alpha))) {
     throw py::value_error("alpha is " + text_of(alpha) + "; must be finite and >= 0");
   }
-  options.eps = static_cast<float>(real_number(eps.ptr(), "eps"));
-  if (!(options.eps >= 0.0f && std::isfinite(options.eps))) {
-    throw py::value_error("eps is " + text_of(eps) + "; must be finite and >= 0");
+  const double wide_eps = real_number(eps.ptr(), "eps");
+  options.eps = static_cast<float>(wide_eps);
+  if (!(options.eps >= 0.0f && std::isfinite(options.eps)) || (options.eps == 0.0f && wide_eps != 0.0)) {
+    throw py::value_error("eps is " + text_of(eps) + "; must be 0 or a positive number in the range of float32");
   }
   if (!max_priority.is_none()) {
     options.max_priority = static_cast<float>(real_number(max_priority.ptr(), "max_priority"));
@@ -325,8 +341,8 @@ void register_replay(py::module_& m) {
 
   py::class_<PyUniformReplay, PyReplay>(m, "UniformReplayBase")
       .def(py::init([](py::handle capacity, const py::sequence& fields, py::handle seed, py::object batch_type) {
-             const std::int64_t slots = positive_argument(capacity.ptr(), "capacity");
              auto self = std::make_unique<PyUniformReplay>(parse_columns(fields), std::move(batch_type));
+             const std::int64_t slots = slots_argument(capacity.ptr(), self->columns);
              self->core = std::make_unique<ReplayBuffer>(slots, field_specs(self->columns), seed_argument(seed.ptr()));
              return self;
            }),
@@ -337,9 +353,9 @@ void register_replay(py::module_& m) {
           .def(py::init([](py::handle capacity, const py::sequence& fields, py::handle alpha, py::handle beta,
                            py::handle eps, py::handle max_priority, const std::string& normalization, bool stratified,
                            py::handle seed, py::object batch_type) {
-                 const std::int64_t slots = positive_argument(capacity.ptr(), "capacity");
                  const PrioritizedOptions options = parse_options(alpha, eps, max_priority, normalization, stratified);
                  auto self = std::make_unique<PyPrioritizedReplay>(parse_columns(fields), std::move(batch_type));
+                 const std::int64_t slots = slots_argument(capacity.ptr(), self->columns);
                  self->beta = beta_argument(beta.ptr());
                  auto core = std::make_unique<PrioritizedReplayBuffer>(slots, field_specs(self->columns),
                                                                        seed_argument(seed.ptr()), options);
@@ -394,7 +410,6 @@ Returns:
 
 Raises:
     IndexError: A slot is outside [0, len(buffer)).)");
-  attach(prioritized, kPrioritizedMethods);
 }
 
 }  // namespace metarl

@@ -27,6 +27,9 @@ struct LockedTree {
   }
 };
 
+// Of a draw: index, probability, and the scratch of its random number and mass.
+constexpr std::uint64_t kSampleBytes = 8 + 8 + 8 + 4;
+
 std::string number_text(double x) { return text_of(py::float_(x)); }
 
 void set(LockedTree& self, py::handle indices_object, py::handle priorities_object) {
@@ -82,6 +85,10 @@ py::object find(LockedTree& self, py::handle mass_object) {
 
 py::tuple sample(LockedTree& self, py::handle batch_size_object, bool stratified) {
   const std::int64_t n = positive_argument(batch_size_object.ptr(), "batch_size");
+  self.run(0, [&](const SumTree& tree) {
+    if (tree.num_valid() == 0) throw BufferEmptyError("cannot sample: no item is valid");  // before allocating
+  });
+  check_allocation(static_cast<std::uint64_t>(n), kSampleBytes);
   py::array_t<std::int64_t> indices(n);
   py::array_t<double> probabilities(n);
   std::int64_t* index_out = indices.mutable_data();
@@ -100,7 +107,7 @@ double locked(LockedTree& self, double (SumTree::*method)() const) {
 void register_sum_tree(py::module_& m) {
   py::class_<LockedTree>(m, "SumTree")
       .def(py::init([](py::handle capacity, py::handle seed) {
-             const std::int64_t slots = positive_argument(capacity.ptr(), "capacity");
+             const std::int64_t slots = capacity_argument(capacity.ptr(), [] { return py::int_(6); });
              return std::make_unique<LockedTree>(slots, seed_argument(seed.ptr()));
            }),
            py::arg("capacity"), py::arg("seed") = 0)

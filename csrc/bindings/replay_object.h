@@ -13,9 +13,6 @@
 
 namespace metarl {
 
-// The batch axis and NumPy's own limit of dimensions.
-constexpr int kMaxDimensions = 65;
-
 struct PyReplay {
   PyReplay(std::vector<Column> parsed, py::object batch_class);
 

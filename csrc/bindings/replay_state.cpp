@@ -12,17 +12,33 @@ py::array column_array(const Column& column, std::int64_t n) {
   return py::array(column.dtype, shape);
 }
 
+constexpr std::uint64_t kLargestCount = std::uint64_t{1} << 62;  // leaves room to count on
+
 [[noreturn]] void refuse(const std::string& entry, const std::string& problem) {
   throw py::value_error("state['" + entry + "'] " + problem);
 }
 
 std::uint64_t count_entry(const py::dict& state, const char* name) {
   if (!state.contains(name)) refuse(name, "is missing");
-  try {
-    return py::cast<std::uint64_t>(py::int_(py::object(state[name])));
-  } catch (const std::exception&) {
-    refuse(name, "is " + text_of(state[name]) + "; must be an integer in [0, 2**64)");
+  const py::object object = state[name];
+  if (!PyBool_Check(object.ptr()) && PyIndex_Check(object.ptr()) != 0) {
+    const auto number = py::reinterpret_steal<py::object>(PyNumber_Index(object.ptr()));
+    if (!number) throw py::error_already_set();
+    const unsigned long long value = PyLong_AsUnsignedLongLong(number.ptr());
+    const bool failed = PyErr_Occurred() != nullptr;
+    PyErr_Clear();
+    if (!failed && value <= kLargestCount) return value;
   }
+  refuse(name, "is " + text_of(object) + "; must be an integer in [0, 2**62]");
+}
+
+// Whether a leaf can be the mass of a scaled priority. Each change of scale rounds to a multiple of the coarser unit,
+// which divides the mass from then on, and all of these roundings together are less than the coarsest one.
+bool plausible_mass(std::uint32_t mass, double scaled, double factor) {
+  if (mass == 0 || scaled <= 0.0) return mass == 0 && scaled <= 0.0;
+  const double unit = mass & (0u - mass);
+  const double exact = scaled * factor;
+  return std::abs(mass - exact) <= unit + 1e-9 * exact;
 }
 
 template <typename T>
@@ -34,7 +50,7 @@ py::array_t<T> vector_entry(const py::object& object, const char* name, std::int
                      std::to_string(size) + ",), got " + py::cast<std::string>(py::str(array.dtype())) + " of shape " +
                      shape_text(array));
   }
-  return py::array_t<T, py::array::c_style>::ensure(array);
+  return dense_argument<T>(array, name).owner;
 }
 
 }  // namespace
@@ -123,27 +139,33 @@ void restore(PyReplay& self, const py::dict& numbers, const py::sequence& column
     state.tree.changes = count_entry(numbers, "changes_since_rescale");
     if (!numbers.contains("scale_exponent")) refuse("scale_exponent", "is missing");
     const py::object exponent = numbers["scale_exponent"];
-    state.tree.scale_exponent = static_cast<std::int32_t>(integer_argument(exponent.ptr(), "state['scale_exponent']"));
-    if (state.tree.scale_exponent < -1000 || state.tree.scale_exponent > 1000) {
+    const std::int64_t scale_exponent = integer_argument(exponent.ptr(), "state['scale_exponent']");
+    if (scale_exponent < -1000 || scale_exponent > 1000) {
       refuse("scale_exponent", "is " + text_of(exponent) + "; must be in [-1000, 1000]");
     }
+    state.tree.scale_exponent = static_cast<std::int32_t>(scale_exponent);
     if (!numbers.contains("running_max_priority")) refuse("running_max_priority", "is missing");
     const py::object running_max = numbers["running_max_priority"];
     state.running_max = static_cast<float>(real_number(running_max.ptr(), "state['running_max_priority']"));
     if (!(state.running_max >= options.eps && state.running_max <= options.max_priority)) {
       refuse("running_max_priority", "is " + text_of(running_max) + "; must be in [eps, max_priority]");
     }
+    if (!std::isfinite(self.prioritized->scaled_priority(state.running_max))) {
+      refuse("running_max_priority", "is " + text_of(running_max) + "; to the power of alpha it overflows");
+    }
     raw_array = vector_entry<float>(priorities_object, "priorities", size);
     mass_array = vector_entry<std::uint32_t>(masses_object, "masses", size);
     raw = raw_array.data();
     masses = mass_array.data();
+    const double factor = std::ldexp(1.0, state.tree.scale_exponent);
     for (std::int64_t i = 0; i < size; ++i) {
       if (!(raw[i] >= 0.0f && raw[i] <= options.max_priority)) {
         refuse("priorities", "holds " + text_of(py::float_(raw[i])) + " at position " + std::to_string(i) +
                                  "; must be in [0, max_priority]");
       }
-      if (raw[i] > 0.0f && masses[i] == 0) {
-        refuse("masses", "holds 0 at position " + std::to_string(i) + " for a positive priority");
+      if (!plausible_mass(masses[i], self.prioritized->scaled_priority(raw[i]), factor)) {
+        refuse("masses", "holds " + std::to_string(masses[i]) + " at position " + std::to_string(i) +
+                             ", which is not the mass of the priority " + text_of(py::float_(raw[i])));
       }
     }
   }

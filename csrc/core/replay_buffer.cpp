@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
+#include <stdexcept>
+#include <string>
 
 #include "core/tree_kernels.h"
 #include "metarl/detail/philox.h"
@@ -9,6 +12,17 @@
 
 namespace metarl {
 namespace {
+
+std::string describe(float x) {
+  if (std::isnan(x)) return "nan";
+  return x > 0 ? "inf" : "-inf";
+}
+
+void check_index(std::int64_t index, std::int64_t position, std::int64_t size) {
+  if (index >= 0 && index < size) return;
+  throw std::out_of_range("index " + std::to_string(index) + " at position " + std::to_string(position) +
+                          " out of range for size " + std::to_string(size));
+}
 
 std::uint64_t next_epoch() {
   static std::atomic<std::uint64_t> count{0};
@@ -44,17 +58,18 @@ std::int64_t ReplayBuffer::add(const ColumnSource* columns, std::int64_t n) {
     done = n - capacity_;
     slot = (first + done) % capacity_;
   }
-  std::vector<ColumnSource> shifted;
+  // What can fail comes first: nothing is written then.
+  std::vector<ColumnSource> shifted(n - done > capacity_ - slot || done > 0 ? store_.fields().size() : 0);
   while (done < n) {
     const std::int64_t count = std::min(n - done, capacity_ - slot);
     const ColumnSource* from = columns;
     if (done > 0) {
-      shifted.assign(columns, columns + store_.fields().size());
+      std::copy_n(columns, shifted.size(), shifted.data());
       for (ColumnSource& column : shifted) column.data += done * column.stride;
       from = shifted.data();
     }
-    store_.write(slot, from, count);
     on_write(slot, slot + count);
+    store_.write(slot, from, count);
     done += count;
     slot = (slot + count) % capacity_;
   }
@@ -85,6 +100,45 @@ void ReplayBuffer::draw(std::int64_t n, double, const SampleOutput& out) {
   std::fill_n(out.probabilities, n, 1.0 / static_cast<double>(size));
 }
 
+// The slots written since the mark are those that follow its write position.
+bool ReplayBuffer::is_stale(std::int64_t slot, const WriteMark& mark) const {
+  if (mark.epoch != mark_.epoch || mark.written > mark_.written) return true;
+  const std::uint64_t capacity = static_cast<std::uint64_t>(capacity_);
+  const std::uint64_t ahead = (static_cast<std::uint64_t>(slot) + capacity - mark.written % capacity) % capacity;
+  return ahead < mark_.written - mark.written;
+}
+
+void ReplayBuffer::check_slots(const std::int64_t* slots, std::int64_t n, const WriteMark* mark) const {
+  // A batch from before clear() or a load may name slots that are not filled again; all of it is stale.
+  const bool outdated = mark != nullptr && (mark->epoch != mark_.epoch || mark->written > mark_.written);
+  const std::int64_t limit = outdated ? capacity_ : size_unlocked();
+  for (std::int64_t i = 0; i < n; ++i) check_index(slots[i], i, limit);
+}
+
+void ReplayBuffer::check_finite(const float* td_errors, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    if (std::isfinite(td_errors[i])) continue;
+    throw std::invalid_argument("td_errors[" + std::to_string(i) + "] is " + describe(td_errors[i]) +
+                                "; must be finite");
+  }
+}
+
+void ReplayBuffer::refuse_stale(std::int64_t slot, std::int64_t position) {
+  throw StaleIndexError("index " + std::to_string(slot) + " at position " + std::to_string(position) +
+                        " was overwritten since it was sampled");
+}
+
+void ReplayBuffer::update_priorities(const std::int64_t* indices, const float* td_errors, std::int64_t n,
+                                     const WriteMark* mark, bool strict) {
+  const std::lock_guard lock(mutex_);
+  check_slots(indices, n, mark);
+  check_finite(td_errors, n);
+  if (mark == nullptr || !strict || is_current(*mark)) return;
+  for (std::int64_t i = 0; i < n; ++i) {
+    if (is_stale(indices[i], *mark)) refuse_stale(indices[i], i);
+  }
+}
+
 bool ReplayBuffer::snapshot(std::int64_t size, State* state, const Content& content) const {
   const std::lock_guard lock(mutex_);
   if (size != size_unlocked()) return false;
@@ -98,10 +152,11 @@ bool ReplayBuffer::snapshot(std::int64_t size, State* state, const Content& cont
 void ReplayBuffer::restore(const State& state, const ColumnSource* columns, const float* raw_priorities,
                            const std::uint32_t* masses) {
   const std::lock_guard lock(mutex_);
+  const auto size = static_cast<std::int64_t>(std::min(state.written, static_cast<std::uint64_t>(capacity_)));
+  on_restore(state, raw_priorities, masses, size);  // may fail, having done nothing
   mark_ = {next_epoch(), state.written};
   draws_ = state.draws;
-  store_.write(0, columns, size_unlocked());
-  on_restore(state, raw_priorities, masses, size_unlocked());
+  store_.write(0, columns, size);
 }
 
 void ReplayBuffer::on_write(std::int64_t, std::int64_t) {}

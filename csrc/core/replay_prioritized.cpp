@@ -9,16 +9,7 @@
 namespace metarl {
 namespace {
 
-std::string describe(float x) {
-  if (std::isnan(x)) return "nan";
-  return x > 0 ? "inf" : "-inf";
-}
-
-void check_index(std::int64_t index, std::int64_t position, std::int64_t size) {
-  if (index >= 0 && index < size) return;
-  throw std::out_of_range("index " + std::to_string(index) + " at position " + std::to_string(position) +
-                          " out of range for size " + std::to_string(size));
-}
+constexpr double kSmallest = std::numeric_limits<double>::denorm_min();
 
 }  // namespace
 
@@ -28,6 +19,16 @@ PrioritizedReplayBuffer::PrioritizedReplayBuffer(std::int64_t capacity, std::vec
       options_(options),
       tree_(capacity, seed),
       raw_(static_cast<std::size_t>(capacity) * sizeof(float)) {
+  if (!std::isfinite(scaled_priority(options_.eps))) {
+    throw std::invalid_argument("eps to the power of alpha = " + std::to_string(options_.alpha) + " overflows");
+  }
+  const bool limited = options_.max_priority < std::numeric_limits<float>::max();
+  if (limited && !std::isfinite(scaled_priority(options_.max_priority))) {
+    throw std::invalid_argument("max_priority to the power of alpha = " + std::to_string(options_.alpha) +
+                                " overflows");
+  }
+  const float least = std::max(options_.eps, std::numeric_limits<float>::denorm_min());
+  underflows_ = pow_positive(static_cast<double>(least), options_.alpha) == 0.0;
   set_running_max(std::max(options_.eps, std::min(1.0f, options_.max_priority)));
 }
 
@@ -36,14 +37,19 @@ std::size_t PrioritizedReplayBuffer::bytes_per_transition() const {
   return ReplayBuffer::bytes_per_transition() + sizeof(float) + sizeof(std::uint32_t) + 2;
 }
 
+double PrioritizedReplayBuffer::scaled_priority(float raw) const {
+  const double scaled = pow_positive(static_cast<double>(raw), options_.alpha);
+  return raw > 0.0f ? std::max(scaled, kSmallest) : scaled;
+}
+
 void PrioritizedReplayBuffer::set_running_max(float priority) {
   running_max_ = priority;
-  running_max_scaled_ = pow_positive(static_cast<double>(priority), options_.alpha);
+  running_max_scaled_ = scaled_priority(priority);
 }
 
 void PrioritizedReplayBuffer::on_write(std::int64_t begin, std::int64_t end) {
-  std::fill(raw_.as<float>() + begin, raw_.as<float>() + end, running_max_);
   tree_.fill(begin, end, running_max_scaled_);
+  std::fill(raw_.as<float>() + begin, raw_.as<float>() + end, running_max_);
 }
 
 void PrioritizedReplayBuffer::on_clear() {
@@ -65,22 +71,10 @@ void PrioritizedReplayBuffer::draw(std::int64_t n, double beta, const SampleOutp
   }
 }
 
-// The slots written since the mark are those that follow its write position.
-bool PrioritizedReplayBuffer::is_stale(std::int64_t slot, const WriteMark& mark) const {
-  if (mark.epoch != mark_.epoch || mark.written > mark_.written) return true;
-  const std::uint64_t capacity = static_cast<std::uint64_t>(capacity_);
-  const std::uint64_t ahead = (static_cast<std::uint64_t>(slot) + capacity - mark.written % capacity) % capacity;
-  return ahead < mark_.written - mark.written;
-}
-
 void PrioritizedReplayBuffer::update_priorities(const std::int64_t* indices, const float* td_errors, std::int64_t n,
                                                 const WriteMark* mark, bool strict) {
   const std::lock_guard lock(mutex_);
-  const std::int64_t size = size_unlocked();
-  // A batch from before clear() or load may name slots that are not filled again; all of it is stale.
-  const bool outdated = mark != nullptr && (mark->epoch != mark_.epoch || mark->written > mark_.written);
-  const std::int64_t limit = outdated ? capacity_ : size;
-  for (std::int64_t i = 0; i < n; ++i) check_index(indices[i], i, limit);
+  check_slots(indices, n, mark);
   if (new_raw_.size() < static_cast<std::size_t>(n)) {
     new_raw_.resize(static_cast<std::size_t>(n));
     new_scaled_.resize(static_cast<std::size_t>(n));
@@ -89,27 +83,23 @@ void PrioritizedReplayBuffer::update_priorities(const std::int64_t* indices, con
   double* scaled = new_scaled_.data();
   double top = METARL_SELECT_KERNEL(prepare_priorities)(td_errors, n, options_.eps, options_.max_priority,
                                                         options_.alpha, raw, scaled);
-  if (top < 0.0) {
-    for (std::int64_t i = 0; i < n; ++i) {
-      if (!std::isfinite(td_errors[i])) {
-        throw std::invalid_argument("td_errors[" + std::to_string(i) + "] is " + describe(td_errors[i]) +
-                                    "; must be finite");
-      }
-    }
-  }
+  if (top < 0.0) check_finite(td_errors, n);
   if (n > 0 && !std::isfinite(top)) {
     throw std::invalid_argument("td_errors: the largest one to the power of alpha overflows; set max_priority");
   }
+  if (underflows_) {  // a positive priority stays reachable
+    for (std::int64_t i = 0; i < n; ++i) {
+      if (raw[i] > 0.0f) scaled[i] = std::max(scaled[i], kSmallest);
+      top = std::max(top, scaled[i]);
+    }
+  }
   std::uint64_t stale = 0;
-  if (mark != nullptr && (mark->epoch != mark_.epoch || mark->written != mark_.written)) {
+  if (mark != nullptr && !is_current(*mark)) {
     kept_indices_.clear();
     top = 0.0;
     for (std::int64_t i = 0; i < n; ++i) {
       if (is_stale(indices[i], *mark)) {
-        if (strict) {
-          throw StaleIndexError("index " + std::to_string(indices[i]) + " at position " + std::to_string(i) +
-                                " was overwritten since it was sampled");
-        }
+        if (strict) refuse_stale(indices[i], i);
         ++stale;
         continue;
       }
@@ -122,9 +112,8 @@ void PrioritizedReplayBuffer::update_priorities(const std::int64_t* indices, con
     indices = kept_indices_.data();
     n = static_cast<std::int64_t>(kept_indices_.size());
   }
-  // Nothing below fails: the object changes as a whole.
+  tree_.update(indices, scaled, n, top);  // may fail, having done nothing
   stale_updates_ += stale;
-  tree_.update(indices, scaled, n, top);
   float largest = running_max_;
   for (std::int64_t i = 0; i < n; ++i) {
     raw_.as<float>()[indices[i]] = raw[i];
@@ -145,11 +134,8 @@ float PrioritizedReplayBuffer::running_max() const {
 
 void PrioritizedReplayBuffer::read_priorities(const std::int64_t* indices, std::int64_t n, double* out) const {
   const std::lock_guard lock(mutex_);
-  const std::int64_t size = size_unlocked();
-  for (std::int64_t i = 0; i < n; ++i) {
-    check_index(indices[i], i, size);
-    out[i] = static_cast<double>(raw_.as<float>()[indices[i]]);
-  }
+  check_slots(indices, n, nullptr);
+  for (std::int64_t i = 0; i < n; ++i) out[i] = static_cast<double>(raw_.as<float>()[indices[i]]);
 }
 
 void PrioritizedReplayBuffer::on_snapshot(std::int64_t size, State* state, const Content& content) const {
@@ -163,10 +149,10 @@ void PrioritizedReplayBuffer::on_snapshot(std::int64_t size, State* state, const
 
 void PrioritizedReplayBuffer::on_restore(const State& state, const float* raw_priorities, const std::uint32_t* masses,
                                          std::int64_t size) {
-  std::copy_n(raw_priorities, size, raw_.as<float>());
   SumTree::State tree = state.tree;
   tree.draws = state.draws;
   tree_.restore(tree, masses, size);
+  std::copy_n(raw_priorities, size, raw_.as<float>());
   stale_updates_ = state.stale_updates;
   set_running_max(state.running_max);
 }

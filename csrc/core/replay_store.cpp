@@ -11,6 +11,13 @@
 namespace metarl {
 namespace {
 
+// Sizes of several fields together; none is above PTRDIFF_MAX.
+std::size_t checked_sum(std::size_t a, std::size_t b) {
+  check_allocation(a, 1);
+  check_allocation(b, 1);
+  return a + b;
+}
+
 constexpr std::size_t kLine = 64;
 constexpr std::int64_t kChunk = 128;  // rows whose lines are fetched together and then read field by field from L1
 
@@ -93,7 +100,7 @@ TransitionStore::TransitionStore(std::int64_t capacity, std::vector<FieldSpec> f
   for (const std::size_t f : order) {
     Column& column = columns_[f];
     column.bytes = fields_[f].bytes;
-    field_bytes_ += column.bytes;
+    field_bytes_ = checked_sum(field_bytes_, column.bytes);
     column.packed = column.bytes <= kMaxPackedBytes;
     column.offset = 0;
     if (column.packed) {
@@ -102,11 +109,11 @@ TransitionStore::TransitionStore(std::int64_t capacity, std::vector<FieldSpec> f
       alignment = std::max(alignment, fields_[f].alignment);
     } else {
       column.stride = (column.bytes + kLine - 1) / kLine * kLine;
-      large += column.stride;
+      large = checked_sum(large, column.stride);
     }
   }
   row_bytes_ = (row + alignment - 1) / alignment * alignment;
-  bytes_per_slot_ = row_bytes_ + large;
+  bytes_per_slot_ = checked_sum(row_bytes_, large);
   const auto slots = static_cast<std::size_t>(capacity);
   check_allocation(slots, bytes_per_slot_);  // of all columns together, before the first is allocated
   rows_ = AlignedMemory(slots * row_bytes_);

@@ -40,8 +40,9 @@ SumTree::SumTree(std::int64_t capacity, std::uint64_t seed) : capacity_(capacity
   } else {
     // Beyond what the 64-bit sums allow; no machine of today holds it.
     check_allocation(static_cast<std::uint64_t>(capacity), 6);
-    throw OutOfMemoryError("capacity is " + std::to_string(capacity) + "; the sum tree allows at most " +
-                           std::to_string(kMaxTreeCapacity));
+    throw OutOfMemoryError("capacity is " + std::to_string(capacity) + ", more than " +
+                           std::to_string(static_cast<std::uint64_t>(capacity) * 6) +
+                           " bytes; the sum tree allows at most " + std::to_string(kMaxTreeCapacity) + " slots");
   }
   leaf_memory_ = AlignedMemory(static_cast<std::size_t>(tree_.num_groups) * kTreeFanout * sizeof(std::uint32_t));
   node_memory_ = AlignedMemory(static_cast<std::size_t>(nodes) * sizeof(TreeNode));
@@ -58,11 +59,9 @@ SumTree::SumTree(std::int64_t capacity, std::uint64_t seed) : capacity_(capacity
 double SumTree::factor() const { return power_of_two(state_.scale_exponent); }
 
 void SumTree::shift(int by) {
+  std::vector<std::uint64_t> sums(static_cast<std::size_t>(tree_.num_groups));  // throws before anything changes
   METARL_SELECT_KERNEL(tree_shift_leaves)(&tree_, by);
-  scratch_.resize(static_cast<std::size_t>(tree_.num_groups));
-  METARL_SELECT_KERNEL(tree_rebuild)(&tree_, scratch_.data());
-  scratch_.clear();
-  scratch_.shrink_to_fit();
+  METARL_SELECT_KERNEL(tree_rebuild)(&tree_, sums.data());
   state_.scale_exponent += by;
   state_.changes = 0;
 }
@@ -87,7 +86,12 @@ void SumTree::raise_scale() {
   if (largest == 0 || largest >= kRaiseBelow || state_.changes < static_cast<std::uint64_t>(capacity_) / 4 + 1) return;
   const int by =
       std::min(kTargetBits - static_cast<int>(std::bit_width(largest)), kLargestExponent - state_.scale_exponent);
-  if (by > 0) shift(by);
+  if (by <= 0) return;
+  try {
+    shift(by);
+  } catch (const std::bad_alloc&) {
+    // The leaves are set already; a finer scale can wait for the next update.
+  }
 }
 
 void SumTree::mark_valid(std::int64_t index) {
@@ -100,8 +104,8 @@ void SumTree::mark_valid(std::int64_t index) {
 }
 
 void SumTree::update(const std::int64_t* indices, const double* priorities, std::int64_t n, double top) {
-  fit_scale(top);
   if (masses_.size() < static_cast<std::size_t>(n)) masses_.resize(static_cast<std::size_t>(n));
+  fit_scale(top);
   METARL_SELECT_KERNEL(quantize)(priorities, n, factor(), masses_.data());
   METARL_SELECT_KERNEL(tree_set)(&tree_, indices, masses_.data(), n);
   state_.changes += static_cast<std::uint64_t>(n);
@@ -191,6 +195,8 @@ void SumTree::sample(std::int64_t n, bool stratified, std::int64_t* indices, dou
 // Uniform over the valid leaves, by rank.
 void SumTree::sample_valid(std::int64_t n, bool stratified, std::int64_t* indices) {
   std::vector<std::uint64_t> ranks(static_cast<std::size_t>(n));
+  const std::size_t num_words = static_cast<std::size_t>((valid_end_ + 63) / 64);
+  std::vector<std::uint64_t> before(num_valid_ == valid_end_ ? 0 : num_words);
   METARL_SELECT_KERNEL(tree_draws)
   (seed_, state_.draws, kTagTreeSample, static_cast<std::uint64_t>(num_valid_), n, stratified, ranks.data());
   ++state_.draws;
@@ -200,8 +206,6 @@ void SumTree::sample_valid(std::int64_t n, bool stratified, std::int64_t* indice
   }
   // Number of valid leaves before each word of the bit map.
   const std::uint64_t* words = valid_memory_.as<std::uint64_t>();
-  const std::size_t num_words = static_cast<std::size_t>((valid_end_ + 63) / 64);
-  std::vector<std::uint64_t> before(num_words);
   std::uint64_t count = 0;
   for (std::size_t w = 0; w < num_words; ++w) {
     before[w] = count;
@@ -218,9 +222,9 @@ void SumTree::sample_valid(std::int64_t n, bool stratified, std::int64_t* indice
 }
 
 void SumTree::restore(const State& state, const std::uint32_t* masses, std::int64_t n) {
+  std::vector<std::uint64_t> sums(static_cast<std::size_t>(tree_.num_groups));  // throws before anything changes
   clear();
   std::copy_n(masses, n, tree_.leaves);
-  std::vector<std::uint64_t> sums(static_cast<std::size_t>(tree_.num_groups));
   METARL_SELECT_KERNEL(tree_rebuild)(&tree_, sums.data());
   state_ = state;
   for (std::int64_t i = 0; i < n; ++i) mark_valid(i);

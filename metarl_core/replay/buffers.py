@@ -16,7 +16,8 @@ __all__ = ["PrioritizedReplayBuffer", "ReplayBuffer"]
 class ReplayBuffer(_core.UniformReplayBase):
     """Ring of transitions that are sampled uniformly, with replacement.
 
-    The interface is that of PrioritizedReplayBuffer; all weights are 1. Methods may be called from any thread.
+    The interface is that of PrioritizedReplayBuffer; all weights are 1, and ``update_priorities`` checks its arguments
+    but changes nothing. Methods may be called from any thread.
 
     Args:
         capacity: Number of transitions that are kept, >= 1; then the oldest are overwritten.
@@ -58,8 +59,9 @@ class ReplayBuffer(_core.UniformReplayBase):
             state: What ``state_dict`` of a buffer with the same arguments returned.
 
         Raises:
-            ValueError: An entry is missing, malformed, or belongs to a buffer of other arguments; the message names it
-                and the buffer is unchanged.
+            CheckpointMismatchError: The state belongs to a buffer of other arguments; the message lists those
+            CheckpointVersionError: The state has another format.
+            ValueError: An entry is missing or malformed; the message names it. After any error the buffer is unchanged.
         """
         load_buffer_state(self, state)
 
@@ -84,8 +86,8 @@ class PrioritizedReplayBuffer(_core.PrioritizedReplayBase):
         fields: Mapping of column name to (shape, dtype); see also fields_from_spaces.
         alpha: Exponent of the priorities, >= 0; 0 is uniform.
         beta: Exponent of the importance weights, >= 0; ``sample`` may override it.
-        eps: Smallest priority, >= 0.
-        max_priority: Largest priority, or None.
+        eps: Smallest priority, >= 0; its power alpha must not overflow.
+        max_priority: Largest priority, or None; its power alpha must not overflow.
         weight_normalization: What the weights are divided by: ``"max"`` (the largest weight of any item in the buffer),
             ``"batch_max"``, ``"sum"`` (they add up to 1) or ``"none"``.
         seed: Key of the random numbers, in [0, 2**64). Equal seeds and calls give equal bits on every machine.
@@ -150,8 +152,9 @@ class PrioritizedReplayBuffer(_core.PrioritizedReplayBase):
             state: What ``state_dict`` of a buffer with the same arguments returned.
 
         Raises:
-            ValueError: An entry is missing, malformed, or belongs to a buffer of other arguments; the message names it
-                and the buffer is unchanged.
+            CheckpointMismatchError: The state belongs to a buffer of other arguments; the message lists those
+            CheckpointVersionError: The state has another format.
+            ValueError: An entry is missing or malformed; the message names it. After any error the buffer is unchanged.
         """
         load_buffer_state(self, state)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import operator
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,6 +14,9 @@ __all__ = ["Fields", "fields_from_spaces", "parse_fields"]
 
 # name -> (shape, dtype)
 Fields = Mapping[str, tuple[Any, Any]]
+
+# NumPy's limit of dimensions, less the batch axis.
+_MAX_AXES = (64 if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else 32) - 1
 
 _RESERVED = ("indices", "weights", "probabilities")
 
@@ -24,6 +29,8 @@ def _parse_shape(name: str, shape: Any) -> tuple[int, ...]:
         raise TypeError(f"shape of field {name!r} is {shape!r}; must be a tuple of integers") from None
     if any(extent < 1 for extent in parsed):
         raise ValueError(f"shape of field {name!r} is {parsed}; every extent must be >= 1")
+    if len(parsed) > _MAX_AXES:
+        raise ValueError(f"shape of field {name!r} has {len(parsed)} axes; NumPy allows {_MAX_AXES} besides the batch")
     return parsed
 
 
@@ -33,7 +40,8 @@ def parse_fields(fields: Fields) -> list[tuple[str, tuple[int, ...], np.dtype[An
     Raises:
         TypeError: ``fields`` is no mapping of name to (shape, dtype), or a dtype is not boolean, integer,
             floating-point or complex.
-        ValueError: There are no fields, a name is reserved, or a shape is not positive.
+        ValueError: There are no fields, a name is reserved, or a shape is not positive or has too many axes.
+        MemoryError: One element alone is beyond the address space.
     """
     if not isinstance(fields, Mapping):
         raise TypeError(f"fields must be a mapping of name to (shape, dtype), got {type(fields).__name__}")
@@ -53,6 +61,9 @@ def parse_fields(fields: Fields) -> list[tuple[str, tuple[int, ...], np.dtype[An
             raise TypeError(
                 f"dtype of field {name!r} is {dtype}; must be boolean, integer, floating-point up to 64 bits or complex"
             )
+        element_bytes = math.prod(shape) * dtype.itemsize
+        if element_bytes > sys.maxsize:
+            raise MemoryError(f"cannot allocate {element_bytes} bytes for an element of field {name!r}")
         parsed.append((name, shape, dtype.newbyteorder("=")))
     return parsed
 

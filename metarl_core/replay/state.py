@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from metarl_core.errors import CheckpointMismatchError, CheckpointVersionError
+
 if TYPE_CHECKING:
     from metarl_core.replay.buffers import PrioritizedReplayBuffer, ReplayBuffer
 
@@ -37,25 +41,39 @@ def load_buffer_state(buffer: ReplayBuffer | PrioritizedReplayBuffer, state: Map
     """Replace a buffer's content by a state of the same configuration, all or nothing.
 
     Raises:
-        ValueError: An entry is missing, malformed, or differs from the buffer's configuration.
+        CheckpointVersionError: The state has another format.
+        CheckpointMismatchError: The state belongs to a buffer of other arguments; the message lists all that differ.
+        ValueError: An entry is missing or malformed.
     """
     if not isinstance(state, Mapping):
         raise ValueError(f"state must be a mapping, got {type(state).__name__}")
-    expected = {"format": _FORMAT, **buffer._config(), "fields": _field_texts(buffer)}
+    if "format" not in state:
+        raise ValueError("state['format'] is missing")
+    if not _same(state["format"], _FORMAT):
+        raise CheckpointVersionError(f"state['format'] is {state['format']!r}; this version reads {_FORMAT}")
+    expected = {**buffer._config(), "fields": _field_texts(buffer)}
+    if "kind" in state and not _same(state["kind"], expected["kind"]):
+        # A buffer of another kind has other arguments.
+        expected = {name: value for name, value in expected.items() if name == "kind" or name in state}
+    different = []
     for name, value in expected.items():
         if name not in state:
             raise ValueError(f"state[{name!r}] is missing")
-        found = state[name]
-        if name == "fields":
-            found = _plain(found)
-        if found != value:
-            raise ValueError(f"state[{name!r}] is {found!r}; this buffer has {value!r}")
+        found = _plain(state[name])
+        if not _same(found, value):
+            different.append(f"{name} is {found!r} in the state and {value!r} in this buffer")
+    if different:
+        raise CheckpointMismatchError("; ".join(different))
     columns = state.get("columns")
     if not isinstance(columns, Mapping) or set(columns) != set(buffer.fields):
         raise ValueError(f"state['columns'] must be a mapping with the fields {list(buffer.fields)}")
     buffer._restore(
         dict(state), [columns[name] for name in buffer.fields], state.get("priorities"), state.get("masses")
     )
+
+
+def _same(found: Any, value: Any) -> bool:
+    return (not isinstance(found, np.ndarray | bool) and bool(found == value)) or (found is value)
 
 
 def _plain(value: Any) -> Any:

@@ -60,6 +60,12 @@ class ReplayBuffer {
   // Draws n transitions. Throws BufferEmptyError. beta is ignored by a uniform buffer.
   WriteMark sample(std::int64_t n, double beta, const SampleOutput& out);
 
+  // Sets priorities, which a buffer without any only checks the arguments of. With `mark`, slots overwritten since then
+  // are skipped and counted, or, if strict, all is refused with StaleIndexError.
+  // Throws std::out_of_range (index outside [0, size)) and std::invalid_argument (error not finite).
+  virtual void update_priorities(const std::int64_t* indices, const float* td_errors, std::int64_t n,
+                                 const WriteMark* mark, bool strict);
+
   // Arrays of the caller with room for `size` slots, in slot order; raw_priorities and masses are for prioritized
   // buffers.
   struct Content {
@@ -76,6 +82,11 @@ class ReplayBuffer {
 
  protected:
   std::int64_t size_unlocked() const;
+  void check_slots(const std::int64_t* slots, std::int64_t n, const WriteMark* mark) const;
+  static void check_finite(const float* td_errors, std::int64_t n);
+  [[noreturn]] static void refuse_stale(std::int64_t slot, std::int64_t position);
+  bool is_stale(std::int64_t slot, const WriteMark& mark) const;
+  bool is_current(const WriteMark& mark) const { return mark.epoch == mark_.epoch && mark.written == mark_.written; }
   // Called with the lock held.
   virtual void on_write(std::int64_t begin, std::int64_t end);
   virtual void on_clear();
@@ -114,14 +125,15 @@ class PrioritizedReplayBuffer : public ReplayBuffer {
   const PrioritizedOptions& options() const { return options_; }
   std::size_t bytes_per_transition() const override;
 
-  // Sets p = clip(|td_error|, eps, max_priority); the last of equal indices wins. With `mark`, slots overwritten since
-  // then are skipped and counted, or, if strict, all is refused with StaleIndexError.
-  // Throws std::out_of_range (index outside [0, size)) and std::invalid_argument (error or power not finite).
+  // Sets p = clip(|td_error|, eps, max_priority); the last of equal indices wins.
+  // Throws std::invalid_argument if p^alpha overflows, too.
   void update_priorities(const std::int64_t* indices, const float* td_errors, std::int64_t n, const WriteMark* mark,
-                         bool strict);
+                         bool strict) override;
 
   std::uint64_t stale_updates() const;
   float running_max() const;
+  // priority^alpha as it is sampled: at least the smallest double for a positive one, so that none becomes unreachable.
+  double scaled_priority(float raw) const;
   // Raw priorities. Throws std::out_of_range.
   void read_priorities(const std::int64_t* indices, std::int64_t n, double* out) const;
 
@@ -134,7 +146,6 @@ class PrioritizedReplayBuffer : public ReplayBuffer {
                   std::int64_t size) override;
 
  private:
-  bool is_stale(std::int64_t slot, const WriteMark& mark) const;
   void set_running_max(float priority);
 
   PrioritizedOptions options_;
@@ -142,6 +153,7 @@ class PrioritizedReplayBuffer : public ReplayBuffer {
   AlignedMemory raw_;
   float running_max_ = 1.0f;
   double running_max_scaled_ = 1.0;  // running_max^alpha
+  bool underflows_ = false;          // whether the smallest priority's power is 0 in double precision
   std::uint64_t stale_updates_ = 0;
   std::vector<std::uint32_t> masses_;
   std::vector<float> new_raw_;
