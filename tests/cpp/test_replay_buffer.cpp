@@ -1,10 +1,27 @@
 #include <cmath>
+#include <cstdlib>
+#include <new>
 #include <thread>
 #include <vector>
 
 #include "check.h"
 #include "metarl/errors.h"
 #include "metarl/replay_buffer.h"
+
+namespace {
+
+// Allocations of this thread until one fails; none fails below 0.
+thread_local long g_allocations_left = -1;
+
+}  // namespace
+
+void* operator new(std::size_t bytes) {
+  if (g_allocations_left >= 0 && g_allocations_left-- == 0) throw std::bad_alloc();
+  if (void* p = std::malloc(bytes == 0 ? 1 : bytes)) return p;
+  throw std::bad_alloc();
+}
+void operator delete(void* p) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t) noexcept { std::free(p); }
 
 using metarl::ColumnSource;
 using metarl::PrioritizedReplayBuffer;
@@ -133,6 +150,85 @@ TEST(threads_may_share_a_buffer) {
   for (std::thread& thread : threads) thread.join();
   for (const int count : failures) CHECK(count == 0);
   CHECK(buffer.size() == 500);
+}
+
+namespace {
+
+struct Content {
+  metarl::ReplayBuffer::State state;
+  std::vector<unsigned char> flags, images;
+  std::vector<std::int32_t> ids;
+  std::vector<float> raw;
+  std::vector<std::uint32_t> masses;
+
+  explicit Content(const PrioritizedReplayBuffer& buffer) {
+    const auto n = static_cast<std::size_t>(buffer.size());
+    flags.resize(n);
+    images.resize(n * 300);
+    ids.resize(n);
+    raw.resize(n);
+    masses.resize(n);
+    std::byte* const columns[] = {reinterpret_cast<std::byte*>(flags.data()), reinterpret_cast<std::byte*>(ids.data()),
+                                  reinterpret_cast<std::byte*>(images.data())};
+    buffer.snapshot(buffer.size(), &state, {columns, raw.data(), masses.data()});
+  }
+
+  bool operator==(const Content& other) const {
+    return state.written == other.state.written && state.draws == other.state.draws &&
+           state.stale_updates == other.state.stale_updates && state.running_max == other.state.running_max &&
+           state.tree.scale_exponent == other.state.tree.scale_exponent &&
+           state.tree.changes == other.state.tree.changes && flags == other.flags && images == other.images &&
+           ids == other.ids && raw == other.raw && masses == other.masses;
+  }
+};
+
+// Repeats a call with the first, second, ... allocation failing until it succeeds; each failure leaves `buffer` as it
+// was. Returns the number of failures.
+template <typename F>
+int check_failing_allocations(const PrioritizedReplayBuffer& buffer, F&& call) {
+  for (int failures = 0;; ++failures) {
+    const Content before(buffer);
+    bool failed = false;
+    g_allocations_left = failures;
+    try {
+      call();
+    } catch (const std::bad_alloc&) {
+      failed = true;
+    }
+    g_allocations_left = -1;
+    if (!failed) return failures;
+    CHECK(Content(buffer) == before);
+  }
+}
+
+}  // namespace
+
+TEST(a_failed_allocation_changes_nothing) {
+  PrioritizedReplayBuffer buffer(300, fields(), 0, {});
+  const Rows rows(0, 300);
+  buffer.add(rows.sources().data(), 300);
+  const Sampled sampled(buffer, 32);
+  const Content saved(buffer);
+  const std::vector<float> huge(32, 1e30f);
+  CHECK(check_failing_allocations(
+            buffer, [&] { buffer.update_priorities(sampled.indices.data(), huge.data(), 32, nullptr, false); }) > 0);
+
+  // The next rows get the running maximum after the scale has followed the small priorities: it must be lowered.
+  std::vector<std::int64_t> all(300);
+  for (std::size_t i = 0; i < 300; ++i) all[i] = static_cast<std::int64_t>(i);
+  const std::vector<float> small(300, 1e-5f);
+  for (int k = 0; k < 5; ++k) buffer.update_priorities(all.data(), small.data(), 300, &sampled.mark, false);
+  const Rows more(300, 90);
+  const auto sources = more.sources();
+  buffer.add(sources.data(), 0);
+  CHECK(check_failing_allocations(buffer, [&] { buffer.add(sources.data(), 90); }) > 0);
+  CHECK(buffer.size() == 300);
+
+  const Rows kept(0, 300);
+  const auto columns = kept.sources();
+  CHECK(check_failing_allocations(
+            buffer, [&] { buffer.restore(saved.state, columns.data(), saved.raw.data(), saved.masses.data()); }) > 0);
+  CHECK(Content(buffer) == saved);
 }
 
 METARL_TEST_MAIN()

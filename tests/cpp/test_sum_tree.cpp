@@ -44,6 +44,81 @@ void check_against_scan(const SumTree& tree) {
   CHECK(found == expected);
 }
 
+// The kernels of one instruction-set level.
+struct Kernels {
+  decltype(&metarl::baseline::quantize) quantize;
+  decltype(&metarl::baseline::tree_set) set;
+  decltype(&metarl::baseline::tree_fill) fill;
+  decltype(&metarl::baseline::tree_shift_leaves) shift_leaves;
+  decltype(&metarl::baseline::tree_rebuild) rebuild;
+  decltype(&metarl::baseline::tree_draws) draws;
+  decltype(&metarl::baseline::tree_descend) descend;
+};
+
+#define METARL_TEST_KERNELS(level)                                                                                    \
+  Kernels {                                                                                                           \
+    &metarl::level::quantize, &metarl::level::tree_set, &metarl::level::tree_fill, &metarl::level::tree_shift_leaves, \
+        &metarl::level::tree_rebuild, &metarl::level::tree_draws, &metarl::level::tree_descend                        \
+  }
+
+// Runs every kernel on a tree of its own and returns all that they wrote.
+std::vector<std::uint64_t> exercise(const Kernels& kernels, std::int64_t capacity) {
+  metarl::TreeView tree{};
+  tree.num_groups = (capacity - 1) / metarl::kTreeFanout + 1;
+  const metarl::AlignedMemory leaves(static_cast<std::size_t>(tree.num_groups * metarl::kTreeFanout) * 4);
+  tree.leaves = leaves.as<std::uint32_t>();
+  std::vector<metarl::AlignedMemory> levels;
+  std::int64_t children = tree.num_groups;
+  do {
+    children = (children + metarl::kTreeFanout - 1) / metarl::kTreeFanout;
+    levels.emplace_back(static_cast<std::size_t>(children) * sizeof(metarl::TreeNode));
+    tree.levels[tree.num_levels++] = levels.back().as<metarl::TreeNode>();
+  } while (children > 1);
+
+  std::vector<std::uint64_t> written;
+  const auto keep = [&written](const auto* data, std::size_t n) {
+    for (std::size_t i = 0; i < n; ++i) written.push_back(static_cast<std::uint64_t>(data[i]));
+  };
+  const auto keep_tree = [&] {
+    keep(tree.leaves, leaves.size() / 4);
+    for (const auto& level : levels) keep(level.as<std::uint32_t>(), level.size() / 4);
+    keep(&tree.total, 1);
+    keep(tree.root_extreme, 2);
+  };
+  std::mt19937_64 random(static_cast<std::uint64_t>(capacity));
+  const auto below = [&random](std::int64_t n) {
+    return static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(n));
+  };
+  std::vector<std::uint64_t> sums(static_cast<std::size_t>(tree.num_groups));
+  for (int round = 0; round < 6; ++round) {
+    const std::int64_t n = 1 + below(700);
+    std::vector<std::int64_t> indices(static_cast<std::size_t>(n));
+    std::vector<double> priorities(indices.size());
+    std::vector<std::uint32_t> masses(indices.size());
+    for (auto& i : indices) i = below(capacity);
+    for (auto& p : priorities) p = random() % 5 == 0 ? 0.0 : std::ldexp(static_cast<double>(random()), -40 - round);
+    kernels.quantize(priorities.data(), n, 2.0, masses.data());
+    keep(masses.data(), masses.size());
+    kernels.set(&tree, indices.data(), masses.data(), n);
+    const std::int64_t begin = below(capacity);
+    kernels.fill(&tree, begin, begin + 1 + below(capacity - begin), static_cast<std::uint32_t>(random() >> 40));
+    keep_tree();
+    kernels.shift_leaves(&tree, round % 2 == 0 ? -3 : 1);
+    kernels.rebuild(&tree, sums.data());
+    keep_tree();
+    for (const bool stratified : {false, true}) {
+      std::vector<std::uint64_t> at(indices.size());
+      kernels.draws(12345678901234567ull, 1ull << 33, 1, tree.total, n, stratified, at.data());
+      keep(at.data(), at.size());
+      CHECK(*std::max_element(at.begin(), at.end()) < tree.total);
+      kernels.descend(&tree, at.data(), n, indices.data(), masses.data());
+      keep(indices.data(), indices.size());
+      keep(masses.data(), masses.size());
+    }
+  }
+  return written;
+}
+
 }  // namespace
 
 TEST(random_updates_agree_with_a_scan_at_awkward_sizes) {
@@ -112,21 +187,12 @@ TEST(largest_masses_do_not_overflow) {
 }
 
 TEST(every_level_gives_the_same_bits) {
-  const std::int64_t n = 3001;
-  SumTree tree(n, 7);
-  std::mt19937_64 random(3);
-  const auto indices = range(n);
-  std::vector<double> priorities(static_cast<std::size_t>(n));
-  for (auto& p : priorities) p = static_cast<double>(random() >> 11) * 0x1p-53;
-  tree.set(indices.data(), priorities.data(), n);
-  // The kernel of the active level against the plain one.
-  std::vector<std::uint64_t> a(1001), b(1001);
-  for (const bool stratified : {false, true}) {
-    METARL_SELECT_KERNEL(tree_draws)(12345678901234567ull, 1ull << 33, 1, tree.total_mass(), 1001, stratified,
-                                     a.data());
-    metarl::baseline::tree_draws(12345678901234567ull, 1ull << 33, 1, tree.total_mass(), 1001, stratified, b.data());
-    CHECK(a == b);
-    CHECK(*std::max_element(a.begin(), a.end()) < tree.total_mass());
+  for (const std::int64_t capacity : {1, 16, 17, 255, 257, 3001, 70001}) {
+    const std::vector<std::uint64_t> expected = exercise(METARL_TEST_KERNELS(baseline), capacity);
+#if defined(METARL_HAVE_X86_LEVELS)
+    if (metarl::active_isa() >= metarl::Isa::avx2) CHECK(exercise(METARL_TEST_KERNELS(avx2), capacity) == expected);
+    if (metarl::active_isa() >= metarl::Isa::avx512) CHECK(exercise(METARL_TEST_KERNELS(avx512), capacity) == expected);
+#endif
   }
 }
 

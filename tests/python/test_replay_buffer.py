@@ -342,18 +342,16 @@ print(build_info()["isa_active"], digest.hexdigest())
 """
 
 
-def test_same_bits_at_every_instruction_set_level():
-    outputs = {}
-    for level in ("baseline", "avx2", "avx512"):
-        result = subprocess.run(
-            [sys.executable, "-c", GOLDEN], env={**os.environ, "METARL_ISA": level}, capture_output=True, text=True,
-            check=True,
-        )  # fmt: skip
-        active, digest = result.stdout.split()
-        outputs[active] = digest
-    print(outputs)
-    assert "baseline" in outputs
-    assert set(outputs.values()) == {GOLDEN_HASH}
+@pytest.mark.parametrize("level", ["baseline", "avx2", "avx512"])
+def test_same_bits_at_every_instruction_set_level(level):
+    result = subprocess.run(
+        [sys.executable, "-c", GOLDEN], env={**os.environ, "METARL_ISA": level}, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    active, digest = result.stdout.split()
+    if active != level:
+        pytest.skip(f"this processor has no {level}")
+    assert digest == GOLDEN_HASH
 
 
 GOLDEN_HASH = "280c4dd44ee7d39fe889abb45244d8563ee293f9ed4aae21085b5aeb2fa8f599"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from metarl_core import BufferEmptyError, PrioritizedReplayBuffer, ReplayBuffer, StaleIndexError
+from metarl_core.errors import CheckpointMismatchError, CheckpointVersionError
 
 FIELDS = {"obs": ((4, 3), np.float32), "action": ((), np.int32), "frame": ((20, 20), np.uint8), "done": ((), bool)}
 
@@ -134,10 +135,35 @@ BAD_UPDATES = [
 ]
 
 
+@pytest.fixture
+def uniform():
+    buffer = ReplayBuffer(10, FIELDS, seed=0)
+    buffer.add(**rows(8))
+    return buffer
+
+
 @pytest.mark.parametrize(("indices", "errors", "error", "message"), BAD_UPDATES)
-def test_update_priorities(buffer, indices, errors, error, message):
-    with Unchanged(buffer), pytest.raises(error, match=message):
-        buffer.update_priorities(indices, errors)
+def test_update_priorities(buffer, uniform, indices, errors, error, message):
+    for each in (buffer, uniform):
+        with Unchanged(each), pytest.raises(error, match=message):
+            each.update_priorities(indices, errors)
+
+
+def test_a_uniform_buffer_checks_updates_and_ignores_them(uniform):
+    batch = uniform.sample(16)
+    with Unchanged(uniform):
+        uniform.update_priorities([3, 4], [1.0, -2.0])
+        uniform.update_priorities(batch, np.ones(16), strict=True)
+    uniform.add(**rows(10))
+    with Unchanged(uniform), pytest.raises(StaleIndexError, match="at position 0 was overwritten"):
+        uniform.update_priorities(batch, np.ones(16), strict=True)
+    with Unchanged(uniform):
+        uniform.update_priorities(batch, np.ones(16))
+
+
+def test_strict_has_a_truth_value(buffer):
+    with Unchanged(buffer), pytest.raises(ValueError, match="truth value"):
+        buffer.update_priorities([0], [1.0], strict=np.array([1, 2]))
 
 
 def test_update_priorities_arguments(buffer):
@@ -326,6 +352,15 @@ BAD_STATES = [
     (("priorities",), np.full(8, -1, np.float32), "priorities"),
     (("masses",), np.zeros(8, np.uint32), "masses"),
     (("masses",), np.ones(8, np.int64), "masses"),
+    (("masses",), np.arange(2**27 + 1, 2**27 + 9, dtype=np.uint32), "masses"),
+    (("priorities",), np.arange(8, 0, -1, dtype=np.float32), "masses"),
+    (("scale_exponent",), 20, "masses"),
+    (("scale_exponent",), 2**32 + 5, "scale_exponent"),
+    (("written",), 2**64 - 1, "written"),
+    (("written",), 8.5, "written"),
+    (("draws",), 3.0, "draws"),
+    (("draws",), True, "draws"),
+    (("changes_since_rescale",), 2**64, "changes_since_rescale"),
 ]
 
 
@@ -335,6 +370,41 @@ def test_load_state_dict(buffer, path, value, message):
     buffer.update_priorities([0], [4.0])
     with Unchanged(buffer), pytest.raises(ValueError, match=message):
         buffer.load_state_dict(state)
+
+
+def test_load_state_dict_of_another_configuration(buffer):
+    other = PrioritizedReplayBuffer(11, {**FIELDS, "more": ((), bool)}, seed=3, alpha=0.7)
+    with Unchanged(buffer), pytest.raises(CheckpointMismatchError) as caught:
+        buffer.load_state_dict(other.state_dict())
+    text = str(caught.value)
+    for part in ("capacity is 11 in the state and 10 in this", "seed is 3", "alpha is 0.7", "fields is"):
+        assert part in text
+    assert "eps" not in text
+    with Unchanged(buffer), pytest.raises(CheckpointMismatchError, match="kind is 'uniform'"):
+        buffer.load_state_dict(ReplayBuffer(10, FIELDS).state_dict())
+    with pytest.raises(CheckpointMismatchError, match="kind is 'prioritized'"):
+        ReplayBuffer(10, FIELDS).load_state_dict(buffer.state_dict())
+    with Unchanged(buffer), pytest.raises(CheckpointVersionError, match="is 2; this version reads 1"):
+        buffer.load_state_dict({"format": 2})
+
+
+def test_every_state_that_a_buffer_gives_can_be_loaded():
+    rng = np.random.default_rng(0)
+    for alpha in (0.0, 0.3, 1.0, 2.5):
+        buffer = PrioritizedReplayBuffer(40, {"x": ((), np.int64)}, alpha=alpha, eps=0.0)
+        again = PrioritizedReplayBuffer(40, {"x": ((), np.int64)}, alpha=alpha, eps=0.0)
+        exponents = set()
+        for _ in range(300):
+            buffer.add(x=np.arange(rng.integers(0, 5)) + 1)
+            n = rng.integers(0, len(buffer) + 1)
+            magnitude = 10.0 ** rng.uniform(-12, 12)
+            errors = magnitude * rng.standard_normal(n) * (rng.random(n) < 0.9)
+            buffer.update_priorities(rng.permutation(len(buffer))[:n], errors)
+            state = buffer.state_dict()
+            exponents.add(state["scale_exponent"])
+            again.load_state_dict(state)
+            assert same(state, again.state_dict())
+        assert alpha == 0.0 or len(exponents) > 10
 
 
 def test_load_state_dict_of_no_mapping(buffer):
