@@ -204,10 +204,11 @@ PyObject* update_priorities(PyObject* object, PyObject* const* args, Py_ssize_t 
     const bool is_batch = PyObject_TypeCheck(index_object, reinterpret_cast<PyTypeObject*>(self.batch_type.ptr())) != 0;
     if (is_batch) {
       const py::handle batch(index_object);
-      if (PyObject_HasAttr(index_object, self.mark_name.ptr()) == 0) {
+      const auto pair = py::reinterpret_steal<py::tuple>(PyObject_GetAttr(index_object, self.mark_name.ptr()));
+      if (!pair) {
+        PyErr_Clear();
         throw py::type_error("indices is a Batch that was not sampled from a buffer; pass its indices");
       }
-      const auto pair = py::reinterpret_borrow<py::tuple>(batch.attr(self.mark_name));
       mark = {py::cast<std::uint64_t>(pair[0]), py::cast<std::uint64_t>(pair[1])};
       indices_of_batch = batch[self.indices_name];
       index_object = indices_of_batch.ptr();

@@ -75,10 +75,8 @@ void PrioritizedReplayBuffer::update_priorities(const std::int64_t* indices, con
                                                 const WriteMark* mark, bool strict) {
   const std::lock_guard lock(mutex_);
   check_slots(indices, n, mark);
-  if (new_raw_.size() < static_cast<std::size_t>(n)) {
-    new_raw_.resize(static_cast<std::size_t>(n));
-    new_scaled_.resize(static_cast<std::size_t>(n));
-  }
+  if (new_raw_.size() < static_cast<std::size_t>(n)) new_raw_.resize(static_cast<std::size_t>(n));
+  if (new_scaled_.size() < static_cast<std::size_t>(n)) new_scaled_.resize(static_cast<std::size_t>(n));
   float* raw = new_raw_.data();
   double* scaled = new_scaled_.data();
   double top = METARL_SELECT_KERNEL(prepare_priorities)(td_errors, n, options_.eps, options_.max_priority,

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <limits>
 #include <stdexcept>
 
 #include "core/tree_kernels.h"
@@ -14,6 +15,13 @@ void normalize_sum(T* weights, std::int64_t n) {
   double sum = 0.0;
   for (std::int64_t i = 0; i < n; ++i) sum += weights[i];
   for (std::int64_t i = 0; i < n; ++i) weights[i] = static_cast<T>(weights[i] / sum);
+}
+
+// (p / smallest)^-beta where the quotient may overflow: it is then split into two, whose powers do not exceed 1.
+double weight_of_extreme_quotient(double p, double smallest, double beta) {
+  const double quotient = p / smallest;
+  if (quotient <= std::numeric_limits<double>::max()) return pow_positive(quotient, -beta);
+  return pow_positive(p * 0x1p-200 / smallest, -beta) * pow_positive(0x1p-200, beta);
 }
 
 }  // namespace
@@ -66,13 +74,13 @@ bool importance_weights(const double* probabilities, std::int64_t n, std::int64_
   if (normalization == WeightNormalization::max && min_probability > 0.0) smallest = min_probability;
   // (N P)^-beta over its largest value is (P / P_min)^-beta: N cancels.
   const double factor = normalization == WeightNormalization::none ? static_cast<double>(size) : 1.0;
-  // A quotient by less would overflow: the two powers are then computed apart.
-  const bool extreme = smallest < 0x1p-900 && beta != 1.0;
-  const bool finite =
-      METARL_SELECT_KERNEL(probability_weights)(probabilities, n, factor, extreme ? 1.0 : smallest, beta, weights);
+  // A quotient by less could overflow.
+  const bool extreme = smallest < 0x1p-1000 && beta != 1.0;
+  bool finite = false;
   if (extreme) {
-    const double scale = pow_positive(smallest, beta);
-    for (std::int64_t i = 0; i < n; ++i) weights[i] *= scale;
+    for (std::int64_t i = 0; i < n; ++i) weights[i] = weight_of_extreme_quotient(probabilities[i], smallest, beta);
+  } else {
+    finite = METARL_SELECT_KERNEL(probability_weights)(probabilities, n, factor, smallest, beta, weights);
   }
   if (normalization == WeightNormalization::sum) normalize_sum(weights, n);
   if (finite && !extreme && normalization != WeightNormalization::sum) return true;

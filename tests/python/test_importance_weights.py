@@ -54,6 +54,20 @@ def test_extreme_probabilities():
     np.testing.assert_allclose(importance_weights(tiny, 1, 0.5), oracle(tiny, 1, 0.5, "max"), rtol=1e-14)
 
 
+def test_extreme_quotients():
+    for normalization in ("max", "batch_max"):
+        for beta in (0.3, 0.999, 2.0, 30.0):
+            for tiny in (5e-324, 1e-310, 1e-300):
+                equal = importance_weights([tiny, tiny], 10, beta, normalization)
+                np.testing.assert_array_equal(equal, 1.0)
+            result = importance_weights([5e-324, 1e-323, 0.5, 1.0], 10, beta, normalization)
+            exact = np.array([1.0, 0.5**beta, 0.5 ** (1073 * beta), 0.5 ** (1074 * beta)])
+            np.testing.assert_allclose(result, exact, rtol=1e-12, atol=5e-324)
+    np.testing.assert_array_equal(importance_weights([1e-300, 1e-300], 10, 2.0, "sum"), 0.5)
+    with pytest.raises(ValueError, match="overflows"):
+        importance_weights([5e-324], 10, 2.0, "none")
+
+
 def test_smallest_probability_of_the_buffer():
     probabilities = np.array([0.5, 0.25])
     result = importance_weights(probabilities, 10, 0.4, "max", min_probability=0.01)
