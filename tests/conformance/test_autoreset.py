@@ -9,6 +9,7 @@ from __future__ import annotations
 import gymnasium
 import numpy as np
 import pytest
+from bsuite.environments import deep_sea
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
@@ -16,6 +17,12 @@ import metarl_core
 
 ROWS = 12
 STEPS = 700
+
+
+def random_actions(envs, rng):
+    if hasattr(envs.single_action_space, "n"):
+        return rng.integers(0, envs.single_action_space.n, ROWS)
+    return rng.uniform(-3, 3, (ROWS, 1)).astype(np.float32)
 
 
 class ToldResets(gymnasium.Wrapper):
@@ -32,17 +39,39 @@ class ToldResets(gymnasium.Wrapper):
             self.unwrapped.s = int(state[0])
             return int(state[0]), info
         self.unwrapped.state = state.copy()
-        return (self.unwrapped._get_ob() if hasattr(self.unwrapped, "_get_ob") else state.astype(np.float32)), info
+        for name in ("_get_ob", "_get_obs"):
+            if hasattr(self.unwrapped, name):
+                return getattr(self.unwrapped, name)(), info
+        return state.astype(np.float32), info
+
+
+class BsuiteDeepSea(gymnasium.Env):
+    """bsuite's environment with Gymnasium's methods; every episode starts in the same state."""
+
+    def __init__(self, size):
+        self.environment = deep_sea.DeepSea(size, mapping_seed=42)
+        self.observation_space = gymnasium.spaces.Box(0, 1, (size, size), np.float32)
+        self.action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        return self.environment.reset().observation.astype(np.float32), {}
+
+    def step(self, action):
+        step = self.environment.step(int(action))
+        return step.observation.astype(np.float32), step.reward, step.last(), False, {}
+
+
+def make_reference(env_id, row, states, limit, params):
+    if env_id == "DeepSea-v0":
+        return gymnasium.wrappers.TimeLimit(BsuiteDeepSea(**params), limit)
+    return ToldResets(gymnasium.make(env_id, max_episode_steps=limit, **params), row, states)
 
 
 def make_pair(env_id, mode, **params):
     states = [None] * ROWS
     limit = params.pop("max_episode_steps")
     reference = SyncVectorEnv(
-        [
-            lambda row=row: ToldResets(gymnasium.make(env_id, max_episode_steps=limit, **params), row, states)
-            for row in range(ROWS)
-        ],
+        [lambda row=row: make_reference(env_id, row, states, limit, params) for row in range(ROWS)],
         autoreset_mode=mode,
     )
     ours = metarl_core.make_vec(env_id, ROWS, autoreset_mode=mode, max_episode_steps=limit, seed=11, **params)
@@ -64,6 +93,8 @@ def assert_equal_info(ours, reference):
                     np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
         elif key == "prob":
             np.testing.assert_array_equal(got, expected.astype(np.float64))
+        elif expected.dtype.kind == "f":  # sums of rewards
+            np.testing.assert_allclose(got, expected, rtol=1e-6)
         else:
             np.testing.assert_array_equal(got, expected)
 
@@ -76,6 +107,9 @@ def assert_equal_info(ours, reference):
         ("MountainCar-v0", {"max_episode_steps": 7}),
         ("Acrobot-v1", {"max_episode_steps": 60}),
         ("FrozenLake-v1", {"max_episode_steps": 12, "is_slippery": False}),
+        ("Pendulum-v1", {"max_episode_steps": 9}),
+        ("DeepSea-v0", {"max_episode_steps": 4, "size": 4}),
+        ("DeepSea-v0", {"max_episode_steps": 3, "size": 5}),
     ],
 )
 def test_autoreset_as_sync_vector_env(env_id, params, mode):
@@ -96,7 +130,7 @@ def test_autoreset_as_sync_vector_env(env_id, params, mode):
     assert_equal_info(info, reference_info)
     ends = {"terminated": 0, "truncated": 0}
     for _ in range(STEPS):
-        actions = rng.integers(0, ours.single_action_space.n, ROWS)
+        actions = random_actions(ours, rng)
         if env_id == "CartPole-v1":  # some rows survive until the limit
             actions[:4] = obs[:4, 2] + 0.5 * obs[:4, 3] > 0
         result = ours.step(actions)
@@ -123,7 +157,7 @@ def test_autoreset_as_sync_vector_env(env_id, params, mode):
             assert_equal_info(info, reference_info)
     print(f"{env_id} {mode.name}: {ROWS * STEPS} rows, {ends}")
     assert ends["truncated"] > 0
-    if env_id in ("CartPole-v1", "FrozenLake-v1"):
+    if env_id in ("CartPole-v1", "FrozenLake-v1") or params.get("size") == 4:
         assert ends["terminated"] > 0
 
 
