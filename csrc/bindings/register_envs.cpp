@@ -3,10 +3,12 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "bindings/register.h"
@@ -48,6 +50,15 @@ void poll_signals() {
   if (PyErr_CheckSignals() != 0) throw py::error_already_set();
 }
 
+// An array with an element or a row of elements for every environment, or None.
+template <class T>
+using Rows = std::optional<py::array_t<T, py::array::c_style>>;
+
+// Rows, their seeds and their streams.
+using Seeding =
+    std::tuple<py::array_t<std::int64_t, py::array::c_style>, py::array_t<std::uint64_t, py::array::c_style>,
+               py::array_t<std::uint32_t, py::array::c_style>>;
+
 class PyBatchEnv {
  public:
   PyBatchEnv(const std::string& id, std::int64_t num_envs, int num_threads, const std::string& autoreset_mode,
@@ -78,9 +89,11 @@ class PyBatchEnv {
     env_ = std::make_unique<BatchEnv>(std::move(definition), num_envs, num_threads, mode, max_episode_steps, seed);
   }
 
-  // actions -> (obs, reward, terminated, truncated, info), written to out when given.
+  // actions -> (obs, reward, terminated, truncated, info), written to out when given. In same_step mode info has the
+  // dense final_obs and its mask _final_obs when an episode ended.
   py::tuple step(py::handle actions, py::handle out) {
-    BatchEnv& env = open();
+    const Call call(*this);
+    BatchEnv& env = *env_;
     const bool discrete = env.definition().num_actions > 0;
     const ActionArray in =
         checked_actions(actions, discrete, static_cast<int>(action_dims_.size()), action_dims_.data());
@@ -107,6 +120,10 @@ class PyBatchEnv {
       throw;
     }
     buffers_hold_last_ = own;
+    if (same_step_ && env.any_ended()) {
+      info["final_obs"] = final_obs_array();
+      info["_final_obs"] = ended_array();
+    }
     PyObject* const result = PyTuple_New(5);
     if (result == nullptr) throw py::error_already_set();
     for (int i = 0; i < 4; ++i) PyTuple_SET_ITEM(result, i, arrays[i].release().ptr());
@@ -114,30 +131,25 @@ class PyBatchEnv {
     return py::reinterpret_steal<py::tuple>(result);
   }
 
-  // mask: bool[num_envs] or None. Returns all observations.
-  py::array reset(const std::optional<py::array_t<bool, py::array::c_style>>& mask) {
-    BatchEnv& env = open();
+  // mask: bool[num_envs] or None; seeding: the rows to seed first, with their seeds and streams, or None. Returns all
+  // observations.
+  py::array reset(const std::optional<py::array_t<bool, py::array::c_style>>& mask,
+                  const std::optional<Seeding>& seeding) {
+    const Call call(*this);
+    BatchEnv& env = *env_;
     if (mask && (mask->ndim() != 1 || mask->shape(0) != row_dim_)) throw py::value_error("mask: wrong shape");
+    const RowSeeds seeds = seeding ? checked_seeds(*seeding) : RowSeeds{};
     py::array obs = new_obs();
     buffers_hold_last_ = false;
     void* const data = obs.mutable_data();
     const auto* const flags = mask ? reinterpret_cast<const std::uint8_t*>(mask->data()) : nullptr;
-    run_unlocked(env.estimated_step_nanoseconds(), [&] { env.reset(flags, data); });
+    run_unlocked(env.estimated_step_nanoseconds(), [&] { env.reset(flags, data, seeds); });
     return obs;
-  }
-
-  void seed_rows(const py::array_t<std::int64_t>& rows, const py::array_t<std::uint64_t>& seeds,
-                 const py::array_t<std::uint32_t>& streams) {
-    BatchEnv& env = open();
-    for (py::ssize_t i = 0; i < rows.shape(0); ++i) {
-      if (rows.at(i) < 0 || rows.at(i) >= row_dim_) throw py::index_error("row out of range");
-    }
-    for (py::ssize_t i = 0; i < rows.shape(0); ++i) env.seed_row(rows.at(i), seeds.at(i), streams.at(i));
   }
 
   // Buffers for step(out=...) that this object may update instead of rewrite; see metarl_core.vector.
   py::tuple allocate_outputs() {
-    open();
+    const Call call(*this);
     py::object arrays[4];
     new_outputs(arrays);
     buffers_obs_ = arrays[0];
@@ -146,41 +158,21 @@ class PyBatchEnv {
   }
 
   py::array observe() {
-    BatchEnv& env = open();
+    const Call call(*this);
     py::array obs = new_obs();
-    env.observe(obs.mutable_data());
+    env_->observe(obs.mutable_data());
     return obs;
   }
 
-  bool any_ended() { return open().any_ended(); }
-  py::array ended() {
-    BatchEnv& env = open();
-    py::array result = new_array(bool_, 1, &row_dim_);
-    if (same_step_) {
-      std::memcpy(result.mutable_data(), env.ended(), static_cast<std::size_t>(row_dim_));
-    } else {
-      std::memset(result.mutable_data(), 0, static_cast<std::size_t>(row_dim_));
-    }
-    return result;
-  }
-  py::array final_obs() {
-    BatchEnv& env = open();
+  // (final observations, 0 in rows that did not end; mask of the rows that ended)
+  py::tuple final_obs() {
+    const Call call(*this);
     if (!same_step_) throw std::runtime_error("final_obs needs autoreset_mode='same_step'");
-    py::array result = new_obs();
-    const std::size_t bytes = env.obs_row_bytes();
-    auto* const to = static_cast<char*>(result.mutable_data());
-    const auto* const from = static_cast<const char*>(env.final_obs());
-    for (std::size_t i = 0; i < static_cast<std::size_t>(row_dim_); ++i) {
-      if (env.ended()[i]) {
-        std::memcpy(to + i * bytes, from + i * bytes, bytes);
-      } else {
-        std::memset(to + i * bytes, 0, bytes);
-      }
-    }
-    return result;
+    return py::make_tuple(final_obs_array(), ended_array());
   }
   py::array end_flags() {
-    BatchEnv& env = open();
+    const Call call(*this);
+    BatchEnv& env = *env_;
     if (!env.definition().has_end_flag) throw std::runtime_error("this environment has no such flag");
     py::array result = new_array(bool_, 1, &row_dim_);
     std::memcpy(result.mutable_data(), env.end_flags(), static_cast<std::size_t>(row_dim_));
@@ -188,57 +180,120 @@ class PyBatchEnv {
   }
 
   void set_draws(const py::array_t<double, py::array::c_style | py::array::forcecast>& draws) {
-    open().set_draws(std::vector<double>(draws.data(), draws.data() + draws.size()));
+    const Call call(*this);
+    env_->set_draws(std::vector<double>(draws.data(), draws.data() + draws.size()));
   }
 
   std::vector<std::string> field_names() { return open().definition().field_names; }
 
   py::dict get_state() {
-    BatchEnv& env = open();
-    const Py_intptr_t dims[2] = {row_dim_, static_cast<Py_intptr_t>(env.definition().field_names.size())};
+    const Call call(*this);
+    const Py_intptr_t dims[2] = {row_dim_, static_cast<Py_intptr_t>(env_->definition().field_names.size())};
     py::array fields = new_array(float64_, 2, dims);
-    env.get_fields(static_cast<double*>(fields.mutable_data()));
+    EnvStateOut out;
+    out.fields = static_cast<double*>(fields.mutable_data());
     py::dict state;
     state["state"] = fields;
-    state["elapsed"] = copy_of(env.elapsed());
-    state["episode"] = copy_of(env.episode());
-    state["seed"] = copy_of(env.seeds());
-    state["stream"] = copy_of(env.streams());
-    state["done"] = copy_of(env.done()).attr("view")(bool_);
+    state["elapsed"] = new_rows(&out.elapsed);
+    state["episode"] = new_rows(&out.episode);
+    state["seed"] = new_rows(&out.seed);
+    state["stream"] = new_rows(&out.stream);
+    state["done"] = new_rows(&out.done).attr("view")(bool_);
+    env_->get_state(out);
     return state;
   }
 
-  // All or nothing: every array is checked before the first is written.
-  void set_state(const py::array_t<double, py::array::c_style>& fields, const py::array_t<std::int32_t>& elapsed,
-                 const py::array_t<std::uint32_t>& episode, const py::array_t<std::uint64_t>& seed,
-                 const py::array_t<std::uint32_t>& stream, const py::array_t<bool>& done) {
-    BatchEnv& env = open();
-    const auto width = static_cast<Py_intptr_t>(env.definition().field_names.size());
-    if (fields.ndim() != 2 || fields.shape(0) != row_dim_ || fields.shape(1) != width) {
+  // All or nothing; None stays as it is.
+  void set_state(const Rows<double>& fields, const Rows<std::int32_t>& elapsed, const Rows<std::uint32_t>& episode,
+                 const Rows<std::uint64_t>& seed, const Rows<std::uint32_t>& stream, const Rows<bool>& done) {
+    const Call call(*this);
+    const auto width = static_cast<py::ssize_t>(env_->definition().field_names.size());
+    if (fields && (fields->ndim() != 2 || fields->shape(0) != row_dim_ || fields->shape(1) != width)) {
       throw py::value_error("state: wrong shape");
     }
-    const py::array* const rows[] = {&elapsed, &episode, &seed, &stream, &done};
-    for (const py::array* array : rows) {
-      if (array->ndim() != 1 || array->shape(0) != row_dim_) throw py::value_error("state: wrong shape");
-    }
-    env.set_fields(fields.data());
-    copy_to(elapsed, env.elapsed());
-    copy_to(episode, env.episode());
-    copy_to(seed, env.seeds());
-    copy_to(stream, env.streams());
-    for (Py_intptr_t i = 0; i < row_dim_; ++i) env.done()[static_cast<std::size_t>(i)] = done.at(i) ? 1 : 0;
-    env.set_ready(true);
+    EnvStateIn in;
+    in.fields = fields ? fields->data() : nullptr;
+    in.elapsed = row_data(elapsed);
+    in.episode = row_data(episode);
+    in.seed = row_data(seed);
+    in.stream = row_data(stream);
+    in.done = reinterpret_cast<const std::uint8_t*>(row_data(done));
+    env_->set_state(in);
     buffers_hold_last_ = false;
   }
 
-  bool ready() { return open().ready(); }
   int num_threads() { return open().num_threads(); }
-  void close() { env_.reset(); }
+
+  // Frees the environments now, or when the call that is running ends.
+  void close() {
+    closed_ = true;
+    if (!in_call_) free_all();
+  }
 
  private:
+  // One call: refuses another one meanwhile (of a second thread, or of a signal handler that runs in the midst of a
+  // step) and puts off a close. All members are read and written with the interpreter lock held.
+  class Call {
+   public:
+    explicit Call(PyBatchEnv& owner) : owner_(owner) {
+      owner.open();
+      if (owner.in_call_) {
+        throw std::runtime_error("this environment is in use by another thread or call; one caller at a time");
+      }
+      owner.in_call_ = true;
+    }
+    ~Call() {
+      owner_.in_call_ = false;
+      if (owner_.closed_) owner_.free_all();
+    }
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
+
+   private:
+    PyBatchEnv& owner_;
+  };
+
   BatchEnv& open() {
-    if (!env_) raise_package_error("ClosedError", "this environment was closed");
+    if (closed_) raise_package_error("ClosedError", "this environment was closed");
     return *env_;
+  }
+
+  void free_all() {
+    env_.reset();
+    buffers_obs_ = py::none();
+    checked_buffers_ = py::none();
+  }
+
+  RowSeeds checked_seeds(const Seeding& seeding) const {
+    const auto& [rows, seeds, streams] = seeding;
+    if (rows.ndim() != 1 || seeds.ndim() != 1 || streams.ndim() != 1 || seeds.shape(0) != rows.shape(0) ||
+        streams.shape(0) != rows.shape(0)) {
+      throw py::value_error("seeding: wrong shape");
+    }
+    for (py::ssize_t k = 0; k < rows.shape(0); ++k) {
+      if (rows.at(k) < 0 || rows.at(k) >= row_dim_) throw py::index_error("row out of range");
+    }
+    return {rows.data(), seeds.data(), streams.data(), rows.shape(0)};
+  }
+
+  py::array ended_array() {
+    py::array result = new_array(bool_, 1, &row_dim_);
+    std::memcpy(result.mutable_data(), env_->ended(), static_cast<std::size_t>(row_dim_));
+    return result;
+  }
+  py::array final_obs_array() {
+    py::array result = new_obs();
+    const std::size_t bytes = env_->obs_row_bytes();
+    auto* const to = static_cast<char*>(result.mutable_data());
+    const auto* const from = static_cast<const char*>(env_->final_obs());
+    for (std::size_t i = 0; i < static_cast<std::size_t>(row_dim_); ++i) {
+      if (env_->ended()[i]) {
+        std::memcpy(to + i * bytes, from + i * bytes, bytes);
+      } else {
+        std::memset(to + i * bytes, 0, bytes);
+      }
+    }
+    return result;
   }
 
   py::array new_obs() { return new_array(obs_type_, static_cast<int>(obs_dims_.size()), obs_dims_.data()); }
@@ -294,18 +349,26 @@ class PyBatchEnv {
     return outputs;
   }
 
+  static constexpr int kMaxViewDims = 3;  // num_envs and at most two of an observation
+
   // What of an array can change in place and would make the checks void. Tuples cannot change, arrays can.
   struct View {
     void* data;
     void* descr;
     int ndim;
     int flags;
-    Py_intptr_t rows;
+    Py_intptr_t dims[kMaxViewDims];
+    Py_intptr_t strides[kMaxViewDims];
     bool operator==(const View&) const = default;
   };
   static View view_of(py::handle array) {
     const auto* const proxy = py::detail::array_proxy(array.ptr());
-    return {proxy->data, proxy->descr, proxy->nd, proxy->flags, proxy->nd > 0 ? proxy->dimensions[0] : 0};
+    View view{proxy->data, proxy->descr, proxy->nd, proxy->flags, {}, {}};
+    for (int d = 0; d < std::min(proxy->nd, kMaxViewDims); ++d) {
+      view.dims[d] = proxy->dimensions[d];
+      view.strides[d] = proxy->strides[d];
+    }
+    return view;
   }
   bool unchanged(py::handle out) const {
     for (int i = 0; i < 4; ++i) {
@@ -315,12 +378,16 @@ class PyBatchEnv {
   }
 
   template <class T>
-  static py::array copy_of(const std::vector<T>& values) {
-    return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data());
+  py::array new_rows(T** data) const {
+    py::array result = new_array(py::dtype::of<T>(), 1, &row_dim_);
+    *data = static_cast<T*>(result.mutable_data());
+    return result;
   }
   template <class T>
-  static void copy_to(const py::array_t<T>& from, std::vector<T>& to) {
-    for (std::size_t i = 0; i < to.size(); ++i) to[i] = from.at(static_cast<py::ssize_t>(i));
+  const T* row_data(const Rows<T>& array) const {
+    if (!array) return nullptr;
+    if (array->ndim() != 1 || array->shape(0) != row_dim_) throw py::value_error("state: wrong shape");
+    return array->data();
   }
 
   py::dtype float32_, float64_, bool_, obs_type_;
@@ -328,6 +395,8 @@ class PyBatchEnv {
   std::vector<Py_intptr_t> obs_dims_, action_dims_;
   Py_intptr_t row_dim_ = 0;
   std::unique_ptr<BatchEnv> env_;
+  bool in_call_ = false;
+  bool closed_ = false;
   py::object buffers_obs_ = py::none();  // observations of the buffers from allocate_outputs
   bool buffers_hold_last_ = false;
   py::object checked_buffers_ = py::none();  // the last tuple of buffers that passed the checks
@@ -348,12 +417,9 @@ void register_envs(py::module_& m) {
            py::arg("max_episode_steps"), py::arg("seed"), py::arg("obs_shape"), py::arg("action_shape"),
            py::arg("numbers"), py::arg("table"))
       .def("step", &PyBatchEnv::step, py::arg("actions"), py::arg("out") = py::none())
-      .def("reset", &PyBatchEnv::reset, py::arg("mask"))
-      .def("seed_rows", &PyBatchEnv::seed_rows)
+      .def("reset", &PyBatchEnv::reset, py::arg("mask"), py::arg("seeding"))
       .def("allocate_outputs", &PyBatchEnv::allocate_outputs)
       .def("observe", &PyBatchEnv::observe)
-      .def("any_ended", &PyBatchEnv::any_ended)
-      .def("ended", &PyBatchEnv::ended)
       .def("final_obs", &PyBatchEnv::final_obs)
       .def("end_flags", &PyBatchEnv::end_flags)
       .def("set_draws", &PyBatchEnv::set_draws)
@@ -361,7 +427,6 @@ void register_envs(py::module_& m) {
       .def("set_state", &PyBatchEnv::set_state)
       .def("close", &PyBatchEnv::close)
       .def_property_readonly("field_names", &PyBatchEnv::field_names)
-      .def_property_readonly("ready", &PyBatchEnv::ready)
       .def_property_readonly("num_threads", &PyBatchEnv::num_threads);
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
 
 #include "envs/kernels.h"
 
@@ -89,8 +90,9 @@ BatchEnv::BatchEnv(EnvDefinition definition, std::int64_t num_envs, int num_thre
   state_.resize(n * definition_.field_names.size() * field_bytes(definition_.field_type));
   elapsed_.resize(n);
   episode_.resize(n);
-  seed_.resize(n);
+  seed_.resize(n, seed);
   stream_.resize(n);
+  std::iota(stream_.begin(), stream_.end(), std::uint32_t{0});
   done_.resize(n);
   if (definition_.has_end_flag) end_flag_.resize(n);
   if (mode == AutoresetMode::same_step) {
@@ -98,7 +100,6 @@ BatchEnv::BatchEnv(EnvDefinition definition, std::int64_t num_envs, int num_thre
     final_obs_.resize(n * obs_row_bytes());
   }
   actions_.resize(n * (definition_.num_actions > 0 ? sizeof(std::uint8_t) : sizeof(float)));
-  seed_all(seed);
 }
 
 std::size_t BatchEnv::obs_row_bytes() const {
@@ -146,21 +147,16 @@ std::int64_t BatchEnv::rows_per_poll() const {
   return (static_cast<std::int64_t>(rows) / kRowsPerLine + 1) * kRowsPerLine;
 }
 
-void BatchEnv::seed_all(std::uint64_t seed) {
-  for (std::int64_t i = 0; i < num_envs_; ++i) seed_row(i, seed, static_cast<std::uint32_t>(i));
-}
-
-void BatchEnv::seed_row(std::int64_t row, std::uint64_t seed, std::uint32_t stream) {
-  const auto i = static_cast<std::size_t>(row);
-  seed_[i] = seed;
-  stream_[i] = stream;
-  episode_[i] = 0;
-}
-
-void BatchEnv::reset(const std::uint8_t* mask, void* obs) {
+void BatchEnv::reset(const std::uint8_t* mask, void* obs, const RowSeeds& seeds) {
   const InUse guard(in_use_);
   if (mask != nullptr && !ready_) {
     throw ResetNeeded("reset every environment once before resetting some of them");
+  }
+  for (std::int64_t k = 0; k < seeds.count; ++k) {
+    const auto i = static_cast<std::size_t>(seeds.rows[k]);
+    seed_[i] = seeds.seeds[k];
+    stream_[i] = seeds.streams[k];
+    episode_[i] = 0;
   }
   EnvBatch b = batch();
   b.obs = obs;
@@ -231,6 +227,7 @@ void BatchEnv::step(const void* actions, ActionType type, const StepOutputs& out
 }
 
 void BatchEnv::set_draws(std::vector<double> draws) {
+  const InUse guard(in_use_);
   const auto expected = static_cast<std::size_t>(num_envs_) * static_cast<std::size_t>(definition_.draws_per_row);
   if (definition_.draws_per_row == 0 || draws.size() != expected) {
     throw std::invalid_argument("draws: expected " + std::to_string(expected) + " numbers, got " +
@@ -241,32 +238,73 @@ void BatchEnv::set_draws(std::vector<double> draws) {
 
 bool BatchEnv::any_ended() const { return std::find(ended_.begin(), ended_.end(), std::uint8_t{1}) != ended_.end(); }
 
-void BatchEnv::get_fields(double* out) const {
-  const auto n = static_cast<std::size_t>(num_envs_);
-  const std::size_t fields = definition_.field_names.size();
-  with_field_type(definition_.field_type, const_cast<std::byte*>(state_.data()), [&](auto* data) {
-    for (std::size_t i = 0; i < n; ++i) {
-      for (std::size_t f = 0; f < fields; ++f) out[i * fields + f] = static_cast<double>(data[f * n + i]);
-    }
-  });
-}
-
-void BatchEnv::set_fields(const double* in) {
+void BatchEnv::get_state(const EnvStateOut& out) {
   const InUse guard(in_use_);
   const auto n = static_cast<std::size_t>(num_envs_);
   const std::size_t fields = definition_.field_names.size();
-  for (std::size_t i = 0; i < n; ++i) {
-    if (!definition_.valid_state(definition_.params.get(), in + i * fields)) {
+  if (out.fields != nullptr) {
+    with_field_type(definition_.field_type, state_.data(), [&](const auto* data) {
+      for (std::size_t i = 0; i < n; ++i) {
+        for (std::size_t f = 0; f < fields; ++f) out.fields[i * fields + f] = static_cast<double>(data[f * n + i]);
+      }
+    });
+  }
+  if (out.elapsed != nullptr) std::copy(elapsed_.begin(), elapsed_.end(), out.elapsed);
+  if (out.episode != nullptr) std::copy(episode_.begin(), episode_.end(), out.episode);
+  if (out.seed != nullptr) std::copy(seed_.begin(), seed_.end(), out.seed);
+  if (out.stream != nullptr) std::copy(stream_.begin(), stream_.end(), out.stream);
+  if (out.done != nullptr) std::copy(done_.begin(), done_.end(), out.done);
+}
+
+void BatchEnv::check_state(const EnvStateIn& in) const {
+  const auto n = static_cast<std::size_t>(num_envs_);
+  const std::size_t fields = definition_.field_names.size();
+  std::vector<double> rounded(fields);
+  for (std::size_t i = 0; in.fields != nullptr && i < n; ++i) {
+    const double* const row = in.fields + i * fields;
+    // Before it is rounded: out of float's range, a conversion to float is undefined.
+    bool valid = definition_.field_type != FieldType::float32 || std::all_of(row, row + fields, [](double x) {
+                   return std::abs(x) <= static_cast<double>(std::numeric_limits<float>::max());
+                 });
+    if (valid) {
+      const bool narrow = definition_.field_type == FieldType::float32;
+      for (std::size_t f = 0; f < fields; ++f) {
+        rounded[f] = narrow ? static_cast<double>(static_cast<float>(row[f])) : row[f];
+      }
+      valid = definition_.valid_state(definition_.params.get(), rounded.data());
+    }
+    if (!valid) {
       throw std::invalid_argument("state[" + std::to_string(i) + "] is not a state of " + definition_.name);
     }
   }
-  with_field_type(definition_.field_type, state_.data(), [&](auto* data) {
-    for (std::size_t i = 0; i < n; ++i) {
-      for (std::size_t f = 0; f < fields; ++f) {
-        data[f * n + i] = static_cast<std::remove_reference_t<decltype(*data)>>(in[i * fields + f]);
-      }
+  for (std::size_t i = 0; in.elapsed != nullptr && i < n; ++i) {
+    if (in.elapsed[i] < 0 || in.elapsed[i] == std::numeric_limits<std::int32_t>::max()) {
+      throw std::invalid_argument("elapsed[" + std::to_string(i) + "] is " + std::to_string(in.elapsed[i]) +
+                                  "; must be in [0, 2147483647)");
     }
-  });
+  }
+}
+
+void BatchEnv::set_state(const EnvStateIn& in) {
+  const InUse guard(in_use_);
+  check_state(in);
+  const auto n = static_cast<std::size_t>(num_envs_);
+  const std::size_t fields = definition_.field_names.size();
+  if (in.fields != nullptr) {
+    with_field_type(definition_.field_type, state_.data(), [&](auto* data) {
+      for (std::size_t i = 0; i < n; ++i) {
+        for (std::size_t f = 0; f < fields; ++f) {
+          data[f * n + i] = static_cast<std::remove_reference_t<decltype(*data)>>(in.fields[i * fields + f]);
+        }
+      }
+    });
+    ready_ = true;
+  }
+  if (in.elapsed != nullptr) std::copy_n(in.elapsed, n, elapsed_.begin());
+  if (in.episode != nullptr) std::copy_n(in.episode, n, episode_.begin());
+  if (in.seed != nullptr) std::copy_n(in.seed, n, seed_.begin());
+  if (in.stream != nullptr) std::copy_n(in.stream, n, stream_.begin());
+  if (in.done != nullptr) std::copy_n(in.done, n, done_.begin());
 }
 
 }  // namespace metarl

@@ -2,7 +2,9 @@
 // (Osband et al., "Behaviour suite for reinforcement learning", ICLR 2020).
 #pragma once
 
+#include <cmath>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "metarl/detail/hd.h"
@@ -24,7 +26,7 @@ struct State {
   std::int32_t row, column;
   std::int32_t bad;        // the episode left the right-moving path by an own move
   std::int32_t total_bad;  // bad episodes so far
-  std::int32_t treasures;  // treasures found so far (bsuite's denoised_return)
+  std::int32_t treasures;  // treasures found so far (bsuite's denoised_return); both counters stop at the largest int32
 };
 
 struct Draws {
@@ -36,7 +38,7 @@ struct Draws {
 METARL_HD Draws draws_from(const PhiloxBlock& random) {
   const double radius_uniform = (static_cast<double>(random.v[2]) + 0.5) * 0x1.0p-32;
   const double angle = static_cast<double>(random.v[3]) * (0x1.921fb54442d18p+2 * 0x1.0p-32);
-  return {__builtin_sqrt(-2.0 * natural_log(radius_uniform)) * sincos(angle).cos, uniform53(random.v[0], random.v[1])};
+  return {std::sqrt(-2.0 * natural_log(radius_uniform)) * sincos(angle).cos, uniform53(random.v[0], random.v[1])};
 }
 
 METARL_HD bool takes_normal(const Params& p, const State& s) {
@@ -50,7 +52,7 @@ METARL_HD double step(const Params& p, const std::uint8_t* mapping, State& s, in
   double reward = 0.0;
   if (right && s.column == last) {
     reward += 1.0;
-    ++s.treasures;
+    s.treasures += s.treasures < std::numeric_limits<std::int32_t>::max();
   }
   if (takes_normal(p, s)) reward += draws.normal;
   if (right) {

@@ -69,7 +69,7 @@ void deep_sea_step(const EnvBatch& batch, std::int64_t begin, std::int64_t end) 
       if (s.row == p.size) {
         b.terminated[i] = 1;
         b.end_flag[i] = static_cast<std::uint8_t>(s.bad);
-        s.total_bad += s.bad;
+        s.total_bad += s.bad != 0 && s.total_bad < std::numeric_limits<std::int32_t>::max();
       }
       DeepSea::store(s, fields, b.stride, i);
       if (!b.obs_holds_last) {

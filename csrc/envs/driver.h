@@ -3,11 +3,12 @@
 // Included by kernel files only, which are compiled once per instruction-set level: everything here has internal
 // linkage (METARL_HD), and a Model is a struct in the kernel file's anonymous namespace.
 //
-// A Model has: Real (type of the fields), Int (integer of the same width), Params, State, kFields, and static functions
+// A Model has: Real (type of the fields), Params, State, and static functions
 //   State load(const Real* fields, int64 stride, int64 row);  void store(const State&, Real*, int64 stride, int64 row);
-//   State reset(const Params&, const PhiloxBlock&);            void write_obs(const Params&, const State&, row's obs);
-// Block models add kObs, step(params, state, action, reward) -> ended and observe(params, state, float
-// component[kObs]).
+//   State reset(const Params&, const PhiloxBlock&, const Real* fields, int64 stride, int64 row);
+//   void write_obs(const Params&, const State&, void* obs, int64 row);  size_t obs_bytes(const Params&);
+// A block model adds Int (an integer as wide as Real), Action, StoredAction, kObs and
+//   Int step(const Params&, State&, Action, Real& reward);  void observe(const Params&, const State&, float out[kObs]);
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
 // From an id and its options to a definition that a BatchEnv runs.
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
 
@@ -26,6 +27,41 @@ bool all_finite(const void*, const double* fields) {
     if (!std::isfinite(fields[f])) return false;
   }
   return true;
+}
+
+bool is_within(double x, double low, double high) { return x >= low && x <= high; }
+
+// Bounds hold as the kernels apply them, in the type of the fields.
+template <class Real>
+double rounded(double bound) {
+  return static_cast<double>(static_cast<Real>(bound));
+}
+
+template <class Real>
+bool mountain_car_state(const void* params, const double* f) {
+  const auto& p = *static_cast<const mountain_car::Params*>(params);
+  const double speed = rounded<Real>(p.max_speed);
+  return is_within(f[0], rounded<Real>(p.min_position), rounded<Real>(p.max_position)) &&
+         is_within(f[1], -speed, speed);
+}
+
+template <class Real>
+bool acrobot_state(const void* params, const double* f) {
+  const auto& p = *static_cast<const acrobot::Params*>(params);
+  // A reset is not clipped, and rounds to float32.
+  const double start = static_cast<double>(static_cast<float>(p.reset_bound));
+  const double angle = std::max(rounded<Real>(0x1.921fb54442d18p+1), start);
+  const double speed1 = std::max(rounded<Real>(p.max_vel_1), start);
+  const double speed2 = std::max(rounded<Real>(p.max_vel_2), start);
+  return is_within(f[0], -angle, angle) && is_within(f[1], -angle, angle) && is_within(f[2], -speed1, speed1) &&
+         is_within(f[3], -speed2, speed2);
+}
+
+template <class Real>
+bool pendulum_state(const void* params, const double* f) {
+  const auto& p = *static_cast<const pendulum::Params*>(params);
+  const double speed = std::max(rounded<Real>(p.max_speed), rounded<Real>(p.reset_speed));
+  return std::isfinite(f[0]) && is_within(f[1], -speed, speed);
 }
 
 bool is_integer_in(double x, double low, double high) { return x >= low && x <= high && std::floor(x) == x; }
@@ -73,7 +109,7 @@ EnvDefinition mountain_car_definition(const EnvOptions& o) {
   d.obs_size = 2;
   d.num_actions = 3;
   d.nanoseconds_per_row = 5;
-  d.valid_state = all_finite<2>;
+  d.valid_state = is_float32(o) ? mountain_car_state<float> : mountain_car_state<double>;
   d.params = std::make_shared<const mountain_car::Params>(mountain_car::Params{
       .min_position = number(o, "min_position"),
       .max_position = number(o, "max_position"),
@@ -100,7 +136,7 @@ EnvDefinition acrobot_definition(const EnvOptions& o) {
   d.obs_size = 6;
   d.num_actions = 3;
   d.nanoseconds_per_row = 60;
-  d.valid_state = all_finite<4>;
+  d.valid_state = is_float32(o) ? acrobot_state<float> : acrobot_state<double>;
   d.params = std::make_shared<const acrobot::Params>(acrobot::Params{
       .link_length_1 = number(o, "link_length_1"),
       .link_mass_1 = number(o, "link_mass_1"),
@@ -131,7 +167,7 @@ EnvDefinition pendulum_definition(const EnvOptions& o) {
   d.obs_size = 3;
   d.num_actions = 0;
   d.nanoseconds_per_row = 10;
-  d.valid_state = all_finite<2>;
+  d.valid_state = is_float32(o) ? pendulum_state<float> : pendulum_state<double>;
   d.params = std::make_shared<const pendulum::Params>(pendulum::Params{
       .gravity = number(o, "g"),
       .mass = number(o, "m"),

@@ -14,12 +14,20 @@ import numpy.typing as npt
 from metarl_core import _core
 from metarl_core.errors import ResetNeededError
 from metarl_core.vector.builders import BuildPlan, build_plan
-from metarl_core.vector.specs import EnvSpec
+from metarl_core.vector.specs import EnvSpec, shown
 
 __all__ = ["AutoresetMode", "StepBuffers", "VectorEnvMethods"]
 
 _NO_LIMIT = 2**31 - 1
-_STATE_KEYS = ("state", "elapsed", "episode", "seed", "stream", "done")
+# In the order of the core's set_state.
+_STATE_DTYPES: dict[str, type[np.generic]] = {
+    "state": np.float64,
+    "elapsed": np.int32,
+    "episode": np.uint32,
+    "seed": np.uint64,
+    "stream": np.uint32,
+    "done": np.bool_,
+}
 _StepResult: TypeAlias = tuple[
     npt.NDArray[Any], npt.NDArray[np.float64], npt.NDArray[np.bool_], npt.NDArray[np.bool_], dict[str, Any]
 ]
@@ -62,14 +70,38 @@ def parse_autoreset_mode(mode: Any) -> AutoresetMode:
     raise ValueError(f"autoreset_mode is {mode!r}; must be 'next_step', 'same_step' or 'disabled'")
 
 
-def _checked_integer(name: str, value: Any, low: int, high: int) -> int:
+def _checked_integer(name: str, value: Any, low: int, high: int | None) -> int:
     try:
+        if isinstance(value, bool):
+            raise TypeError
         number = operator.index(value)
     except TypeError:
         raise TypeError(f"{name} is {value!r}; must be an integer") from None
-    if not low <= number <= high:
-        raise ValueError(f"{name} is {number}; must be in [{low}, {high}]")
+    if number < low or (high is not None and number > high):
+        expected = f">= {low}" if high is None else f"in [{low}, {high}]"
+        raise ValueError(f"{name} is {shown(number)}; must be {expected}")
     return number
+
+
+def _exact_rows(name: str, value: Any, shape: tuple[int, ...], dtype: type[np.generic]) -> npt.NDArray[Any]:
+    array = np.asarray(value)
+    if array.shape != shape:
+        raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
+    kinds, expected = {
+        np.bool_: ("b", "bools"),
+        np.float64: ("fiu", "real numbers"),
+    }.get(dtype, ("iu", "integers"))
+    if array.dtype.kind not in kinds:
+        raise TypeError(f"{name}: expected {expected}, got dtype {array.dtype}")
+    if np.issubdtype(dtype, np.integer):
+        limits = np.iinfo(dtype)  # type: ignore[type-var]
+        for number in (int(array.min()), int(array.max())):
+            if not limits.min <= number <= limits.max:
+                raise ValueError(f"{name}: {number} is not in [{limits.min}, {limits.max}]")
+    exact = np.ascontiguousarray(array, dtype=dtype)
+    if array.dtype.kind in "iu" and not (exact.astype(array.dtype) == array).all():
+        raise ValueError(f"{name}: holds an integer that float64 does not")
+    return exact
 
 
 def _checked_seed(name: str, value: Any) -> int:
@@ -82,16 +114,19 @@ def _check_memory(num_envs: int, plan: BuildPlan, same_step: bool) -> None:
     try:
         available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
-        return
+        available = 2**63 - 1
     if num_envs * rows > available:
-        raise MemoryError(f"num_envs={num_envs} needs about {num_envs * rows} bytes; this machine has {available}")
+        raise MemoryError(
+            f"num_envs={shown(num_envs)} needs about {shown(num_envs * rows)} bytes; this machine has {available}"
+        )
 
 
 class VectorEnvMethods:
     """Steps ``num_envs`` equal environments together; made by :func:`metarl_core.make_vec`.
 
-    One caller at a time: a second thread that calls while a call is running gets a ``RuntimeError``. Arrays that are
-    returned are new and never change afterwards, except those given as ``out``.
+    One caller at a time: a second thread that calls while a call is running gets a ``RuntimeError``, and so does a
+    signal handler that calls in the midst of a step. ``close`` may come at any time: it lets a running call end. Arrays
+    that are returned are new and never change afterwards, except those given as ``out``.
     """
 
     num_envs: int
@@ -112,7 +147,7 @@ class VectorEnvMethods:
         params: Mapping[str, Any],
     ) -> None:
         mode = parse_autoreset_mode(autoreset_mode)
-        self.num_envs = _checked_integer("num_envs", num_envs, 1, 2**32 - 1)
+        self.num_envs = _checked_integer("num_envs", num_envs, 1, None)
         threads = (
             _core.available_cpus() if num_threads is None else _checked_integer("num_threads", num_threads, 1, 1024)
         )
@@ -125,6 +160,7 @@ class VectorEnvMethods:
         self._reports_prob = spec.id == "FrozenLake-v1"
         self._scalar_obs = plan.observation_low is None
         _check_memory(self.num_envs, plan, self._same_step)
+        _checked_integer("num_envs", num_envs, 1, 2**32 - 1)  # rows are numbered with 32 bits
         self._make_spaces(plan)
         self.metadata = {"render_modes": [], "autoreset_mode": self._mode_class(mode.value)}
         self.max_episode_steps: int | None = self.params["max_episode_steps"]
@@ -197,11 +233,10 @@ class VectorEnvMethods:
         """
         mask = self._checked_mask(options)
         seeding = self._checked_seeds(seed, mask)
-        if mask is not None and not self._core.ready:
-            raise self._reset_needed_class("reset every environment once before resetting some of them")
-        if seeding is not None:
-            self._core.seed_rows(*seeding)
-        obs = self._core.reset(mask)
+        try:
+            obs = self._core.reset(mask, seeding)
+        except ResetNeededError as error:
+            raise self._reset_needed_class(str(error)) from None
         return obs, self._reset_info(mask)
 
     def _reset_info(self, mask: npt.NDArray[np.bool_] | None) -> dict[str, Any]:
@@ -213,9 +248,9 @@ class VectorEnvMethods:
     def _checked_mask(self, options: dict[str, Any] | None) -> npt.NDArray[np.bool_] | None:
         if not options:
             return None
-        unknown = sorted(set(options) - {"reset_mask"})
+        unknown = sorted(repr(key) for key in options if key != "reset_mask")
         if unknown:
-            raise ValueError(f"options has the unknown key {unknown[0]!r}; valid keys: 'reset_mask'")
+            raise ValueError(f"options has the unknown key {unknown[0]}; valid keys: 'reset_mask'")
         mask = options["reset_mask"]
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
             raise TypeError(f"options['reset_mask'] must be a bool array, got {getattr(mask, 'dtype', type(mask))}")
@@ -274,21 +309,18 @@ class VectorEnvMethods:
             result: _StepResult = self._core_step(actions, out)
         except ResetNeededError as error:
             raise self._reset_needed_class(str(error)) from None
-        if self._same_step and self._core.any_ended():
+        if self._same_step and "final_obs" in result[4]:
             self._add_final(result[4])
         return result
 
     def _add_final(self, info: dict[str, Any]) -> None:
-        mask = self._core.ended()
-        dense = self._core.final_obs()
-        if self._dense_final_obs:
-            info["final_obs"] = dense
-        else:
+        mask = info["_final_obs"]
+        if not self._dense_final_obs:
+            dense = info["final_obs"]
             final = np.full(self.num_envs, None, dtype=object)
             for row in np.flatnonzero(mask):
                 final[row] = int(dense[row]) if self._scalar_obs else dense[row]
             info["final_obs"] = final
-        info["_final_obs"] = mask
         info["final_info"] = self._final_info(info, mask)
         info["_final_info"] = mask.copy()
 
@@ -309,7 +341,8 @@ class VectorEnvMethods:
         Raises:
             RuntimeError: The mode is not ``same_step``.
         """
-        return self._core.final_obs(), self._core.ended()
+        result: tuple[npt.NDArray[Any], npt.NDArray[np.bool_]] = self._core.final_obs()
+        return result
 
     def make_buffers(self) -> StepBuffers:
         """Allocate arrays for ``step(out=...)``; read them, do not write to them.
@@ -358,20 +391,29 @@ class VectorEnvMethods:
     def set_state(self, state: Mapping[str, npt.ArrayLike]) -> None:
         """Set what :meth:`get_state` returned; keys that are missing stay as they are.
 
+        With ``state``, an environment that was never reset can be stepped. With ``precision="float32"`` its numbers are
+        rounded to float32.
+
         Raises:
             KeyError: An unknown key.
-            ValueError: A wrong shape, or a state the environment cannot be in; nothing is changed.
+            TypeError: A value that is not of its key's kind: real numbers for ``state``, bools for ``done``, integers
+                for the others.
+            ValueError: A wrong shape, a number that its dtype does not hold, ``elapsed`` outside [0, 2^31 - 1), or a
+                state the environment cannot be in.
+
+        Nothing is changed when it raises.
         """
-        unknown = sorted(set(state) - set(_STATE_KEYS))
+        unknown = sorted(repr(key) for key in state if key not in _STATE_DTYPES)
         if unknown:
-            raise KeyError(f"unknown state key {unknown[0]!r}; valid keys: {', '.join(_STATE_KEYS)}")
-        merged = self._core.get_state()
-        for key, value in state.items():
-            array = np.asarray(value)
-            if array.shape != merged[key].shape:
-                raise ValueError(f"state[{key!r}]: expected shape {merged[key].shape}, got {array.shape}")
-            merged[key] = np.ascontiguousarray(array, dtype=merged[key].dtype)
-        self._core.set_state(*(merged[key] for key in _STATE_KEYS))
+            raise KeyError(f"unknown state key {unknown[0]}; valid keys: {', '.join(_STATE_DTYPES)}")
+        values = [
+            _exact_rows(f"state[{key!r}]", state[key], self._state_shape(key), dtype) if key in state else None
+            for key, dtype in _STATE_DTYPES.items()
+        ]
+        self._core.set_state(*values)
+
+    def _state_shape(self, key: str) -> tuple[int, ...]:
+        return (self.num_envs, len(self.field_names)) if key == "state" else (self.num_envs,)
 
     def observe(self) -> npt.NDArray[Any]:
         """Return the observations of the current states, as a new array."""
@@ -383,5 +425,8 @@ class VectorEnvMethods:
         return list(self._core.field_names)
 
     def close_extras(self, **kwargs: Any) -> None:  # noqa: ARG002 - Gymnasium's signature
-        """End the threads and free the core; every later use raises ``ClosedError``."""
+        """End the threads and free the core; every later use raises ``ClosedError``.
+
+        While a call is running, in another thread or around a signal handler, they are freed when it ends.
+        """
         self._core.close()

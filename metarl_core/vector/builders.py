@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from metarl_core.vector.specs import shown
 
 __all__ = ["BuildPlan", "build_plan"]
 
@@ -108,9 +110,23 @@ _MAPS = {
 }
 
 
+def _map_rows(desc: Any) -> list[str]:
+    def text(letters: Any) -> str:
+        return letters.decode("latin-1") if isinstance(letters, bytes) else str(letters)
+
+    if isinstance(desc, (str, bytes)) or not isinstance(desc, (Sequence, np.ndarray)):
+        raise TypeError(f"desc is {shown(desc)}; must be a sequence of rows or an array of letters")
+    rows = []
+    for row in desc:
+        if not isinstance(row, (str, bytes, Sequence, np.ndarray)):
+            raise TypeError(f"desc has the row {shown(row)}; must be a string or a sequence of letters")
+        rows.append(text(row) if isinstance(row, (str, bytes)) else "".join(map(text, row)))
+    return rows
+
+
 def _frozen_lake(params: Mapping[str, Any]) -> BuildPlan:
     desc = params["desc"] if params["desc"] is not None else _MAPS[params["map_name"]]
-    rows = [row.decode() if isinstance(row, bytes) else "".join(map(str, row)) for row in desc]
+    rows = _map_rows(desc)
     if not rows or len({len(row) for row in rows}) != 1 or not rows[0]:
         raise ValueError(f"desc is {desc!r}; must be rows of equal length, at least one cell")
     wrong = sorted(set("".join(rows)) - set("SFHG"))
@@ -119,8 +135,8 @@ def _frozen_lake(params: Mapping[str, Any]) -> BuildPlan:
         raise ValueError(f"desc {what}; must be made of S (start, at least one), F (frozen), H (hole) and G (goal)")
     schedule = params["reward_schedule"]
     try:
-        rewards = tuple(float(reward) for reward in schedule)
-    except (TypeError, ValueError):
+        rewards = () if isinstance(schedule, (str, bytes)) else tuple(float(reward) for reward in schedule)
+    except (TypeError, ValueError, OverflowError):
         rewards = ()
     if len(rewards) != 3 or not np.isfinite(rewards).all():
         raise ValueError(f"reward_schedule is {schedule!r}; must be three finite numbers: goal, hole, frozen")

@@ -10,9 +10,16 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["EnvSpec", "ParameterSpec", "env_spec", "list_envs"]
+__all__ = ["EnvSpec", "ParameterSpec", "env_spec", "list_envs", "shown"]
 
 _MAX_STEPS = 2**31 - 2
+
+
+def shown(value: Any) -> str:
+    """Return ``repr(value)``, shortened for integers of very many digits, which Python refuses to print."""
+    if isinstance(value, int) and abs(value) >= 10**40:
+        return f"an integer of {value.bit_length()} bits"
+    return repr(value)
 
 
 @dataclass(frozen=True)
@@ -53,22 +60,25 @@ class ParameterSpec:
         if self.kind == "object":
             return value
         if self.kind == "choice":
-            if value not in self.choices:
-                raise ValueError(f"{self.name} is {value!r}; must be one of {', '.join(map(repr, self.choices))}")
+            if not isinstance(value, str) or value not in self.choices:
+                raise ValueError(f"{self.name} is {shown(value)}; must be one of {', '.join(map(repr, self.choices))}")
             return value
         if self.kind == "bool":
             if isinstance(value, (bool, np.bool_)):
                 return bool(value)
-            raise TypeError(f"{self.name} is {value!r}; must be True or False")
+            raise TypeError(f"{self.name} is {shown(value)}; must be True or False")
         try:
             number = value.__index__() if self.kind == "int" and not isinstance(value, bool) else float(value)
+        except OverflowError:
+            raise ValueError(f"{self.name} is {shown(value)}; must be {self._expectation()}") from None
         except (AttributeError, TypeError, ValueError):
             raise TypeError(f"{self.name} is {value!r}; must be {self._expectation()}") from None
         if isinstance(value, (bool, str, bytes)):
             raise TypeError(f"{self.name} is {value!r}; must be {self._expectation()}")
         too_low = self.low is not None and (number < self.low or (self.exclusive and number == self.low))
-        if not math.isfinite(number) or too_low or (self.high is not None and number > self.high):
-            raise ValueError(f"{self.name} is {value!r}; must be {self._expectation()}")
+        too_high = self.high is not None and number > self.high
+        if too_low or too_high or (self.kind != "int" and not math.isfinite(number)):
+            raise ValueError(f"{self.name} is {shown(value)}; must be {self._expectation()}")
         return number
 
     def _expectation(self) -> str:

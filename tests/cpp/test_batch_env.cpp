@@ -27,13 +27,100 @@ metarl::EnvOptions deep_sea_options(std::int64_t size) {
   return o;
 }
 
+metarl::EnvOptions cart_pole_options() {
+  metarl::EnvOptions o;
+  o.numbers = {{"gravity", 9.8},      {"masscart", 1},
+               {"masspole", 0.1},     {"length", 0.5},
+               {"force_mag", 10},     {"tau", 0.02},
+               {"x_threshold", 2.4},  {"theta_threshold_radians", 0.2},
+               {"reset_bound", 0.05}, {"sutton_barto_reward", 0},
+               {"semi_implicit", 0},  {"float32", 0}};
+  return o;
+}
+
+metarl::EnvOptions acrobot_options() {
+  metarl::EnvOptions o;
+  o.numbers = {
+      {"link_length_1", 1}, {"link_mass_1", 1},   {"link_mass_2", 1}, {"link_com_pos_1", 0.5}, {"link_com_pos_2", 0.5},
+      {"link_moi", 1},      {"gravity", 9.8},     {"dt", 0.2},        {"max_vel_1", 12.5},     {"max_vel_2", 28.25},
+      {"torque", 1},        {"reset_bound", 0.1}, {"nips", 0},        {"float32", 0}};
+  return o;
+}
+
+metarl::EnvOptions pendulum_options() {
+  metarl::EnvOptions o;
+  o.numbers = {{"g", 10},         {"m", 1},      {"l", 1},      {"dt", 0.05},  {"max_speed", 8},
+               {"max_torque", 2}, {"x_init", 3}, {"y_init", 1}, {"float32", 0}};
+  return o;
+}
+
+metarl::EnvOptions frozen_lake_options() {
+  metarl::EnvOptions o;
+  o.numbers = {{"is_slippery", 1}, {"success_rate", 0.5}, {"goal_reward", 1}, {"hole_reward", 0}, {"frozen_reward", 0}};
+  const std::string map = "SFFSHFFFG";
+  o.table.assign(map.begin(), map.end());
+  o.table_rows = o.table_columns = 3;
+  return o;
+}
+
+metarl::EnvOptions with(metarl::EnvOptions options, const std::string& name, double value) {
+  options.numbers[name] = value;
+  return options;
+}
+
+struct EnvCase {
+  std::string id;
+  metarl::EnvOptions options;
+};
+
+std::vector<EnvCase> all_cases() {
+  return {{"CartPole-v1", cart_pole_options()},
+          {"CartPole-v1", with(cart_pole_options(), "float32", 1)},
+          {"CartPole-v1", with(cart_pole_options(), "semi_implicit", 1)},
+          {"CartPole-v1", with(with(cart_pole_options(), "semi_implicit", 1), "float32", 1)},
+          {"MountainCar-v0", mountain_car_options()},
+          {"MountainCar-v0", with(mountain_car_options(), "float32", 1)},
+          {"Acrobot-v1", acrobot_options()},
+          {"Acrobot-v1", with(acrobot_options(), "float32", 1)},
+          {"Pendulum-v1", pendulum_options()},
+          {"Pendulum-v1", with(pendulum_options(), "float32", 1)},
+          {"FrozenLake-v1", frozen_lake_options()},
+          {"FrozenLake-v1", with(frozen_lake_options(), "is_slippery", 0)},
+          {"DeepSea-v0", deep_sea_options(4)},
+          {"DeepSea-v0", with(deep_sea_options(4), "deterministic", 1)}};
+}
+
+struct State {
+  explicit State(BatchEnv& env)
+      : fields(static_cast<std::size_t>(env.num_envs()) * env.definition().field_names.size()),
+        elapsed(static_cast<std::size_t>(env.num_envs())),
+        episode(elapsed.size()),
+        stream(elapsed.size()),
+        seed(elapsed.size()),
+        done(elapsed.size()) {
+    env.get_state({fields.data(), elapsed.data(), episode.data(), seed.data(), stream.data(), done.data()});
+  }
+  metarl::EnvStateIn pointers() const {
+    return {fields.data(), elapsed.data(), episode.data(), seed.data(), stream.data(), done.data()};
+  }
+  bool operator==(const State&) const = default;
+  std::vector<double> fields;
+  std::vector<std::int32_t> elapsed;
+  std::vector<std::uint32_t> episode, stream;
+  std::vector<std::uint64_t> seed;
+  std::vector<std::uint8_t> done;
+};
+
 struct Outputs {
   explicit Outputs(const BatchEnv& env)
       : obs(static_cast<std::size_t>(env.num_envs()) * env.obs_row_bytes()),
         reward(static_cast<std::size_t>(env.num_envs())),
         terminated(reward.size()),
-        truncated(reward.size()) {}
-  metarl::StepOutputs pointers() { return {obs.data(), reward.data(), terminated.data(), truncated.data(), nullptr}; }
+        truncated(reward.size()),
+        prob(env.definition().has_prob ? reward.size() : 0) {}
+  metarl::StepOutputs pointers() {
+    return {obs.data(), reward.data(), terminated.data(), truncated.data(), prob.empty() ? nullptr : prob.data()};
+  }
   bool operator==(const Outputs& other) const {
     return obs == other.obs && terminated == other.terminated && truncated == other.truncated &&
            std::memcmp(reward.data(), other.reward.data(), reward.size() * sizeof(double)) == 0;
@@ -41,6 +128,7 @@ struct Outputs {
   std::vector<char> obs;
   std::vector<double> reward;
   std::vector<std::uint8_t> terminated, truncated;
+  std::vector<double> prob;
 };
 
 BatchEnv make(const std::string& id, const metarl::EnvOptions& options, std::int64_t n, int threads, AutoresetMode mode,
@@ -49,6 +137,144 @@ BatchEnv make(const std::string& id, const metarl::EnvOptions& options, std::int
 }
 
 }  // namespace
+
+namespace {
+
+// Legal actions of one step, a different one for every row; continuous ones also beyond the limits.
+void step_all(BatchEnv& env, int step, Outputs& out) {
+  const auto n = static_cast<std::size_t>(env.num_envs());
+  const int choices = env.definition().num_actions;
+  if (choices == 0) {
+    std::vector<double> torque(n);
+    for (std::size_t i = 0; i < n; ++i) torque[i] = static_cast<double>((i + static_cast<std::size_t>(step)) % 7) - 3.0;
+    env.step(torque.data(), ActionType::float64, out.pointers());
+    return;
+  }
+  std::vector<std::int32_t> actions(n);
+  for (std::size_t i = 0; i < n; ++i)
+    actions[i] = static_cast<std::int32_t>(i + static_cast<std::size_t>(step)) % choices;
+  env.step(actions.data(), ActionType::int32, out.pointers());
+}
+
+}  // namespace
+
+TEST(a_state_that_is_put_back_repeats_the_steps_of_every_environment) {
+  // Rows that do not fill a block or a vector.
+  for (const std::int64_t n : {std::int64_t{1}, std::int64_t{37}, std::int64_t{300}}) {
+    for (const EnvCase& each : all_cases()) {
+      for (const AutoresetMode mode : {AutoresetMode::next_step, AutoresetMode::same_step}) {
+        BatchEnv env = make(each.id, each.options, n, 1, mode, 11);
+        BatchEnv other = make(each.id, each.options, n, 2, mode, 11);
+        Outputs a(env), b(other);
+        env.reset(nullptr, a.obs.data());
+        for (int step = 0; step < 15; ++step) step_all(env, step, a);
+        const State middle(env);
+        other.set_state(middle.pointers());
+        CHECK(State(other) == middle);
+        env.observe(a.obs.data());
+        other.observe(b.obs.data());
+        CHECK(a.obs == b.obs);
+        for (int step = 0; step < 15; ++step) {
+          step_all(env, step, a);
+          step_all(other, step, b);
+          CHECK(a == b);
+          CHECK(a.prob == b.prob);
+        }
+        CHECK(State(env) == State(other));
+      }
+    }
+  }
+}
+
+TEST(draws_that_are_given_replace_the_random_numbers) {
+  BatchEnv lake = make("FrozenLake-v1", frozen_lake_options(), 3, 1, AutoresetMode::disabled, 100);
+  Outputs out(lake);
+  const std::vector<double> start(3, 0.0);
+  lake.set_state({start.data(), nullptr, nullptr, nullptr, nullptr, nullptr});
+  CHECK_THROWS(lake.set_draws({0.5}), std::invalid_argument);
+  lake.set_draws({0.1, 0.5, 0.9});  // left, down and right of a step down
+  const std::vector<std::uint8_t> down(3, 1);
+  lake.step(down.data(), ActionType::uint8, out.pointers());
+  const State after(lake);
+  CHECK(after.fields == (std::vector<double>{0.0, 3.0, 1.0}));
+  CHECK(out.prob == (std::vector<double>{0.25, 0.5, 0.25}));
+
+  BatchEnv sea = make("DeepSea-v0", deep_sea_options(4), 2, 1, AutoresetMode::disabled, 100);
+  Outputs deep(sea);
+  sea.reset(nullptr, deep.obs.data());
+  sea.set_draws({0.0, 0.1, 0.0, 0.9});  // a right move fails below 1 / size
+  const std::vector<std::int64_t> right(2, 1);
+  sea.step(right.data(), ActionType::int64, deep.pointers());
+  const State moved(sea);
+  CHECK(moved.fields[1] == 0.0);
+  CHECK(moved.fields[6] == 1.0);
+
+  BatchEnv car = make("MountainCar-v0", mountain_car_options(), 2, 1, AutoresetMode::disabled, 100);
+  CHECK_THROWS(car.set_draws({0.5, 0.5}), std::invalid_argument);
+}
+
+TEST(continuous_actions_of_both_types_mean_the_same_and_must_be_finite) {
+  for (const double float32 : {0.0, 1.0}) {
+    const metarl::EnvOptions options = with(pendulum_options(), "float32", float32);
+    BatchEnv wide = make("Pendulum-v1", options, 5, 1, AutoresetMode::next_step, 100);
+    BatchEnv narrow = make("Pendulum-v1", options, 5, 1, AutoresetMode::next_step, 100);
+    Outputs a(wide), b(narrow);
+    wide.reset(nullptr, a.obs.data());
+    narrow.reset(nullptr, b.obs.data());
+    std::vector<double> torque = {-2.5, -1.0, 0.0, 0.25, 9.0};
+    const std::vector<float> same(torque.begin(), torque.end());
+    wide.step(torque.data(), ActionType::float64, a.pointers());
+    narrow.step(same.data(), ActionType::float32, b.pointers());
+    CHECK(a == b);
+    const State before(wide);
+    torque[3] = std::numeric_limits<double>::quiet_NaN();
+    CHECK_THROWS(wide.step(torque.data(), ActionType::float64, a.pointers()), std::invalid_argument);
+    CHECK(State(wide) == before);
+  }
+}
+
+TEST(seeds_of_a_reset_are_those_of_the_rows_named) {
+  BatchEnv env = make("CartPole-v1", cart_pole_options(), 4, 1, AutoresetMode::next_step, 100);
+  Outputs out(env);
+  const std::int64_t rows[] = {1, 3};
+  const std::uint64_t seeds[] = {99, 99};
+  const std::uint32_t streams[] = {5, 5};
+  const std::uint8_t mask[] = {0, 1, 0, 1};
+  const State before(env);
+  CHECK_THROWS(env.reset(mask, out.obs.data(), {rows, seeds, streams, 2}), metarl::ResetNeeded);
+  CHECK(State(env) == before);
+  env.reset(nullptr, out.obs.data(), {rows, seeds, streams, 2});
+  const State after(env);
+  CHECK(after.seed == (std::vector<std::uint64_t>{17, 99, 17, 99}));
+  CHECK(after.stream == (std::vector<std::uint32_t>{0, 5, 2, 5}));
+  for (std::size_t f = 0; f < 4; ++f) CHECK(after.fields[4 + f] == after.fields[12 + f]);
+}
+
+TEST(states_that_cannot_be_are_refused_with_nothing_changed) {
+  for (const EnvCase& each : all_cases()) {
+    BatchEnv env = make(each.id, each.options, 2, 1, AutoresetMode::next_step, 100);
+    Outputs out(env);
+    env.reset(nullptr, out.obs.data());
+    const State before(env);
+    const std::size_t width = env.definition().field_names.size();
+    for (const double bad :
+         {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity(), -1e300}) {
+      if (bad == -1e300 && each.id == "CartPole-v1" && each.options.numbers.at("float32") == 0) continue;
+      if (bad == -1e300 && each.id == "Pendulum-v1" && each.options.numbers.at("float32") == 0) continue;
+      for (std::size_t f = 0; f < width; ++f) {
+        State state = before;
+        state.fields[width + f] = bad;
+        CHECK_THROWS(env.set_state(state.pointers()), std::invalid_argument);
+      }
+    }
+    for (const std::int32_t bad : {-1, std::numeric_limits<std::int32_t>::max()}) {
+      State state = before;
+      state.elapsed[1] = bad;
+      CHECK_THROWS(env.set_state(state.pointers()), std::invalid_argument);
+    }
+    CHECK(State(env) == before);
+  }
+}
 
 TEST(results_do_not_depend_on_the_number_of_threads) {
   for (const AutoresetMode mode : {AutoresetMode::next_step, AutoresetMode::same_step}) {
@@ -100,8 +326,7 @@ TEST(illegal_actions_change_nothing) {
   std::vector<std::int64_t> actions(10, 1);
   CHECK_THROWS(env.step(actions.data(), ActionType::int64, out.pointers()), metarl::ResetNeeded);
   env.reset(nullptr, out.obs.data());
-  std::vector<double> before(20), after(20);
-  env.get_fields(before.data());
+  const State before(env);
   for (const std::int64_t bad : {std::int64_t{-1}, std::int64_t{3}, std::int64_t{1} << 40}) {
     actions[6] = bad;
     bool named = false;
@@ -111,9 +336,7 @@ TEST(illegal_actions_change_nothing) {
       named = std::string(e.what()) == "actions[6] is " + std::to_string(bad) + "; must be in [0, 3)";
     }
     CHECK(named);
-    env.get_fields(after.data());
-    CHECK(before == after);
-    CHECK(env.elapsed()[0] == 0);
+    CHECK(State(env) == before);
   }
 }
 

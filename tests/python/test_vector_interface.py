@@ -64,9 +64,30 @@ def test_every_parameter_has_a_doc_and_its_default_is_legal(env_id):
 @pytest.mark.parametrize(
     ("env_id", "kwargs", "error", "match"),
     [
-        ("CartPole-v1", {"num_envs": 0}, ValueError, r"num_envs is 0; must be in \[1,"),
+        ("CartPole-v1", {"num_envs": 0}, ValueError, "num_envs is 0; must be >= 1"),
         ("CartPole-v1", {"num_envs": 2.5}, TypeError, "num_envs is 2.5; must be an integer"),
         ("CartPole-v1", {"num_envs": 2**32 - 1}, MemoryError, "needs about .* bytes"),
+        ("CartPole-v1", {"num_envs": 2**40}, MemoryError, "num_envs=1099511627776 needs about 87960930222080 bytes"),
+        ("CartPole-v1", {"num_envs": 10**5000}, MemoryError, "needs about an integer of .* bits bytes"),
+        ("CartPole-v1", {"num_envs": True}, TypeError, "num_envs is True; must be an integer"),
+        ("CartPole-v1", {"num_threads": 10**5000}, ValueError, "num_threads is an integer of 16610 bits"),
+        ("CartPole-v1", {"seed": True}, TypeError, "seed is True; must be an integer"),
+        (
+            "CartPole-v1",
+            {"gravity": 10**400},
+            ValueError,
+            "gravity is an integer of 1329 bits; must be a finite number",
+        ),
+        ("CartPole-v1", {"gravity": -(10**5000)}, ValueError, "gravity is an integer of 16610 bits"),
+        ("CartPole-v1", {"max_episode_steps": 10**400}, ValueError, "max_episode_steps is an integer of 1329 bits"),
+        ("CartPole-v1", {"precision": np.zeros(2)}, ValueError, "precision is array.*; must be one of"),
+        ("DeepSea-v0", {"size": 10**400}, ValueError, "size is an integer of 1329 bits; must be an integer >= 1"),
+        ("FrozenLake-v1", {"desc": 5}, TypeError, "desc is 5; must be a sequence of rows"),
+        ("FrozenLake-v1", {"desc": "SFG"}, TypeError, "desc is 'SFG'; must be a sequence of rows"),
+        ("FrozenLake-v1", {"desc": [1, 2]}, TypeError, "desc has the row 1; must be a string"),
+        ("FrozenLake-v1", {"desc": [b"S\xff"]}, ValueError, "the letter 'ÿ'"),
+        ("FrozenLake-v1", {"reward_schedule": "100"}, ValueError, "three finite numbers"),
+        ("FrozenLake-v1", {"reward_schedule": (10**400, 0, 0)}, ValueError, "three finite numbers"),
         ("CartPole-v1", {"num_threads": 0}, ValueError, "num_threads is 0"),
         ("CartPole-v1", {"autoreset_mode": "later"}, ValueError, "autoreset_mode is 'later'; must be 'next_step'"),
         ("CartPole-v1", {"seed": -1}, ValueError, "seed is -1"),
@@ -185,6 +206,7 @@ def test_disabled_autoreset_wants_a_reset():
         ({"reset_mask": np.ones(3, bool)}, ValueError, r"must have shape \(2,\), got \(3,\)"),
         ({"reset_mask": np.zeros(2, bool)}, ValueError, "must be True somewhere"),
         ({"low": -1}, ValueError, "unknown key 'low'"),
+        ({"x": 1, 3: 1}, ValueError, "unknown key 'x'"),
     ],
 )
 def test_bad_reset_options(options, error, match):
@@ -197,7 +219,7 @@ def test_bad_reset_options(options, error, match):
         np.testing.assert_array_equal(value, before[key])
 
 
-@pytest.mark.parametrize("seed", [-1, 2**64, 1.5, "a", [1, 2, 3], [1, -2]])
+@pytest.mark.parametrize("seed", [-1, 2**64, 1.5, "a", True, [1, 2, 3], [1, -2], [1, True]])
 def test_bad_reset_seeds(seed):
     envs = make_vec("CartPole-v1", 2)
     with pytest.raises((ValueError, TypeError), match="seed"):
@@ -259,3 +281,17 @@ def test_deep_sea_accessors_are_deep_seas_only():
             use()
     with pytest.raises(RuntimeError, match="needs autoreset_mode='same_step'"):
         envs.final_obs_dense()
+
+
+def test_frozen_lake_takes_a_map_in_every_form():
+    rows = ["SFH", "FHG"]
+    unwrapped = gymnasium.make("FrozenLake-v1", desc=rows).unwrapped
+    forms = (rows, tuple(rows), [b"SFH", b"FHG"], [list(row) for row in rows], np.array(rows), unwrapped.desc)
+    expected = None
+    for desc in forms:
+        envs = make_vec("FrozenLake-v1", 5, desc=desc)
+        envs.reset()
+        assert envs.single_observation_space.n == 6
+        got = rollout(envs)
+        expected = expected or got
+        assert got == expected

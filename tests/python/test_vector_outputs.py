@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+import weakref
+
 import numpy as np
 import pytest
 from vector_helpers import IDS, random_actions, rollout
 
-from metarl_core import StepBuffers, env_spec, make_vec
+from metarl_core import ResetNeededError, StepBuffers, env_spec, make_vec
 
 
 @pytest.mark.parametrize("mode", ["next_step", "same_step", "disabled"])
@@ -145,5 +148,114 @@ def test_bad_states_change_nothing():
         envs.set_state({"elapsed": np.zeros(3, np.int32)})
     with pytest.raises(KeyError, match="unknown state key 'position'"):
         envs.set_state({"position": np.zeros(2)})
+    with pytest.raises(KeyError, match="unknown state key"):
+        envs.set_state({"position": np.zeros(2), 3: np.zeros(2)})
     for key, value in envs.get_state().items():
         np.testing.assert_array_equal(value, before[key])
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "match"),
+    [
+        ({"elapsed": [0, 2**40 + 3]}, ValueError, r"state\['elapsed'\]: 1099511627779 is not in"),
+        ({"elapsed": [0.0, 3.7]}, TypeError, r"state\['elapsed'\]: expected integers, got dtype float64"),
+        ({"elapsed": [0, np.nan]}, TypeError, "expected integers"),
+        ({"elapsed": [0, -1]}, ValueError, r"elapsed\[1\] is -1; must be in \[0, 2147483647\)"),
+        ({"elapsed": [0, 2**31 - 1]}, ValueError, r"elapsed\[1\] is 2147483647; must be in"),
+        ({"seed": [0, -1]}, ValueError, r"state\['seed'\]: -1 is not in \[0, 18446744073709551615\]"),
+        ({"episode": [0, 2**32]}, ValueError, r"state\['episode'\]: 4294967296 is not in"),
+        ({"stream": [True, False]}, TypeError, "expected integers, got dtype bool"),
+        ({"done": [0, 2]}, TypeError, r"state\['done'\]: expected bools, got dtype int64"),
+        ({"state": [["0", "0"]] * 2}, TypeError, r"state\['state'\]: expected real numbers"),
+        ({"state": np.array([[0, 2**60 + 1]] * 2)}, ValueError, "an integer that float64 does not"),
+        ({"state": [[0, 0], [1e10, 0]]}, ValueError, r"state\[1\] is not a state of MountainCar-v0"),
+        ({"state": [[0, 0], [0, 0.08]]}, ValueError, r"state\[1\] is not a state"),
+        ({"state": [[0, 0], [0, np.nan]]}, ValueError, r"state\[1\] is not a state"),
+        ({"state": [[0, 0], [0.1, 0]], "elapsed": [0, -1]}, ValueError, "elapsed"),
+    ],
+)
+def test_states_that_would_lose_something_are_refused(state, error, match):
+    envs = make_vec("MountainCar-v0", 2)
+    envs.reset()
+    before = envs.get_state()
+    with pytest.raises(error, match=match):
+        envs.set_state(state)
+    for key, value in envs.get_state().items():
+        np.testing.assert_array_equal(value, before[key])
+
+
+@pytest.mark.parametrize(
+    ("env_id", "params", "row"),
+    [
+        ("CartPole-v1", {"precision": "float32"}, [1e300, 0, 0, 0]),
+        ("CartPole-v1", {}, [np.inf, 0, 0, 0]),
+        ("Acrobot-v1", {}, [3.2, 0, 0, 0]),
+        ("Acrobot-v1", {"precision": "float32"}, [0, 0, 0, 28.3]),
+        ("Pendulum-v1", {}, [0, 8.1]),
+        ("Pendulum-v1", {"precision": "float32"}, [1e39, 0]),
+        ("FrozenLake-v1", {}, [16]),
+    ],
+)
+def test_states_out_of_bounds_are_refused(env_id, params, row):
+    envs = make_vec(env_id, 1, **params)
+    with pytest.raises(ValueError, match=rf"state\[0\] is not a state of {env_id}"):
+        envs.set_state({"state": [row]})
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_extreme_states_that_occur_go_back_in(precision):
+    for env_id, params in (
+        ("MountainCar-v0", {"min_position": -0.7, "reset_low": -0.7, "reset_high": -0.7}),
+        ("Acrobot-v1", {"reset_bound": 50.0}),
+        ("Pendulum-v1", {"y_init": 30.3}),
+        ("Pendulum-v1", {"max_speed": 0.1, "y_init": 0.0}),
+    ):
+        envs = make_vec(env_id, 200, precision=precision, **params)
+        envs.reset()
+        for _ in range(5):
+            envs.set_state(envs.get_state())
+            rollout(envs, 1)
+
+
+def test_only_a_state_makes_an_environment_ready():
+    envs = make_vec("CartPole-v1", 2)
+    for partial in ({}, {"elapsed": [3, 4]}, {"seed": [1, 2], "done": [False, False]}):
+        envs.set_state(partial)
+        with pytest.raises(ResetNeededError):
+            envs.step([0, 0])
+    np.testing.assert_array_equal(envs.get_state()["elapsed"], [3, 4])
+    envs.set_state({"state": np.zeros((2, 4))})
+    envs.step([0, 0])
+
+
+def test_counters_of_deep_sea_stop_at_the_largest_number():
+    envs = make_vec("DeepSea-v0", 2, size=2, randomize_actions=False)
+    most = 2**31 - 1
+    envs.set_state({"state": [[1, 1, 0, most, most], [1, 0, 1, most, 0]]})
+    envs.step([1, 0])
+    np.testing.assert_array_equal(envs.get_state()["state"][:, 3:], [[most, most], [most, 0]])
+
+
+def test_buffers_whose_shape_changed_are_checked_again():
+    envs = make_vec("DeepSea-v0", 6, size=6)
+    envs.reset()
+    buffers = envs.make_buffers()
+    actions = np.zeros(6, np.int64)
+    envs.step(actions, out=buffers)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        buffers.obs.shape = (6, 4, 9)
+    with pytest.raises(ValueError, match=r"'obs' expected shape \(6, 6, 6\), got \(6, 4, 9\)"):
+        envs.step(actions, out=buffers)
+
+
+def test_close_lets_go_of_the_buffers():
+    envs = make_vec("CartPole-v1", 2)
+    envs.reset()
+    buffers = envs.make_buffers()
+    envs.step([0, 0], out=buffers)
+    obs = weakref.ref(buffers.obs)
+    del buffers
+    assert obs() is not None
+    envs.close()
+    assert obs() is None

@@ -70,6 +70,9 @@ def run_python(code, **env):
 def test_golden_hash_at_every_instruction_set_and_thread_count(isa):
     if isa not in metarl_core.build_info()["isa_levels"]:
         pytest.skip(f"{isa} is not compiled in")
+    active = run_python("import metarl_core; print(metarl_core.build_info()['isa_active'])", METARL_ISA=isa)
+    if active != isa:
+        pytest.skip(f"this CPU lacks {isa}: {active} would run")
     digest = run_python(GOLDEN_SCRIPT, METARL_ISA=isa)
     print(f"{isa}, threads 1, 2 and 8: {digest}")
     assert digest == GOLDEN
@@ -203,6 +206,112 @@ def test_two_threads_on_one_environment_get_an_error_not_a_race():
         thread.join()
     assert results["stepped"] + results["refused"] == 90
     assert results["stepped"] >= 1
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_close_while_another_thread_steps(threads):
+    # In a process of its own: freed memory would crash it.
+    code = f"""
+import threading, time
+import numpy as np, metarl_core
+rows = 300_000
+envs = metarl_core.make_vec("Acrobot-v1", rows, num_threads={threads})
+envs.reset()
+actions = np.zeros(rows, np.int8)
+steps, errors = [0], []
+def work():
+    try:
+        while True:
+            envs.step(actions)
+            steps[0] += 1
+    except Exception as error:
+        errors.append(error)
+thread = threading.Thread(target=work)
+thread.start()
+while steps[0] < 2:
+    time.sleep(0.001)
+time.sleep(0.003)  # in the midst of a step
+envs.close()
+thread.join(60)
+assert not thread.is_alive()
+assert [type(error) for error in errors] == [metarl_core.ClosedError], errors
+print("done")
+"""
+    assert run_python(code) == "done"
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs setitimer")
+def test_a_signal_handler_that_closes_in_the_midst_of_a_step():
+    code = """
+import signal
+import numpy as np, metarl_core
+rows = 1_000_000
+envs = metarl_core.make_vec("Acrobot-v1", rows, num_threads=1)
+envs.reset()
+actions = np.zeros(rows, np.int8)
+seen = []
+def handler(number, frame):
+    try:
+        envs.get_state()
+    except RuntimeError as error:
+        seen.append(str(error))
+    envs.close()
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 0.03)
+try:
+    while True:
+        obs = envs.step(actions)[0]
+        assert np.isfinite(obs).all()
+except metarl_core.ClosedError:
+    print("closed", "in use" in seen[0] if seen else "between two steps")
+"""
+    assert run_python(code).startswith("closed")
+
+
+def test_every_call_waits_its_turn():
+    envs = make_vec("Acrobot-v1", 300_000, num_threads=1, autoreset_mode="same_step", seed=1)
+    expected = make_vec("Acrobot-v1", 300_000, num_threads=1, autoreset_mode="same_step", seed=1)
+    for each in (envs, expected):
+        each.reset()
+    actions = np.zeros(300_000, np.int8)
+    uses = {
+        "reset": lambda: envs.reset(seed=1000),
+        "get_state": envs.get_state,
+        "set_state": lambda: envs.set_state({"seed": np.zeros(300_000, np.uint64)}),
+        "observe": envs.observe,
+        "final_obs_dense": envs.final_obs_dense,
+        "make_buffers": envs.make_buffers,
+        "bad_episode": envs.bad_episode,
+        "set_draws": lambda: envs._core.set_draws(np.zeros(1)),
+    }
+    for name, use in uses.items():
+        refused = False
+        for _ in range(20):
+            started, finished = threading.Event(), threading.Event()
+
+            def work(started=started, finished=finished):
+                started.set()
+                envs.step(actions)
+                finished.set()
+
+            thread = threading.Thread(target=work)
+            thread.start()
+            started.wait()
+            time.sleep(0.002)
+            running = not finished.is_set()
+            try:
+                if running:
+                    use()
+            except RuntimeError as error:
+                refused = "in use by another thread" in str(error)
+            thread.join()
+            expected.step(actions)
+            if refused:
+                break
+        assert refused, name
+    # Nor did a refused call do a part of its work.
+    for key, value in expected.get_state().items():
+        np.testing.assert_array_equal(envs.get_state()[key], value, err_msg=key)
 
 
 def test_long_steps_release_the_interpreter_lock():

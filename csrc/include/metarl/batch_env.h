@@ -71,7 +71,7 @@ struct EnvDefinition {
   void (*step)(const EnvBatch&, std::int64_t begin, std::int64_t end) = nullptr;
   // Resets the rows with mask[i] != 0 (all when mask is null) and writes every row's observation.
   void (*reset)(const EnvBatch&, const std::uint8_t* mask, std::int64_t begin, std::int64_t end) = nullptr;
-  // Whether the fields of one row are a state that the environment can be in (for set_fields).
+  // Whether the fields of one row, rounded to the field type, are a state the environment can be in (for set_state).
   bool (*valid_state)(const void* params, const double* fields) = nullptr;
 };
 
@@ -94,7 +94,34 @@ struct StepOutputs {
   double* prob = nullptr;  // may be null
 };
 
-// One caller at a time: a second one gets std::runtime_error while a call is running.
+// Everything a step depends on, by row. For set_state, what is null stays as it is.
+template <template <class> class Pointer>
+struct BasicEnvState {
+  Pointer<double> fields = nullptr;  // row-major [num_envs][fields]
+  Pointer<std::int32_t> elapsed = nullptr;
+  Pointer<std::uint32_t> episode = nullptr;
+  Pointer<std::uint64_t> seed = nullptr;
+  Pointer<std::uint32_t> stream = nullptr;
+  Pointer<std::uint8_t> done = nullptr;
+};
+template <class T>
+using MutablePointer = T*;
+template <class T>
+using ConstPointer = const T*;
+using EnvStateOut = BasicEnvState<MutablePointer>;
+using EnvStateIn = BasicEnvState<ConstPointer>;
+
+// Rows to seed before a reset: the row's random numbers from then on. Rows with equal seed and stream play equal
+// episodes.
+struct RowSeeds {
+  const std::int64_t* rows = nullptr;  // in [0, num_envs)
+  const std::uint64_t* seeds = nullptr;
+  const std::uint32_t* streams = nullptr;
+  std::int64_t count = 0;
+};
+
+// One caller at a time: a second one gets std::runtime_error while a call is running. What ended, final_obs, any_ended
+// and end_flags give is read between calls only.
 class BatchEnv {
  public:
   // Throws std::bad_alloc; num_envs >= 1 and num_threads >= 1 are preconditions.
@@ -108,12 +135,9 @@ class BatchEnv {
   // Rough duration of a step, to decide whether releasing a lock around it pays.
   double estimated_step_nanoseconds() const { return static_cast<double>(num_envs_) * definition_.nanoseconds_per_row; }
 
-  // Every row gets key `seed` and its own number as stream.
-  void seed_all(std::uint64_t seed);
-  // The row's random numbers from now on; rows with equal seed and stream play equal episodes.
-  void seed_row(std::int64_t row, std::uint64_t seed, std::uint32_t stream);
-  // Resets the masked rows (all when mask is null) and writes all observations to obs.
-  void reset(const std::uint8_t* mask, void* obs);
+  // Seeds, then resets the masked rows (all when mask is null) and writes all observations to obs. Throws ResetNeeded,
+  // with nothing changed, for a mask before the first reset of all rows.
+  void reset(const std::uint8_t* mask, void* obs, const RowSeeds& seeds = {});
 
   // actions: num_envs elements of the given type, contiguous. Throws std::invalid_argument naming the first illegal
   // action, or ResetNeeded, with nothing changed. obs_holds_last: see EnvBatch. poll is called on the calling thread
@@ -129,17 +153,12 @@ class BatchEnv {
   bool any_ended() const;
   const std::uint8_t* end_flags() const { return end_flag_.data(); }
 
-  // Fields as float64, row-major [num_envs][fields].
-  void get_fields(double* out) const;
-  // Throws std::invalid_argument naming the first row that holds an impossible state, with nothing changed.
-  void set_fields(const double* in);
-  std::vector<std::int32_t>& elapsed() { return elapsed_; }
-  std::vector<std::uint32_t>& episode() { return episode_; }
-  std::vector<std::uint64_t>& seeds() { return seed_; }
-  std::vector<std::uint32_t>& streams() { return stream_; }
-  std::vector<std::uint8_t>& done() { return done_; }
-  bool ready() const { return ready_; }
-  void set_ready(bool ready) { ready_ = ready; }
+  // Writes what is not null.
+  void get_state(const EnvStateOut& out);
+  // Rounds the fields to the type they are kept in. Throws std::invalid_argument naming the first row that is not a
+  // state of the environment, or whose `elapsed` is not in [0, 2^31 - 1), with nothing changed. With fields, no reset
+  // is needed before the next step.
+  void set_state(const EnvStateIn& in);
   // Writes every row's observation, changes nothing.
   void observe(void* obs);
 
@@ -149,6 +168,7 @@ class BatchEnv {
  private:
   class InUse;
   EnvBatch batch();
+  void check_state(const EnvStateIn& in) const;
   template <class Function>
   void for_rows(std::int64_t begin, std::int64_t end, const Function& function);
   std::int64_t rows_per_poll() const;
