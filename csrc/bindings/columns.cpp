@@ -42,7 +42,7 @@ std::int64_t first_inexact(const py::array& array, int digits) {
     const auto bits = static_cast<std::uint64_t>(values.data[i]);
     std::uint64_t magnitude = bits;
     if constexpr (std::is_signed_v<T>) magnitude = values.data[i] < 0 ? 0 - bits : bits;
-    if (magnitude != 0 && std::bit_width(magnitude) - std::countr_zero(magnitude) > digits) return i;
+    if (magnitude != 0 && static_cast<int>(std::bit_width(magnitude)) - std::countr_zero(magnitude) > digits) return i;
   }
   return -1;
 }
