@@ -358,21 +358,22 @@ class PyBatchEnv {
     int ndim;
     int flags;
     Py_intptr_t dims[kMaxViewDims];
-    Py_intptr_t strides[kMaxViewDims];
-    bool operator==(const View&) const = default;
+    // Strides follow from these and the contiguity in flags.
+    bool holds(py::handle array) const {
+      const auto* const proxy = py::detail::array_proxy(array.ptr());
+      return proxy->data == data && proxy->descr == descr && proxy->nd == ndim && proxy->flags == flags &&
+             proxy->dimensions[0] == dims[0] && std::equal(dims + 1, dims + ndim, proxy->dimensions + 1);
+    }
   };
   static View view_of(py::handle array) {
     const auto* const proxy = py::detail::array_proxy(array.ptr());
-    View view{proxy->data, proxy->descr, proxy->nd, proxy->flags, {}, {}};
-    for (int d = 0; d < std::min(proxy->nd, kMaxViewDims); ++d) {
-      view.dims[d] = proxy->dimensions[d];
-      view.strides[d] = proxy->strides[d];
-    }
+    View view{proxy->data, proxy->descr, proxy->nd, proxy->flags, {}};
+    std::copy_n(proxy->dimensions, proxy->nd, view.dims);
     return view;
   }
   bool unchanged(py::handle out) const {
     for (int i = 0; i < 4; ++i) {
-      if (!(view_of(PyTuple_GET_ITEM(out.ptr(), i)) == checked_views_[i])) return false;
+      if (!checked_views_[i].holds(PyTuple_GET_ITEM(out.ptr(), i))) return false;
     }
     return true;
   }
