@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from metarl_core.errors import ConfigError
 from metarl_core.report._stats import Array, running_mean, window_for
 from metarl_core.runs import RunReader
-from metarl_core.runs._files import read_json
 
 __all__ = ["BAD_FRACTION", "Group", "Run", "Task", "load_tasks"]
 
@@ -83,8 +83,8 @@ class Run:
     @cached_property
     def evaluation(self) -> float | None:
         """Mean return of greedy episodes: of the last ``metarl eval``, else of the one after training."""
-        path = self.run_dir / "evaluation.json"
-        value = read_json(path).get("return_mean") if path.exists() else self.result.get("evaluation_return")
+        outcome = self.reader.evaluation
+        value = self.result.get("evaluation_return") if outcome is None else outcome.get("return_mean")
         return None if value is None else float(value)
 
     def returns(self, against: str) -> tuple[Array, Array]:
@@ -110,11 +110,24 @@ class Run:
         words = [str(word) for word in sittings[0].get("command", [])]
         if len(words) > 1 and Path(words[0]).stem in ("metarl", "__main__") and words[1] == "train":
             return shlex.join(["metarl", *_without_out(words[1:])])
-        config = self.config
         words = ["metarl", "train", self.algorithm, "--env", self.env_id, "--seed", str(self.seed)]
-        words += ["--steps", str(config.get("total_steps"))]
-        settings = {**self.env_params, **(config.get("hyperparameters") or {})}
+        words += ["--steps", str(self.config.get("total_steps"))]
+        settings = {**self.env_params, **(self.config.get("hyperparameters") or {}), **self._other_settings()}
         return shlex.join(words + [f"{key}={_plain(value)}" for key, value in settings.items()])
+
+    def _other_settings(self) -> dict[str, Any]:
+        """Settings of the run that differ from what ``metarl train`` takes by itself; all where that is not known."""
+        named = ("algorithm", "env_id", "env_params", "seed", "total_steps", "hyperparameters")
+        settings = {name: value for name, value in self.config.items() if name not in named}
+        try:
+            from metarl_core.agents.config import resolve_config
+
+            overrides = [f"{name}={_plain(value)}" for name, value in self.env_params.items()]
+            overrides.append(f"total_steps={self.config.get('total_steps')}")
+            default = resolve_config(self.algorithm, self.env_id, None, overrides).to_dict()
+        except (ImportError, ConfigError):
+            return settings
+        return {name: value for name, value in settings.items() if name not in default or value != default[name]}
 
     @property
     def missing(self) -> list[str]:

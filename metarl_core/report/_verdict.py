@@ -23,6 +23,30 @@ def _span(values: list[int]) -> str:
     return f"{min(values):,} to {max(values):,}" if min(values) != max(values) else f"{values[0]:,}"
 
 
+class _Needed(NamedTuple):
+    """Episodes until solved, over the seeds that have a rule."""
+
+    solved: list[int]  # of the seeds that solved
+    total: int  # all seeds
+    median: str  # in words; a seed that did not solve counts with all its episodes
+
+    @property
+    def share(self) -> str:
+        return f"{len(self.solved)} of {self.total} seeds"
+
+
+def _needed(group: Group) -> _Needed:
+    judged = [run for run in group.runs if run.solved is not None]
+    solved = [run.episodes_to_solve for run in judged if run.episodes_to_solve is not None]
+    # Each seed's episodes, and whether it needs more than these: what is unsolved sorts behind an equal solved one.
+    episodes = sorted(
+        (run.episodes, True) if run.episodes_to_solve is None else (run.episodes_to_solve, False) for run in judged
+    )
+    middle = episodes[(len(episodes) - 1) // 2 : len(episodes) // 2 + 1]
+    more = "more than " if any(unsolved for _, unsolved in middle) else ""
+    return _Needed(solved, len(judged), f"{more}{np.mean([number for number, _ in middle]):,.0f} episodes")
+
+
 def _mean(values: list[float]) -> str:
     return f"{np.mean(values):.4g}"
 
@@ -32,13 +56,15 @@ def group_verdict(group: Group) -> Verdict:
     runs = group.runs
     judged = [run for run in runs if run.solved is not None]
     if judged:
-        needed = [run.episodes_to_solve for run in judged if run.episodes_to_solve is not None]
-        counts = f"{len(needed)} of {len(judged)} seeds solved" if len(judged) > 1 else "1 seed"
-        if not needed:
+        needed = _needed(group)
+        counts = f"{needed.share} solved" if len(judged) > 1 else "1 seed"
+        if not needed.solved:
             return Verdict("not solved", f"within {_span([run.episodes for run in judged])} episodes; {counts}", "bad")
-        figure = f"{np.median(needed):,.0f} episodes"
-        spread = f" (median; {_span(needed)})" if len(needed) > 1 else ""
-        return Verdict(figure, f"to solve{spread}; {counts}", "good" if len(needed) == len(judged) else "neutral")
+        if len(needed.solved) == len(judged):
+            spread = f" (median; {_span(needed.solved)})" if len(judged) > 1 else ""
+            return Verdict(needed.median, f"to solve{spread}; {counts}", "good")
+        spread = f"median, unsolved seeds with all their episodes; those that solved: {_span(needed.solved)}"
+        return Verdict(needed.median, f"to solve ({spread}); {counts}", "neutral")
     evaluations = [run.evaluation for run in runs if run.evaluation is not None]
     finals = [run.result["final_return"] for run in runs if run.result.get("final_return") is not None]
     for values, name in ((evaluations, "evaluation return"), (finals, "return of the last 100 episodes")):
@@ -72,7 +98,12 @@ def headline(task: Task) -> str:
 
 
 def _solved_sentence(group: Group, task: Task) -> str:
-    needed = [run.episodes_to_solve for run in group.runs if run.episodes_to_solve is not None]
-    often = "" if len(group.runs) == 1 else f" with {len(needed)} of {len(group.runs)} seeds"
-    middle = " (median)" if len(needed) > 1 else ""
-    return f"{group.label} solves {task.label}{often} after {np.median(needed):,.0f} episodes{middle}."
+    needed = _needed(group)
+    if needed.total == 1:
+        return f"{group.label} solves {task.label} after {needed.median}."
+    if len(needed.solved) == needed.total:
+        return f"{group.label} solves {task.label} with {needed.share} after {needed.median} (median)."
+    return (
+        f"{group.label} solves {task.label} with {needed.share} only; median: {needed.median}, "
+        "where an unsolved seed counts with all of its episodes."
+    )
