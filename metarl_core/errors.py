@@ -9,6 +9,7 @@ __all__ = [
     "CheckpointMismatchError",
     "CheckpointVersionError",
     "ClosedError",
+    "ConfigError",
     "MetarlError",
     "ResetNeededError",
     "RunError",
@@ -50,6 +51,10 @@ class CheckpointCorruptError(MetarlError, ValueError):
 
 class CheckpointMismatchError(MetarlError, ValueError):
     """A checkpoint belongs to another configuration; the message lists the fields that differ."""
+
+
+class ConfigError(MetarlError, ValueError):
+    """A configuration names something that does not exist or gives a value that cannot be used."""
 
 
 class RunError(MetarlError, RuntimeError):

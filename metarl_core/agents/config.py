@@ -16,8 +16,9 @@ from metarl_core.agents.common.config import LearnerConfig
 from metarl_core.agents.common.observations import is_discrete
 from metarl_core.agents.common.options import ConfigError, apply_overrides, option, parse_text, unknown, validate
 from metarl_core.agents.registry import ALGORITHMS
+from metarl_core.runs import RunReader
 
-__all__ = ["ConfigError", "RunConfig", "named_config", "read_config_file", "resolve_config"]
+__all__ = ["ConfigError", "RunConfig", "named_config", "read_config_file", "resolve_config", "stored_config"]
 
 DEVICES = ("cpu", "cuda")
 _PREFIX = "metarl_core/"
@@ -30,14 +31,16 @@ class RunConfig:
     algorithm: str = option("cder", "name in ALGORITHMS")
     env_id: str = option("DeepSea-v0", "name in list_envs()")
     env_params: dict[str, Any] = dataclasses.field(default_factory=dict, metadata={"doc": "environment parameters"})
-    seed: int = option(0, "seed of environment, replay and agent", minimum=0)
+    seed: int = option(0, "seed of environment, replay and agent", minimum=0, maximum=2**64 - 1)
     total_steps: int = option(50_000, "environment steps, counted over all instances", minimum=1)
     max_episodes: int | None = option(None, "stop after this many episodes over all instances", minimum=1)
-    num_envs: int = option(4, "environment instances that act together", minimum=1)
+    num_envs: int = option(4, "environment instances that act together", minimum=1, maximum=2**20)
     env_threads: int | None = option(1, "threads of the vector environment", minimum=1)
     device: str = option("cpu", "where the networks live", choices=DEVICES)
     stop_when_solved: bool = option(False, "end the run when its solve rule is met")
-    solve_return: float | None = option(None, "solve rule where the environment has none: mean of 100 episodes")
+    solve_return: float | None = option(
+        None, "solve rule where the environment has none (DeepSea has one): mean return of 100 episodes"
+    )
     log_interval: int = option(1_000, "environment steps between two rows of metrics", minimum=1)
     checkpoint_interval: int = option(25_000, "environment steps between two checkpoints", minimum=1)
     evaluation_episodes: int = option(20, "greedy episodes after training (0: none)", minimum=0)
@@ -48,6 +51,8 @@ class RunConfig:
         validate_fields = _ScalarFields(**{name: getattr(self, name) for name in _SCALARS})
         for name in _SCALARS:
             object.__setattr__(self, name, getattr(validate_fields, name))
+        if self.solve_return is not None and _plain_id(self.env_id) == "DeepSea-v0":
+            raise ConfigError(f"solve_return={self.solve_return}: {self.env_id} has a solve rule of its own")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings, lists and dicts, as config.json holds them."""
@@ -59,18 +64,25 @@ class RunConfig:
         """Inverse of :meth:`to_dict`.
 
         Raises:
-            ConfigError: an unknown algorithm or field.
+            ConfigError: an unknown algorithm or field, or no algorithm or environment.
         """
-        algorithm = str(values.get("algorithm"))
-        _check_name(algorithm, list(ALGORITHMS), "algorithm")
-        hyper = apply_overrides(ALGORITHMS[algorithm].config_class(), values["hyperparameters"])
+        names = [f.name for f in dataclasses.fields(cls)]
         for name in values:
-            if name not in {f.name for f in dataclasses.fields(cls)}:
-                raise ConfigError(unknown(name, [f.name for f in dataclasses.fields(cls)]))
-        return cls(**{**values, "env_params": dict(values["env_params"]), "hyperparameters": hyper})
+            if name not in names:
+                raise ConfigError(unknown(name, names))
+        for name in ("algorithm", "env_id"):
+            if not isinstance(values.get(name), str):
+                raise ConfigError(f"{name}={values.get(name)!r}: expected text")
+        tables = {name: values.get(name, {}) for name in _TABLES}
+        _check_tables(tables)
+        algorithm = values["algorithm"]
+        _check_name(algorithm, list(ALGORITHMS), "algorithm")
+        hyper = apply_overrides(ALGORITHMS[algorithm].config_class(), tables["hyperparameters"])
+        return cls(**{**values, "env_params": dict(tables["env_params"]), "hyperparameters": hyper})
 
 
-_SCALARS = tuple(f.name for f in dataclasses.fields(RunConfig) if f.name not in ("env_params", "hyperparameters"))
+_TABLES = ("hyperparameters", "env_params")
+_SCALARS = tuple(f.name for f in dataclasses.fields(RunConfig) if f.name not in _TABLES)
 
 
 def _post_init(self: Any) -> None:
@@ -89,6 +101,16 @@ _ScalarFields = dataclasses.make_dataclass(
 )
 
 
+def _plain_id(env_id: str) -> str:
+    return env_id.removeprefix(_PREFIX)
+
+
+def _check_tables(tables: Mapping[str, Any]) -> None:
+    for name, table in tables.items():
+        if not isinstance(table, Mapping):
+            raise ConfigError(f"{name}={table!r}: expected a table of options")
+
+
 def _check_name(name: str, valid: Sequence[str], what: str) -> None:
     if name not in valid:
         raise ConfigError(unknown(name, valid, what))
@@ -105,6 +127,8 @@ def read_config_file(path: str | os.PathLike[str]) -> dict[str, Any]:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: expected UTF-8 text ({error.reason} at byte {error.start})") from error
     return _parse(text, file.suffix.lower(), str(file))
 
 
@@ -122,21 +146,34 @@ def _parse(text: str, ending: str, name: str) -> dict[str, Any]:
             raise ConfigError(f"{name}: a configuration file ends in .toml or .json")
     except ConfigError:
         raise
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{name}: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{name}: expected a table of options")
     return values
 
 
+def stored_config(reader: RunReader) -> RunConfig:
+    """Configuration of a run; options that are newer than the run get their defaults.
+
+    Raises:
+        ConfigError: it names an option that does not exist; the message names the file.
+        RunError: the file is damaged.
+    """
+    try:
+        return RunConfig.from_dict(reader.config)
+    except ConfigError as error:
+        raise ConfigError(f"{reader.run_dir / 'config.json'}: {error}") from error
+
+
 def named_config(algorithm: str, env_id: str) -> dict[str, Any]:
     """The configuration that the package ships for an algorithm on an environment; empty if there is none."""
-    file = resources.files("metarl_core.agents") / "configs" / algorithm / f"{env_id.removeprefix(_PREFIX)}.json"
+    file = resources.files("metarl_core.agents") / "configs" / algorithm / f"{_plain_id(env_id)}.json"
     return _parse(file.read_text(encoding="utf-8"), ".json", file.name) if file.is_file() else {}
 
 
 def resolve_config(
-    algorithm: str = "cder",
+    algorithm: str | None = None,
     env_id: str | None = None,
     config_file: str | os.PathLike[str] | None = None,
     overrides: Sequence[str] = (),
@@ -145,23 +182,33 @@ def resolve_config(
 
     Later ones win: the classes' defaults, the shipped configuration for (algorithm, environment), the file, the
     overrides. Keys are fields of RunConfig, options of the algorithm, or parameters of the environment, at the top
-    level or in the tables ``hyperparameters`` and ``env_params``.
+    level or in the tables ``hyperparameters`` and ``env_params``. The algorithm and the environment decide which other
+    keys there are, so they are not overridden: wherever they are given, they must be the same.
+
+    ``total_steps`` without ``max_episodes`` makes the steps alone end the run. On DeepSea, whose episodes all have
+    ``size`` steps, ``total_steps`` follows from ``max_episodes`` where it is not given.
 
     Args:
-        algorithm: name in ``ALGORITHMS``.
-        env_id: name in ``list_envs()``; None: the file's, else DeepSea-v0.
+        algorithm: name in ``ALGORITHMS``; None: the overrides' or the file's, else cder.
+        env_id: name in ``list_envs()``; None: the overrides' or the file's, else DeepSea-v0.
         config_file: TOML or JSON.
         overrides: ``key=value`` texts.
 
     Raises:
         ConfigError: one line that names what is wrong and the valid choices.
     """
-    _check_name(algorithm, list(ALGORITHMS), "algorithm")
     from_file = read_config_file(config_file) if config_file is not None else {}
     from_text = dict(_split(text) for text in overrides)
-    env_id = str(env_id or from_text.get("env_id") or from_file.get("env_id") or "DeepSea-v0")
+    file_name = str(config_file)
+    algorithm = _agreed(
+        "algorithm", [("the argument", algorithm), *_given("algorithm", from_text, from_file, file_name)]
+    )
+    algorithm = algorithm or "cder"
+    _check_name(algorithm, list(ALGORITHMS), "algorithm")
+    env_id = _agreed("env_id", [("the argument", env_id), *_given("env_id", from_text, from_file, file_name)])
+    env_id = env_id or "DeepSea-v0"
     known = metarl_core.list_envs()
-    if env_id.removeprefix(_PREFIX) not in {name.removeprefix(_PREFIX) for name in known}:
+    if _plain_id(env_id) not in {_plain_id(name) for name in known}:
         raise ConfigError(unknown(env_id, known, "environment"))
     env_names = list(metarl_core.env_spec(env_id).parameters)
     config_class = ALGORITHMS[algorithm].config_class
@@ -170,15 +217,14 @@ def resolve_config(
     hyper: dict[str, Any] = {}
     env_params: dict[str, Any] = {}
     for layer in (named_config(algorithm, env_id), from_file, from_text):
-        tables = {name: layer[name] for name in ("hyperparameters", "env_params") if name in layer}
-        for name, table in tables.items():
-            if not isinstance(table, Mapping):
-                raise ConfigError(f"{name}={table!r}: expected a table of options")
-        flat = {key: value for key, value in layer.items() if key not in tables}
-        for key, value in [*flat.items(), *tables.get("hyperparameters", {}).items()]:
-            if key in ("algorithm", "env_id"):
-                continue
-            if key in _SCALARS:
+        tables = {name: layer[name] for name in _TABLES if name in layer}
+        _check_tables(tables)
+        flat = {key: value for key, value in layer.items() if key not in (*tables, "algorithm", "env_id")}
+        given = {**flat, **tables.get("hyperparameters", {})}
+        if "total_steps" in given and "max_episodes" not in given:
+            top.pop("max_episodes", None)
+        for key, value in given.items():
+            if key in _SCALARS and key not in ("algorithm", "env_id"):
                 top[key] = value
             elif key in hyper_names:
                 hyper[key] = value
@@ -190,13 +236,35 @@ def resolve_config(
             _check_name(key, env_names, f"parameter of {env_id}")
             env_params[key] = value
     _check_environment(algorithm, env_id, env_params)
-    return RunConfig(
+    config = RunConfig(
         algorithm=algorithm,
         env_id=env_id,
         env_params=env_params,
         hyperparameters=apply_overrides(config_class(), hyper),
         **top,
     )
+    if "total_steps" in top or config.max_episodes is None or _plain_id(env_id) != "DeepSea-v0":
+        return config
+    size = int(env_params.get("size", metarl_core.env_spec(env_id).parameters["size"].default))
+    rounds = -(-config.max_episodes // config.num_envs)
+    return dataclasses.replace(config, total_steps=rounds * config.num_envs * size)
+
+
+def _given(
+    key: str, from_text: Mapping[str, Any], from_file: Mapping[str, Any], file_name: str
+) -> list[tuple[str, Any]]:
+    return [(f"{key}={from_text.get(key)}", from_text.get(key)), (file_name, from_file.get(key))]
+
+
+def _agreed(key: str, sources: Sequence[tuple[str, Any]]) -> str | None:
+    """Value that all sources (pairs of name and value, None where it is not given) agree on."""
+    given = [(source, value) for source, value in sources if value is not None]
+    for source, value in given:
+        if not isinstance(value, str):
+            raise ConfigError(f"{key}={value!r} ({source}): expected text")
+        if _plain_id(value) != _plain_id(given[0][1]):
+            raise ConfigError(f"{key} is {given[0][1]!r} by {given[0][0]}, but {value!r} by {source}; give one")
+    return given[0][1] if given else None
 
 
 def _check_environment(algorithm: str, env_id: str, env_params: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ import torch
 import metarl_core
 from metarl_core.agents.common.learner import Agent
 from metarl_core.agents.common.observations import ObservationEncoder
-from metarl_core.agents.config import RunConfig
+from metarl_core.agents.config import RunConfig, stored_config
 
 __all__ = ["evaluate", "evaluate_agent"]
 
@@ -34,14 +34,14 @@ def evaluate_agent(
         agent: acts greedily (CDER aggregates its heads).
         encoder: the run's observation encoder.
         episodes: how many; None: ``config.evaluation_episodes``.
-        seed: of the environment; None: the run's seed + 1000003.
+        seed: of the environment; None: the run's seed + 1000003 (modulo 2^64).
 
     Returns:
         ``episodes``, ``seed``, ``return_mean``, ``return_std``, ``return_min``, ``return_max``, ``length_mean``,
         ``returns`` (list of float).
     """
     episodes = config.evaluation_episodes if episodes is None else episodes
-    seed = config.seed + SEED_OFFSET if seed is None else seed
+    seed = (config.seed + SEED_OFFSET) % 2**64 if seed is None else seed
     instances = min(episodes, MAX_INSTANCES)
     envs = metarl_core.make_vec(
         config.env_id,
@@ -100,6 +100,7 @@ def evaluate(
 
     Raises:
         FileNotFoundError: the run has no checkpoint.
+        ConfigError: its configuration names an option that does not exist.
         ValueError: ``episodes`` is below 1.
     """
     from metarl_core.agents.loop import check_device, make_agent, make_encoder
@@ -108,7 +109,7 @@ def evaluate(
     if episodes < 1:
         raise ValueError(f"episodes is {episodes}; must be >= 1")
     reader = RunReader(run_dir)
-    config = RunConfig.from_dict(reader.config)
+    config = stored_config(reader)
     config = dataclasses.replace(config, device=device or config.device)
     check_device(config.device)
     state = reader.load_checkpoint()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 import metarl_core
 from metarl_core.agents.common.learner import Agent
 from metarl_core.agents.common.nstep import NStepAssembler
-from metarl_core.agents.common.observations import ObservationEncoder
+from metarl_core.agents.common.observations import ObservationEncoder, is_discrete
 from metarl_core.agents.common.options import ConfigError
 from metarl_core.agents.common.schedules import linear
 from metarl_core.agents.common.tracking import EpisodeTracker, VisitationCounter
@@ -88,6 +89,9 @@ class Trainer:
             seed=config.seed,
             **config.env_params,
         )
+        if not is_discrete(self.envs.single_action_space):
+            self.envs.close()
+            raise ConfigError(f"{config.env_id} has continuous actions; {config.algorithm} needs discrete ones")
         self.encoder = make_encoder(config, self.envs.single_observation_space)
         self.agent = make_agent(config, self.encoder, int(self.envs.single_action_space.n), n)
         self.n_step = getattr(self.hyper, "n_step", 1)
@@ -340,6 +344,24 @@ class Trainer:
         self._row_start = (self.step, self.wall_time)
 
 
+def _make_trainer(config: RunConfig, run: RunWriter, progress: Progress | None) -> Trainer:
+    """Make the trainer; numbers that are too large for this machine are mistakes of the configuration."""
+    try:
+        return Trainer(config, run, progress)
+    except ConfigError:
+        raise
+    except (MemoryError, OverflowError, ValueError) as error:
+        raise ConfigError(f"this run cannot be set up: {_first_line(error)}") from error
+    except RuntimeError as error:  # torch has no class of its own for memory that cannot be had on the CPU
+        if not re.search(r"memory|overflow", str(error)):
+            raise
+        raise ConfigError(f"this run cannot be set up: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def train(config: RunConfig, run: RunWriter, progress: Progress | None = None) -> dict[str, Any]:
     """Train, or go on training if the run was opened with ``resume=True`` and has a checkpoint.
 
@@ -352,10 +374,11 @@ def train(config: RunConfig, run: RunWriter, progress: Progress | None = None) -
         What result.json holds.
 
     Raises:
-        ConfigError: the device cannot be used, or the environment does not fit the algorithm.
+        ConfigError: the device cannot be used, the environment does not fit the algorithm, or a number is so large that
+            the run does not fit in memory.
         TrainingDivergedError: the loss is no longer finite.
     """
-    trainer = Trainer(config, run, progress)
+    trainer = _make_trainer(config, run, progress)
     try:
         state = run.load_checkpoint()
         if state is not None:

@@ -6,9 +6,15 @@ import argparse
 import difflib
 import importlib.util
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
-__all__ = ["CommandParser", "UsageError", "integer", "require", "unknown"]
+from metarl_core.errors import RunError
+from metarl_core.runs import RunReader
+
+__all__ = ["MAX_SEED", "CommandParser", "UsageError", "check_out", "integer", "open_run", "require", "unknown"]
+
+MAX_SEED = 2**64 - 1
 
 
 class UsageError(Exception):
@@ -39,8 +45,9 @@ def require(module: str, extra: str = "agents") -> None:
         raise UsageError(f"this needs {module}, which is not installed: pip install 'metarl-core[{extra}]'")
 
 
-def integer(minimum: int) -> Callable[[str], int]:
-    """Return an argument type: an integer, ``1_000`` and ``2e5`` included, of at least ``minimum``."""
+def integer(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
+    """Return an argument type: an integer, ``1_000`` and ``2e5`` included, from ``minimum`` to ``maximum``."""
+    expected = f"expected an integer >= {minimum}"
 
     def parse(text: str) -> int:
         try:
@@ -52,12 +59,41 @@ def integer(minimum: int) -> Callable[[str], int]:
             except (ValueError, OverflowError):
                 number, value = 0.5, 0
             if number != value:
-                raise argparse.ArgumentTypeError(f"expected an integer >= {minimum}, got {text!r}") from None
+                raise argparse.ArgumentTypeError(f"{expected}, got {text!r}") from None
         if value < minimum:
-            raise argparse.ArgumentTypeError(f"expected an integer >= {minimum}, got {text!r}")
+            raise argparse.ArgumentTypeError(f"{expected}, got {text!r}")
+        if maximum is not None and value > maximum:
+            raise argparse.ArgumentTypeError(f"expected an integer <= {maximum}, got {text!r}")
         return value
 
     return parse
+
+
+def open_run(run_dir: Path) -> RunReader:
+    """Open a run and read its configuration.
+
+    Raises:
+        UsageError: the folder is not a run, or its configuration is damaged.
+    """
+    try:
+        reader = RunReader(run_dir)
+        for name in ("algorithm", "env_id"):
+            if not isinstance(reader.config.get(name), str):
+                raise RunError(f"{run_dir / 'config.json'} is not the configuration of a run (no {name})")
+    except RunError as error:
+        raise UsageError(str(error)) from None
+    return reader
+
+
+def check_out(out: Path) -> None:
+    """Check that a folder can be made.
+
+    Raises:
+        UsageError: it, or something above it, is a file.
+    """
+    for path in (out, *out.parents):
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"--out {out}: {path} is a file; expected a folder")
 
 
 class CommandParser(argparse.ArgumentParser):

@@ -69,7 +69,7 @@ class _Meter:
 
     def seconds_left(self, step: int, total_steps: int) -> float | None:
         rate = self.rate
-        return (total_steps - step) / rate if rate else None
+        return max(0, total_steps - step) / rate if rate else None
 
 
 def _duration(seconds: float | None) -> str:
@@ -78,6 +78,11 @@ def _duration(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _share(step: int, total_steps: int) -> str:
+    """Percentage done; the last step of all instances together may go beyond the total."""
+    return f"{min(1.0, step / total_steps):4.0%}"
 
 
 def _number(value: Any, form: str = ".3g") -> str:
@@ -121,6 +126,11 @@ class PlainProgress:
         if self._last is not None and self._last[0] != self._printed:
             self._print(*self._last)
 
+    @property
+    def started(self) -> bool:
+        """Whether a step was made."""
+        return self._last is not None
+
     def should_stop(self) -> bool:
         """Whether Ctrl-C was pressed; says so once."""
         stop = self._stop()
@@ -150,7 +160,7 @@ class PlainProgress:
         self._printed = step
         rate = _number(self._meter.rate, ",.0f")
         left = _duration(self._meter.seconds_left(step, total_steps))
-        parts = [f"{step / total_steps:4.0%}", f"step {step:,}/{total_steps:,}", f"{rate} steps/s", f"left {left}"]
+        parts = [_share(step, total_steps), f"step {step:,}/{total_steps:,}", f"{rate} steps/s", f"left {left}"]
         print("  ".join(parts + [f"{name} {value}" for name, value in _facts(row)]), file=self._stream, flush=True)
 
 
@@ -196,8 +206,8 @@ class LiveProgress(PlainProgress):
             bar.add_column(no_wrap=True, justify="right")
         rate = _number(self._meter.rate, ",.0f")
         bar.add_row(
-            Text(f"{step / total_steps:4.0%}", style="bold"),
-            ProgressBar(total=total_steps, completed=step),
+            Text(_share(step, total_steps), style="bold"),
+            ProgressBar(total=total_steps, completed=min(step, total_steps)),
             Text(f"{step:,}/{total_steps:,}"),
             Text(f"{rate} steps/s", style="cyan"),
             Text(f"{_duration(self._meter.seconds_left(step, total_steps))} left", style="dim"),

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from metarl_core.cli._arguments import CommandParser, UsageError, integer, require, unknown
+from metarl_core.cli._arguments import MAX_SEED, CommandParser, UsageError, integer, open_run, require, unknown
 from metarl_core.cli._devices import DEVICES, check_device
-from metarl_core.runs import RunReader
 
 __all__ = ["run"]
 
@@ -21,18 +20,17 @@ def run(argv: Sequence[str]) -> int:
     )
     parser.add_argument("run", metavar="RUN", help="run directory")
     parser.add_argument("--episodes", type=integer(1), default=100, metavar="N", help="episodes to play (default: 100)")
-    parser.add_argument("--seed", type=integer(0), metavar="N", help="seed of the environments")
+    parser.add_argument("--seed", type=integer(0, MAX_SEED), metavar="N", help="seed of the environments")
     parser.add_argument("--device", metavar="|".join(DEVICES), help="where the networks live (default: as in training)")
     args = parser.parse(argv)
     if args.device is not None and args.device not in DEVICES:
         raise unknown("device", args.device, DEVICES)
     run_dir = Path(args.run)
-    if not (run_dir / "config.json").is_file():
-        raise UsageError(f"{run_dir} is not a run (no config.json)")
+    reader = open_run(run_dir)
     if not (run_dir / "checkpoints" / "latest.ckpt").is_file():
         raise UsageError(f"{run_dir} has no checkpoint to evaluate")
     require("torch")
-    check_device(args.device or RunReader(run_dir).config.get("device", "cpu"))
+    check_device(args.device or reader.config.get("device", "cpu"))
     from metarl_core.agents.evaluate import evaluate
     from metarl_core.runs._files import write_json
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from metarl_core.cli._arguments import UsageError, unknown
-from metarl_core.errors import MetarlError
+from metarl_core.errors import ConfigError, MetarlError
 
 __all__ = ["COMMANDS", "main"]
 
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     prefix = f"metarl {name}" if name in COMMANDS else "metarl"
     try:
         return _dispatch(name, argv[1:])
-    except UsageError as error:
+    except (UsageError, ConfigError) as error:
         return _fail(f"{prefix}: error: {error}", 2)
     except MetarlError as error:
         return _fail(f"{prefix}: error: {error}", 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from metarl_core.cli._arguments import CommandParser, UsageError, require
+from metarl_core.cli._arguments import CommandParser, UsageError, open_run, require
 
 __all__ = ["run"]
 
@@ -26,6 +26,10 @@ def run(argv: Sequence[str]) -> int:
     # A glob over a folder of runs also catches the pictures of an earlier report.
     folders = [Path(name) for name in args.runs if not (len(args.runs) > 1 and name.rstrip("/").endswith("_files"))]
     run_dirs = [run_dir for folder in folders for run_dir in _expand(folder)]
+    for run_dir in run_dirs:
+        open_run(run_dir)
+    if args.out and Path(args.out).is_dir():
+        raise UsageError(f"--out {args.out} is a folder; expected the name of an HTML file")
     require("matplotlib")
     from metarl_core.report import write_report
 

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import metarl_core
-from metarl_core.cli._arguments import CommandParser, UsageError, integer, require, unknown
+from metarl_core.cli._arguments import (
+    MAX_SEED,
+    CommandParser,
+    UsageError,
+    check_out,
+    integer,
+    open_run,
+    require,
+    unknown,
+)
 from metarl_core.cli._devices import DEVICES, check_device
 from metarl_core.cli._progress import StopSignal, make_progress
 from metarl_core.cli.envs import check_env
-from metarl_core.runs import RunReader, RunWriter
+from metarl_core.errors import RunError
+from metarl_core.runs import RunWriter
 
 if TYPE_CHECKING:
     from metarl_core.agents.config import RunConfig
@@ -42,7 +52,7 @@ def _parser() -> CommandParser:
     parser.add_argument("words", nargs="*", metavar="ALGORITHM | key=value", help="default algorithm: cder")
     parser.add_argument("--config", metavar="FILE", help="TOML or JSON file with settings")
     parser.add_argument("--env", metavar="ID", help="environment (metarl envs lists them)")
-    parser.add_argument("--seed", type=integer(0), metavar="N", help="seed of everything random")
+    parser.add_argument("--seed", type=integer(0, MAX_SEED), metavar="N", help="seed of everything random")
     parser.add_argument("--steps", type=integer(1), metavar="N", help="environment steps, over all instances")
     parser.add_argument("--out", metavar="DIR", help="run directory (default: runs/ENV-ALGORITHM-seedN-TIME)")
     parser.add_argument("--device", metavar="|".join(DEVICES), help="where the networks live")
@@ -81,28 +91,22 @@ def _help(algorithm: str) -> int:
 
 
 def _new(args: argparse.Namespace) -> tuple[RunConfig, Path]:
-    from metarl_core.agents.config import ConfigError, resolve_config
+    from metarl_core.agents.config import resolve_config
     from metarl_core.agents.registry import ALGORITHMS
 
     words: list[str] = args.words
     names, overrides = [w for w in words if "=" not in w], [w for w in words if "=" in w]
     if len(names) > 1:
         raise UsageError(f"{names[1]!r} is neither key=value nor the only algorithm")
-    algorithm = names[0] if names else "cder"
-    if algorithm not in ALGORITHMS:
+    algorithm = names[0] if names else None
+    if algorithm is not None and algorithm not in ALGORITHMS:
         raise unknown("algorithm", algorithm, ALGORITHMS)
     for key, value in (("seed", args.seed), ("total_steps", args.steps), ("device", args.device)):
         if value is not None:
             overrides.append(f"{key}={value}")
-    try:
-        config = resolve_config(algorithm, args.env, args.config, overrides)
-    except ConfigError as error:
-        raise UsageError(str(error)) from None
-    try:
-        metarl_core.env_spec(config.env_id).resolve(config.env_params)
-    except (TypeError, ValueError) as error:
-        raise UsageError(str(error)) from None
+    config = resolve_config(algorithm, args.env, args.config, overrides)
     out = Path(args.out) if args.out else _default_out(config)
+    check_out(out)
     if (out / "config.json").exists():
         raise UsageError(f"{out} holds a run already: go on with --resume {out}, or choose another --out")
     return config, out
@@ -117,7 +121,7 @@ def _default_out(config: RunConfig) -> Path:
 
 
 def _resumed(args: argparse.Namespace) -> tuple[RunConfig, Path]:
-    from metarl_core.agents.config import RunConfig
+    from metarl_core.agents.config import stored_config
 
     given = [f"--{name}" for name in ("config", "env", "seed", "steps", "out") if getattr(args, name) is not None]
     given += args.words
@@ -126,39 +130,57 @@ def _resumed(args: argparse.Namespace) -> tuple[RunConfig, Path]:
     run_dir = Path(args.resume)
     if not (run_dir / "config.json").is_file():
         raise UsageError(f"{run_dir} holds no run to resume (no config.json)")
-    reader = RunReader(run_dir)
+    reader = open_run(run_dir)
     if reader.result is not None and reader.result["status"] == "finished":
         raise UsageError(f"{run_dir} is finished after {reader.result['environment_steps']:,} steps; nothing to resume")
-    config = RunConfig.from_dict(reader.config)
+    config = stored_config(reader)
     return dataclasses.replace(config, device=args.device or config.device), run_dir
+
+
+def _normalized(stored: Mapping[str, Any]) -> Mapping[str, Any]:
+    from metarl_core.agents.config import RunConfig
+
+    return RunConfig.from_dict(stored).to_dict()
+
+
+@contextlib.contextmanager
+def _removed_unless_started(run_dir: Path, started: Callable[[], bool]) -> Iterator[None]:
+    """Remove what was written into ``run_dir``, and the folders made for it, if the run fails before its first step."""
+    new_folders = [folder for folder in (run_dir, *run_dir.parents) if not folder.exists()]
+    before = set() if new_folders else set(run_dir.iterdir())
+    try:
+        yield
+    except Exception as error:
+        if started() or isinstance(error, RunError):  # a RunError says that the folder is somebody else's
+            raise
+        for path in set(run_dir.iterdir()) - before if run_dir.is_dir() else ():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for folder in new_folders:
+            with contextlib.suppress(OSError):  # another run may have been written there since
+                folder.rmdir()
+        raise
 
 
 def _train(config: RunConfig, run_dir: Path, resume: bool) -> int:
     from metarl_core.agents.common.learner import TrainingDivergedError
-    from metarl_core.agents.config import ConfigError
     from metarl_core.agents.loop import train
 
-    new_folders = [folder for folder in (run_dir, *run_dir.parents) if not folder.exists()]
     stop = StopSignal()
     progress = make_progress(lambda: stop.received is not None)
-    with RunWriter(run_dir, config.to_dict(), resume=resume) as writer:
-        try:
+    try:
+        with (
+            contextlib.nullcontext() if resume else _removed_unless_started(run_dir, lambda: progress.started),
+            RunWriter(run_dir, config.to_dict(), resume=resume, normalize=_normalized) as writer,
+        ):
             print(_title(config, run_dir, resume), flush=True)
             with stop, progress:
                 result = train(config, writer, progress)
-        except ConfigError as error:  # found only when the parts were put together: nothing was trained
-            writer.close()
-            if new_folders:
-                shutil.rmtree(new_folders[-1])
-            raise UsageError(str(error)) from None
-        except TrainingDivergedError as error:
-            print(f"metarl train: error: {error}; what was recorded is in {run_dir}", file=sys.stderr)
-            return 1
-        except KeyboardInterrupt:
-            print(
-                f"\nstopped at once; go on from the last checkpoint: metarl train --resume {run_dir}", file=sys.stderr
-            )
-            return 128 + signal.SIGINT
+    except TrainingDivergedError as error:
+        print(f"metarl train: error: {error}; what was recorded is in {run_dir}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\nstopped at once; go on from the last checkpoint: metarl train --resume {run_dir}", file=sys.stderr)
+        return 128 + signal.SIGINT
     if result["status"] == "interrupted":
         steps = f"{result['environment_steps']:,}"
         print(f"interrupted after {steps} steps; go on with: metarl train --resume {run_dir}", file=sys.stderr)

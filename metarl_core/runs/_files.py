@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ["atomic_writer", "finite_or_text", "fsync_folder", "read_json", "write_json"]
+from metarl_core.errors import RunError
+
+__all__ = ["atomic_writer", "finite_or_text", "fsync_folder", "read_object", "write_json"]
 
 
 def fsync_folder(folder: Path) -> None:
@@ -76,13 +78,16 @@ def write_json(path: Path, value: Any) -> None:
         file.write(text.encode())
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
 
     Raises:
-        ValueError: the file is not JSON; the message names it.
+        RunError: it holds something else, or is not JSON; the message names the file.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from None
+        raise RunError(f"{path} is not valid JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise RunError(f"{path} holds {type(value).__name__}; expected a JSON object")
+    return value

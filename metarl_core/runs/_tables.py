@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from metarl_core.errors import RunError
 from metarl_core.runs._files import atomic_writer, finite_or_text
 
-__all__ = ["Appender", "csv_line", "json_line", "read_json_lines", "write_csv"]
+__all__ = ["Appender", "complete_lines", "csv_line", "json_line", "read_json_lines", "write_csv"]
 
 
 def csv_line(values: Iterable[Any]) -> str:
@@ -28,12 +29,39 @@ def json_line(row: Mapping[str, Any]) -> str:
     return json.dumps(finite_or_text(row), allow_nan=False) + "\n"
 
 
-def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """Read all complete lines; a last line without its newline (a killed process) is left out."""
+def complete_lines(path: Path) -> list[str]:
+    """Lines of a text file, none if it is missing; a last one without its newline (a killed process) is left out.
+
+    Raises:
+        RunError: a line is not UTF-8.
+    """
     if not path.exists():
         return []
-    text = path.read_text(encoding="utf-8")
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    lines = []
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            lines.append(line.decode())
+        except UnicodeDecodeError as error:
+            raise RunError(f"{path}, line {number}: not UTF-8 ({error.reason} at byte {error.start})") from None
+    return lines
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """Read the rows of metrics.jsonl that are complete.
+
+    Raises:
+        RunError: a line is no JSON object with an integer ``step``.
+    """
+    rows = []
+    for number, line in enumerate(complete_lines(path), start=1):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise RunError(f"{path}, line {number}: not valid JSON ({error})") from None
+        if not isinstance(row, dict) or type(row.get("step")) is not int or not 0 <= row["step"] < 2**63:
+            raise RunError(f"{path}, line {number}: expected a JSON object with an integer 'step' >= 0")
+        rows.append(row)
+    return rows
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

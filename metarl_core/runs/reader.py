@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from metarl_core.errors import RunError
-from metarl_core.runs._files import read_json
-from metarl_core.runs._tables import read_json_lines
+from metarl_core.runs._files import read_object
+from metarl_core.runs._tables import complete_lines, read_json_lines
 from metarl_core.runs.checkpoint import read_checkpoint
 from metarl_core.runs.schema import EPISODE_COLUMNS
 
@@ -26,7 +26,7 @@ class RunReader:
     """The files of one run, read when they are first asked for.
 
     Works on a run that is still being written or was killed: what is missing is None or empty, and an incomplete last
-    line is left out.
+    line is left out. Every property raises ``RunError`` with the name of the file, and the line of a table, on damage.
     """
 
     def __init__(self, run_dir: str | os.PathLike[str]) -> None:
@@ -42,21 +42,26 @@ class RunReader:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The resolved configuration."""
-        config: dict[str, Any] = read_json(self.run_dir / "config.json")
-        return config
+        return read_object(self.run_dir / "config.json")
 
     @cached_property
     def versions(self) -> dict[str, Any]:
         """Content of versions.json: ``versions``, ``hardware``, ``sittings``; empty if missing."""
-        path = self.run_dir / "versions.json"
-        record: dict[str, Any] = read_json(path) if path.exists() else {}
-        return record
+        return self._object("versions.json") or {}
 
     @cached_property
     def result(self) -> dict[str, Any] | None:
         """Content of result.json; None while the run goes on or after it was killed."""
-        path = self.run_dir / "result.json"
-        return read_json(path) if path.exists() else None
+        return self._object("result.json")
+
+    @property
+    def evaluation(self) -> dict[str, Any] | None:
+        """Content of evaluation.json, the outcome of the last ``metarl eval``; None if missing."""
+        return self._object("evaluation.json")
+
+    def _object(self, name: str) -> dict[str, Any] | None:
+        path = self.run_dir / name
+        return read_object(path) if path.exists() else None
 
     @cached_property
     def metrics(self) -> dict[str, npt.NDArray[Any]]:
@@ -68,7 +73,7 @@ class RunReader:
             values = [row.get(name) for row in rows]
             try:
                 column = np.array([np.nan if v is None else float(v) for v in values])
-            except ValueError:
+            except (ValueError, TypeError, OverflowError):
                 continue
             columns[name] = column.astype(np.int64) if name == "step" else column
         return columns
@@ -77,18 +82,19 @@ class RunReader:
     def episodes(self) -> dict[str, npt.NDArray[Any]]:
         """Columns of episodes.csv: int64, float64 for ``return`` and ``bad_episode`` (0, 1, nan = does not apply)."""
         path = self.run_dir / "episodes.csv"
-        lines: list[list[str]] = []
-        if path.exists():
-            text = path.read_text(encoding="utf-8")
-            lines = list(csv.reader(text[: text.rfind("\n") + 1].splitlines()))[1:]
-        columns: dict[str, npt.NDArray[Any]] = {}
-        for i, name in enumerate(EPISODE_COLUMNS):
-            cells = [line[i] for line in lines]
-            if name in _INT_COLUMNS:
-                columns[name] = np.array([int(cell) for cell in cells], np.int64)
-            else:
-                columns[name] = np.array([float(cell) if cell else np.nan for cell in cells], np.float64)
-        return columns
+        kinds = [np.int64 if name in _INT_COLUMNS else np.float64 for name in EPISODE_COLUMNS]
+        rows: list[list[Any]] = []
+        for number, line in enumerate(complete_lines(path)[1:], start=2):
+            try:
+                cells = next(csv.reader([line]), [])
+                rows.append([kind(cell or "nan") for kind, cell in zip(kinds, cells, strict=True)])
+            except (ValueError, OverflowError, csv.Error) as error:
+                expected = ", ".join(EPISODE_COLUMNS)
+                raise RunError(f"{path}, line {number}: expected numbers for {expected} ({error})") from None
+        columns = zip(*rows, strict=True) if rows else [()] * len(kinds)
+        return {
+            name: np.array(column, kind) for name, kind, column in zip(EPISODE_COLUMNS, kinds, columns, strict=True)
+        }
 
     @property
     def visitation(self) -> dict[str, npt.NDArray[Any]] | None:

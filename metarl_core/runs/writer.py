@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metarl_core.errors import CheckpointMismatchError, RunError
-from metarl_core.runs._files import atomic_writer, finite_or_text, read_json, write_json
+from metarl_core.runs._files import atomic_writer, finite_or_text, read_object, write_json
 from metarl_core.runs._tables import Appender, csv_line, json_line, read_json_lines, write_csv
 from metarl_core.runs._tensorboard import scalars_record, version_record
 from metarl_core.runs.checkpoint import read_checkpoint, write_checkpoint
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RunWriter"]
 
-_MAY_CHANGE = ("total_steps", "device")
+_MAY_CHANGE = ("device",)
 _EVENTS = "events.out.tfevents.{}.metarl"
 
 
@@ -43,7 +43,11 @@ class RunWriter:
     """
 
     def __init__(
-        self, run_dir: str | os.PathLike[str], config: Mapping[str, Any] | None = None, resume: bool = False
+        self,
+        run_dir: str | os.PathLike[str],
+        config: Mapping[str, Any] | None = None,
+        resume: bool = False,
+        normalize: Callable[[dict[str, Any]], Mapping[str, Any]] | None = None,
     ) -> None:
         """Create the run directory, or open it to go on.
 
@@ -51,12 +55,14 @@ class RunWriter:
             run_dir: the folder; created with its parents.
             config: the resolved configuration, of what JSON can hold. ``algorithm``, ``env_id``, ``env_params`` and
                 ``seed`` are copied into the result. With ``resume`` it may be left out; else it must equal the stored
-                one but for ``total_steps`` and ``device``.
+                one but for ``device``.
             resume: go on from the last checkpoint (from the beginning, if there is none).
+            normalize: brings a stored configuration, which an earlier version may have written, to the form of
+                ``config`` (options that are new since then get their defaults) before the two are compared.
 
         Raises:
-            RunError: the folder holds a run already (``resume=False``), holds none (``resume=True``), or another
-                process writes it.
+            RunError: the folder holds a run already (``resume=False``), holds none (``resume=True``), its files are
+                damaged, or another process writes it.
             CheckpointMismatchError: ``config`` is not the one of the run; the message lists the fields.
             CheckpointCorruptError: the checkpoint is damaged (see ``read_checkpoint`` for its kin).
             ValueError: no config, or one that JSON cannot hold.
@@ -75,7 +81,7 @@ class RunWriter:
         (self.run_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
         self._take_lock()
         try:
-            self.config: dict[str, Any] = self._settle_config(config, resume)
+            self.config: dict[str, Any] = self._settle_config(config, resume, normalize)
             self._open(resume)
         except BaseException:
             self.close()
@@ -235,22 +241,25 @@ class RunWriter:
             self.close()
             raise RunError(f"{self.run_dir} is being written by another process") from None
 
-    def _settle_config(self, config: Mapping[str, Any] | None, resume: bool) -> dict[str, Any]:
-        path = self.run_dir / "config.json"
+    def _settle_config(
+        self,
+        config: Mapping[str, Any] | None,
+        resume: bool,
+        normalize: Callable[[dict[str, Any]], Mapping[str, Any]] | None,
+    ) -> dict[str, Any]:
         if config is not None:
             config = finite_or_text(config)
         if not resume:
-            write_json(path, config)
+            write_json(self.run_dir / "config.json", config)
             return dict(config or {})
-        stored: dict[str, Any] = read_json(path)
+        stored: Mapping[str, Any] = read_object(self.run_dir / "config.json")
+        if normalize is not None:
+            stored = finite_or_text(normalize(dict(stored)))
         if config is None:
-            return stored
-        different = [k for k in {**stored, **config} if k not in _MAY_CHANGE and stored.get(k) != config.get(k)]
+            return dict(stored)
+        different = [text for name, text in _differences(stored, config) if name not in _MAY_CHANGE]
         if different:
-            fields = ", ".join(f"{k} ({stored.get(k)!r}, now {config.get(k)!r})" for k in different)
-            raise CheckpointMismatchError(f"{self.run_dir} was made with another configuration: {fields}")
-        if config != stored:
-            write_json(path, config)
+            raise CheckpointMismatchError(f"{self.run_dir} was made with another configuration: {', '.join(different)}")
         return dict(config)
 
     def _open(self, resume: bool) -> None:
@@ -258,6 +267,8 @@ class RunWriter:
         if resume and self.checkpoint_path.exists():
             saved = read_checkpoint(self.checkpoint_path)
             lengths, self._checkpoint_state = saved["tables"], saved["state"]
+        if resume and self.config != read_object(self.run_dir / "config.json"):
+            write_json(self.run_dir / "config.json", self.config)
         for outdated in ("result.json", "evaluation.json"):
             (self.run_dir / outdated).unlink(missing_ok=True)
         for stale in self.run_dir.glob(_EVENTS.format("*")):
@@ -299,7 +310,7 @@ class RunWriter:
 
     def _write_versions(self, resume: bool) -> None:
         path = self.run_dir / "versions.json"
-        before = read_json(path).get("sittings", []) if resume and path.exists() else []
+        before = read_object(path).get("sittings", []) if resume and path.exists() else []
         sitting = {
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "resumed": resume,
@@ -314,3 +325,13 @@ class RunWriter:
             "sittings": [*before, sitting],
         }
         write_json(path, record)
+
+
+def _differences(stored: Mapping[str, Any], config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted names of what differs, each with both values in words."""
+    for key in {**stored, **config}:
+        old, new = stored.get(key), config.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            yield f"{prefix}{key}", f"{prefix}{key} ({old!r}, now {new!r})"

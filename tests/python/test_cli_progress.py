@@ -47,6 +47,21 @@ def test_plain_lines_come_every_few_seconds_with_a_last_one():
     assert all("\x1b" not in line for line in lines)
 
 
+def test_the_last_step_of_all_instances_may_go_beyond_the_total():
+    pytest.importorskip("rich")
+    for kind, stream in ((PlainProgress, io.StringIO()), (LiveProgress, Terminal())):
+        clock = Clock()
+        with kind(lambda: False, stream, clock) as progress:
+            for clock.now, step in ((0.0, 50), (10.0, 99), (20.0, 102)):
+                progress.update(step, 100, {})
+        text = stream.getvalue()
+        assert "100%" in text
+        assert "102/100" in text
+        assert "102%" not in text
+        assert "0:00" in text
+        assert "-" not in text.replace("--:--", "")
+
+
 def test_eta_counts_down():
     stream, clock = io.StringIO(), Clock()
     drive(PlainProgress(lambda: False, stream, clock), clock)

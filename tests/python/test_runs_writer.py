@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metarl_core import CheckpointMismatchError, RunError
+from metarl_core import CheckpointCorruptError, CheckpointMismatchError, RunError
 from metarl_core.runs import METRIC_COLUMNS, RESULT_FIELDS, RunReader, RunWriter, validate_result, versions
 
 CONFIG = {"algorithm": "cder", "env_id": "DeepSea-v0", "env_params": {"size": 4}, "seed": 3, "total_steps": 40}
@@ -152,12 +152,38 @@ def test_finishing_again_after_resuming_replaces_the_result(tmp_path):
     with RunWriter(tmp_path / "run", CONFIG) as run:
         run.save_checkpoint({"step": 1})
         run.finish({**RESULT, "status": "interrupted"})
-    with RunWriter(tmp_path / "run", {**CONFIG, "total_steps": 80}, resume=True) as run:
+    with RunWriter(tmp_path / "run", {**CONFIG, "device": "cuda"}, resume=True) as run:
         assert RunReader(tmp_path / "run").result is None
         run.finish(RESULT)
     reader = RunReader(tmp_path / "run")
     assert reader.result["status"] == "finished"
-    assert reader.config["total_steps"] == 80
+    assert reader.config["device"] == "cuda"
+
+
+def test_the_configuration_of_a_run_is_fixed_but_for_the_device(tmp_path):
+    config = {**CONFIG, "hyperparameters": {"lr": 0.1, "gamma": 0.9}}
+    with RunWriter(tmp_path / "run", config) as run:
+        run.save_checkpoint({"step": 1})
+    stored = (tmp_path / "run" / "config.json").read_bytes()
+    longer = {**config, "total_steps": 80, "hyperparameters": {"lr": 0.2, "gamma": 0.9}}
+    with pytest.raises(CheckpointMismatchError) as error:
+        RunWriter(tmp_path / "run", longer, resume=True)
+    assert str(error.value).endswith("configuration: total_steps (40, now 80), hyperparameters.lr (0.1, now 0.2)")
+    checkpoint = tmp_path / "run" / "checkpoints" / "latest.ckpt"
+    whole = checkpoint.read_bytes()
+    checkpoint.write_bytes(whole[:-5])
+    with pytest.raises(CheckpointCorruptError):
+        RunWriter(tmp_path / "run", {**config, "device": "cuda"}, resume=True)
+    assert (tmp_path / "run" / "config.json").read_bytes() == stored
+    checkpoint.write_bytes(whole)
+    newer = {**config, "hyperparameters": {**config["hyperparameters"], "new": 3}}
+
+    def normalize(old):
+        return {**old, "hyperparameters": {"new": 3, **old["hyperparameters"]}}
+
+    with RunWriter(tmp_path / "run", newer, resume=True, normalize=normalize) as run:
+        assert run.load_checkpoint() == {"step": 1}
+    assert RunReader(tmp_path / "run").config == newer
 
 
 def test_folders_that_cannot_be_used_are_refused(tmp_path):

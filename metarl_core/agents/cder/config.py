@@ -14,7 +14,7 @@ __all__ = ["CderConfig"]
 class CderConfig(LearnerConfig):
     """Every switch of CDER's ``corrected`` preset; each can be set alone."""
 
-    members: int = option(10, "critic heads, each with an own fixed random prior", minimum=1)
+    members: int = option(10, "critic heads, each with an own fixed random prior", minimum=1, maximum=10_000)
     prior_scale: float = option(3.0, "factor on the critic's random priors", minimum=0.0)
     prior_gain: float = option(1.0, "range of the priors' weights relative to 1/sqrt(fan_in)", above=0.0)
     mask_probability: float = option(
@@ -43,7 +43,9 @@ class CderConfig(LearnerConfig):
         choices=("epistemic", "aleatoric", "q_epistemic", "none"),
     )
     shaping: bool = option(True, "add gamma Phi(s') - Phi(s) to the reward")
-    signal_members: int = option(5, "E, signal networks, each with an own fixed random prior", minimum=1)
+    signal_members: int = option(
+        5, "E, signal networks, each with an own fixed random prior", minimum=1, maximum=10_000
+    )
     signal_hidden: tuple[int, ...] = option((64,), "widths of the signal networks' hidden layers", minimum=1)
     signal_prior_scale: float = option(1.0, "factor on the random prior logits", minimum=0.0)
     signal_lr: float = option(0.01, "learning rate of the signal networks", above=0.0)
@@ -61,7 +63,9 @@ class CderConfig(LearnerConfig):
     n_step: int = option(1, "N, rewards in the signal's return before it bootstraps", minimum=1)
 
     critic_n_step: bool = option(
-        False, "the critic's target, too, bootstraps after n_step rewards (rho = 1, uncorrected)"
+        False,
+        "the critic's target, too, bootstraps after n_step rewards (rho = 1, uncorrected); its bonus stays that of the "
+        "first next state alone, kappa beta(s_{t+1}), not a sum over the n steps",
     )
 
     def __post_init__(self) -> None:

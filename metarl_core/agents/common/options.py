@@ -13,13 +13,11 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from metarl_core.errors import ConfigError
+
 __all__ = ["ConfigError", "apply_overrides", "field_docs", "option", "parse_text", "validate"]
 
 T = TypeVar("T")
-
-
-class ConfigError(ValueError):
-    """A configuration names something that does not exist or gives a value that cannot be used."""
 
 
 def option(
@@ -81,10 +79,15 @@ def _convert(name: str, value: Any, hint: Any) -> Any:
         hint = next(a for a in alternatives if a is not type(None))
     if hint is bool and isinstance(value, bool):
         return value
-    if hint is int and isinstance(value, (int, float)) and not isinstance(value, bool) and float(value).is_integer():
+    if hint is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if hint is int and isinstance(value, float) and value.is_integer():
         return int(value)
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf
     if hint is str and isinstance(value, str):
         return value
     if typing.get_origin(hint) is tuple:
@@ -112,7 +115,7 @@ def validate(config: Any) -> None:
         for number in value if isinstance(value, tuple) else (value,):
             if not isinstance(number, (int, float)):
                 continue
-            if not math.isfinite(number):
+            if isinstance(number, float) and not math.isfinite(number):
                 raise ConfigError(f"{f.name}={value!r}: must be finite")
             if meta.get("minimum") is not None and number < meta["minimum"]:
                 raise ConfigError(f"{f.name}={value!r}: must be >= {meta['minimum']}")

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -93,6 +95,12 @@ def test_every_field_of_a_run_is_documented():
     for name, (_, doc) in field_docs(RunConfig).items():
         assert doc or name == "hyperparameters"
     assert {f.name for f in dataclasses.fields(RunConfig)} >= {"algorithm", "env_id", "seed", "total_steps", "num_envs"}
+
+
+def test_every_field_of_a_run_is_in_the_documentation_of_its_files():
+    text = (Path(__file__).parents[3] / "docs" / "result-schema.md").read_text(encoding="utf-8")
+    table = text.partition("## config.json")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(field_docs(RunConfig))
 
 
 def test_parse_text():
