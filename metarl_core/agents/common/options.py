@@ -105,9 +105,11 @@ def validate(config: Any) -> None:
     """
     hints = typing.get_type_hints(type(config))
     for f in dataclasses.fields(config):
-        value = _convert(f.name, getattr(config, f.name), hints[f.name])
+        value, meta = getattr(config, f.name), f.metadata
+        if value is None and "none" in (meta.get("choices") or ()):  # key=none reads as None
+            value = "none"
+        value = _convert(f.name, value, hints[f.name])
         object.__setattr__(config, f.name, value)
-        meta = f.metadata
         if value is None:
             continue
         if meta.get("choices") and value not in meta["choices"]:

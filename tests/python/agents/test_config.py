@@ -103,6 +103,13 @@ def test_every_field_of_a_run_is_in_the_documentation_of_its_files():
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(field_docs(RunConfig))
 
 
+def test_none_is_a_choice_like_any_other():
+    hyper = resolve_config("cder", "DeepSea-v0", None, ["bonus=none", "weight_normalization=none"]).hyperparameters
+    assert (hyper.bonus, hyper.weight_normalization) == ("none", "none")
+    with pytest.raises(ConfigError, match="optimizer=None"):
+        resolve_config("cder", "DeepSea-v0", None, ["optimizer=none"])
+
+
 def test_parse_text():
     texts = ["1", "1.5", "1e-3", "true", "off", "none", "64,64", "mean", "(3,)"]
     assert [parse_text(t) for t in texts] == [1, 1.5, 1e-3, True, False, None, (64, 64), "mean", (3,)]
