@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from metarl_core.agents import ConfigError, evaluate, resolve_config, train
+from metarl_core.agents import ALGORITHMS, ConfigError, RunConfig, evaluate, resolve_config, train
 from metarl_core.agents.common.learner import TrainingDivergedError
 from metarl_core.agents.loop import Trainer
 from metarl_core.runs import NullProgress, RunReader, RunWriter
@@ -215,10 +215,17 @@ def test_divergence_is_an_error_that_names_the_step(tmp_path):
         run_to_end(config, tmp_path / "run")
 
 
-def test_cuda_without_a_gpu_and_continuous_actions(tmp_path):
-    if not torch.cuda.is_available():
-        with pytest.raises(ConfigError, match="device='cuda': this torch"):
-            run_to_end(config_of(CASES[0], "device=cuda"), tmp_path / "a")
+def test_cuda_without_a_gpu(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="cuda"):
+        run_to_end(config_of(CASES[0], "device=cuda"), tmp_path / "a")
+
+
+@pytest.mark.parametrize("algorithm", list(ALGORITHMS))
+def test_continuous_actions_are_refused(tmp_path, algorithm):
+    config = RunConfig(algorithm, "Pendulum-v1", hyperparameters=ALGORITHMS[algorithm].config_class())
+    with pytest.raises(ConfigError, match=f"Pendulum-v1 has continuous actions; {algorithm} needs discrete ones"):
+        run_to_end(config, tmp_path / "a")
 
 
 def test_evaluating_without_a_checkpoint_or_episodes(tmp_path):
