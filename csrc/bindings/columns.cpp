@@ -47,6 +47,13 @@ std::int64_t first_inexact(const py::array& array, int digits) {
   return -1;
 }
 
+// Elements of this dtype can be copied to the column as they are.
+bool same_type(const PyObject* descr, const Column& column) {
+  if (descr == column.dtype.ptr()) return true;
+  const auto* const proxy = py::detail::array_descriptor_proxy(descr);
+  return proxy->type_num == column.type_num && (proxy->byteorder == '=' || proxy->byteorder == '|');
+}
+
 bool truth_of_all(const py::object& comparison) { return py::cast<bool>(py::bool_(comparison.attr("all")())); }
 
 }  // namespace
@@ -64,6 +71,7 @@ std::vector<Column> parse_columns(const py::sequence& fields) {
     column.dtype = py::reinterpret_borrow<py::dtype>(tuple[2]);
     column.scalar_type = column.dtype.attr("type");
     column.kind = column.dtype.kind();
+    column.type_num = column.dtype.num();
     column.itemsize = static_cast<std::size_t>(column.dtype.itemsize());
     column.bytes = column.itemsize;
     for (const py::handle extent : py::reinterpret_borrow<py::tuple>(tuple[1])) {
@@ -122,37 +130,41 @@ py::array convert_dtype(const py::array& array, const Column& column) {
   return result;
 }
 
-RowArguments::RowArguments(const std::vector<Column>& columns)
-    : columns_(columns),
-      sources_(columns.size()),
-      owners_(columns.size()),
-      seen_(columns.size(), false),
-      scratch_(columns.size()) {}
+RowArguments::RowArguments(const std::vector<Column>& columns) : columns_(columns) {
+  if (columns.size() > kInline) {
+    more_sources_.resize(columns.size());
+    more_scratch_.resize(columns.size());
+    sources_ = more_sources_.data();
+    scratch_ = more_scratch_.data();
+  }
+  for (std::size_t c = 0; c < columns.size(); ++c) sources_[c] = {nullptr, kNotGiven};
+}
+
+// The column of a name. Calls usually keep the order of the fields, and keywords are interned.
+std::size_t RowArguments::find(PyObject* name, std::size_t expected) const {
+  if (expected < columns_.size() && columns_[expected].name.ptr() == name) return expected;
+  std::size_t c = 0;
+  while (c < columns_.size() && columns_[c].name.ptr() != name) ++c;
+  if (c < columns_.size()) return c;
+  c = 0;
+  while (c < columns_.size() && PyUnicode_Compare(columns_[c].name.ptr(), name) != 0) ++c;
+  return c;
+}
 
 void RowArguments::parse(PyObject* const* values, PyObject* names) {
   const py::ssize_t given = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
-  std::size_t expected = 0;
-  for (py::ssize_t k = 0; k < given; ++k, ++expected) {
+  for (py::ssize_t k = 0; k < given; ++k) {
     PyObject* name = PyTuple_GET_ITEM(names, k);
-    // Calls usually keep the order of the fields, and keywords are interned.
-    std::size_t c = expected;
-    if (c >= columns_.size() || columns_[c].name.ptr() != name) {
-      c = 0;
-      while (c < columns_.size() && columns_[c].name.ptr() != name &&
-             PyUnicode_Compare(columns_[c].name.ptr(), name) != 0) {
-        ++c;
-      }
-    }
+    const std::size_t c = find(name, static_cast<std::size_t>(k));
     if (c >= columns_.size()) {
       std::string known;
       for (const Column& column : columns_) known += (known.empty() ? "'" : ", '") + column.text() + "'";
       throw py::key_error("unknown field " + text_of(name) + "; the fields are " + known);
     }
-    seen_[c] = true;
-    parse_value(c, values[k]);
+    if (!parse_exact(c, values[k])) parse_value(c, values[k]);
   }
   for (std::size_t c = 0; c < columns_.size(); ++c) {
-    if (!seen_[c]) throw py::key_error("missing field '" + columns_[c].text() + "'");
+    if (sources_[c].stride == kNotGiven) throw py::key_error("missing field '" + columns_[c].text() + "'");
   }
 }
 
@@ -201,17 +213,37 @@ bool RowArguments::parse_scalar(std::size_t c, PyObject* value) {
     return true;
   }
   if (reinterpret_cast<PyObject*>(Py_TYPE(value)) == column.scalar_type.ptr()) {
-    Py_buffer view;
-    if (PyObject_GetBuffer(value, &view, PyBUF_SIMPLE) != 0) {
-      PyErr_Clear();
-      return false;
-    }
-    const bool fits = static_cast<std::size_t>(view.len) == column.bytes;
-    if (fits) std::memcpy(out, view.buf, column.bytes);
-    PyBuffer_Release(&view);
-    return fits;
+    // NumPy's scalars hold their value behind the object header (numpy/arrayscalars.h).
+    std::memcpy(out, reinterpret_cast<const std::byte*>(value) + sizeof(PyObject), column.bytes);
+    return true;
   }
   return false;
+}
+
+// An array that needs no conversion. False for anything else, bad values too.
+bool RowArguments::parse_exact(std::size_t c, PyObject* value) {
+  static const PyTypeObject* const array_type = py::detail::npy_api::get().PyArray_Type_;
+  if (Py_TYPE(value) != array_type) return false;
+  const Column& column = columns_[c];
+  const auto* const array = py::detail::array_proxy(value);
+  const auto dims = static_cast<int>(column.shape.size());
+  const int extra = array->nd - dims;
+  if (extra != 0 && extra != 1) return false;
+  for (int d = 0; d < dims; ++d) {
+    if (array->dimensions[extra + d] != column.shape[static_cast<std::size_t>(d)]) return false;
+  }
+  if ((array->flags & py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_) == 0 || !same_type(array->descr, column)) {
+    return false;
+  }
+  const bool single = extra == 0;
+  const std::int64_t rows = single ? 1 : array->dimensions[0];
+  if (rows_ < 0) {
+    set_rows(c, single, rows, nullptr);
+  } else if (single != single_ || rows != rows_) {
+    return false;
+  }
+  sources_[c] = {reinterpret_cast<const std::byte*>(array->data), static_cast<std::ptrdiff_t>(column.bytes)};
+  return true;
 }
 
 void RowArguments::parse_value(std::size_t c, PyObject* value) {
@@ -233,10 +265,9 @@ void RowArguments::parse_value(std::size_t c, PyObject* value) {
                           shape_text(array));
   }
   set_rows(c, single, single ? 1 : array.shape(0), &array);
-  const bool same_type = array.dtype().is(column.dtype) || array.dtype().equal(column.dtype);
-  if (!same_type || !is_c_contiguous(array)) array = convert_dtype(array, column);
+  if (!same_type(array.dtype().ptr(), column) || !is_c_contiguous(array)) array = convert_dtype(array, column);
   sources_[c] = {static_cast<const std::byte*>(array.data()), static_cast<std::ptrdiff_t>(column.bytes)};
-  owners_[c] = std::move(array);
+  owners_.push_back(std::move(array));
 }
 
 }  // namespace metarl

@@ -23,6 +23,7 @@ struct Column {
   std::vector<py::ssize_t> shape;
   std::size_t bytes;  // of one element
   char kind;
+  int type_num;
   std::size_t itemsize;
 
   std::string text() const { return py::cast<std::string>(name); }
@@ -33,31 +34,43 @@ std::vector<Column> parse_columns(const py::sequence& fields);
 
 std::vector<FieldSpec> field_specs(const std::vector<Column>& columns);
 
-// The values of one `add`, checked: every column present once, of the right shape and a dtype that loses nothing.
+// The values of one `add`, checked: every column present once, of the right shape and a dtype that loses nothing. The
+// arguments must stay alive as long as the object.
 class RowArguments {
  public:
   explicit RowArguments(const std::vector<Column>& columns);
+  RowArguments(const RowArguments&) = delete;
+  RowArguments& operator=(const RowArguments&) = delete;
 
   // keywords: names and values in the order of the call.
   void parse(PyObject* const* values, PyObject* names);
 
-  const ColumnSource* sources() const { return sources_.data(); }
+  const ColumnSource* sources() const { return sources_; }
   bool single() const { return single_; }
   std::int64_t rows() const { return rows_; }
 
  private:
-  void parse_value(std::size_t c, PyObject* value);
-  bool parse_scalar(std::size_t c, PyObject* value);
-  void set_rows(std::size_t c, bool single, std::int64_t rows, const py::array* array);
-
-  const std::vector<Column>& columns_;
-  std::vector<ColumnSource> sources_;
-  std::vector<py::object> owners_;
-  std::vector<bool> seen_;
+  // Calls with this many columns allocate nothing.
+  static constexpr std::size_t kInline = 16;
+  static constexpr std::ptrdiff_t kNotGiven = -1;  // as stride
   struct Scratch {
     alignas(16) std::byte bytes[16];
   };
-  std::vector<Scratch> scratch_;
+
+  std::size_t find(PyObject* name, std::size_t expected) const;
+  void parse_value(std::size_t c, PyObject* value);
+  bool parse_scalar(std::size_t c, PyObject* value);
+  bool parse_exact(std::size_t c, PyObject* value);
+  void set_rows(std::size_t c, bool single, std::int64_t rows, const py::array* array);
+
+  const std::vector<Column>& columns_;
+  std::vector<ColumnSource> more_sources_;
+  std::vector<Scratch> more_scratch_;
+  ColumnSource inline_sources_[kInline];
+  Scratch inline_scratch_[kInline];
+  ColumnSource* sources_ = inline_sources_;
+  Scratch* scratch_ = inline_scratch_;
+  std::vector<py::array> owners_;  // of converted values
   bool single_ = false;
   std::int64_t rows_ = -1;
   std::size_t first_ = 0;  // the column that decided on rows_

@@ -51,7 +51,10 @@ std::int64_t ReplayBuffer::size() const {
 
 std::int64_t ReplayBuffer::add(const ColumnSource* columns, std::int64_t n) {
   const std::lock_guard lock(mutex_);
-  const std::int64_t first = static_cast<std::int64_t>(mark_.written % static_cast<std::uint64_t>(capacity_));
+  const auto capacity = static_cast<std::uint64_t>(capacity_);
+  // A division takes longer than all else here for one row.
+  const std::uint64_t position = mark_.written < capacity ? mark_.written : mark_.written % capacity;
+  const auto first = static_cast<std::int64_t>(position);
   std::int64_t slot = first;
   std::int64_t done = 0;
   if (n > capacity_) {  // only the last ones stay
@@ -71,7 +74,7 @@ std::int64_t ReplayBuffer::add(const ColumnSource* columns, std::int64_t n) {
     on_write(slot, slot + count);
     store_.write(slot, from, count);
     done += count;
-    slot = (slot + count) % capacity_;
+    slot = slot + count == capacity_ ? 0 : slot + count;
   }
   mark_.written += static_cast<std::uint64_t>(n);
   return first;

@@ -20,7 +20,8 @@ constexpr std::uint32_t kRaiseBelow = 1u << 20;  // the scale is raised when the
 constexpr double kLargestMass = 4294967040.0;    // 2^32 - 2^8: the margin covers a bound that is slightly too large
 constexpr int kLargestExponent = 1000;           // 2^exponent and its inverse are normal numbers
 
-double power_of_two(int exponent) { return std::ldexp(1.0, exponent); }
+// For a normal result.
+double power_of_two(int exponent) { return bits_double(static_cast<std::uint64_t>(exponent + 1023) << 52); }
 
 }  // namespace
 

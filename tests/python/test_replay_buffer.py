@@ -414,3 +414,33 @@ def test_threads_hammering_one_buffer():
         thread.join()
     assert not errors
     assert len(buffer) == 5000
+
+
+def test_scalars_of_every_dtype_are_stored_exactly():
+    dtypes = ["?", "b", "B", "h", "H", "i", "I", "l", "L", "q", "Q", "e", "f", "d", "F", "D"]
+    fields = {f"c{k}": ((), np.dtype(code)) for k, code in enumerate([*dtypes, "f", "q"])}  # more than 16 columns
+    values = {name: np.dtype(dtype).type(k % 2 + k) for k, (name, (_, dtype)) in enumerate(fields.items())}
+    buffer = ReplayBuffer(4, fields)
+    assert buffer.add(**values) == 0
+    assert buffer.add(**dict(reversed(values.items()))) == 1  # in another order
+    assert list(buffer.add(**{name: np.array([value, value]) for name, value in values.items()})) == [2, 3]
+    batch = buffer.sample(32)
+    for name, value in values.items():
+        assert batch[name].dtype == fields[name][1]
+        assert (batch[name] == value).all(), name
+
+
+def test_a_name_given_twice_does_not_stand_for_another_field():
+    class Name(str):
+        __slots__ = ()
+
+        def __hash__(self):
+            return 1
+
+        def __eq__(self, other):
+            return self is other
+
+    buffer = ReplayBuffer(4, {"a": ((), np.float32), "b": ((), np.float32)})
+    with pytest.raises(KeyError, match="missing field 'b'"):
+        buffer.add(**{"a": 1.0, Name("a"): 2.0})
+    assert len(buffer) == 0
