@@ -11,6 +11,8 @@
 #include <tuple>
 #include <vector>
 
+#include "bindings/errors.h"
+#include "bindings/output_pool.h"
 #include "bindings/register.h"
 #include "bindings/step_arrays.h"
 #include "metarl/batch_env.h"
@@ -90,8 +92,8 @@ class PyBatchEnv {
   }
 
   // actions -> (obs, reward, terminated, truncated, info), written to out when given. In same_step mode info has the
-  // dense final_obs and its mask _final_obs when an episode ended.
-  py::tuple step(py::handle actions, py::handle out) {
+  // dense final_obs and its mask _final_obs when an episode ended. A new reference.
+  PyObject* step(py::handle actions, py::handle out) {
     const Call call(*this);
     BatchEnv& env = *env_;
     const bool discrete = env.definition().num_actions > 0;
@@ -101,8 +103,8 @@ class PyBatchEnv {
     StepOutputs outputs = out.is_none() ? new_outputs(arrays) : caller_outputs(out, arrays);
     py::dict info;
     if (env.definition().has_prob) {
-      py::array prob = new_array(float64_, 1, &row_dim_);
-      py::array mask = new_array(bool_, 1, &row_dim_);
+      py::array prob = fresh_array(float64_, 1, &row_dim_);
+      py::array mask = fresh_array(bool_, 1, &row_dim_);
       std::memset(mask.mutable_data(), 1, static_cast<std::size_t>(row_dim_));
       outputs.prob = static_cast<double*>(prob.mutable_data());
       info["prob"] = std::move(prob);
@@ -128,7 +130,7 @@ class PyBatchEnv {
     if (result == nullptr) throw py::error_already_set();
     for (int i = 0; i < 4; ++i) PyTuple_SET_ITEM(result, i, arrays[i].release().ptr());
     PyTuple_SET_ITEM(result, 4, info.release().ptr());
-    return py::reinterpret_steal<py::tuple>(result);
+    return result;
   }
 
   // mask: bool[num_envs] or None; seeding: the rows to seed first, with their seeds and streams, or None. Returns all
@@ -174,7 +176,7 @@ class PyBatchEnv {
     const Call call(*this);
     BatchEnv& env = *env_;
     if (!env.definition().has_end_flag) throw std::runtime_error("this environment has no such flag");
-    py::array result = new_array(bool_, 1, &row_dim_);
+    py::array result = fresh_array(bool_, 1, &row_dim_);
     std::memcpy(result.mutable_data(), env.end_flags(), static_cast<std::size_t>(row_dim_));
     return result;
   }
@@ -189,7 +191,7 @@ class PyBatchEnv {
   py::dict get_state() {
     const Call call(*this);
     const Py_intptr_t dims[2] = {row_dim_, static_cast<Py_intptr_t>(env_->definition().field_names.size())};
-    py::array fields = new_array(float64_, 2, dims);
+    py::array fields = fresh_array(float64_, 2, dims);
     EnvStateOut out;
     out.fields = static_cast<double*>(fields.mutable_data());
     py::dict state;
@@ -277,7 +279,7 @@ class PyBatchEnv {
   }
 
   py::array ended_array() {
-    py::array result = new_array(bool_, 1, &row_dim_);
+    py::array result = fresh_array(bool_, 1, &row_dim_);
     std::memcpy(result.mutable_data(), env_->ended(), static_cast<std::size_t>(row_dim_));
     return result;
   }
@@ -296,13 +298,19 @@ class PyBatchEnv {
     return result;
   }
 
-  py::array new_obs() { return new_array(obs_type_, static_cast<int>(obs_dims_.size()), obs_dims_.data()); }
+  // Uninitialised; large ones from the pool.
+  py::array fresh_array(const py::dtype& type, int ndim, const Py_intptr_t* dims) {
+    auto bytes = static_cast<std::size_t>(type.itemsize());
+    for (int d = 0; d < ndim; ++d) bytes *= static_cast<std::size_t>(dims[d]);
+    return py::reinterpret_steal<py::array>(outputs_->array(type, ndim, dims, bytes));
+  }
+  py::array new_obs() { return fresh_array(obs_type_, static_cast<int>(obs_dims_.size()), obs_dims_.data()); }
 
   StepOutputs new_outputs(py::object (&arrays)[4]) {
     py::array obs = new_obs();
-    py::array reward = new_array(float64_, 1, &row_dim_);
-    py::array terminated = new_array(bool_, 1, &row_dim_);
-    py::array truncated = new_array(bool_, 1, &row_dim_);
+    py::array reward = fresh_array(float64_, 1, &row_dim_);
+    py::array terminated = fresh_array(bool_, 1, &row_dim_);
+    py::array truncated = fresh_array(bool_, 1, &row_dim_);
     StepOutputs outputs;
     outputs.obs = obs.mutable_data();
     outputs.reward = static_cast<double*>(reward.mutable_data());
@@ -379,8 +387,8 @@ class PyBatchEnv {
   }
 
   template <class T>
-  py::array new_rows(T** data) const {
-    py::array result = new_array(py::dtype::of<T>(), 1, &row_dim_);
+  py::array new_rows(T** data) {
+    py::array result = fresh_array(py::dtype::of<T>(), 1, &row_dim_);
     *data = static_cast<T*>(result.mutable_data());
     return result;
   }
@@ -391,6 +399,7 @@ class PyBatchEnv {
     return array->data();
   }
 
+  std::shared_ptr<OutputPool> outputs_ = std::make_shared<OutputPool>();
   py::dtype float32_, float64_, bool_, obs_type_;
   bool same_step_;
   std::vector<Py_intptr_t> obs_dims_, action_dims_;
@@ -405,19 +414,31 @@ class PyBatchEnv {
   View checked_views_[4] = {};
 };
 
+// A plain C function: pybind11's dispatch costs more than the step of one environment.
+PyObject* step(PyObject* object, PyObject* const* args, Py_ssize_t num_args) {
+  return guarded([&]() -> PyObject* {
+    if (num_args != 2) throw py::type_error("step() takes actions and out, by position");
+    void* self = reinterpret_cast<py::detail::instance*>(object)->get_value_and_holder().value_ptr();
+    if (self == nullptr) throw py::type_error("BatchEnv.__init__ was not called");
+    return static_cast<PyBatchEnv*>(self)->step(args[0], args[1]);
+  });
+}
+
+PyMethodDef kStep = {"step", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&step)), METH_FASTCALL,
+                     "step($self, actions, out, /)\n--\n\nTake one step; see metarl_core.vector."};
+
 }  // namespace
 
 void register_envs(py::module_& m) {
   m.def("available_cpus", &available_cpus);
-  py::class_<PyBatchEnv>(m, "BatchEnv")
-      .def(py::init<const std::string&, std::int64_t, int, const std::string&, std::int32_t, std::uint64_t,
+  auto type = py::class_<PyBatchEnv>(m, "BatchEnv");
+  type.def(py::init<const std::string&, std::int64_t, int, const std::string&, std::int32_t, std::uint64_t,
                     const std::vector<Py_intptr_t>&, const std::vector<Py_intptr_t>&,
                     const std::map<std::string, double>&,
                     const std::optional<py::array_t<std::uint8_t, py::array::c_style>>&>(),
            py::arg("id"), py::arg("num_envs"), py::arg("num_threads"), py::arg("autoreset_mode"),
            py::arg("max_episode_steps"), py::arg("seed"), py::arg("obs_shape"), py::arg("action_shape"),
            py::arg("numbers"), py::arg("table"))
-      .def("step", &PyBatchEnv::step, py::arg("actions"), py::arg("out") = py::none())
       .def("reset", &PyBatchEnv::reset, py::arg("mask"), py::arg("seeding"))
       .def("allocate_outputs", &PyBatchEnv::allocate_outputs)
       .def("observe", &PyBatchEnv::observe)
@@ -429,6 +450,10 @@ void register_envs(py::module_& m) {
       .def("close", &PyBatchEnv::close)
       .def_property_readonly("field_names", &PyBatchEnv::field_names)
       .def_property_readonly("num_threads", &PyBatchEnv::num_threads);
+  const auto descriptor =
+      py::reinterpret_steal<py::object>(PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(type.ptr()), &kStep));
+  if (!descriptor) throw py::error_already_set();
+  type.attr("step") = descriptor;
 }
 
 }  // namespace metarl

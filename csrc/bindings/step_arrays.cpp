@@ -53,14 +53,6 @@ bool action_type(const py::array& array, bool discrete, ActionType* type) {
 
 }  // namespace
 
-py::array new_array(const py::dtype& type, int ndim, const Py_intptr_t* dims) {
-  auto& api = npy_api::get();
-  PyObject* const made = api.PyArray_NewFromDescr_(api.PyArray_Type_, py::dtype(type).release().ptr(), ndim,
-                                                   const_cast<Py_intptr_t*>(dims), nullptr, nullptr, 0, nullptr);
-  if (made == nullptr) throw py::error_already_set();
-  return py::reinterpret_steal<py::array>(made);
-}
-
 std::string shape_text(int ndim, const Py_intptr_t* dims) {
   std::string text = "(";
   for (int i = 0; i < ndim; ++i) text += (i > 0 ? ", " : "") + std::to_string(dims[i]);

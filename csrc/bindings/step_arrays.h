@@ -11,9 +11,6 @@
 
 namespace metarl {
 
-// A new uninitialised array; cheaper than py::array's constructor, which matters at small batches.
-pybind11::array new_array(const pybind11::dtype& type, int ndim, const Py_intptr_t* dims);
-
 // "(4, 2)"
 std::string shape_text(int ndim, const Py_intptr_t* dims);
 
