@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 import metarl_core
+from metarl_core.agents.common.devices import check_device
 from metarl_core.agents.common.learner import Agent
 from metarl_core.agents.common.observations import ObservationEncoder
 from metarl_core.agents.config import RunConfig, stored_config
@@ -103,7 +104,7 @@ def evaluate(
         ConfigError: its configuration names an option that does not exist.
         ValueError: ``episodes`` is below 1.
     """
-    from metarl_core.agents.loop import check_device, make_agent, make_encoder
+    from metarl_core.agents.loop import make_agent, make_encoder
     from metarl_core.runs import RunReader
 
     if episodes < 1:

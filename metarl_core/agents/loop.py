@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 import metarl_core
+from metarl_core.agents.common.devices import check_device
 from metarl_core.agents.common.learner import Agent
 from metarl_core.agents.common.nstep import NStepAssembler
 from metarl_core.agents.common.observations import ObservationEncoder, is_discrete
@@ -23,7 +24,7 @@ from metarl_core.agents.evaluate import evaluate_agent
 from metarl_core.agents.registry import ALGORITHMS
 from metarl_core.runs import NullProgress, Progress, RunWriter
 
-__all__ = ["Trainer", "check_device", "make_agent", "train"]
+__all__ = ["Trainer", "make_agent", "train"]
 
 _OBS_COLUMNS = ("obs", "next_obs", "n_obs")
 
@@ -34,17 +35,6 @@ class _Replay(Protocol):
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state: Any) -> None: ...
     def __len__(self) -> int: ...
-
-
-def check_device(device: str) -> None:
-    """Say early, and in one line, when the device cannot be used.
-
-    Raises:
-        ConfigError: cuda was asked for and torch finds none.
-    """
-    if device == "cuda" and not torch.cuda.is_available():
-        built = "finds no usable GPU" if torch.version.cuda else "is a build without CUDA"
-        raise ConfigError(f"device='cuda': this torch {torch.__version__} {built}; valid here: cpu")
 
 
 def make_agent(config: RunConfig, encoder: ObservationEncoder, num_actions: int, num_envs: int) -> Agent:

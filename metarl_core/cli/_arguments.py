@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib.util
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from metarl_core._names import unknown_name
 from metarl_core.errors import RunError
 from metarl_core.runs import RunReader
 
-__all__ = ["MAX_SEED", "CommandParser", "UsageError", "check_out", "integer", "open_run", "require", "unknown"]
+__all__ = [
+    "DEVICES",
+    "MAX_SEED",
+    "CommandParser",
+    "UsageError",
+    "check_out",
+    "integer",
+    "open_run",
+    "require",
+    "unknown",
+]
 
+DEVICES = ("cpu", "cuda")
 MAX_SEED = 2**64 - 1
 
 
@@ -23,12 +34,7 @@ class UsageError(Exception):
 
 def unknown(what: str, given: str, valid: Iterable[str]) -> UsageError:
     """Build the error for a name that does not exist: ``unknown WHAT 'x'; did you mean 'y'? valid: ...``."""
-    names = list(valid)
-    folded = {name.lower(): name for name in names}
-    # "gpu" is close to "cpu" in letters only: with two choices both are in sight anyway.
-    close = difflib.get_close_matches(given.lower(), folded, n=1) if len(names) > 2 else []
-    hint = f"; did you mean {folded[close[0]]!r}?" if close else ";"
-    return UsageError(f"unknown {what} {given!r}{hint} valid: {', '.join(names)}")
+    return UsageError(unknown_name(what, given, valid))
 
 
 def require(module: str, extra: str = "agents") -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from metarl_core.cli._arguments import MAX_SEED, CommandParser, UsageError, integer, open_run, require, unknown
-from metarl_core.cli._devices import DEVICES, check_device
+from metarl_core.cli._arguments import DEVICES, MAX_SEED, CommandParser, UsageError, integer, open_run, require, unknown
 
 __all__ = ["run"]
 
@@ -26,11 +25,10 @@ def run(argv: Sequence[str]) -> int:
     if args.device is not None and args.device not in DEVICES:
         raise unknown("device", args.device, DEVICES)
     run_dir = Path(args.run)
-    reader = open_run(run_dir)
+    open_run(run_dir)
     if not (run_dir / "checkpoints" / "latest.ckpt").is_file():
         raise UsageError(f"{run_dir} has no checkpoint to evaluate")
     require("torch")
-    check_device(args.device or reader.config.get("device", "cpu"))
     from metarl_core.agents.evaluate import evaluate
     from metarl_core.runs._files import write_json
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metarl_core.cli._arguments import (
+    DEVICES,
     MAX_SEED,
     CommandParser,
     UsageError,
@@ -23,7 +24,6 @@ from metarl_core.cli._arguments import (
     require,
     unknown,
 )
-from metarl_core.cli._devices import DEVICES, check_device
 from metarl_core.cli._progress import StopSignal, make_progress
 from metarl_core.cli.envs import check_env
 from metarl_core.errors import RunError
@@ -70,6 +70,8 @@ def run(argv: Sequence[str]) -> int:
     if args.env is not None:
         check_env(args.env)
     require("torch")
+    from metarl_core.agents.common.devices import check_device
+
     config, run_dir = _resumed(args) if args.resume else _new(args)
     check_device(config.device)
     return _train(config, run_dir, resume=bool(args.resume))

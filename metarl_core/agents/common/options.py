@@ -7,12 +7,12 @@ files and the documentation all read the same field.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from metarl_core._names import unknown_name
 from metarl_core.errors import ConfigError
 
 __all__ = ["ConfigError", "apply_overrides", "field_docs", "option", "parse_text", "validate"]
@@ -142,6 +142,4 @@ def apply_overrides(config: T, values: Mapping[str, Any]) -> T:
 
 def unknown(key: str, names: Sequence[str], what: str = "option") -> str:
     """One line that names what is not known and what is."""
-    close = difflib.get_close_matches(key, names, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"unknown {what} {key!r}: {hint}valid: {', '.join(sorted(names))}"
+    return unknown_name(what, key, sorted(names))

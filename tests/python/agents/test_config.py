@@ -48,9 +48,9 @@ def test_shipped_configurations_resolve(algorithm, env_id):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("cdre", "DeepSea-v0"), r"unknown algorithm 'cdre': did you mean 'cder'\? valid: cder, ddqn, ddqn-per"),
-        (("cder", "DeepSee-v0"), r"unknown environment 'DeepSee-v0': did you mean 'DeepSea-v0'\? valid: .*CartPole"),
-        (("cder", "DeepSea-v0", None, ["kapa=1"]), r"unknown option 'kapa': did you mean 'kappa'\? valid: "),
+        (("cdre", "DeepSea-v0"), r"unknown algorithm 'cdre'; did you mean 'cder'\? valid: cder, ddqn, ddqn-per"),
+        (("cder", "DeepSee-v0"), r"unknown environment 'DeepSee-v0'; did you mean 'DeepSea-v0'\? valid: .*CartPole"),
+        (("cder", "DeepSea-v0", None, ["kapa=1"]), r"unknown option 'kapa'; did you mean 'kappa'\? valid: "),
         (("ddqn", "DeepSea-v0", None, ["kappa=1"]), r"unknown option 'kappa'"),
         (("cder", "DeepSea-v0", None, ["device=tpu"]), r"device='tpu': choose one of cpu, cuda"),
         (("cder", "DeepSea-v0", None, ["members=2.5"]), r"members=2.5: expected an integer"),
@@ -81,7 +81,7 @@ def test_bad_files(tmp_path, name, text):
 
 def test_a_file_with_an_unknown_key_names_it(tmp_path):
     (tmp_path / "a.toml").write_text("[env_params]\nsise = 3\n")
-    with pytest.raises(ConfigError, match="unknown parameter of DeepSea-v0 'sise': did you mean 'size'"):
+    with pytest.raises(ConfigError, match="unknown parameter of DeepSea-v0 'sise'; did you mean 'size'"):
         resolve_config("cder", "DeepSea-v0", tmp_path / "a.toml")
 
 

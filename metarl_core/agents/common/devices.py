@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ctypes
 
-from metarl_core.cli._arguments import UsageError, unknown
+import torch
 
-__all__ = ["DEVICES", "check_device"]
+from metarl_core.errors import ConfigError
 
-DEVICES = ("cpu", "cuda")
+__all__ = ["check_device"]
+
 _NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
 
 
@@ -16,22 +17,15 @@ def check_device(device: str) -> None:
     """Check that torch can use ``device``.
 
     Raises:
-        UsageError: an unknown device, or CUDA that cannot be used; the message says why: torch built without CUDA, no
-            driver, or no device.
+        ConfigError: CUDA cannot be used; the message says why: torch built without CUDA, no driver, or no device.
     """
-    if device not in DEVICES:
-        raise unknown("device", device, DEVICES)
-    if device == "cpu":
+    if device != "cuda" or torch.cuda.is_available():
         return
-    import torch
-
     if torch.version.cuda is None:
         reason = f"torch {torch.__version__} was built without CUDA"
-    elif torch.cuda.is_available():
-        return
     else:
         reason = _driver_problem() or "torch finds no usable CUDA device (is the driver too old for its CUDA?)"
-    raise UsageError(f"device cuda cannot be used: {reason}; use --device cpu")
+    raise ConfigError(f"device cuda cannot be used: {reason}; use cpu")
 
 
 def _driver_problem() -> str | None:
