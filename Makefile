@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Fixed when make starts, so that every run of one `make train` lands in one folder.
 STAMP := $(shell date +%Y%m%d-%H%M%S)
 TRAIN_OUT ?= runs/deepsea20-$(STAMP)
-TRAIN_ARGS ?= --env DeepSea-v0 --seed 0 size=20
+TRAIN_ARGS ?= --env DeepSea-v0 --seed 0 size=20 max_episodes=1500
 
 .DEFAULT_GOAL := help
 .PHONY: help setup train test test-slow test-cpp test-wheel test-pythons tsan lint format bench wheel docs clean
