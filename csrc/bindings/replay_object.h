@@ -5,6 +5,7 @@
 #include <pybind11/pybind11.h>
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "bindings/columns.h"
@@ -20,6 +21,7 @@ struct PyReplay {
   std::unique_ptr<ReplayBuffer> core;
   PrioritizedReplayBuffer* prioritized = nullptr;  // core, if it is one
   double beta = 0.0;
+  SamplingMode mode = SamplingMode::independent;
   py::object batch_type;
   std::shared_ptr<OutputPool> pool;
   py::object indices_name, weights_name, probabilities_name, mark_name;
@@ -33,6 +35,16 @@ struct PyUniformReplay : PyReplay {
 struct PyPrioritizedReplay : PyReplay {
   using PyReplay::PyReplay;
 };
+
+// add, sample, update_priorities: plain C functions, with no conversion layer between the interpreter and the call.
+extern PyMethodDef kReplayMethods[];
+
+template <typename F>
+auto without_gil(bool release, F&& f) {
+  std::optional<py::gil_scoped_release> released;
+  if (release) released.emplace();
+  return f();
+}
 
 // The state as (dict of numbers, list of columns, raw priorities or None, masses or None).
 py::tuple snapshot(const PyReplay& self);

@@ -134,7 +134,7 @@ void restore(PyReplay& self, const py::dict& numbers, const py::sequence& column
   py::array_t<float> raw_array;
   py::array_t<std::uint32_t> mass_array;
   if (self.prioritized != nullptr) {
-    const PrioritizedOptions& options = self.prioritized->options();
+    const PrioritizedOptions& options = self.prioritized->prioritized_options();
     state.stale_updates = count_entry(numbers, "stale_updates");
     state.tree.changes = count_entry(numbers, "changes_since_rescale");
     if (!numbers.contains("scale_exponent")) refuse("scale_exponent", "is missing");

@@ -31,12 +31,13 @@ std::uint64_t next_epoch() {
 
 }  // namespace
 
-ReplayBuffer::ReplayBuffer(std::int64_t capacity, std::vector<FieldSpec> fields, std::uint64_t seed)
-    : capacity_(capacity >= 1
-                    ? capacity
-                    : throw std::invalid_argument("capacity is " + std::to_string(capacity) + "; must be >= 1")),
-      seed_(seed),
-      store_(capacity, std::move(fields)) {
+ReplayBuffer::ReplayBuffer(ReplayOptions options)
+    : options_(std::move(options)),
+      capacity_(options_.capacity >= 1 ? options_.capacity
+                                       : throw std::invalid_argument(
+                                             "capacity is " + std::to_string(options_.capacity) + "; must be >= 1")),
+      seed_(options_.seed),
+      store_(capacity_, options_.fields) {
   mark_.epoch = next_epoch();
 }
 
@@ -86,15 +87,16 @@ void ReplayBuffer::clear() {
   on_clear();
 }
 
-WriteMark ReplayBuffer::sample(std::int64_t n, double beta, const SampleOutput& out) {
+WriteMark ReplayBuffer::sample(const SampleRequest& request, const SampleOutput& out) {
   const std::lock_guard lock(mutex_);
   if (mark_.written == 0) throw BufferEmptyError("cannot sample from an empty buffer");
-  draw(n, beta, out);
-  store_.gather(out.indices, n, out.columns);
+  draw(request, out);
+  store_.gather(out.indices, request.n, out.columns);
   return mark_;
 }
 
-void ReplayBuffer::draw(std::int64_t n, double, const SampleOutput& out) {
+void ReplayBuffer::draw(const SampleRequest& request, const SampleOutput& out) {
+  const std::int64_t n = request.n;
   if (scratch_.size() < static_cast<std::size_t>(n)) scratch_.resize(static_cast<std::size_t>(n));
   const auto size = static_cast<std::uint64_t>(size_unlocked());
   if (n > 0) METARL_SELECT_KERNEL(tree_draws)(seed_, draws_++, kTagUniformSample, size, n, false, scratch_.data());

@@ -13,23 +13,22 @@ constexpr double kSmallest = std::numeric_limits<double>::denorm_min();
 
 }  // namespace
 
-PrioritizedReplayBuffer::PrioritizedReplayBuffer(std::int64_t capacity, std::vector<FieldSpec> fields,
-                                                 std::uint64_t seed, const PrioritizedOptions& options)
-    : ReplayBuffer(capacity, std::move(fields), seed),
-      options_(options),
-      tree_(capacity, seed),
-      raw_(static_cast<std::size_t>(capacity) * sizeof(float)) {
-  if (!std::isfinite(scaled_priority(options_.eps))) {
-    throw std::invalid_argument("eps to the power of alpha = " + std::to_string(options_.alpha) + " overflows");
+PrioritizedReplayBuffer::PrioritizedReplayBuffer(ReplayOptions options, const PrioritizedOptions& prioritized)
+    : ReplayBuffer(std::move(options)),
+      prioritized_(prioritized),
+      tree_(capacity_, seed_),
+      raw_(static_cast<std::size_t>(capacity_) * sizeof(float)) {
+  if (!std::isfinite(scaled_priority(prioritized_.eps))) {
+    throw std::invalid_argument("eps to the power of alpha = " + std::to_string(prioritized_.alpha) + " overflows");
   }
-  const bool limited = options_.max_priority < std::numeric_limits<float>::max();
-  if (limited && !std::isfinite(scaled_priority(options_.max_priority))) {
-    throw std::invalid_argument("max_priority to the power of alpha = " + std::to_string(options_.alpha) +
+  const bool limited = prioritized_.max_priority < std::numeric_limits<float>::max();
+  if (limited && !std::isfinite(scaled_priority(prioritized_.max_priority))) {
+    throw std::invalid_argument("max_priority to the power of alpha = " + std::to_string(prioritized_.alpha) +
                                 " overflows");
   }
-  const float least = std::max(options_.eps, std::numeric_limits<float>::denorm_min());
-  underflows_ = pow_positive(static_cast<double>(least), options_.alpha) == 0.0;
-  set_running_max(std::max(options_.eps, std::min(1.0f, options_.max_priority)));
+  const float least = std::max(prioritized_.eps, std::numeric_limits<float>::denorm_min());
+  underflows_ = pow_positive(static_cast<double>(least), prioritized_.alpha) == 0.0;
+  set_running_max(std::max(prioritized_.eps, std::min(1.0f, prioritized_.max_priority)));
 }
 
 std::size_t PrioritizedReplayBuffer::bytes_per_transition() const {
@@ -38,7 +37,7 @@ std::size_t PrioritizedReplayBuffer::bytes_per_transition() const {
 }
 
 double PrioritizedReplayBuffer::scaled_priority(float raw) const {
-  const double scaled = pow_positive(static_cast<double>(raw), options_.alpha);
+  const double scaled = pow_positive(static_cast<double>(raw), prioritized_.alpha);
   return raw > 0.0f ? std::max(scaled, kSmallest) : scaled;
 }
 
@@ -54,15 +53,16 @@ void PrioritizedReplayBuffer::on_write(std::int64_t begin, std::int64_t end) {
 
 void PrioritizedReplayBuffer::on_clear() {
   tree_.clear();
-  set_running_max(std::max(options_.eps, std::min(1.0f, options_.max_priority)));
+  set_running_max(std::max(prioritized_.eps, std::min(1.0f, prioritized_.max_priority)));
 }
 
-void PrioritizedReplayBuffer::draw(std::int64_t n, double beta, const SampleOutput& out) {
+void PrioritizedReplayBuffer::draw(const SampleRequest& request, const SampleOutput& out) {
+  const std::int64_t n = request.n;
   if (masses_.size() < static_cast<std::size_t>(n)) masses_.resize(static_cast<std::size_t>(n));
-  tree_.sample(n, options_.stratified, out.indices, masses_.data());
+  tree_.sample(n, request.mode == SamplingMode::stratified, out.indices, masses_.data());
   const std::int64_t size = size_unlocked();
-  mass_importance_weights(masses_.data(), n, tree_.total_mass(), tree_.min_mass(), size, beta,
-                          options_.weight_normalization, out.weights);
+  mass_importance_weights(masses_.data(), n, tree_.total_mass(), tree_.min_mass(), size, request.beta,
+                          prioritized_.weight_normalization, out.weights);
   if (tree_.total_mass() == 0) {
     std::fill_n(out.probabilities, n, 1.0 / static_cast<double>(size));
   } else {
@@ -79,8 +79,8 @@ void PrioritizedReplayBuffer::update_priorities(const std::int64_t* indices, con
   if (new_scaled_.size() < static_cast<std::size_t>(n)) new_scaled_.resize(static_cast<std::size_t>(n));
   float* raw = new_raw_.data();
   double* scaled = new_scaled_.data();
-  double top = METARL_SELECT_KERNEL(prepare_priorities)(td_errors, n, options_.eps, options_.max_priority,
-                                                        options_.alpha, raw, scaled);
+  double top = METARL_SELECT_KERNEL(prepare_priorities)(td_errors, n, prioritized_.eps, prioritized_.max_priority,
+                                                        prioritized_.alpha, raw, scaled);
   if (top < 0.0) check_finite(td_errors, n);
   if (n > 0 && !std::isfinite(top)) {
     throw std::invalid_argument("td_errors: the largest one to the power of alpha overflows; set max_priority");

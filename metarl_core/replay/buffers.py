@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from metarl_core import _core
-from metarl_core.replay.batch import Batch
-from metarl_core.replay.fields import Fields, parse_fields
-from metarl_core.replay.state import buffer_state, load_buffer_state
+from metarl_core.replay.face import ReplayFace
+from metarl_core.replay.fields import Fields
 
 __all__ = ["PrioritizedReplayBuffer", "ReplayBuffer"]
 
 
-class ReplayBuffer(_core.UniformReplayBase):
+class ReplayBuffer(ReplayFace, _core.UniformReplayBase):
     """Ring of transitions that are sampled uniformly, with replacement.
 
     The interface is that of PrioritizedReplayBuffer; all weights are 1, and ``update_priorities`` checks its arguments
@@ -31,45 +27,13 @@ class ReplayBuffer(_core.UniformReplayBase):
         MemoryError: The storage does not fit; the message states its bytes.
     """
 
+    _kind = "uniform"
+
     def __init__(self, capacity: int, fields: Fields, seed: int = 0) -> None:
-        parsed = parse_fields(fields)
-        super().__init__(capacity, parsed, seed, Batch)
-        self._fields = parsed
-
-    @property
-    def fields(self) -> dict[str, tuple[tuple[int, ...], Any]]:
-        """The columns: name to (shape, dtype)."""
-        return {name: (shape, dtype) for name, shape, dtype in self._fields}
-
-    def _config(self) -> dict[str, Any]:
-        return {"kind": "uniform", "capacity": self.capacity, "seed": self.seed}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return everything that determines the buffer's future behaviour, as copies.
-
-        Returns:
-            A dict of numbers, strings, and NumPy arrays; ``columns`` is a dict of arrays of shape (size, ...).
-        """
-        return buffer_state(self)
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over a state; a buffer that goes on from it returns the same bits as the one that gave it.
-
-        Args:
-            state: What ``state_dict`` of a buffer with the same arguments returned.
-
-        Raises:
-            CheckpointMismatchError: The state belongs to a buffer of other arguments; the message lists those
-            CheckpointVersionError: The state has another format.
-            ValueError: An entry is missing or malformed; the message names it. After any error the buffer is unchanged.
-        """
-        load_buffer_state(self, state)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), (self.capacity, self.fields, self.seed), self.state_dict())
+        self._build(_core.UniformReplayBase, fields, {"capacity": capacity, "seed": seed})
 
 
-class PrioritizedReplayBuffer(_core.PrioritizedReplayBase):
+class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
     """Ring of transitions that are sampled in proportion to priority^alpha.
 
     Proportional prioritization (Schaul et al., "Prioritized experience replay", ICLR 2016) over an exact integer sum
@@ -100,6 +64,8 @@ class PrioritizedReplayBuffer(_core.PrioritizedReplayBase):
         MemoryError: The storage does not fit; the message states its bytes.
     """
 
+    _kind = "prioritized"
+
     def __init__(
         self,
         capacity: int,
@@ -112,70 +78,14 @@ class PrioritizedReplayBuffer(_core.PrioritizedReplayBase):
         seed: int = 0,
         stratified: bool = True,
     ) -> None:
-        parsed = parse_fields(fields)
-        super().__init__(
-            capacity, parsed, alpha, beta, eps, max_priority, weight_normalization, stratified, seed, Batch
-        )
-        self._fields = parsed
-
-    @property
-    def fields(self) -> dict[str, tuple[tuple[int, ...], Any]]:
-        """The columns: name to (shape, dtype)."""
-        return {name: (shape, dtype) for name, shape, dtype in self._fields}
-
-    def _config(self) -> dict[str, Any]:
-        return {
-            "kind": "prioritized",
-            "capacity": self.capacity,
-            "seed": self.seed,
-            "alpha": self.alpha,
-            "eps": self.eps,
-            "max_priority": self.max_priority,
-            "weight_normalization": self.weight_normalization,
-            "stratified": self.stratified,
+        options = {
+            "capacity": capacity,
+            "alpha": alpha,
+            "beta": beta,
+            "eps": eps,
+            "max_priority": max_priority,
+            "weight_normalization": weight_normalization,
+            "seed": seed,
+            "stratified": stratified,
         }
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return everything that determines the buffer's future behaviour, as copies.
-
-        Returns:
-            A dict of numbers, strings, None and NumPy arrays; ``columns`` is a dict of arrays of shape (size, ...),
-            ``priorities`` the raw ones (float32), ``masses`` the tree's leaves (uint32). ``beta`` is not part of it:
-            it is the caller's schedule.
-        """
-        return buffer_state(self)
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over a state; a buffer that goes on from it returns the same bits as the one that gave it.
-
-        Args:
-            state: What ``state_dict`` of a buffer with the same arguments returned.
-
-        Raises:
-            CheckpointMismatchError: The state belongs to a buffer of other arguments; the message lists those
-            CheckpointVersionError: The state has another format.
-            ValueError: An entry is missing or malformed; the message names it. After any error the buffer is unchanged.
-        """
-        load_buffer_state(self, state)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        arguments = (
-            self.capacity,
-            self.fields,
-            self.alpha,
-            self.beta,
-            self.eps,
-            self.max_priority,
-            self.weight_normalization,
-            self.seed,
-            self.stratified,
-        )
-        return _rebuild, (type(self), arguments, self.state_dict())
-
-
-def _rebuild(
-    cls: type[ReplayBuffer | PrioritizedReplayBuffer], arguments: tuple[Any, ...], state: Mapping[str, Any]
-) -> ReplayBuffer | PrioritizedReplayBuffer:
-    buffer = cls(*arguments)
-    buffer.load_state_dict(state)
-    return buffer
+        self._build(_core.PrioritizedReplayBase, fields, options)

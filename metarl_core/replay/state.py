@@ -10,18 +10,18 @@ import numpy as np
 from metarl_core.errors import CheckpointMismatchError, CheckpointVersionError
 
 if TYPE_CHECKING:
-    from metarl_core.replay.buffers import PrioritizedReplayBuffer, ReplayBuffer
+    from metarl_core.replay.face import ReplayFace
 
 __all__ = ["buffer_state", "load_buffer_state"]
 
 _FORMAT = 1
 
 
-def _field_texts(buffer: ReplayBuffer | PrioritizedReplayBuffer) -> list[list[Any]]:
+def _field_texts(buffer: ReplayFace) -> list[list[Any]]:
     return [[name, list(shape), dtype.str] for name, (shape, dtype) in buffer.fields.items()]
 
 
-def buffer_state(buffer: ReplayBuffer | PrioritizedReplayBuffer) -> dict[str, Any]:
+def buffer_state(buffer: ReplayFace) -> dict[str, Any]:
     """Return a buffer's configuration and content as a dict of numbers, strings, lists and NumPy arrays."""
     numbers, columns, priorities, masses = buffer._snapshot()
     state = {
@@ -37,7 +37,7 @@ def buffer_state(buffer: ReplayBuffer | PrioritizedReplayBuffer) -> dict[str, An
     return state
 
 
-def load_buffer_state(buffer: ReplayBuffer | PrioritizedReplayBuffer, state: Mapping[str, Any]) -> None:
+def load_buffer_state(buffer: ReplayFace, state: Mapping[str, Any]) -> None:
     """Replace a buffer's content by a state of the same configuration, all or nothing.
 
     Raises:

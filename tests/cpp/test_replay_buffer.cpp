@@ -55,6 +55,14 @@ struct Rows {
 
 std::vector<metarl::FieldSpec> fields() { return {{"flag", 1, 1}, {"id", 4, 4}, {"image", 300, 1}}; }
 
+metarl::ReplayOptions options(std::int64_t capacity, std::uint64_t seed) {
+  metarl::ReplayOptions result;
+  result.capacity = capacity;
+  result.fields = fields();
+  result.seed = seed;
+  return result;
+}
+
 struct Sampled {
   std::vector<std::int64_t> indices;
   std::vector<double> probabilities;
@@ -73,7 +81,8 @@ struct Sampled {
         images(indices.size() * 300) {
     std::byte* const columns[] = {reinterpret_cast<std::byte*>(flags.data()), reinterpret_cast<std::byte*>(ids.data()),
                                   reinterpret_cast<std::byte*>(images.data())};
-    mark = buffer.sample(n, 0.4, SampleOutput{indices.data(), probabilities.data(), weights.data(), columns});
+    mark = buffer.sample({n, 0.4, metarl::SamplingMode::stratified},
+                         SampleOutput{indices.data(), probabilities.data(), weights.data(), columns});
   }
 
   bool consistent() const {
@@ -89,7 +98,7 @@ struct Sampled {
 }  // namespace
 
 TEST(rows_survive_wrapping_and_long_batches) {
-  PrioritizedReplayBuffer buffer(37, fields(), 1, {});
+  PrioritizedReplayBuffer buffer(options(37, 1), {});
   std::int32_t written = 0;
   for (const std::int32_t n : {1, 36, 5, 37, 38, 100, 1}) {
     buffer.add(Rows(written, n).sources().data(), n);
@@ -104,7 +113,7 @@ TEST(rows_survive_wrapping_and_long_batches) {
 }
 
 TEST(a_failed_update_changes_nothing) {
-  PrioritizedReplayBuffer buffer(8, fields(), 1, {});
+  PrioritizedReplayBuffer buffer(options(8, 1), {});
   buffer.add(Rows(0, 6).sources().data(), 6);
   const std::int64_t outside[] = {0, 6};
   const float errors[] = {2.0f, 3.0f};
@@ -119,7 +128,7 @@ TEST(a_failed_update_changes_nothing) {
 }
 
 TEST(stale_slots_are_found_from_the_write_mark) {
-  PrioritizedReplayBuffer buffer(8, fields(), 1, {});
+  PrioritizedReplayBuffer buffer(options(8, 1), {});
   buffer.add(Rows(0, 8).sources().data(), 8);
   const Sampled sampled(buffer, 4);
   buffer.add(Rows(8, 3).sources().data(), 3);
@@ -134,7 +143,7 @@ TEST(stale_slots_are_found_from_the_write_mark) {
 }
 
 TEST(threads_may_share_a_buffer) {
-  PrioritizedReplayBuffer buffer(500, fields(), 1, {});
+  PrioritizedReplayBuffer buffer(options(500, 1), {});
   buffer.add(Rows(0, 10).sources().data(), 10);
   std::vector<std::thread> threads;
   std::vector<int> failures(4, 0);
@@ -207,7 +216,7 @@ int check_failing_allocations(const PrioritizedReplayBuffer& buffer, F&& call) {
 }  // namespace
 
 TEST(a_failed_allocation_changes_nothing) {
-  PrioritizedReplayBuffer buffer(300, fields(), 0, {});
+  PrioritizedReplayBuffer buffer(options(300, 0), {});
   const Rows rows(0, 300);
   buffer.add(rows.sources().data(), 300);
   const Sampled sampled(buffer, 32);

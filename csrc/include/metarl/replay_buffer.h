@@ -4,12 +4,11 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <memory>
 #include <mutex>
 #include <vector>
 
-#include "metarl/importance_weights.h"
+#include "metarl/replay_options.h"
 #include "metarl/sum_tree.h"
 #include "metarl/transition_store.h"
 
@@ -41,11 +40,12 @@ class ReplayBuffer {
   };
 
   // Throws std::invalid_argument if capacity < 1, OutOfMemoryError if it does not fit.
-  ReplayBuffer(std::int64_t capacity, std::vector<FieldSpec> fields, std::uint64_t seed);
+  explicit ReplayBuffer(ReplayOptions options);
   virtual ~ReplayBuffer() = default;
   ReplayBuffer(const ReplayBuffer&) = delete;
   ReplayBuffer& operator=(const ReplayBuffer&) = delete;
 
+  const ReplayOptions& options() const { return options_; }
   std::int64_t capacity() const { return capacity_; }
   std::uint64_t seed() const { return seed_; }
   const std::vector<FieldSpec>& fields() const { return store_.fields(); }
@@ -57,8 +57,8 @@ class ReplayBuffer {
   std::int64_t add(const ColumnSource* columns, std::int64_t n);
   void clear();
 
-  // Draws n transitions. Throws BufferEmptyError. beta is ignored by a uniform buffer.
-  WriteMark sample(std::int64_t n, double beta, const SampleOutput& out);
+  // Draws request.n transitions. Throws BufferEmptyError.
+  WriteMark sample(const SampleRequest& request, const SampleOutput& out);
 
   // Sets priorities, which a buffer without any only checks the arguments of. With `mark`, slots overwritten since then
   // are skipped and counted, or, if strict, all is refused with StaleIndexError.
@@ -90,12 +90,13 @@ class ReplayBuffer {
   // Called with the lock held.
   virtual void on_write(std::int64_t begin, std::int64_t end);
   virtual void on_clear();
-  virtual void draw(std::int64_t n, double beta, const SampleOutput& out);
+  virtual void draw(const SampleRequest& request, const SampleOutput& out);
   virtual void on_snapshot(std::int64_t size, State* state, const Content& content) const;
   virtual void on_restore(const State& state, const float* raw_priorities, const std::uint32_t* masses,
                           std::int64_t size);
 
   mutable std::mutex mutex_;
+  const ReplayOptions options_;
   const std::int64_t capacity_;
   const std::uint64_t seed_;
   WriteMark mark_;
@@ -106,23 +107,14 @@ class ReplayBuffer {
   std::vector<std::uint64_t> scratch_;
 };
 
-struct PrioritizedOptions {
-  double alpha = 0.6;
-  float eps = 1e-6f;
-  float max_priority = std::numeric_limits<float>::max();
-  WeightNormalization weight_normalization = WeightNormalization::max;
-  bool stratified = true;
-};
-
 // Proportional prioritization (Schaul et al. 2016): P(i) = p_i^alpha / sum. New transitions get the running maximum of
 // the raw priorities ever assigned since construction or clear() (1 at first); overwriting the item that set it does
 // not lower it. Raw priorities are kept in float32.
 class PrioritizedReplayBuffer : public ReplayBuffer {
  public:
-  PrioritizedReplayBuffer(std::int64_t capacity, std::vector<FieldSpec> fields, std::uint64_t seed,
-                          const PrioritizedOptions& options);
+  PrioritizedReplayBuffer(ReplayOptions options, const PrioritizedOptions& prioritized);
 
-  const PrioritizedOptions& options() const { return options_; }
+  const PrioritizedOptions& prioritized_options() const { return prioritized_; }
   std::size_t bytes_per_transition() const override;
 
   // Sets p = clip(|td_error|, eps, max_priority); the last of equal indices wins.
@@ -140,7 +132,7 @@ class PrioritizedReplayBuffer : public ReplayBuffer {
  protected:
   void on_write(std::int64_t begin, std::int64_t end) override;
   void on_clear() override;
-  void draw(std::int64_t n, double beta, const SampleOutput& out) override;
+  void draw(const SampleRequest& request, const SampleOutput& out) override;
   void on_snapshot(std::int64_t size, State* state, const Content& content) const override;
   void on_restore(const State& state, const float* raw_priorities, const std::uint32_t* masses,
                   std::int64_t size) override;
@@ -148,7 +140,7 @@ class PrioritizedReplayBuffer : public ReplayBuffer {
  private:
   void set_running_max(float priority);
 
-  PrioritizedOptions options_;
+  PrioritizedOptions prioritized_;
   SumTree tree_;
   AlignedMemory raw_;
   float running_max_ = 1.0f;

@@ -1,0 +1,20 @@
+// The arguments of a replay buffer's constructor and of its methods, checked.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <vector>
+
+#include "bindings/columns.h"
+#include "metarl/replay_options.h"
+
+namespace metarl {
+
+// From the dict of all constructor arguments. Raise TypeError or ValueError that names the argument.
+ReplayOptions parse_replay_options(const py::dict& options, const std::vector<Column>& columns);
+PrioritizedOptions parse_prioritized_options(const py::dict& options);
+
+double beta_argument(PyObject* object);
+SamplingMode sampling_mode_argument(PyObject* object);
+
+}  // namespace metarl

@@ -1,0 +1,72 @@
+"""What both kinds of replay buffers have in common on the Python side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from metarl_core import _core
+from metarl_core.replay.batch import Batch
+from metarl_core.replay.fields import Fields, parse_fields
+from metarl_core.replay.state import buffer_state, load_buffer_state
+
+__all__ = ["ReplayFace"]
+
+
+class ReplayFace(_core.ReplayBufferBase):
+    """Fields, state and copies of a replay buffer; a class derives from this and from a base of the core."""
+
+    _kind: str
+
+    def _build(self, core: Any, fields: Fields, options: dict[str, Any]) -> None:
+        """Construct the core's part; ``options`` are all other arguments of the constructor."""
+        parsed = parse_fields(fields)
+        core.__init__(self, parsed, options, Batch)
+        self._fields = parsed
+        self._options = options
+
+    @property
+    def fields(self) -> dict[str, tuple[tuple[int, ...], Any]]:
+        """The columns: name to (shape, dtype)."""
+        return {name: (shape, dtype) for name, shape, dtype in self._fields}
+
+    def _config(self) -> dict[str, Any]:
+        """What a state must agree with, as plain numbers, strings and lists."""
+        config: dict[str, Any] = {"kind": self._kind}
+        for name in self._options:
+            if name != "beta":  # the caller's schedule
+                config[name] = getattr(self, name)
+        return config
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that determines the buffer's future behaviour, as copies.
+
+        Returns:
+            A dict of numbers, strings, None and NumPy arrays; ``columns`` is a dict of arrays of shape (size, ...). A
+            prioritized buffer adds ``priorities``, the raw ones (float32), and ``masses``, the tree's leaves (uint32).
+            ``beta`` is not part of it: it is the caller's schedule.
+        """
+        return buffer_state(self)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over a state; a buffer that goes on from it returns the same bits as the one that gave it.
+
+        Args:
+            state: What ``state_dict`` of a buffer with the same arguments returned.
+
+        Raises:
+            CheckpointMismatchError: The state belongs to a buffer of other arguments; the message lists those
+            CheckpointVersionError: The state has another format.
+            ValueError: An entry is missing or malformed; the message names it. After any error the buffer is unchanged.
+        """
+        load_buffer_state(self, state)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        arguments = {name: getattr(self, name) for name in self._options}
+        return _rebuild, (type(self), {"fields": self.fields, **arguments}, self.state_dict())
+
+
+def _rebuild(cls: type[ReplayFace], arguments: dict[str, Any], state: Mapping[str, Any]) -> ReplayFace:
+    buffer = cls(**arguments)
+    buffer.load_state_dict(state)
+    return buffer
