@@ -2,9 +2,6 @@
 #include <bit>
 #include <cmath>
 #include <limits>
-#include <numeric>
-#include <stdexcept>
-#include <string>
 
 #include "core/tree_kernels.h"
 #include "metarl/detail/fixed_point.h"
@@ -25,52 +22,23 @@ double power_of_two(int exponent) { return bits_double(static_cast<std::uint64_t
 
 }  // namespace
 
-SumTree::SumTree(std::int64_t capacity, std::uint64_t seed) : capacity_(capacity), seed_(seed) {
-  if (capacity < 1) throw std::invalid_argument("capacity is " + std::to_string(capacity) + "; must be >= 1");
-  std::int64_t nodes = 0;
-  std::int64_t counts[kMaxTreeLevels] = {};
-  tree_.num_groups = (capacity - 1) / kTreeFanout + 1;
-  int levels = 0;
-  if (capacity <= kMaxTreeCapacity) {
-    std::int64_t children = tree_.num_groups;
-    do {
-      children = (children + kTreeFanout - 1) / kTreeFanout;
-      counts[levels++] = children;
-      nodes += children;
-    } while (children > 1);
-  } else {
-    // Beyond what the 64-bit sums allow; no machine of today holds it.
-    check_allocation(static_cast<std::uint64_t>(capacity), 6);
-    throw OutOfMemoryError("capacity is " + std::to_string(capacity) + ", more than " +
-                           std::to_string(static_cast<std::uint64_t>(capacity) * 6) +
-                           " bytes; the sum tree allows at most " + std::to_string(kMaxTreeCapacity) + " slots");
-  }
-  leaf_memory_ = AlignedMemory(static_cast<std::size_t>(tree_.num_groups) * kTreeFanout * sizeof(std::uint32_t));
-  node_memory_ = AlignedMemory(static_cast<std::size_t>(nodes) * sizeof(TreeNode));
-  valid_memory_ = AlignedMemory(static_cast<std::size_t>((capacity + 63) / 64) * sizeof(std::uint64_t));
-  tree_.leaves = leaf_memory_.as<std::uint32_t>();
-  tree_.num_levels = levels;
-  TreeNode* next = node_memory_.as<TreeNode>();
-  for (int level = 0; level < levels; ++level) {
-    tree_.levels[level] = next;
-    next += counts[level];
-  }
-}
+SumTree::SumTree(std::int64_t capacity, std::uint64_t seed) : seed_(seed), masses_(capacity), valid_(capacity) {}
 
 double SumTree::factor() const { return power_of_two(state_.scale_exponent); }
 
 void SumTree::shift(int by) {
-  std::vector<std::uint64_t> sums(static_cast<std::size_t>(tree_.num_groups));  // throws before anything changes
-  METARL_SELECT_KERNEL(tree_shift_leaves)(&tree_, by);
-  METARL_SELECT_KERNEL(tree_rebuild)(&tree_, sums.data());
+  std::vector<std::uint64_t> scratch(
+      static_cast<std::size_t>(masses_.scratch_size()));  // throws before anything changes
+  masses_.shift(by, scratch.data());
   state_.scale_exponent += by;
   state_.changes = 0;
+  ++rescales_;
 }
 
 // Makes `top` representable.
 void SumTree::fit_scale(double top) {
   if (top <= 0.0) return;
-  const bool empty = tree_.total == 0;
+  const bool empty = masses_.total() == 0;
   if (!empty && top * factor() < kLargestMass) return;
   const int wanted = std::min(kTargetBits - 1 - std::ilogb(top), kLargestExponent);
   if (empty) {
@@ -83,8 +51,8 @@ void SumTree::fit_scale(double top) {
 }
 
 void SumTree::raise_scale() {
-  const std::uint32_t largest = tree_.root_extreme[0];
-  if (largest == 0 || largest >= kRaiseBelow || state_.changes < static_cast<std::uint64_t>(capacity_) / 4 + 1) return;
+  const std::uint32_t largest = masses_.largest();
+  if (largest == 0 || largest >= kRaiseBelow || state_.changes < static_cast<std::uint64_t>(capacity()) / 4 + 1) return;
   const int by =
       std::min(kTargetBits - static_cast<int>(std::bit_width(largest)), kLargestExponent - state_.scale_exponent);
   if (by <= 0) return;
@@ -95,20 +63,11 @@ void SumTree::raise_scale() {
   }
 }
 
-void SumTree::mark_valid(std::int64_t index) {
-  std::uint64_t& word = valid_memory_.as<std::uint64_t>()[index >> 6];
-  const std::uint64_t bit = std::uint64_t{1} << (index & 63);
-  if ((word & bit) != 0) return;
-  word |= bit;
-  ++num_valid_;
-  valid_end_ = std::max(valid_end_, index + 1);
-}
-
 void SumTree::update(const std::int64_t* indices, const double* priorities, std::int64_t n, double top) {
-  if (masses_.size() < static_cast<std::size_t>(n)) masses_.resize(static_cast<std::size_t>(n));
+  if (new_masses_.size() < static_cast<std::size_t>(n)) new_masses_.resize(static_cast<std::size_t>(n));
   fit_scale(top);
-  METARL_SELECT_KERNEL(quantize)(priorities, n, factor(), masses_.data());
-  METARL_SELECT_KERNEL(tree_set)(&tree_, indices, masses_.data(), n);
+  METARL_SELECT_KERNEL(quantize)(priorities, n, factor(), new_masses_.data());
+  masses_.set(indices, new_masses_.data(), n);
   state_.changes += static_cast<std::uint64_t>(n);
   raise_scale();
 }
@@ -117,43 +76,57 @@ void SumTree::set(const std::int64_t* indices, const double* priorities, std::in
   double top = 0.0;
   for (std::int64_t i = 0; i < n; ++i) top = std::max(top, priorities[i]);
   update(indices, priorities, n, top);
-  for (std::int64_t i = 0; i < n; ++i) mark_valid(indices[i]);
+  for (std::int64_t i = 0; i < n; ++i) valid_.insert(indices[i]);
 }
 
 void SumTree::fill(std::int64_t begin, std::int64_t end, double priority) {
   if (begin >= end) return;
   fit_scale(priority);
-  METARL_SELECT_KERNEL(tree_fill)(&tree_, begin, end, to_mass(priority, factor()));
+  masses_.fill(begin, end, to_mass(priority, factor()));
   state_.changes += static_cast<std::uint64_t>(end - begin);
-  if (num_valid_ < capacity_) {
-    for (std::int64_t i = begin; i < end; ++i) mark_valid(i);
-  }
+  valid_.insert_range(begin, end);
   raise_scale();
+}
+
+void SumTree::fill_at(const std::int64_t* indices, std::int64_t n, double priority) {
+  if (n == 0) return;
+  if (new_masses_.size() < static_cast<std::size_t>(n)) new_masses_.resize(static_cast<std::size_t>(n));
+  fit_scale(priority);
+  std::fill_n(new_masses_.data(), n, to_mass(priority, factor()));
+  masses_.set(indices, new_masses_.data(), n);
+  state_.changes += static_cast<std::uint64_t>(n);
+  for (std::int64_t i = 0; i < n; ++i) valid_.insert(indices[i]);
+  raise_scale();
+}
+
+void SumTree::invalidate(const std::int64_t* indices, std::int64_t n) {
+  if (new_masses_.size() < static_cast<std::size_t>(n)) new_masses_.resize(static_cast<std::size_t>(n));
+  std::fill_n(new_masses_.data(), n, 0u);
+  masses_.set(indices, new_masses_.data(), n);
+  for (std::int64_t i = 0; i < n; ++i) valid_.erase(indices[i]);
 }
 
 void SumTree::get(const std::int64_t* indices, std::int64_t n, double* priorities) const {
   const double unit = power_of_two(-state_.scale_exponent);
   for (std::int64_t i = 0; i < n; ++i) {
-    priorities[i] = std::min(tree_.leaves[indices[i]] * unit, std::numeric_limits<double>::max());
+    priorities[i] = std::min(masses_.leaves()[indices[i]] * unit, std::numeric_limits<double>::max());
   }
 }
 
 void SumTree::clear() {
-  AlignedMemory* const memories[] = {&leaf_memory_, &node_memory_, &valid_memory_};
-  for (AlignedMemory* memory : memories) std::fill_n(memory->data(), memory->size(), std::byte{0});
-  tree_.total = 0;
-  tree_.root_extreme[0] = tree_.root_extreme[1] = 0;
+  masses_.clear();
+  valid_.clear();
   state_.scale_exponent = 0;
   state_.changes = 0;
-  num_valid_ = valid_end_ = 0;
+  ++rescales_;
 }
 
-double SumTree::total() const { return static_cast<double>(tree_.total) * power_of_two(-state_.scale_exponent); }
+double SumTree::total() const { return static_cast<double>(masses_.total()) * power_of_two(-state_.scale_exponent); }
 
 double SumTree::min() const { return min_mass() * power_of_two(-state_.scale_exponent); }
 
 double SumTree::max() const {
-  return std::min(tree_.root_extreme[0] * power_of_two(-state_.scale_exponent), std::numeric_limits<double>::max());
+  return std::min(masses_.largest() * power_of_two(-state_.scale_exponent), std::numeric_limits<double>::max());
 }
 
 void SumTree::find(const double* at, std::int64_t n, std::int64_t* indices) const {
@@ -162,73 +135,60 @@ void SumTree::find(const double* at, std::int64_t n, std::int64_t* indices) cons
   const double scale = factor();
   for (std::int64_t i = 0; i < n; ++i) {
     // Above 2^53 the product may round up to the total itself.
-    masses[static_cast<std::size_t>(i)] = std::min(static_cast<std::uint64_t>(at[i] * scale), tree_.total - 1);
+    masses[static_cast<std::size_t>(i)] = std::min(static_cast<std::uint64_t>(at[i] * scale), masses_.total() - 1);
   }
-  METARL_SELECT_KERNEL(tree_descend)(&tree_, masses.data(), n, indices, found.data());
+  masses_.descend(masses.data(), n, indices, found.data());
 }
 
 void SumTree::sample(std::int64_t n, bool stratified, std::int64_t* indices, std::uint32_t* masses) {
-  if (num_valid_ == 0) throw BufferEmptyError("cannot sample: no item is valid");
+  if (valid_.size() == 0) throw BufferEmptyError("cannot sample: no item is valid");
   if (n == 0) return;
-  if (tree_.total == 0) {
+  if (masses_.total() == 0) {
     sample_valid(n, stratified, indices);
     std::fill_n(masses, n, 0u);
     return;
   }
   if (scratch_.size() < static_cast<std::size_t>(n)) scratch_.resize(static_cast<std::size_t>(n));
   METARL_SELECT_KERNEL(tree_draws)
-  (seed_, state_.draws, kTagTreeSample, tree_.total, n, stratified, scratch_.data());
+  (seed_, state_.draws, kTagTreeSample, masses_.total(), n, stratified, scratch_.data());
   ++state_.draws;
-  METARL_SELECT_KERNEL(tree_descend)(&tree_, scratch_.data(), n, indices, masses);
+  masses_.descend(scratch_.data(), n, indices, masses);
 }
 
 void SumTree::sample(std::int64_t n, bool stratified, std::int64_t* indices, double* probabilities) {
-  if (masses_.size() < static_cast<std::size_t>(n)) masses_.resize(static_cast<std::size_t>(n));
-  sample(n, stratified, indices, masses_.data());
-  if (tree_.total == 0) {
-    std::fill_n(probabilities, n, 1.0 / static_cast<double>(num_valid_));
+  if (new_masses_.size() < static_cast<std::size_t>(n)) new_masses_.resize(static_cast<std::size_t>(n));
+  sample(n, stratified, indices, new_masses_.data());
+  if (masses_.total() == 0) {
+    std::fill_n(probabilities, n, 1.0 / static_cast<double>(valid_.size()));
     return;
   }
-  const double total = static_cast<double>(tree_.total);
-  for (std::int64_t i = 0; i < n; ++i) probabilities[i] = masses_[static_cast<std::size_t>(i)] / total;
+  const double total = static_cast<double>(masses_.total());
+  for (std::int64_t i = 0; i < n; ++i) probabilities[i] = new_masses_[static_cast<std::size_t>(i)] / total;
 }
 
 // Uniform over the valid leaves, by rank.
 void SumTree::sample_valid(std::int64_t n, bool stratified, std::int64_t* indices) {
-  std::vector<std::uint64_t> ranks(static_cast<std::size_t>(n));
-  const std::size_t num_words = static_cast<std::size_t>((valid_end_ + 63) / 64);
-  std::vector<std::uint64_t> before(num_valid_ == valid_end_ ? 0 : num_words);
+  if (scratch_.size() < static_cast<std::size_t>(n)) scratch_.resize(static_cast<std::size_t>(n));
   METARL_SELECT_KERNEL(tree_draws)
-  (seed_, state_.draws, kTagTreeSample, static_cast<std::uint64_t>(num_valid_), n, stratified, ranks.data());
+  (seed_, state_.draws, kTagTreeSample, static_cast<std::uint64_t>(valid_.size()), n, stratified, scratch_.data());
   ++state_.draws;
-  if (num_valid_ == valid_end_) {  // the valid leaves are [0, num_valid)
-    for (std::int64_t i = 0; i < n; ++i) indices[i] = static_cast<std::int64_t>(ranks[static_cast<std::size_t>(i)]);
-    return;
-  }
-  // Number of valid leaves before each word of the bit map.
-  const std::uint64_t* words = valid_memory_.as<std::uint64_t>();
-  std::uint64_t count = 0;
-  for (std::size_t w = 0; w < num_words; ++w) {
-    before[w] = count;
-    count += static_cast<std::uint64_t>(std::popcount(words[w]));
-  }
   for (std::int64_t i = 0; i < n; ++i) {
-    const std::uint64_t rank = ranks[static_cast<std::size_t>(i)];
-    const std::size_t w =
-        static_cast<std::size_t>(std::upper_bound(before.begin(), before.end(), rank) - before.begin()) - 1;
-    std::uint64_t word = words[w];
-    for (std::uint64_t skip = rank - before[w]; skip > 0; --skip) word &= word - 1;
-    indices[i] = static_cast<std::int64_t>(w * 64) + std::countr_zero(word);
+    indices[i] = valid_.at_rank(static_cast<std::int64_t>(scratch_[static_cast<std::size_t>(i)]));
   }
 }
 
-void SumTree::restore(const State& state, const std::uint32_t* masses, std::int64_t n) {
-  std::vector<std::uint64_t> sums(static_cast<std::size_t>(tree_.num_groups));  // throws before anything changes
+void SumTree::restore(const State& state, const std::uint32_t* masses, std::int64_t n, const std::uint64_t* valid) {
+  std::vector<std::uint64_t> scratch(
+      static_cast<std::size_t>(masses_.scratch_size()));  // throws before anything changes
   clear();
-  std::copy_n(masses, n, tree_.leaves);
-  METARL_SELECT_KERNEL(tree_rebuild)(&tree_, sums.data());
+  std::copy_n(masses, n, masses_.raw_leaves());
+  masses_.rebuild(scratch.data());
   state_ = state;
-  for (std::int64_t i = 0; i < n; ++i) mark_valid(i);
+  if (valid != nullptr) {
+    valid_.assign(valid);
+  } else {
+    valid_.insert_range(0, n);
+  }
 }
 
 }  // namespace metarl

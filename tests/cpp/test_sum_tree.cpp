@@ -208,6 +208,42 @@ TEST(sampling_an_empty_tree_is_an_error) {
   CHECK(index == 3 && probability == 1.0);
 }
 
+TEST(invalid_leaves_are_never_drawn) {
+  std::mt19937_64 random(2);
+  for (const std::int64_t capacity : {1, 63, 64, 65, 511, 512, 513, 1500, 40000}) {
+    SumTree tree(capacity, 3);
+    std::vector<bool> model(static_cast<std::size_t>(capacity));
+    std::vector<std::int64_t> drawn(500);
+    std::vector<double> probabilities(500);
+    for (int round = 0; round < 30; ++round) {
+      std::vector<std::int64_t> slots(1 + random() % static_cast<std::uint64_t>(capacity));
+      for (auto& slot : slots) slot = static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(capacity));
+      const bool hide = round % 3 == 2;
+      const double priority = round % 5 == 0 ? 0.0 : 1.5;
+      if (hide) {
+        tree.invalidate(slots.data(), static_cast<std::int64_t>(slots.size()));
+      } else {
+        tree.fill_at(slots.data(), static_cast<std::int64_t>(slots.size()), priority);
+      }
+      for (const auto slot : slots) model[static_cast<std::size_t>(slot)] = !hide;
+      const auto valid = std::count(model.begin(), model.end(), true);
+      CHECK(tree.num_valid() == valid);
+      check_against_scan(tree);
+      if (valid == 0) continue;
+      tree.sample(500, round % 2 == 0, drawn.data(), probabilities.data());
+      CHECK(std::all_of(drawn.begin(), drawn.end(), [&](auto i) { return model[static_cast<std::size_t>(i)]; }));
+    }
+    SumTree copy(capacity, 3);
+    copy.restore(tree.state(), tree.leaves(), capacity, tree.valid().words());
+    CHECK(copy.num_valid() == tree.num_valid() && copy.total_mass() == tree.total_mass());
+    if (tree.num_valid() == 0) continue;
+    std::vector<std::int64_t> again(500);
+    tree.sample(500, true, drawn.data(), probabilities.data());
+    copy.sample(500, true, again.data(), probabilities.data());
+    CHECK(drawn == again);
+  }
+}
+
 TEST(state_restores_the_same_tree) {
   SumTree tree(500, 11);
   const auto indices = range(500);

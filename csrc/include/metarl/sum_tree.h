@@ -16,8 +16,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "metarl/aligned_memory.h"
-#include "metarl/detail/tree_layout.h"
+#include "metarl/mass_tree.h"
+#include "metarl/slot_set.h"
 
 namespace metarl {
 
@@ -26,16 +26,20 @@ class SumTree {
   // Throws std::invalid_argument if capacity < 1, OutOfMemoryError if it is above 2^31 - 1 or does not fit.
   SumTree(std::int64_t capacity, std::uint64_t seed);
 
-  std::int64_t capacity() const { return capacity_; }
-  std::int64_t num_valid() const { return num_valid_; }
+  std::int64_t capacity() const { return masses_.capacity(); }
+  std::int64_t num_valid() const { return valid_.size(); }
+  const SlotSet& valid() const { return valid_; }
   std::uint64_t seed() const { return seed_; }
 
   // Preconditions of the following: indices in [0, capacity), priorities finite and >= 0.
   // set: the last of equal indices wins.
   void set(const std::int64_t* indices, const double* priorities, std::int64_t n);
   void fill(std::int64_t begin, std::int64_t end, double priority);
+  void fill_at(const std::int64_t* indices, std::int64_t n, double priority);
   // As set for leaves that are valid already; `top` bounds the priorities from above (at most 2^-20 too large).
   void update(const std::int64_t* indices, const double* priorities, std::int64_t n, double top);
+  // The leaves get mass 0 and are not valid any more.
+  void invalidate(const std::int64_t* indices, std::int64_t n);
   void get(const std::int64_t* indices, std::int64_t n, double* priorities) const;
   void clear();
 
@@ -43,8 +47,8 @@ class SumTree {
   double total() const;
   double min() const;
   double max() const;
-  std::uint64_t total_mass() const { return tree_.total; }
-  std::uint32_t min_mass() const { return 0u - tree_.root_extreme[1]; }
+  std::uint64_t total_mass() const { return masses_.total(); }
+  std::uint32_t min_mass() const { return masses_.smallest(); }
 
   // The leaves that contain prefix masses. Precondition: 0 <= at < total().
   void find(const double* at, std::int64_t n, std::int64_t* indices) const;
@@ -63,29 +67,26 @@ class SumTree {
     std::uint64_t draws = 0;    // sample calls so far
   };
   State state() const { return state_; }
-  const std::uint32_t* leaves() const { return tree_.leaves; }
-  // Replaces everything: leaves [0, n) get `masses` and are the valid ones.
-  void restore(const State& state, const std::uint32_t* masses, std::int64_t n);
+  const std::uint32_t* leaves() const { return masses_.leaves(); }
+  // Changes of scale so far in this object: whoever copies masses must copy all of them again after one.
+  std::uint64_t rescales() const { return rescales_; }
+  // Replaces everything: leaves [0, n) get `masses`. Valid are those, or those of the SlotSet words `valid`.
+  void restore(const State& state, const std::uint32_t* masses, std::int64_t n, const std::uint64_t* valid = nullptr);
 
  private:
   void fit_scale(double top);
   void raise_scale();
   void shift(int by);
-  void mark_valid(std::int64_t index);
   void sample_valid(std::int64_t n, bool stratified, std::int64_t* indices);
   double factor() const;
 
-  std::int64_t capacity_;
   std::uint64_t seed_;
-  AlignedMemory leaf_memory_;
-  AlignedMemory node_memory_;
-  AlignedMemory valid_memory_;  // one bit a leaf
-  TreeView tree_{};
+  MassTree masses_;
+  SlotSet valid_;
   State state_;
-  std::int64_t num_valid_ = 0;
-  std::int64_t valid_end_ = 0;          // one past the last valid leaf
-  std::vector<std::uint32_t> masses_;   // scratch
-  std::vector<std::uint64_t> scratch_;  // scratch
+  std::uint64_t rescales_ = 0;
+  std::vector<std::uint32_t> new_masses_;  // scratch
+  std::vector<std::uint64_t> scratch_;     // scratch
 };
 
 }  // namespace metarl
