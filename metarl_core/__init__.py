@@ -21,6 +21,7 @@ from metarl_core.errors import (
 )
 from metarl_core.replay import (
     Batch,
+    PrefetchSampler,
     PrioritizedReplayBuffer,
     ReplayBuffer,
     SumTree,
@@ -41,6 +42,7 @@ __all__ = [
     "ClosedError",
     "ConfigError",
     "MetarlError",
+    "PrefetchSampler",
     "PrioritizedReplayBuffer",
     "ReplayBuffer",
     "ResetNeededError",

@@ -30,7 +30,7 @@ class StaleIndexError(MetarlError, RuntimeError):
 
 
 class ClosedError(MetarlError, RuntimeError):
-    """An environment was used after ``close``."""
+    """An environment, a sampler or a connection was used after ``close``."""
 
 
 class ResetNeededError(MetarlError, RuntimeError):
