@@ -13,7 +13,7 @@ TRAIN_OUT ?= runs/deepsea20-$(STAMP)
 TRAIN_ARGS ?= --env DeepSea-v0 --seed 0 size=20 max_episodes=1500
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slow test-cpp test-wheel test-pythons tsan lint format bench wheel docs clean
+.PHONY: help setup train test test-slow test-cpp test-wheel test-pythons tsan fuzz lint format bench wheel docs clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,11 @@ test-pythons: ## pip install . into a fresh venv of every Python 3.10 ... 3.13 f
 
 tsan: setup ## C++ tests under ThreadSanitizer
 	cmake --preset tsan >/dev/null && cmake --build --preset tsan && ctest --preset tsan
+
+FUZZ_INPUTS ?= 1000000
+fuzz: setup ## Damaged checkpoints through the loader under ASan+UBSan (FUZZ_INPUTS=1000000)
+	cmake --preset asan >/dev/null && cmake --build --preset asan --target fuzz_checkpoint
+	build/asan/tests/cpp/fuzz_checkpoint $(FUZZ_INPUTS)
 
 CPP_FORMATTED = $(shell git ls-files '*.h' '*.cpp' '*.inl')
 lint: setup ## Check style, types, spelling, layering

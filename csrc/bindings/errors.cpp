@@ -1,5 +1,7 @@
 #include "bindings/errors.h"
 
+#include <cerrno>
+
 #include "metarl/errors.h"
 
 namespace py = pybind11;
@@ -26,6 +28,17 @@ bool set_python_error(std::exception_ptr failure) {
     set_error("StaleIndexError", e.what());
   } catch (const OutOfMemoryError& e) {
     PyErr_SetString(PyExc_MemoryError, e.what());
+  } catch (const CheckpointFormatError& e) {
+    set_error("CheckpointFormatError", e.what());
+  } catch (const CheckpointVersionError& e) {
+    set_error("CheckpointVersionError", e.what());
+  } catch (const CheckpointCorruptError& e) {
+    set_error("CheckpointCorruptError", e.what());
+  } catch (const CheckpointMismatchError& e) {
+    set_error("CheckpointMismatchError", e.what());
+  } catch (const FileError& e) {
+    errno = e.code;  // chooses the class: FileNotFoundError, PermissionError, ...
+    PyErr_SetFromErrnoWithFilename(PyExc_OSError, e.path.c_str());
   } catch (...) {
     return false;
   }

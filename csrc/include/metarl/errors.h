@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdexcept>
+#include <string>
 
 namespace metarl {
 
@@ -17,6 +18,33 @@ struct StaleIndexError : std::runtime_error {
 
 // An allocation was refused; the message states the bytes asked for.
 struct OutOfMemoryError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// An operation on a file failed. `code` is the system's error number.
+struct FileError : std::runtime_error {
+  FileError(int error_code, std::string file);
+  int code;
+  std::string path;
+};
+
+// A file is not a checkpoint.
+struct CheckpointFormatError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// A checkpoint is newer than this version of the library.
+struct CheckpointVersionError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// A checkpoint is truncated or damaged; the message names the section.
+struct CheckpointCorruptError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// A checkpoint belongs to another configuration; the message lists what differs.
+struct CheckpointMismatchError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
