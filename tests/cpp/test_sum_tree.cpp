@@ -61,29 +61,44 @@ struct Kernels {
         &metarl::level::tree_rebuild, &metarl::level::tree_draws, &metarl::level::tree_descend                        \
   }
 
+// A tree for kernels, without the class around it.
+struct BareTree {
+  explicit BareTree(std::int64_t capacity) {
+    view.num_groups = (capacity - 1) / metarl::kTreeFanout + 1;
+    leaves = metarl::AlignedMemory(static_cast<std::size_t>(view.num_groups * metarl::kTreeFanout) * 4);
+    view.leaves = leaves.as<std::uint32_t>();
+    std::int64_t children = view.num_groups;
+    do {
+      children = (children + metarl::kTreeFanout - 1) / metarl::kTreeFanout;
+      levels.emplace_back(static_cast<std::size_t>(children) * sizeof(metarl::TreeNode));
+      view.levels[view.num_levels++] = levels.back().as<metarl::TreeNode>();
+    } while (children > 1);
+  }
+  // Leaves, nodes, total and extremes.
+  std::vector<std::uint64_t> content() const {
+    std::vector<std::uint64_t> all(leaves.as<std::uint32_t>(), leaves.as<std::uint32_t>() + leaves.size() / 4);
+    for (const auto& level : levels) {
+      all.insert(all.end(), level.as<std::uint32_t>(), level.as<std::uint32_t>() + level.size() / 4);
+    }
+    all.insert(all.end(), {view.total, view.root_extreme[0], view.root_extreme[1]});
+    return all;
+  }
+  metarl::TreeView view{};
+  metarl::AlignedMemory leaves;
+  std::vector<metarl::AlignedMemory> levels;
+};
+
 // Runs every kernel on a tree of its own and returns all that they wrote.
 std::vector<std::uint64_t> exercise(const Kernels& kernels, std::int64_t capacity) {
-  metarl::TreeView tree{};
-  tree.num_groups = (capacity - 1) / metarl::kTreeFanout + 1;
-  const metarl::AlignedMemory leaves(static_cast<std::size_t>(tree.num_groups * metarl::kTreeFanout) * 4);
-  tree.leaves = leaves.as<std::uint32_t>();
-  std::vector<metarl::AlignedMemory> levels;
-  std::int64_t children = tree.num_groups;
-  do {
-    children = (children + metarl::kTreeFanout - 1) / metarl::kTreeFanout;
-    levels.emplace_back(static_cast<std::size_t>(children) * sizeof(metarl::TreeNode));
-    tree.levels[tree.num_levels++] = levels.back().as<metarl::TreeNode>();
-  } while (children > 1);
-
+  BareTree bare(capacity);
+  metarl::TreeView& tree = bare.view;
   std::vector<std::uint64_t> written;
   const auto keep = [&written](const auto* data, std::size_t n) {
     for (std::size_t i = 0; i < n; ++i) written.push_back(static_cast<std::uint64_t>(data[i]));
   };
   const auto keep_tree = [&] {
-    keep(tree.leaves, leaves.size() / 4);
-    for (const auto& level : levels) keep(level.as<std::uint32_t>(), level.size() / 4);
-    keep(&tree.total, 1);
-    keep(tree.root_extreme, 2);
+    const std::vector<std::uint64_t> content = bare.content();
+    written.insert(written.end(), content.begin(), content.end());
   };
   std::mt19937_64 random(static_cast<std::uint64_t>(capacity));
   const auto below = [&random](std::int64_t n) {
@@ -193,6 +208,39 @@ TEST(every_level_gives_the_same_bits) {
     if (metarl::active_isa() >= metarl::Isa::avx2) CHECK(exercise(METARL_TEST_KERNELS(avx2), capacity) == expected);
     if (metarl::active_isa() >= metarl::Isa::avx512) CHECK(exercise(METARL_TEST_KERNELS(avx512), capacity) == expected);
 #endif
+  }
+}
+
+TEST(updated_nodes_equal_rebuilt_ones) {
+  std::vector<Kernels> levels{METARL_TEST_KERNELS(baseline)};
+#if defined(METARL_HAVE_X86_LEVELS)
+  if (metarl::active_isa() >= metarl::Isa::avx2) levels.push_back(METARL_TEST_KERNELS(avx2));
+  if (metarl::active_isa() >= metarl::Isa::avx512) levels.push_back(METARL_TEST_KERNELS(avx512));
+#endif
+  std::mt19937_64 random(3);
+  for (const Kernels& kernels : levels) {
+    for (const std::int64_t capacity : {1, 17, 300, 5000, 70001, 300000}) {
+      BareTree tree(capacity);
+      std::vector<std::uint64_t> sums(static_cast<std::size_t>(tree.view.num_groups));
+      // From single updates, with every sum brought to the root, to batches that collect sums over several levels.
+      for (const std::int64_t n : {1, 2, 5, 33, 300, 1100, 20000}) {
+        for (const bool crowded : {false, true}) {
+          std::vector<std::int64_t> indices(static_cast<std::size_t>(n));
+          std::vector<std::uint32_t> masses(indices.size());
+          const auto range = static_cast<std::uint64_t>(crowded ? std::min<std::int64_t>(capacity, 40) : capacity);
+          for (auto& i : indices) i = static_cast<std::int64_t>(random() % range);
+          for (auto& m : masses)
+            m = random() % 4 == 0 ? 0u : static_cast<std::uint32_t>(random() >> (32 + random() % 32));
+          std::vector<std::uint32_t> last(tree.view.leaves, tree.view.leaves + capacity);
+          kernels.set(&tree.view, indices.data(), masses.data(), n);
+          for (std::size_t k = 0; k < indices.size(); ++k) last[static_cast<std::size_t>(indices[k])] = masses[k];
+          CHECK(std::equal(last.begin(), last.end(), tree.view.leaves));
+          const std::vector<std::uint64_t> updated = tree.content();
+          kernels.rebuild(&tree.view, sums.data());
+          CHECK(tree.content() == updated);
+        }
+      }
+    }
   }
 }
 
