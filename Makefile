@@ -13,7 +13,7 @@ TRAIN_OUT ?= runs/deepsea20-$(STAMP)
 TRAIN_ARGS ?= --env DeepSea-v0 --seed 0 size=20 max_episodes=1500
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slow test-cpp test-wheel test-pythons tsan fuzz lint format bench wheel docs clean
+.PHONY: help setup train test test-slow test-cpp test-wheel test-pythons tsan fuzz lint format bench bench-cpp wheel docs clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,10 @@ format: setup ## Rewrite the sources in the project's style
 
 bench: setup ## Measure replay and environments against the peers (makes their venvs the first time)
 	$(BIN)/python bench/run.py
+
+bench-cpp: setup ## Time the tree from C++, beside the floor that memory sets
+	cmake --preset bench >/dev/null && cmake --build --preset bench --target metarl_bench_tree
+	build/bench/csrc/bench/metarl_bench_tree
 
 wheel: setup ## Build the wheel into dist/
 	rm -rf dist

@@ -77,14 +77,15 @@ def update_batches(capacity: int, batch: int, seed: int = 1) -> tuple[list[Array
     """Return index batches (int64) and priority batches (float32) for update cases.
 
     The indices are pieces of a random permutation, so that updates touch as much of the tree as they do in training;
-    at most 4096 batches, after which they repeat.
+    at most 4096 of them, which come twice with different priorities: taken round and round, no update sets a priority
+    to what it is already, which would be less work for some.
     """
     rng = np.random.default_rng(seed)
     count = max(1, min(POOL_BATCHES, min(POOL_INDICES, capacity) // batch))
     needed = count * batch
     order = np.concatenate([rng.permutation(capacity) for _ in range(-(-needed // capacity))])[:needed]
-    errors = td_errors(needed, seed + 1)
-    return list(order.reshape(count, batch)), list(errors.reshape(count, batch))
+    errors = td_errors(2 * needed, seed + 1)
+    return 2 * list(order.reshape(count, batch)), list(errors.reshape(2 * count, batch))
 
 
 def endless(items: list[Array]) -> Iterator[Array]:
