@@ -3,6 +3,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/register.h"
+#include "bindings/replay_options.h"
 #include "metarl/sum_tree.h"
 
 namespace metarl {
@@ -83,8 +84,11 @@ py::object find(LockedTree& self, py::handle mass_object) {
   return std::move(result);
 }
 
-py::tuple sample(LockedTree& self, py::handle batch_size_object, bool stratified) {
+py::tuple sample(LockedTree& self, py::handle batch_size_object, bool stratified, py::handle mode_object) {
   const std::int64_t n = positive_argument(batch_size_object.ptr(), "batch_size");
+  const SamplingMode mode = !mode_object.is_none() ? sampling_mode_argument(mode_object.ptr())
+                            : stratified           ? SamplingMode::stratified
+                                                   : SamplingMode::independent;
   self.run(0, [&](const SumTree& tree) {
     if (tree.num_valid() == 0) throw BufferEmptyError("cannot sample: no item is valid");  // before allocating
   });
@@ -93,7 +97,7 @@ py::tuple sample(LockedTree& self, py::handle batch_size_object, bool stratified
   py::array_t<double> probabilities(n);
   std::int64_t* index_out = indices.mutable_data();
   double* probability_out = probabilities.mutable_data();
-  self.run(n, [&](SumTree& tree) { tree.sample(n, stratified, index_out, probability_out); });
+  self.run(n, [&](SumTree& tree) { tree.sample(n, mode, index_out, probability_out); });
   return py::make_tuple(std::move(indices), std::move(probabilities));
 }
 
@@ -138,21 +142,25 @@ Returns:
 
 Raises:
     ValueError: A mass is outside [0, total).)")
-      .def("sample", &sample, py::arg("batch_size"), py::arg("stratified") = true,
+      .def("sample", &sample, py::arg("batch_size"), py::arg("stratified") = true, py::arg("mode") = py::none(),
            R"(Draw leaves with probability priority / total.
 
 Args:
     batch_size: Number of draws B >= 1.
     stratified: Draw number i comes from the i-th of B equal slices of the total: each leaf appears B * P times, give or
         take less than 2, and the indices ascend. Otherwise the draws are independent.
+    mode: "stratified" or "iid", in place of ``stratified``; "uniform": independent draws among the leaves that were set,
+        whatever their priority; "without_replacement": successive draws, each proportional to priority among the leaves
+        not drawn before, in this order.
 
 Returns:
-    Indices, int64 of shape (B,), and their probabilities, float64 of shape (B,). If all priorities are zero, the draw
-    is uniform over the valid leaves (those that were set).
+    Indices, int64 of shape (B,), and their probabilities, float64 of shape (B,); without replacement those of the first
+    draw. If all priorities are zero, the draw is uniform over the valid leaves (those that were set).
 
 Raises:
     BufferEmptyError: No leaf was set.
-    ValueError: ``batch_size`` is below 1.)")
+    ValueError: ``batch_size`` is below 1, or above the number of leaves that can be drawn without replacement, or
+        ``mode`` is unknown.)")
       .def_property_readonly(
           "total", [](LockedTree& self) { return locked(self, &SumTree::total); },
           "Sum of the priorities as stored, rounded to float64 once.")

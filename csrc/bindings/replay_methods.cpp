@@ -231,21 +231,26 @@ Raises:
      R"(sample($self, /, batch_size, beta=None, mode=None)
 --
 
-Draw a batch of transitions, with replacement.
+Draw a batch of transitions.
 
 Args:
     batch_size: Number of transitions B >= 1.
     beta: Exponent of the importance weights, >= 0; the buffer's own by default. Without effect in a uniform buffer.
-    mode: "stratified" (draw number i comes from the i-th of B equal slices of the total) or "iid" (independent draws);
-        the buffer's own by default.
+    mode: How to draw; the buffer's own by default. "stratified": in proportion to priority^alpha, draw number i from the
+        i-th of B equal slices of the total. "iid": the same with independent draws. "uniform": independent draws, every
+        transition equally likely, whatever its priority. "without_replacement": successive draws, each in proportion to
+        priority^alpha among the transitions not drawn before, in this order. In a uniform buffer all priorities are
+        equal.
 
 Returns:
     A Batch: one fresh array of shape (B, ...) for every field, ``indices`` (int64), ``weights`` (float32) and
-    ``probabilities`` (float64). A prioritized, stratified buffer returns ascending indices.
+    ``probabilities`` (float64), from which the weights follow. Without replacement they are the probabilities of the
+    first draw. Stratified indices ascend.
 
 Raises:
     BufferEmptyError: Nothing is stored.
-    ValueError: ``batch_size`` is below 1, ``beta`` negative or not finite, or ``mode`` unknown.)"},
+    ValueError: ``batch_size`` is below 1, or above the number of transitions of positive priority without replacement,
+        ``beta`` is negative or not finite, or ``mode`` unknown.)"},
     {"update_priorities", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&update_priorities)),
      METH_FASTCALL | METH_KEYWORDS,
      R"(update_priorities($self, /, indices, td_errors, strict=False)

@@ -29,9 +29,16 @@ double beta_argument(PyObject* object) {
 
 SamplingMode sampling_mode_argument(PyObject* object) {
   if (!PyUnicode_Check(object)) throw py::type_error("mode must be a str, got " + type_name(object));
-  if (PyUnicode_CompareWithASCIIString(object, "stratified") == 0) return SamplingMode::stratified;
-  if (PyUnicode_CompareWithASCIIString(object, "iid") == 0) return SamplingMode::independent;
-  throw py::value_error("mode is " + text_of(object) + "; must be 'stratified' or 'iid'");
+  constexpr std::pair<const char*, SamplingMode> kModes[] = {
+      {"stratified", SamplingMode::stratified},
+      {"iid", SamplingMode::independent},
+      {"uniform", SamplingMode::uniform},
+      {"without_replacement", SamplingMode::without_replacement}};
+  for (const auto& [name, mode] : kModes) {
+    if (PyUnicode_CompareWithASCIIString(object, name) == 0) return mode;
+  }
+  throw py::value_error("mode is " + text_of(object) +
+                        "; must be 'stratified', 'iid', 'uniform' or 'without_replacement'");
 }
 
 ReplayOptions parse_replay_options(const py::dict& options, const std::vector<Column>& columns) {

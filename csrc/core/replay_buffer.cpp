@@ -6,8 +6,6 @@
 #include <stdexcept>
 #include <string>
 
-#include "core/tree_kernels.h"
-#include "metarl/detail/philox.h"
 #include "metarl/errors.h"
 
 namespace metarl {
@@ -93,16 +91,6 @@ WriteMark ReplayBuffer::sample(const SampleRequest& request, const SampleOutput&
   draw(request, out);
   store_.gather(out.indices, request.n, out.columns);
   return mark_;
-}
-
-void ReplayBuffer::draw(const SampleRequest& request, const SampleOutput& out) {
-  const std::int64_t n = request.n;
-  if (scratch_.size() < static_cast<std::size_t>(n)) scratch_.resize(static_cast<std::size_t>(n));
-  const auto size = static_cast<std::uint64_t>(size_unlocked());
-  if (n > 0) METARL_SELECT_KERNEL(tree_draws)(seed_, draws_++, kTagUniformSample, size, n, false, scratch_.data());
-  std::copy_n(scratch_.data(), n, out.indices);
-  std::fill_n(out.weights, n, 1.0f);
-  std::fill_n(out.probabilities, n, 1.0 / static_cast<double>(size));
 }
 
 // The slots written since the mark are those that follow its write position.

@@ -56,21 +56,6 @@ void PrioritizedReplayBuffer::on_clear() {
   set_running_max(std::max(prioritized_.eps, std::min(1.0f, prioritized_.max_priority)));
 }
 
-void PrioritizedReplayBuffer::draw(const SampleRequest& request, const SampleOutput& out) {
-  const std::int64_t n = request.n;
-  if (masses_.size() < static_cast<std::size_t>(n)) masses_.resize(static_cast<std::size_t>(n));
-  tree_.sample(n, request.mode == SamplingMode::stratified, out.indices, masses_.data());
-  const std::int64_t size = size_unlocked();
-  mass_importance_weights(masses_.data(), n, tree_.total_mass(), tree_.min_mass(), size, request.beta,
-                          prioritized_.weight_normalization, out.weights);
-  if (tree_.total_mass() == 0) {
-    std::fill_n(out.probabilities, n, 1.0 / static_cast<double>(size));
-  } else {
-    const double total = static_cast<double>(tree_.total_mass());
-    for (std::int64_t i = 0; i < n; ++i) out.probabilities[i] = masses_[static_cast<std::size_t>(i)] / total;
-  }
-}
-
 void PrioritizedReplayBuffer::update_priorities(const std::int64_t* indices, const float* td_errors, std::int64_t n,
                                                 const WriteMark* mark, bool strict) {
   const std::lock_guard lock(mutex_);

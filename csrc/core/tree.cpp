@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/distinct_draws.h"
 #include "core/tree_kernels.h"
 #include "metarl/detail/fixed_point.h"
 #include "metarl/detail/philox.h"
@@ -140,26 +141,34 @@ void SumTree::find(const double* at, std::int64_t n, std::int64_t* indices) cons
   masses_.descend(masses.data(), n, indices, found.data());
 }
 
-void SumTree::sample(std::int64_t n, bool stratified, std::int64_t* indices, std::uint32_t* masses) {
-  if (valid_.size() == 0) throw BufferEmptyError("cannot sample: no item is valid");
-  if (n == 0) return;
-  if (masses_.total() == 0) {
-    sample_valid(n, stratified, indices);
+bool SumTree::sample(std::int64_t n, SamplingMode mode, std::int64_t* indices, std::uint32_t* masses) {
+  if (num_valid() == 0) throw BufferEmptyError("cannot sample: no item is valid");
+  if (n == 0) return true;
+  if (mode == SamplingMode::uniform || masses_.total() == 0) {
+    sample_valid(n, mode, indices);
     std::fill_n(masses, n, 0u);
-    return;
+    return false;
+  }
+  if (mode == SamplingMode::without_replacement) {
+    const RandomBits bits(seed_, state_.draws, kTagWithoutReplacement);
+    if (n > num_valid() || draw_successive(&masses_, bits, n, &scratch_, indices, masses) < n) {
+      refuse_batch_size(n, std::count_if(leaves(), leaves() + capacity(), [](std::uint32_t mass) { return mass > 0; }));
+    }
+    ++state_.draws;
+    return true;
   }
   if (scratch_.size() < static_cast<std::size_t>(n)) scratch_.resize(static_cast<std::size_t>(n));
   METARL_SELECT_KERNEL(tree_draws)
-  (seed_, state_.draws, kTagTreeSample, masses_.total(), n, stratified, scratch_.data());
+  (seed_, state_.draws, kTagTreeSample, masses_.total(), n, mode == SamplingMode::stratified, scratch_.data());
   ++state_.draws;
   masses_.descend(scratch_.data(), n, indices, masses);
+  return true;
 }
 
-void SumTree::sample(std::int64_t n, bool stratified, std::int64_t* indices, double* probabilities) {
+void SumTree::sample(std::int64_t n, SamplingMode mode, std::int64_t* indices, double* probabilities) {
   if (new_masses_.size() < static_cast<std::size_t>(n)) new_masses_.resize(static_cast<std::size_t>(n));
-  sample(n, stratified, indices, new_masses_.data());
-  if (masses_.total() == 0) {
-    std::fill_n(probabilities, n, 1.0 / static_cast<double>(valid_.size()));
+  if (!sample(n, mode, indices, new_masses_.data())) {
+    std::fill_n(probabilities, n, 1.0 / static_cast<double>(num_valid()));
     return;
   }
   const double total = static_cast<double>(masses_.total());
@@ -167,10 +176,18 @@ void SumTree::sample(std::int64_t n, bool stratified, std::int64_t* indices, dou
 }
 
 // Uniform over the valid leaves, by rank.
-void SumTree::sample_valid(std::int64_t n, bool stratified, std::int64_t* indices) {
+void SumTree::sample_valid(std::int64_t n, SamplingMode mode, std::int64_t* indices) {
+  if (mode == SamplingMode::without_replacement) {
+    if (n > num_valid()) refuse_batch_size(n, num_valid());
+    draw_distinct(num_valid(), RandomBits(seed_, state_.draws, kTagWithoutReplacement), n, indices);
+    ++state_.draws;
+    for (std::int64_t i = 0; i < n; ++i) indices[i] = valid_.at_rank(indices[i]);
+    return;
+  }
   if (scratch_.size() < static_cast<std::size_t>(n)) scratch_.resize(static_cast<std::size_t>(n));
   METARL_SELECT_KERNEL(tree_draws)
-  (seed_, state_.draws, kTagTreeSample, static_cast<std::uint64_t>(valid_.size()), n, stratified, scratch_.data());
+  (seed_, state_.draws, kTagTreeSample, static_cast<std::uint64_t>(num_valid()), n, mode == SamplingMode::stratified,
+   scratch_.data());
   ++state_.draws;
   for (std::int64_t i = 0; i < n; ++i) {
     indices[i] = valid_.at_rank(static_cast<std::int64_t>(scratch_[static_cast<std::size_t>(i)]));

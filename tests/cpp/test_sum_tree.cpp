@@ -11,6 +11,7 @@
 #include "metarl/errors.h"
 #include "metarl/sum_tree.h"
 
+using metarl::SamplingMode;
 using metarl::SumTree;
 
 namespace {
@@ -248,11 +249,11 @@ TEST(sampling_an_empty_tree_is_an_error) {
   SumTree tree(10, 0);
   std::int64_t index = 0;
   double probability = 0;
-  CHECK_THROWS(tree.sample(1, true, &index, &probability), metarl::BufferEmptyError);
+  CHECK_THROWS(tree.sample(1, SamplingMode::stratified, &index, &probability), metarl::BufferEmptyError);
   CHECK_THROWS(SumTree(0, 0), std::invalid_argument);
   CHECK_THROWS(SumTree(std::int64_t{1} << 31, 0), metarl::OutOfMemoryError);
   tree.fill(3, 4, 0.0);
-  tree.sample(1, true, &index, &probability);
+  tree.sample(1, SamplingMode::stratified, &index, &probability);
   CHECK(index == 3 && probability == 1.0);
 }
 
@@ -278,7 +279,7 @@ TEST(invalid_leaves_are_never_drawn) {
       CHECK(tree.num_valid() == valid);
       check_against_scan(tree);
       if (valid == 0) continue;
-      tree.sample(500, round % 2 == 0, drawn.data(), probabilities.data());
+      tree.sample(500, static_cast<SamplingMode>(round % 3), drawn.data(), probabilities.data());
       CHECK(std::all_of(drawn.begin(), drawn.end(), [&](auto i) { return model[static_cast<std::size_t>(i)]; }));
     }
     SumTree copy(capacity, 3);
@@ -286,8 +287,8 @@ TEST(invalid_leaves_are_never_drawn) {
     CHECK(copy.num_valid() == tree.num_valid() && copy.total_mass() == tree.total_mass());
     if (tree.num_valid() == 0) continue;
     std::vector<std::int64_t> again(500);
-    tree.sample(500, true, drawn.data(), probabilities.data());
-    copy.sample(500, true, again.data(), probabilities.data());
+    tree.sample(500, SamplingMode::stratified, drawn.data(), probabilities.data());
+    copy.sample(500, SamplingMode::stratified, again.data(), probabilities.data());
     CHECK(drawn == again);
   }
 }
@@ -300,11 +301,11 @@ TEST(state_restores_the_same_tree) {
   tree.set(indices.data(), priorities.data(), 500);
   std::vector<std::int64_t> first(64), second(64);
   std::vector<double> probabilities(64);
-  tree.sample(64, true, first.data(), probabilities.data());
+  tree.sample(64, SamplingMode::stratified, first.data(), probabilities.data());
   SumTree other(500, 11);
   other.restore(tree.state(), tree.leaves(), 500);
-  tree.sample(64, false, first.data(), probabilities.data());
-  other.sample(64, false, second.data(), probabilities.data());
+  tree.sample(64, SamplingMode::independent, first.data(), probabilities.data());
+  other.sample(64, SamplingMode::independent, second.data(), probabilities.data());
   CHECK(first == second);
   CHECK(other.total() == tree.total() && other.min() == tree.min() && other.max() == tree.max());
 }

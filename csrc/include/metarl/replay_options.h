@@ -6,16 +6,10 @@
 #include <vector>
 
 #include "metarl/importance_weights.h"
+#include "metarl/sampling_mode.h"
 #include "metarl/transition_store.h"
 
 namespace metarl {
-
-enum class SamplingMode {
-  stratified,           // draw i from the i-th of n equal slices of the total
-  independent,          // identically distributed, with replacement
-  uniform,              // every valid slot equally likely, whatever its priority
-  without_replacement,  // successive proportional draws, each slot at most once
-};
 
 struct ReplayOptions {
   std::int64_t capacity = 0;

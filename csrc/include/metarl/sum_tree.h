@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "metarl/mass_tree.h"
+#include "metarl/sampling_mode.h"
 #include "metarl/slot_set.h"
 
 namespace metarl {
@@ -53,12 +54,15 @@ class SumTree {
   // The leaves that contain prefix masses. Precondition: 0 <= at < total().
   void find(const double* at, std::int64_t n, std::int64_t* indices) const;
 
-  // Draws n leaves; masses[i] / total_mass() is the exact probability of indices[i], or 1 / num_valid() if total_mass()
-  // is 0. Stratified: draw i comes from the i-th of n equal slices of the total, so indices ascend.
-  // Throws BufferEmptyError if no leaf is valid.
-  void sample(std::int64_t n, bool stratified, std::int64_t* indices, std::uint32_t* masses);
+  // Draws n leaves. Returns whether they were drawn in proportion to mass: masses[i] / total_mass() is then the exact
+  // probability of indices[i], that of the first draw if it is without replacement. Otherwise (mode uniform, or
+  // total_mass() is 0) every valid leaf had the probability 1 / num_valid(), and all masses[i] are 0.
+  // Stratified: draw i comes from the i-th of n equal slices of the total, so indices ascend.
+  // Throws BufferEmptyError if no leaf is valid, std::invalid_argument if n leaves cannot be drawn without replacement:
+  // those of positive mass, or all valid ones if there are none.
+  bool sample(std::int64_t n, SamplingMode mode, std::int64_t* indices, std::uint32_t* masses);
   // The same, with probabilities.
-  void sample(std::int64_t n, bool stratified, std::int64_t* indices, double* probabilities);
+  void sample(std::int64_t n, SamplingMode mode, std::int64_t* indices, double* probabilities);
 
   // What a checkpoint needs besides the leaves.
   struct State {
@@ -77,7 +81,7 @@ class SumTree {
   void fit_scale(double top);
   void raise_scale();
   void shift(int by);
-  void sample_valid(std::int64_t n, bool stratified, std::int64_t* indices);
+  void sample_valid(std::int64_t n, SamplingMode mode, std::int64_t* indices);
   double factor() const;
 
   std::uint64_t seed_;

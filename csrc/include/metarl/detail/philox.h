@@ -19,6 +19,7 @@ struct PhiloxBlock {
 enum PhiloxTag : std::uint32_t {
   kTagTreeSample = 1,
   kTagUniformSample = 2,
+  kTagWithoutReplacement = 3,
   kTagEnvReset = 16,
   kTagEnvStep = 17,
 };

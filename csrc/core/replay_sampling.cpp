@@ -1,0 +1,45 @@
+// Which transitions a batch consists of, with what probability and weight.
+#include <algorithm>
+
+#include "core/distinct_draws.h"
+#include "core/tree_kernels.h"
+#include "metarl/replay_buffer.h"
+
+namespace metarl {
+
+void ReplayBuffer::draw(const SampleRequest& request, const SampleOutput& out) {
+  const std::int64_t n = request.n;
+  if (n == 0) return;
+  const std::int64_t size = size_unlocked();
+  if (request.mode == SamplingMode::without_replacement) {
+    if (n > size) refuse_batch_size(n, size);
+    draw_distinct(size, RandomBits(seed_, draws_, kTagWithoutReplacement), n, out.indices);
+  } else {
+    if (scratch_.size() < static_cast<std::size_t>(n)) scratch_.resize(static_cast<std::size_t>(n));
+    METARL_SELECT_KERNEL(tree_draws)
+    (seed_, draws_, kTagUniformSample, static_cast<std::uint64_t>(size), n, request.mode == SamplingMode::stratified,
+     scratch_.data());
+    std::copy_n(scratch_.data(), n, out.indices);
+  }
+  ++draws_;
+  std::fill_n(out.weights, n, 1.0f);
+  std::fill_n(out.probabilities, n, 1.0 / static_cast<double>(size));
+}
+
+void PrioritizedReplayBuffer::draw(const SampleRequest& request, const SampleOutput& out) {
+  const std::int64_t n = request.n;
+  if (masses_.size() < static_cast<std::size_t>(n)) masses_.resize(static_cast<std::size_t>(n));
+  const bool proportional = tree_.sample(n, request.mode, out.indices, masses_.data());
+  const std::int64_t size = tree_.num_valid();
+  // Equal probabilities make equal weights, as if all masses were zero.
+  mass_importance_weights(masses_.data(), n, proportional ? tree_.total_mass() : 0, tree_.min_mass(), size,
+                          request.beta, prioritized_.weight_normalization, out.weights);
+  if (!proportional) {
+    std::fill_n(out.probabilities, n, 1.0 / static_cast<double>(size));
+    return;
+  }
+  const double total = static_cast<double>(tree_.total_mass());
+  for (std::int64_t i = 0; i < n; ++i) out.probabilities[i] = masses_[static_cast<std::size_t>(i)] / total;
+}
+
+}  // namespace metarl
