@@ -20,6 +20,11 @@ enum PhiloxTag : std::uint32_t {
   kTagTreeSample = 1,
   kTagUniformSample = 2,
   kTagWithoutReplacement = 3,
+  // Of these two the task is added, times 256.
+  kTagTaskSample = 4,
+  kTagTaskDistinct = 5,
+  kTagTaskCounts = 6,
+  kTagReservoir = 7,
   kTagEnvReset = 16,
   kTagEnvStep = 17,
 };
