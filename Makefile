@@ -80,8 +80,8 @@ bench: setup ## Measure replay and environments against the peers (makes their v
 	$(BIN)/python bench/run.py
 
 bench-cpp: setup ## Time the tree from C++, beside the floor that memory sets
-	cmake --preset bench >/dev/null && cmake --build --preset bench --target metarl_bench_tree
-	build/bench/csrc/bench/metarl_bench_tree
+	cmake --preset default >/dev/null && cmake --build --preset default --target metarl_bench_tree
+	build/cpp/csrc/bench/metarl_bench_tree
 
 wheel: setup ## Build the wheel into dist/
 	rm -rf dist

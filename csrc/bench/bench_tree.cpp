@@ -106,7 +106,10 @@ Result measure(metarl::SumTree& tree, Floor& floor, std::int64_t batch, double b
   std::vector<std::uint32_t> masses(indices.size());
   Result result{};
   const double n = static_cast<double>(batch);
-  result.sample = least_seconds(budget, [&] { tree.sample(batch, true, indices.data(), masses.data()); }) / n;
+  result.sample =
+      least_seconds(budget,
+                    [&] { tree.sample(batch, metarl::SamplingMode::stratified, indices.data(), masses.data()); }) /
+      n;
   result.update =
       least_seconds(budget, [&] { tree.update(batches.next(), batches.next_priorities(), batch, top); }) / n;
   Batches ascending(tree.capacity(), batch, seed + 1);

@@ -1,94 +1,22 @@
-// Descent, update and rebuild of the sum tree; see tree_kernels.h. No std:: templates here: see
+// Update and rebuild of the sum tree; see tree_kernels.h. No std:: templates here: see
 // cmake/MetarlTargets.cmake.
 #include "core/tree_kernels.h"
 
-#if defined(__AVX2__)
-#include <immintrin.h>
-#endif
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // gcc 12's own AVX-512 header
 #endif
 
+#include "core/tree_wide.h"
 #include "metarl/detail/fixed_point.h"
 
 namespace metarl::METARL_ISA_NS {
 namespace {
 
-// Descents worked on at once: enough to cover the latency of memory, few enough that their lines stay in L1.
-constexpr int kInFlight = 64;
 // Updates ahead of which lines are fetched.
 constexpr int kUpdateAhead = 24;
 // Most sums of changes kept at once, and most groups whose extremes may have changed.
 constexpr std::int64_t kMaxSums = 4096;
 constexpr int kMaxEdges = 32;
-
-METARL_HD void prefetch(const void* p) {
-#if defined(__GNUC__)
-  __builtin_prefetch(p, 0, 3);
-#else
-  (void)p;
-#endif
-}
-
-// Child of a node in whose range `at` lies: the last one whose prefix sum is <= at. An empty child is never returned,
-// because its successor has the same prefix sum (or the node's sum, which exceeds `at`).
-METARL_HD int find_child(const TreeNode* node, std::uint64_t at) {
-#if defined(__AVX512F__)
-  const __m512i v = _mm512_set1_epi64(static_cast<long long>(at));
-  const unsigned low = _mm512_cmple_epu64_mask(_mm512_load_si512(node->before), v);
-  const unsigned high = _mm512_cmple_epu64_mask(_mm512_load_si512(node->before + 8), v);
-  return __builtin_popcount(low | high << 8) - 1;
-#elif defined(__AVX2__)
-  const __m256i v = _mm256_set1_epi64x(static_cast<long long>(at));
-  unsigned greater = 0;
-  for (int part = 0; part < 4; ++part) {  // sums are below 2^63: the signed comparison is right
-    const __m256i s = _mm256_load_si256(reinterpret_cast<const __m256i*>(node->before + 4 * part));
-    greater |= static_cast<unsigned>(_mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpgt_epi64(s, v)))) << (4 * part);
-  }
-  return 15 - __builtin_popcount(greater);
-#else
-  int c = node->before[8] <= at ? 8 : 0;
-  c += node->before[c + 4] <= at ? 4 : 0;
-  c += node->before[c + 2] <= at ? 2 : 0;
-  c += node->before[c + 1] <= at ? 1 : 0;
-  return c;
-#endif
-}
-
-#if defined(__AVX512F__)
-// Inclusive prefix sums of 16 numbers in two vectors.
-METARL_HD void prefix_sums(__m512i* low, __m512i* high) {
-  const __m512i zero = _mm512_setzero_si512();
-  *low = _mm512_add_epi64(*low, _mm512_alignr_epi64(*low, zero, 7));
-  *high = _mm512_add_epi64(*high, _mm512_alignr_epi64(*high, zero, 7));
-  *low = _mm512_add_epi64(*low, _mm512_alignr_epi64(*low, zero, 6));
-  *high = _mm512_add_epi64(*high, _mm512_alignr_epi64(*high, zero, 6));
-  *low = _mm512_add_epi64(*low, _mm512_alignr_epi64(*low, zero, 4));
-  *high = _mm512_add_epi64(*high, _mm512_alignr_epi64(*high, zero, 4));
-  *high = _mm512_add_epi64(*high, _mm512_permutexvar_epi64(_mm512_set1_epi64(7), *low));
-}
-#endif
-
-// Position in a group of leaves: the number of inclusive prefix sums <= at.
-METARL_HD int find_leaf(const std::uint32_t* leaves, std::uint64_t at) {
-#if defined(__AVX512F__)
-  __m512i low = _mm512_cvtepu32_epi64(_mm256_load_si256(reinterpret_cast<const __m256i*>(leaves)));
-  __m512i high = _mm512_cvtepu32_epi64(_mm256_load_si256(reinterpret_cast<const __m256i*>(leaves + 8)));
-  prefix_sums(&low, &high);
-  const __m512i v = _mm512_set1_epi64(static_cast<long long>(at));
-  const unsigned below = _mm512_cmple_epu64_mask(low, v);
-  const unsigned above = _mm512_cmple_epu64_mask(high, v);
-  return __builtin_popcount(below | above << 8);
-#else
-  int c = 0;
-  std::uint64_t sum = 0;
-  for (int j = 0; j < kTreeFanout - 1; ++j) {
-    sum += leaves[j];
-    c += sum <= at ? 1 : 0;
-  }
-  return c;
-#endif
-}
 
 // All bits set from element 16 on: 15 - c of its elements before those after child c.
 alignas(64) const std::uint64_t kAfter[2 * kTreeFanout] = {
@@ -278,41 +206,6 @@ METARL_HD void add_sums(TreeView* tree, int level, std::int64_t children, std::u
 }
 
 }  // namespace
-
-void tree_descend(const TreeView* tree, const std::uint64_t* at, std::int64_t n, std::int64_t* indices,
-                  std::uint32_t* masses) {
-  std::uint64_t rest[kInFlight];
-  std::int64_t child[kInFlight];
-  for (std::int64_t first = 0; first < n; first += kInFlight) {
-    const int count = n - first < kInFlight ? static_cast<int>(n - first) : kInFlight;
-    for (int k = 0; k < count; ++k) {
-      rest[k] = at[first + k];
-      child[k] = 0;
-    }
-    for (int level = tree->num_levels - 1; level >= 0; --level) {
-      const TreeNode* nodes = tree->levels[level];
-      const TreeNode* below = level > 0 ? tree->levels[level - 1] : nullptr;
-      for (int k = 0; k < count; ++k) {
-        const TreeNode* node = nodes + child[k];
-        const int c = find_child(node, rest[k]);
-        rest[k] -= node->before[c];
-        child[k] = child[k] * kTreeFanout + c;
-        if (below != nullptr) {
-          prefetch(below[child[k]].before);
-          prefetch(below[child[k]].before + 8);
-        } else {
-          prefetch(tree->leaves + child[k] * kTreeFanout);
-        }
-      }
-    }
-    for (int k = 0; k < count; ++k) {
-      const std::uint32_t* leaves = tree->leaves + child[k] * kTreeFanout;
-      const int c = find_leaf(leaves, rest[k]);
-      indices[first + k] = child[k] * kTreeFanout + c;
-      masses[first + k] = leaves[c];
-    }
-  }
-}
 
 void tree_set(TreeView* tree, const std::int64_t* indices, const std::uint32_t* masses, std::int64_t n) {
   // Levels with few nodes for this many updates: the changes are added up per child, and each node is changed once.
