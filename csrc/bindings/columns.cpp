@@ -157,6 +157,10 @@ void RowArguments::parse(PyObject* const* values, PyObject* names) {
     PyObject* name = PyTuple_GET_ITEM(names, k);
     const std::size_t c = find(name, static_cast<std::size_t>(k));
     if (c >= columns_.size()) {
+      if (PyUnicode_CompareWithASCIIString(name, "env_ids") == 0) {
+        env_ids_ = values[k];
+        continue;
+      }
       std::string known;
       for (const Column& column : columns_) known += (known.empty() ? "'" : ", '") + column.text() + "'";
       throw py::key_error("unknown field " + text_of(name) + "; the fields are " + known);

@@ -44,6 +44,8 @@ class RowArguments {
 
   // keywords: names and values in the order of the call.
   void parse(PyObject* const* values, PyObject* names);
+  // The value of the keyword env_ids, which is no column, or null.
+  PyObject* env_ids() const { return env_ids_; }
 
   const ColumnSource* sources() const { return sources_; }
   bool single() const { return single_; }
@@ -71,6 +73,7 @@ class RowArguments {
   ColumnSource* sources_ = inline_sources_;
   Scratch* scratch_ = inline_scratch_;
   std::vector<py::array> owners_;  // of converted values
+  PyObject* env_ids_ = nullptr;
   bool single_ = false;
   std::int64_t rows_ = -1;
   std::size_t first_ = 0;  // the column that decided on rows_

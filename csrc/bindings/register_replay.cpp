@@ -47,6 +47,7 @@ void register_replay(py::module_& m) {
       .def(py::init([](const py::sequence& fields, const py::dict& options, py::object batch_type) {
              auto self = std::make_unique<PyUniformReplay>(parse_columns(fields), std::move(batch_type));
              self->core = std::make_unique<ReplayBuffer>(parse_replay_options(options, self->columns));
+             self->describe_samples();
              return self;
            }),
            py::arg("fields"), py::arg("options"), py::arg("batch_type"));
@@ -62,6 +63,7 @@ void register_replay(py::module_& m) {
                                                                        parse_prioritized_options(options));
                  self->prioritized = core.get();
                  self->core = std::move(core);
+                 self->describe_samples();
                  return self;
                }),
                py::arg("fields"), py::arg("options"), py::arg("batch_type"))

@@ -10,6 +10,13 @@
 #include "bindings/replay_options.h"
 
 namespace metarl {
+namespace {
+
+// Of a drawn item besides its fields: index, probability, weight, discount, and the scratch of its random number and
+// mass.
+constexpr std::size_t kSampleBytes = 8 + 8 + 4 + 4 + 8 + 4;
+
+}  // namespace
 
 PyReplay::PyReplay(std::vector<Column> parsed, py::object batch_class)
     : columns(std::move(parsed)),
@@ -18,10 +25,27 @@ PyReplay::PyReplay(std::vector<Column> parsed, py::object batch_class)
       indices_name(py::reinterpret_steal<py::object>(PyUnicode_InternFromString("indices"))),
       weights_name(py::reinterpret_steal<py::object>(PyUnicode_InternFromString("weights"))),
       probabilities_name(py::reinterpret_steal<py::object>(PyUnicode_InternFromString("probabilities"))),
+      discount_name(py::reinterpret_steal<py::object>(PyUnicode_InternFromString("discount"))),
+      mask_name(py::reinterpret_steal<py::object>(PyUnicode_InternFromString("mask"))),
       mark_name(py::reinterpret_steal<py::object>(PyUnicode_InternFromString("_mark"))),
       int64_dtype(py::dtype::of<std::int64_t>()),
       float32_dtype(py::dtype::of<float>()),
-      float64_dtype(py::dtype::of<double>()) {}
+      float64_dtype(py::dtype::of<double>()),
+      bool_dtype(py::dtype::of<bool>()) {}
+
+void PyReplay::describe_samples() {
+  const ReplayOptions& options = core->options();
+  const auto length = static_cast<py::ssize_t>(options.streams.sequence_length);
+  sample_bytes = kSampleBytes + static_cast<std::size_t>(length);
+  for (std::size_t c = 0; c < columns.size(); ++c) {
+    const bool steps = length > 0 && !options.fields[c].recurrent;
+    item_shapes.push_back(columns[c].shape);
+    if (steps) item_shapes.back().insert(item_shapes.back().begin(), length);
+    item_bytes.push_back(columns[c].bytes * (steps ? static_cast<std::size_t>(length) : 1));
+    row_bytes += columns[c].bytes;
+    sample_bytes += item_bytes.back();
+  }
+}
 
 namespace {
 
@@ -29,13 +53,33 @@ namespace {
 constexpr std::int64_t kReleaseRows = 64;
 constexpr std::size_t kReleaseBytes = 16 * 1024;
 
-// Of a drawn row besides its fields: index, probability, weight, and the scratch of its random number and mass.
-constexpr std::size_t kSampleBytes = 8 + 8 + 4 + 8 + 4;
-
 PyReplay& self_of(PyObject* object) {
   void* value = reinterpret_cast<py::detail::instance*>(object)->get_value_and_holder().value_ptr();
   if (value == nullptr) throw py::type_error(type_name(object) + ".__init__ was not called");
   return *static_cast<PyReplay*>(value);
+}
+
+// The environments of the rows, if given. Raises ValueError.
+std::optional<ArrayArgument<std::int64_t>> env_ids_argument(const PyReplay& self, const RowArguments& rows) {
+  const std::int64_t num_envs = self.core->options().streams.num_envs;
+  if (rows.env_ids() == nullptr || rows.env_ids() == Py_None) {
+    if (num_envs > 1 && rows.rows() != num_envs) {
+      throw py::value_error("add got " + std::to_string(rows.rows()) + " rows; with num_envs = " +
+                            std::to_string(num_envs) + " it needs one for each environment, or env_ids");
+    }
+    return std::nullopt;
+  }
+  auto ids = index_argument(rows.env_ids(), "env_ids");
+  if (ids.size != rows.rows() || ids.scalar != rows.single()) {
+    throw py::value_error("env_ids has shape " + ids.shape() + "; must be " +
+                          (rows.single() ? "()" : "(" + std::to_string(rows.rows()) + ",)") + " like the rows");
+  }
+  for (std::int64_t i = 0; i < ids.size; ++i) {
+    if (ids.data[i] >= 0 && ids.data[i] < num_envs) continue;
+    throw py::value_error("env_ids[" + std::to_string(i) + "] is " + std::to_string(ids.data[i]) +
+                          "; must be in [0, num_envs = " + std::to_string(num_envs) + ")");
+  }
+  return ids;
 }
 
 PyObject* add(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyObject* names) {
@@ -45,18 +89,20 @@ PyObject* add(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyOb
     RowArguments rows(self.columns);
     rows.parse(args, names);
     const std::int64_t n = rows.rows();
-    const bool heavy = static_cast<std::size_t>(n) * self.core->fields_bytes() >= kReleaseBytes;
-    const std::int64_t first = without_gil(heavy, [&] { return self.core->add(rows.sources(), n); });
-    if (rows.single()) return PyLong_FromLongLong(first);
-    py::ssize_t shape[1] = {n};
-    py::object indices = py::reinterpret_steal<py::object>(new_array(self.int64_dtype, 1, shape));
-    auto* out = static_cast<std::int64_t*>(py::reinterpret_borrow<py::array>(indices).mutable_data());
-    std::int64_t slot = first;
-    for (std::int64_t i = 0; i < n; ++i) {
-      out[i] = slot;
-      if (++slot == self.core->capacity()) slot = 0;
+    const auto env_ids = env_ids_argument(self, rows);
+    const bool heavy = static_cast<std::size_t>(n) * self.row_bytes >= kReleaseBytes;
+    const auto add_rows = [&](std::int64_t* slots) {
+      without_gil(heavy, [&] { self.core->add(rows.sources(), env_ids ? env_ids->data : nullptr, n, slots); });
+    };
+    if (rows.single()) {
+      std::int64_t slot = 0;
+      add_rows(&slot);
+      return PyLong_FromLongLong(slot);
     }
-    return indices.release().ptr();
+    py::ssize_t shape[1] = {n};
+    py::object slots = py::reinterpret_steal<py::object>(new_array(self.int64_dtype, 1, shape));
+    add_rows(reinterpret_cast<std::int64_t*>(py::detail::array_proxy(slots.ptr())->data));
+    return slots.release().ptr();
   });
 }
 
@@ -97,8 +143,8 @@ PyObject* sample(PyObject* object, PyObject* const* args, Py_ssize_t num_args, P
     request.mode = given[2] == nullptr || given[2] == Py_None ? self.mode : sampling_mode_argument(given[2]);
     const std::int64_t n = request.n;
     if (self.core->size() == 0) throw BufferEmptyError("cannot sample from an empty buffer");  // before allocating
-    const std::size_t bytes = static_cast<std::size_t>(n) * self.core->fields_bytes();
-    check_allocation(static_cast<std::uint64_t>(n), self.core->fields_bytes() + kSampleBytes);
+    const std::size_t bytes = static_cast<std::size_t>(n) * self.sample_bytes;
+    check_allocation(static_cast<std::uint64_t>(n), self.sample_bytes);
 
     const auto make = [&](const py::dtype& dtype, const std::vector<py::ssize_t>& element, std::size_t element_bytes) {
       py::ssize_t shape[kMaxDimensions];
@@ -120,18 +166,28 @@ PyObject* sample(PyObject* object, PyObject* const* args, Py_ssize_t num_args, P
       column_data = many.data();
     }
     for (std::size_t c = 0; c < self.columns.size(); ++c) {
-      const Column& column = self.columns[c];
-      const py::array array = make(column.dtype, column.shape, column.bytes);
+      const py::array array = make(self.columns[c].dtype, self.item_shapes[c], self.item_bytes[c]);
       column_data[c] = memory(array);
-      set_item(batch.ptr(), column.name, array);
+      set_item(batch.ptr(), self.columns[c].name, array);
     }
     static const std::vector<py::ssize_t> scalar;
     const py::array indices = make(self.int64_dtype, scalar, sizeof(std::int64_t));
     const py::array weights = make(self.float32_dtype, scalar, sizeof(float));
     const py::array probabilities = make(self.float64_dtype, scalar, sizeof(double));
-    const SampleOutput out{reinterpret_cast<std::int64_t*>(memory(indices)),
-                           reinterpret_cast<double*>(memory(probabilities)), reinterpret_cast<float*>(memory(weights)),
-                           column_data};
+    SampleOutput out{reinterpret_cast<std::int64_t*>(memory(indices)), reinterpret_cast<double*>(memory(probabilities)),
+                     reinterpret_cast<float*>(memory(weights)), column_data};
+    const StreamOptions& streams = self.core->options().streams;
+    if (streams.n_step > 1) {
+      const py::array discounts = make(self.float32_dtype, scalar, sizeof(float));
+      out.discounts = reinterpret_cast<float*>(memory(discounts));
+      set_item(batch.ptr(), self.discount_name, discounts);
+    }
+    if (streams.sequence_length > 0) {
+      const std::vector<py::ssize_t> steps{static_cast<py::ssize_t>(streams.sequence_length)};
+      const py::array mask = make(self.bool_dtype, steps, static_cast<std::size_t>(streams.sequence_length));
+      out.mask = reinterpret_cast<std::uint8_t*>(memory(mask));
+      set_item(batch.ptr(), self.mask_name, mask);
+    }
     const WriteMark mark =
         without_gil(n >= kReleaseRows || bytes >= kReleaseBytes, [&] { return self.core->sample(request, out); });
     set_item(batch.ptr(), self.indices_name, indices);
@@ -172,6 +228,62 @@ ArrayArgument<float> td_error_argument(PyObject* object) {
   return result;
 }
 
+// Priorities of sequences: max_share of the largest absolute error and the rest of the mean one, over the steps of the
+// mask behind burn_in (Kapturowski et al., "Recurrent experience replay in distributed reinforcement learning", ICLR
+// 2019, section 2.3). `mask` may be null: all steps then.
+ArrayArgument<float> mix_sequence_errors(const py::array& errors, const StreamOptions& streams, const py::array* mask) {
+  const std::int64_t n = errors.shape(0);
+  const std::int64_t length = streams.sequence_length;
+  const auto flat = td_error_argument(py::array(errors.attr("reshape")(-1)).ptr());
+  py::array_t<float> mixed(n);
+  float* out = mixed.mutable_data();
+  const auto* kept = mask == nullptr ? nullptr : static_cast<const bool*>(mask->data());
+  for (std::int64_t i = 0; i < n; ++i) {
+    double largest = 0.0;
+    double sum = 0.0;
+    std::int64_t count = 0;
+    for (std::int64_t t = streams.burn_in; t < length; ++t) {
+      const std::int64_t k = i * length + t;
+      if (kept != nullptr && !kept[k]) continue;
+      if (!std::isfinite(flat.data[k])) {
+        throw py::value_error("td_errors[" + std::to_string(i) + ", " + std::to_string(t) + "] is " +
+                              text_of(py::float_(flat.data[k])) + "; must be finite");
+      }
+      const double error = std::abs(static_cast<double>(flat.data[k]));
+      largest = std::max(largest, error);
+      sum += error;
+      ++count;
+    }
+    if (count == 0) throw py::value_error("mask of sequence " + std::to_string(i) + " has no step behind burn_in");
+    out[i] =
+        static_cast<float>(streams.max_share * largest + (1.0 - streams.max_share) * sum / static_cast<double>(count));
+  }
+  ArrayArgument<float> result;
+  result.data = out;
+  result.size = n;
+  result.owner = std::move(mixed);
+  return result;
+}
+
+// The errors of an update: one a transition, or sequence_length a sequence.
+ArrayArgument<float> errors_argument(const PyReplay& self, PyObject* object, PyObject* batch) {
+  const StreamOptions& streams = self.core->options().streams;
+  const py::array errors = as_array(object);
+  if (streams.sequence_length == 0 || errors.ndim() != 2) return td_error_argument(errors.ptr());
+  if (errors.shape(1) != streams.sequence_length) {
+    throw py::value_error("td_errors has shape " + shape_text(errors) +
+                          "; must be (B,) or (B, sequence_length = " + std::to_string(streams.sequence_length) + ")");
+  }
+  if (batch == nullptr) return mix_sequence_errors(errors, streams, nullptr);
+  const auto mask = py::reinterpret_borrow<py::array>(py::handle(batch)[self.mask_name]);
+  if (!mask.dtype().equal(self.bool_dtype) || !is_c_contiguous(mask) || mask.ndim() != 2 ||
+      mask.shape(0) != errors.shape(0) || mask.shape(1) != errors.shape(1)) {
+    throw py::value_error("batch['mask'] has shape " + shape_text(mask) + ", td_errors has shape " +
+                          shape_text(errors));
+  }
+  return mix_sequence_errors(errors, streams, &mask);
+}
+
 PyObject* update_priorities(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyObject* names) {
   return guarded([&]() -> PyObject* {
     PyReplay& self = self_of(object);
@@ -195,7 +307,7 @@ PyObject* update_priorities(PyObject* object, PyObject* const* args, Py_ssize_t 
       index_object = indices_of_batch.ptr();
     }
     const auto indices = index_argument(index_object, "indices");
-    const auto errors = td_error_argument(given[1]);
+    const auto errors = errors_argument(self, given[1], is_batch ? given[0] : nullptr);
     check_same_length("indices", indices.shape(), indices.size, "td_errors", errors.shape(), errors.size);
     without_gil(indices.size >= 2 * kReleaseRows, [&] {
       self.core->update_priorities(indices.data, errors.data, indices.size, is_batch ? &mark : nullptr, strict != 0);
@@ -208,20 +320,22 @@ PyObject* update_priorities(PyObject* object, PyObject* const* args, Py_ssize_t 
 
 PyMethodDef kReplayMethods[] = {
     {"add", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&add)), METH_FASTCALL | METH_KEYWORDS,
-     R"(add($self, /, **columns)
+     R"(add($self, /, *, env_ids=None, **columns)
 --
 
 Store one transition, or a batch of them.
 
 Args:
+    env_ids: Environment of every row, integers of shape (B,), in [0, num_envs). By default row i belongs to environment
+        i of num_envs rows; with one environment, the rows follow one another in time.
     **columns: One value for every field: of the field's shape for one transition, or with a leading batch axis, the
         same for all. The data is copied. Floating-point numbers may be rounded to the field's precision (also to zero,
         if they are smaller than its smallest number); anything else that loses information is refused: an integer must
         be a number of the field's type exactly.
 
 Returns:
-    The slot written (int), or the slots, int64 of shape (B,). When the buffer is full, the oldest transitions are
-    overwritten.
+    The slot written (int), or the slots, int64 of shape (B,); -1 for a reset row, which is not stored. When the buffer
+    is full, the oldest transitions are overwritten.
 
 Raises:
     KeyError: A field is missing or unknown.
@@ -246,6 +360,9 @@ Returns:
     A Batch: one fresh array of shape (B, ...) for every field, ``indices`` (int64), ``weights`` (float32) and
     ``probabilities`` (float64), from which the weights follow. Without replacement they are the probabilities of the
     first draw. Stratified indices ascend.
+    With n_step > 1 there is ``discount`` (float32), what the value of ``next_obs`` is to be multiplied by; with sequences,
+    fields have the shape (B, sequence_length, ...) and there is ``mask`` (bool), False for steps after the end of an
+    episode, which are 0.
 
 Raises:
     BufferEmptyError: Nothing is stored.
@@ -263,7 +380,9 @@ A uniform buffer has no priorities: it checks the arguments and does nothing.
 Args:
     indices: The Batch that was sampled, or slots (integers, shape (B,)). The last of equal ones wins. Only with a Batch is
         it known which slots were overwritten since: these are skipped and counted in ``stale_updates``.
-    td_errors: Signed TD errors, real numbers of shape (B,), finite in float32.
+    td_errors: Signed TD errors, real numbers of shape (B,), finite in float32. For sequences also of shape
+        (B, sequence_length): priority_mix times the largest absolute error of a sequence plus 1 - priority_mix times
+        the mean one counts, over the steps behind burn_in that the Batch's mask has.
     strict: Refuse the whole update with StaleIndexError if a slot of the Batch was overwritten.
 
 Raises:

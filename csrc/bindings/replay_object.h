@@ -17,15 +17,23 @@ namespace metarl {
 struct PyReplay {
   PyReplay(std::vector<Column> parsed, py::object batch_class);
 
+  // Once the core is there: what samples look like.
+  void describe_samples();
+
   std::vector<Column> columns;
+  // Of each column in a batch: the shape of an item, a sequence's steps first, and its bytes.
+  std::vector<std::vector<py::ssize_t>> item_shapes;
+  std::vector<std::size_t> item_bytes;
+  std::size_t row_bytes = 0;     // of a row added
+  std::size_t sample_bytes = 0;  // of an item sampled
   std::unique_ptr<ReplayBuffer> core;
   PrioritizedReplayBuffer* prioritized = nullptr;  // core, if it is one
   double beta = 0.0;
   SamplingMode mode = SamplingMode::independent;
   py::object batch_type;
   std::shared_ptr<OutputPool> pool;
-  py::object indices_name, weights_name, probabilities_name, mark_name;
-  py::dtype int64_dtype, float32_dtype, float64_dtype;
+  py::object indices_name, weights_name, probabilities_name, discount_name, mask_name, mark_name;
+  py::dtype int64_dtype, float32_dtype, float64_dtype, bool_dtype;
 };
 
 struct PyUniformReplay : PyReplay {

@@ -1,6 +1,8 @@
 #include "bindings/replay_options.h"
 
 #include <cmath>
+#include <limits>
+#include <string>
 
 #include "bindings/arrays.h"
 
@@ -15,6 +17,134 @@ std::int64_t slots_argument(PyObject* object, const std::vector<Column>& columns
     for (const Column& column : columns) bytes += py::int_(column.bytes);
     return bytes;
   });
+}
+
+int int_entry(const py::dict& options, const char* name, std::int64_t least) {
+  const std::int64_t value = integer_argument(entry(options, name).ptr(), name);
+  if (value < least || value > std::numeric_limits<int>::max()) {
+    throw py::value_error(std::string(name) + " is " + std::to_string(value) + "; must be >= " + std::to_string(least));
+  }
+  return static_cast<int>(value);
+}
+
+int find_column(const std::vector<Column>& columns, const std::string& name) {
+  for (std::size_t c = 0; c < columns.size(); ++c) {
+    if (columns[c].text() == name) return static_cast<int>(c);
+  }
+  return -1;
+}
+
+// The field of which this one is the next value: "next_obs" of "obs", "next_obs.image" of "obs.image".
+int source_of_next(const std::vector<Column>& columns, const Column& column) {
+  const std::string prefix = "next_";
+  const std::string name = column.text();
+  if (name.rfind(prefix, 0) != 0) return -1;
+  const int source = find_column(columns, name.substr(prefix.size()));
+  if (source < 0) return -1;
+  const Column& other = columns[static_cast<std::size_t>(source)];
+  return other.shape == column.shape && other.dtype.equal(column.dtype) ? source : -1;
+}
+
+// A field of one flag, which chains are cut at; -1 if there is none.
+int flag_column(const std::vector<Column>& columns, const char* name) {
+  const int found = find_column(columns, name);
+  if (found < 0) return -1;
+  const Column& column = columns[static_cast<std::size_t>(found)];
+  if (column.kind != 'b' || !column.shape.empty()) {
+    throw py::type_error("field '" + std::string(name) + "' must be bool of shape () with these options");
+  }
+  return found;
+}
+
+void parse_stacks(const py::dict& options, const std::vector<Column>& columns, ReplayOptions* parsed) {
+  for (const auto& item : py::reinterpret_borrow<py::dict>(entry(options, "frame_stack"))) {
+    const std::string name = py::cast<std::string>(item.first);
+    const auto stack = py::cast<int>(item.second);
+    const int f = find_column(columns, name);
+    if (f < 0) throw py::value_error("frame_stack names '" + name + "', which is no field");
+    FieldSpec& field = parsed->fields[static_cast<std::size_t>(f)];
+    const Column& column = columns[static_cast<std::size_t>(f)];
+    if (stack < 2 || column.shape.size() < 2 || column.shape[0] != stack) {
+      throw py::value_error(
+          "frame_stack is " + std::to_string(stack) + "; the first axis of '" + name + "', whose shape is " +
+          shape_text(column.shape.data(), static_cast<py::ssize_t>(column.shape.size())) + ", must be that long");
+    }
+    bool has_next = false;
+    for (FieldSpec& other : parsed->fields) {
+      if (other.next_of != f) continue;
+      other.stack = stack;
+      has_next = true;
+    }
+    if (!has_next) throw py::value_error("frame_stack needs a field 'next_" + name + "' of the same shape and dtype");
+    field.stack = stack;
+  }
+}
+
+void parse_streams(const py::dict& options, const std::vector<Column>& columns, ReplayOptions* parsed) {
+  StreamOptions& streams = parsed->streams;
+  streams.num_envs = positive_argument(entry(options, "num_envs").ptr(), "num_envs");
+  streams.n_step = int_entry(options, "n_step", 1);
+  streams.gamma = real_number(entry(options, "gamma").ptr(), "gamma");
+  if (!(streams.gamma >= 0.0 && streams.gamma <= 1.0)) {
+    throw py::value_error("gamma is " + text_of(entry(options, "gamma")) + "; must be in [0, 1]");
+  }
+  streams.share_next = py::cast<bool>(entry(options, "share_next"));
+  streams.skip_reset_rows = py::cast<bool>(entry(options, "skip_reset_rows"));
+  streams.sequence_length = int_entry(options, "sequence_length", 0);
+  streams.burn_in = int_entry(options, "burn_in", 0);
+  streams.stride = int_entry(options, "stride", 1);
+  streams.max_share = real_number(entry(options, "max_share").ptr(), "max_share");
+  if (!(streams.max_share >= 0.0 && streams.max_share <= 1.0)) {
+    throw py::value_error("max_share is " + text_of(entry(options, "max_share")) + "; must be in [0, 1]");
+  }
+  bool any_next = false;
+  for (std::size_t c = 0; c < columns.size(); ++c) {
+    parsed->fields[c].next_of = source_of_next(columns, columns[c]);
+    any_next |= parsed->fields[c].next_of >= 0;
+  }
+  if (streams.share_next && !any_next) {
+    throw py::value_error("next_obs is 'next'; needs a field 'next_X' of the shape and dtype of a field 'X'");
+  }
+  parse_stacks(options, columns, parsed);
+  for (const py::handle name : py::reinterpret_borrow<py::sequence>(entry(options, "recurrent_fields"))) {
+    const int f = find_column(columns, py::cast<std::string>(name));
+    if (f < 0) throw py::value_error("recurrent_fields names " + text_of(name) + ", which is no field");
+    if (streams.sequence_length == 0) throw py::value_error("recurrent_fields needs sequence_length");
+    FieldSpec& field = parsed->fields[static_cast<std::size_t>(f)];
+    if (field.stack > 1 || field.next_of >= 0) {
+      throw py::value_error("recurrent_fields names " + text_of(name) + ", which is stacked or a next observation");
+    }
+    field.recurrent = true;
+  }
+  const bool linked =
+      streams.n_step > 1 || streams.share_next || streams.skip_reset_rows || streams.sequence_length > 0;
+  if (!linked) return;
+  streams.terminated = flag_column(columns, "terminated");
+  streams.truncated = flag_column(columns, "truncated");
+  if (streams.terminated < 0) {
+    throw py::value_error(
+        "fields has no 'terminated' (bool), which n_step, next_obs='next', frame_stack, sequences and "
+        "autoreset_mode='next_step' need to know where episodes end");
+  }
+  if (streams.sequence_length > 0) {
+    if (streams.n_step > 1) throw py::value_error("n_step and sequence_length exclude one another");
+    if (streams.burn_in >= streams.sequence_length) {
+      throw py::value_error("burn_in is " + std::to_string(streams.burn_in) +
+                            "; must be below sequence_length = " + std::to_string(streams.sequence_length));
+    }
+  } else if (streams.burn_in > 0) {
+    throw py::value_error("burn_in needs sequence_length");
+  }
+  if (streams.n_step == 1) return;
+  streams.reward = find_column(columns, "reward");
+  if (streams.reward < 0) throw py::value_error("n_step needs a field 'reward'");
+  const Column& reward = columns[static_cast<std::size_t>(streams.reward)];
+  if (reward.kind != 'f' || reward.itemsize < 4 || reward.itemsize > 8) {
+    throw py::type_error("field 'reward' must be float32 or float64 for n_step > 1");
+  }
+  if (reward.bytes > TransitionStore::kMaxPackedBytes)
+    throw py::value_error("field 'reward' is too large for n_step > 1");
+  streams.reward_type = reward.itemsize == 4 ? RewardType::float32 : RewardType::float64;
 }
 
 }  // namespace
@@ -46,6 +176,7 @@ ReplayOptions parse_replay_options(const py::dict& options, const std::vector<Co
   parsed.capacity = slots_argument(entry(options, "capacity").ptr(), columns);
   parsed.fields = field_specs(columns);
   parsed.seed = seed_argument(entry(options, "seed").ptr());
+  parse_streams(options, columns, &parsed);
   return parsed;
 }
 

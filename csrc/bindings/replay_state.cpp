@@ -57,7 +57,7 @@ py::array_t<T> vector_entry(const py::object& object, const char* name, std::int
 
 py::tuple snapshot(const PyReplay& self) {
   for (;;) {
-    const std::int64_t n = self.core->size();
+    const std::int64_t n = self.core->slots_used();
     py::list columns;
     std::vector<std::byte*> pointers;
     for (const Column& column : self.columns) {

@@ -29,27 +29,47 @@ std::uint64_t next_epoch() {
 
 }  // namespace
 
-ReplayBuffer::ReplayBuffer(ReplayOptions options)
+struct ReplayBuffer::StreamListener : Streams::Listener {
+  explicit StreamListener(ReplayBuffer* owner) : buffer(owner) {}
+  void prepare(std::int64_t n) override { buffer->prepare_slots(n); }
+  void apply(const Streams::Changes& changes) override { buffer->on_slots(changes); }
+  ReplayBuffer* buffer;
+};
+
+ReplayBuffer::ReplayBuffer(ReplayOptions options, bool own_valid)
     : options_(std::move(options)),
       capacity_(options_.capacity >= 1 ? options_.capacity
                                        : throw std::invalid_argument(
                                              "capacity is " + std::to_string(options_.capacity) + "; must be >= 1")),
       seed_(options_.seed),
-      store_(capacity_, options_.fields) {
+      store_(capacity_, Streams::stored_fields(options_, &column_of_)) {
   mark_.epoch = next_epoch();
+  if (Streams::needed(options_)) streams_ = std::make_unique<Streams>(options_, column_of_, &store_);
+  if (own_valid) valid_ = std::make_unique<SlotSet>(capacity_);
 }
 
-std::int64_t ReplayBuffer::size_unlocked() const {
+std::int64_t ReplayBuffer::slots_used_unlocked() const {
   return mark_.written < static_cast<std::uint64_t>(capacity_) ? static_cast<std::int64_t>(mark_.written) : capacity_;
+}
+
+std::int64_t ReplayBuffer::slots_used() const {
+  const std::lock_guard lock(mutex_);
+  return slots_used_unlocked();
 }
 
 std::int64_t ReplayBuffer::size() const {
   const std::lock_guard lock(mutex_);
-  return size_unlocked();
+  return valid().size();
 }
 
-std::int64_t ReplayBuffer::add(const ColumnSource* columns, std::int64_t n) {
+void ReplayBuffer::add(const ColumnSource* columns, const std::int64_t* env_ids, std::int64_t n, std::int64_t* slots) {
   const std::lock_guard lock(mutex_);
+  if (streams_ != nullptr) {
+    streams_->check(columns, n);
+    StreamListener listener(this);
+    streams_->add(columns, env_ids, n, &mark_.written, slots, &listener);
+    return;
+  }
   const auto capacity = static_cast<std::uint64_t>(capacity_);
   // A division takes longer than all else here for one row.
   const std::uint64_t position = mark_.written < capacity ? mark_.written : mark_.written % capacity;
@@ -76,20 +96,29 @@ std::int64_t ReplayBuffer::add(const ColumnSource* columns, std::int64_t n) {
     slot = slot + count == capacity_ ? 0 : slot + count;
   }
   mark_.written += static_cast<std::uint64_t>(n);
-  return first;
+  slot = first;
+  for (std::int64_t i = 0; i < n; ++i) {
+    slots[i] = slot;
+    if (++slot == capacity_) slot = 0;
+  }
 }
 
 void ReplayBuffer::clear() {
   const std::lock_guard lock(mutex_);
   mark_ = {next_epoch(), 0};
+  if (streams_ != nullptr) streams_->clear();
   on_clear();
 }
 
 WriteMark ReplayBuffer::sample(const SampleRequest& request, const SampleOutput& out) {
   const std::lock_guard lock(mutex_);
-  if (mark_.written == 0) throw BufferEmptyError("cannot sample from an empty buffer");
+  if (valid().size() == 0) throw BufferEmptyError("cannot sample from an empty buffer");
   draw(request, out);
-  store_.gather(out.indices, request.n, out.columns);
+  if (streams_ != nullptr) {
+    streams_->gather(out.indices, request.n, out.columns, out.discounts, out.mask);
+  } else {
+    store_.gather(out.indices, request.n, out.columns);
+  }
   return mark_;
 }
 
@@ -104,7 +133,7 @@ bool ReplayBuffer::is_stale(std::int64_t slot, const WriteMark& mark) const {
 void ReplayBuffer::check_slots(const std::int64_t* slots, std::int64_t n, const WriteMark* mark) const {
   // A batch from before clear() or a load may name slots that are not filled again; all of it is stale.
   const bool outdated = mark != nullptr && (mark->epoch != mark_.epoch || mark->written > mark_.written);
-  const std::int64_t limit = outdated ? capacity_ : size_unlocked();
+  const std::int64_t limit = outdated ? capacity_ : slots_used_unlocked();
   for (std::int64_t i = 0; i < n; ++i) check_index(slots[i], i, limit);
 }
 
@@ -134,7 +163,7 @@ void ReplayBuffer::update_priorities(const std::int64_t* indices, const float* t
 
 bool ReplayBuffer::snapshot(std::int64_t size, State* state, const Content& content) const {
   const std::lock_guard lock(mutex_);
-  if (size != size_unlocked()) return false;
+  if (size != slots_used_unlocked()) return false;
   state->written = mark_.written;
   state->draws = draws_;
   for (std::size_t f = 0; f < store_.fields().size(); ++f) store_.read(f, 0, size, content.columns[f]);
@@ -152,9 +181,21 @@ void ReplayBuffer::restore(const State& state, const ColumnSource* columns, cons
   store_.write(0, columns, size);
 }
 
-void ReplayBuffer::on_write(std::int64_t, std::int64_t) {}
-void ReplayBuffer::on_clear() {}
+void ReplayBuffer::on_write(std::int64_t begin, std::int64_t end) { valid_->insert_range(begin, end); }
+
+void ReplayBuffer::prepare_slots(std::int64_t) {}
+
+void ReplayBuffer::on_slots(const Streams::Changes& changes) {
+  for (const std::int64_t slot : changes.hidden) valid_->erase(slot);
+  for (const std::int64_t slot : changes.valid) valid_->insert(slot);
+}
+
+void ReplayBuffer::on_clear() { valid_->clear(); }
 void ReplayBuffer::on_snapshot(std::int64_t, State*, const Content&) const {}
-void ReplayBuffer::on_restore(const State&, const float*, const std::uint32_t*, std::int64_t) {}
+
+void ReplayBuffer::on_restore(const State&, const float*, const std::uint32_t*, std::int64_t size) {
+  valid_->clear();
+  valid_->insert_range(0, size);
+}
 
 }  // namespace metarl

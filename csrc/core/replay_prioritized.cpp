@@ -14,7 +14,7 @@ constexpr double kSmallest = std::numeric_limits<double>::denorm_min();
 }  // namespace
 
 PrioritizedReplayBuffer::PrioritizedReplayBuffer(ReplayOptions options, const PrioritizedOptions& prioritized)
-    : ReplayBuffer(std::move(options)),
+    : ReplayBuffer(std::move(options), false),
       prioritized_(prioritized),
       tree_(capacity_, seed_),
       raw_(static_cast<std::size_t>(capacity_) * sizeof(float)) {
@@ -51,6 +51,14 @@ void PrioritizedReplayBuffer::on_write(std::int64_t begin, std::int64_t end) {
   std::fill(raw_.as<float>() + begin, raw_.as<float>() + end, running_max_);
 }
 
+void PrioritizedReplayBuffer::prepare_slots(std::int64_t n) { tree_.prepare(n, running_max_scaled_); }
+
+void PrioritizedReplayBuffer::on_slots(const Streams::Changes& changes) {
+  tree_.invalidate(changes.hidden.data(), static_cast<std::int64_t>(changes.hidden.size()));
+  tree_.fill_at(changes.valid.data(), static_cast<std::int64_t>(changes.valid.size()), running_max_scaled_);
+  for (const std::int64_t slot : changes.valid) raw_.as<float>()[slot] = running_max_;
+}
+
 void PrioritizedReplayBuffer::on_clear() {
   tree_.clear();
   set_running_max(std::max(prioritized_.eps, std::min(1.0f, prioritized_.max_priority)));
@@ -77,11 +85,13 @@ void PrioritizedReplayBuffer::update_priorities(const std::int64_t* indices, con
     }
   }
   std::uint64_t stale = 0;
-  if (mark != nullptr && !is_current(*mark)) {
+  const bool outdated = mark != nullptr && !is_current(*mark);
+  const bool some_hidden = tree_.num_valid() < slots_used_unlocked();
+  if (outdated || some_hidden) {
     kept_indices_.clear();
     top = 0.0;
     for (std::int64_t i = 0; i < n; ++i) {
-      if (is_stale(indices[i], *mark)) {
+      if ((outdated && is_stale(indices[i], *mark)) || !tree_.valid().contains(indices[i])) {
         if (strict) refuse_stale(indices[i], i);
         ++stale;
         continue;

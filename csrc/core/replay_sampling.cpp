@@ -10,7 +10,7 @@ namespace metarl {
 void ReplayBuffer::draw(const SampleRequest& request, const SampleOutput& out) {
   const std::int64_t n = request.n;
   if (n == 0) return;
-  const std::int64_t size = size_unlocked();
+  const std::int64_t size = valid_->size();
   if (request.mode == SamplingMode::without_replacement) {
     if (n > size) refuse_batch_size(n, size);
     draw_distinct(size, RandomBits(seed_, draws_, kTagWithoutReplacement), n, out.indices);
@@ -19,9 +19,13 @@ void ReplayBuffer::draw(const SampleRequest& request, const SampleOutput& out) {
     METARL_SELECT_KERNEL(tree_draws)
     (seed_, draws_, kTagUniformSample, static_cast<std::uint64_t>(size), n, request.mode == SamplingMode::stratified,
      scratch_.data());
-    std::copy_n(scratch_.data(), n, out.indices);
+    for (std::int64_t i = 0; i < n; ++i)
+      out.indices[i] = static_cast<std::int64_t>(scratch_[static_cast<std::size_t>(i)]);
   }
   ++draws_;
+  if (!valid_->is_prefix()) {  // those were ranks
+    for (std::int64_t i = 0; i < n; ++i) out.indices[i] = valid_->at_rank(out.indices[i]);
+  }
   std::fill_n(out.weights, n, 1.0f);
   std::fill_n(out.probabilities, n, 1.0 / static_cast<double>(size));
 }

@@ -19,6 +19,8 @@ std::size_t checked_sum(std::size_t a, std::size_t b) {
 }
 
 constexpr std::size_t kLine = 64;
+constexpr std::size_t kElementAlignment = 16;  // of large fields: what a streaming store asks for
+constexpr std::size_t kRowAlignment = 4;       // more would only add padding: rows are read by memcpy
 constexpr std::int64_t kChunk = 128;  // rows whose lines are fetched together and then read field by field from L1
 
 // Elements of at least this size, in a column larger than any cache, are written past the caches: the lines that a
@@ -26,7 +28,7 @@ constexpr std::int64_t kChunk = 128;  // rows whose lines are fetched together a
 constexpr std::size_t kStreamElement = 4096;
 constexpr std::size_t kStreamColumn = std::size_t{64} << 20;
 
-// memcpy with streaming stores; `to` is a multiple of 64.
+// memcpy with streaming stores; `to` is a multiple of 16.
 void copy_streaming(std::byte* to, const std::byte* from, std::size_t bytes) {
 #if defined(__SSE2__)
   std::size_t i = 0;
@@ -106,9 +108,9 @@ TransitionStore::TransitionStore(std::int64_t capacity, std::vector<FieldSpec> f
     if (column.packed) {
       column.offset = row;
       row += column.bytes;
-      alignment = std::max(alignment, fields_[f].alignment);
+      alignment = std::max(alignment, std::min(fields_[f].alignment, kRowAlignment));
     } else {
-      column.stride = (column.bytes + kLine - 1) / kLine * kLine;
+      column.stride = (column.bytes + kElementAlignment - 1) / kElementAlignment * kElementAlignment;
       large = checked_sum(large, column.stride);
     }
   }
@@ -137,6 +139,7 @@ void TransitionStore::write(std::int64_t slot, const ColumnSource* columns, std:
     for (std::size_t f = 0; f < columns_.size(); ++f) {
       const Column& column = columns_[f];
       const ColumnSource& from = columns[f];
+      if (from.data == nullptr) continue;
       std::byte* to = address(column, slot + first);
       const std::size_t stride = column.stride;
       if (column.bytes >= kStreamElement && column.own.size() >= kStreamColumn) {
@@ -153,17 +156,21 @@ void TransitionStore::write(std::int64_t slot, const ColumnSource* columns, std:
   }
 }
 
+void TransitionStore::prefetch_rows(const std::int64_t* slots, std::int64_t n) const {
+  if (row_bytes_ == 0) return;
+  for (std::int64_t i = 0; i < n; ++i) {
+    if (slots[i] < 0) continue;
+    const std::byte* row = rows_.data() + static_cast<std::size_t>(slots[i]) * row_bytes_;
+    for (std::size_t line = 0; line < row_bytes_; line += kLine) prefetch(row + line);
+    prefetch(row + row_bytes_ - 1);
+  }
+}
+
 void TransitionStore::gather(const std::int64_t* slots, std::int64_t n, std::byte* const* columns) const {
   for (std::int64_t first = 0; first < n; first += kChunk) {
     const std::int64_t count = std::min(kChunk, n - first);
     const std::int64_t* at = slots + first;
-    if (row_bytes_ > 0) {
-      for (std::int64_t i = 0; i < count; ++i) {
-        const std::byte* row = rows_.data() + static_cast<std::size_t>(at[i]) * row_bytes_;
-        for (std::size_t line = 0; line < row_bytes_; line += kLine) prefetch(row + line);
-        prefetch(row + row_bytes_ - 1);
-      }
-    }
+    prefetch_rows(at, count);
     for (std::size_t f = 0; f < columns_.size(); ++f) {
       const Column& column = columns_[f];
       const std::byte* base = address(column, 0);
@@ -173,6 +180,32 @@ void TransitionStore::gather(const std::int64_t* slots, std::int64_t n, std::byt
       copy_elements(
           bytes, count, [base, stride, at](std::int64_t i) { return base + static_cast<std::size_t>(at[i]) * stride; },
           [to, bytes](std::int64_t i) { return to + static_cast<std::size_t>(i) * bytes; });
+    }
+  }
+}
+
+void TransitionStore::gather_field(std::size_t f, const std::int64_t* slots, std::int64_t n, std::byte* out) const {
+  const Column& column = columns_[f];
+  const std::byte* base = address(column, 0);
+  const std::size_t stride = column.stride;
+  const std::size_t bytes = column.bytes;
+  for (std::int64_t first = 0; first < n; first += kChunk) {
+    const std::int64_t count = std::min(kChunk, n - first);
+    const std::int64_t* at = slots + first;
+    std::byte* to = out + static_cast<std::size_t>(first) * bytes;
+    if (std::all_of(at, at + count, [](std::int64_t slot) { return slot >= 0; })) {
+      copy_elements(
+          bytes, count, [base, stride, at](std::int64_t i) { return base + static_cast<std::size_t>(at[i]) * stride; },
+          [to, bytes](std::int64_t i) { return to + static_cast<std::size_t>(i) * bytes; });
+      continue;
+    }
+    for (std::int64_t i = 0; i < count; ++i) {
+      std::byte* element = to + static_cast<std::size_t>(i) * bytes;
+      if (at[i] < 0) {
+        std::memset(element, 0, bytes);
+      } else {
+        std::memcpy(element, base + static_cast<std::size_t>(at[i]) * stride, bytes);
+      }
     }
   }
 }

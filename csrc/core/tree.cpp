@@ -89,6 +89,11 @@ void SumTree::fill(std::int64_t begin, std::int64_t end, double priority) {
   raise_scale();
 }
 
+void SumTree::prepare(std::int64_t n, double priority) {
+  if (new_masses_.size() < static_cast<std::size_t>(n)) new_masses_.resize(static_cast<std::size_t>(n));
+  fit_scale(priority);
+}
+
 void SumTree::fill_at(const std::int64_t* indices, std::int64_t n, double priority) {
   if (n == 0) return;
   if (new_masses_.size() < static_cast<std::size_t>(n)) new_masses_.resize(static_cast<std::size_t>(n));

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from metarl_core import _core
 from metarl_core.replay.face import ReplayFace
 from metarl_core.replay.fields import Fields
@@ -29,8 +32,38 @@ class ReplayBuffer(ReplayFace, _core.UniformReplayBase):
 
     _kind = "uniform"
 
-    def __init__(self, capacity: int, fields: Fields, seed: int = 0) -> None:
-        self._build(_core.UniformReplayBase, fields, {"capacity": capacity, "seed": seed})
+    def __init__(
+        self,
+        capacity: int,
+        fields: Fields,
+        seed: int = 0,
+        *,
+        num_envs: int = 1,
+        n_step: int = 1,
+        gamma: float = 0.99,
+        next_obs: str | None = None,
+        frame_stack: int | Mapping[str, int] = 1,
+        autoreset_mode: Any = None,
+        sequence_length: int | None = None,
+        burn_in: int = 0,
+        stride: int | None = None,
+        recurrent_fields: Sequence[str] = (),
+    ) -> None:
+        options = {
+            "capacity": capacity,
+            "seed": seed,
+            "num_envs": num_envs,
+            "n_step": n_step,
+            "gamma": gamma,
+            "next_obs": next_obs,
+            "frame_stack": frame_stack,
+            "autoreset_mode": autoreset_mode,
+            "sequence_length": sequence_length,
+            "burn_in": burn_in,
+            "stride": stride,
+            "recurrent_fields": recurrent_fields,
+        }
+        self._build(_core.UniformReplayBase, fields, options)
 
 
 class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
@@ -77,6 +110,18 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
         weight_normalization: str = "max",
         seed: int = 0,
         stratified: bool = True,
+        *,
+        num_envs: int = 1,
+        n_step: int = 1,
+        gamma: float = 0.99,
+        next_obs: str | None = None,
+        frame_stack: int | Mapping[str, int] = 1,
+        autoreset_mode: Any = None,
+        sequence_length: int | None = None,
+        burn_in: int = 0,
+        stride: int | None = None,
+        recurrent_fields: Sequence[str] = (),
+        priority_mix: float = 0.9,
     ) -> None:
         options = {
             "capacity": capacity,
@@ -87,5 +132,16 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
             "weight_normalization": weight_normalization,
             "seed": seed,
             "stratified": stratified,
+            "num_envs": num_envs,
+            "n_step": n_step,
+            "gamma": gamma,
+            "next_obs": next_obs,
+            "frame_stack": frame_stack,
+            "autoreset_mode": autoreset_mode,
+            "sequence_length": sequence_length,
+            "burn_in": burn_in,
+            "stride": stride,
+            "recurrent_fields": recurrent_fields,
+            "priority_mix": priority_mix,
         }
         self._build(_core.PrioritizedReplayBase, fields, options)

@@ -9,6 +9,7 @@ from metarl_core import _core
 from metarl_core.replay.batch import Batch
 from metarl_core.replay.fields import Fields, parse_fields
 from metarl_core.replay.state import buffer_state, load_buffer_state
+from metarl_core.replay.streams import core_options, plain_options
 
 __all__ = ["ReplayFace"]
 
@@ -21,7 +22,8 @@ class ReplayFace(_core.ReplayBufferBase):
     def _build(self, core: Any, fields: Fields, options: dict[str, Any]) -> None:
         """Construct the core's part; ``options`` are all other arguments of the constructor."""
         parsed = parse_fields(fields)
-        core.__init__(self, parsed, options, Batch)
+        options = plain_options(options)
+        core.__init__(self, parsed, core_options(options, parsed), Batch)
         self._fields = parsed
         self._options = options
 
@@ -30,12 +32,16 @@ class ReplayFace(_core.ReplayBufferBase):
         """The columns: name to (shape, dtype)."""
         return {name: (shape, dtype) for name, shape, dtype in self._fields}
 
+    def _argument(self, name: str) -> Any:
+        """A constructor argument: as the core holds it, where it does."""
+        return getattr(self, name, self._options[name])
+
     def _config(self) -> dict[str, Any]:
         """What a state must agree with, as plain numbers, strings and lists."""
         config: dict[str, Any] = {"kind": self._kind}
         for name in self._options:
             if name != "beta":  # the caller's schedule
-                config[name] = getattr(self, name)
+                config[name] = self._argument(name)
         return config
 
     def state_dict(self) -> dict[str, Any]:
@@ -62,7 +68,7 @@ class ReplayFace(_core.ReplayBufferBase):
         load_buffer_state(self, state)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        arguments = {name: getattr(self, name) for name in self._options}
+        arguments = {name: self._argument(name) for name in self._options}
         return _rebuild, (type(self), {"fields": self.fields, **arguments}, self.state_dict())
 
 

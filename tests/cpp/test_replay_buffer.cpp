@@ -63,6 +63,11 @@ metarl::ReplayOptions options(std::int64_t capacity, std::uint64_t seed) {
   return result;
 }
 
+void add(metarl::ReplayBuffer& buffer, const ColumnSource* columns, std::int64_t n) {
+  std::vector<std::int64_t> slots(static_cast<std::size_t>(n));
+  buffer.add(columns, nullptr, n, slots.data());
+}
+
 struct Sampled {
   std::vector<std::int64_t> indices;
   std::vector<double> probabilities;
@@ -101,7 +106,7 @@ TEST(rows_survive_wrapping_and_long_batches) {
   PrioritizedReplayBuffer buffer(options(37, 1), {});
   std::int32_t written = 0;
   for (const std::int32_t n : {1, 36, 5, 37, 38, 100, 1}) {
-    buffer.add(Rows(written, n).sources().data(), n);
+    add(buffer, Rows(written, n).sources().data(), n);
     written += n;
     const Sampled sampled(buffer, 200);
     CHECK(sampled.consistent());
@@ -114,7 +119,7 @@ TEST(rows_survive_wrapping_and_long_batches) {
 
 TEST(a_failed_update_changes_nothing) {
   PrioritizedReplayBuffer buffer(options(8, 1), {});
-  buffer.add(Rows(0, 6).sources().data(), 6);
+  add(buffer, Rows(0, 6).sources().data(), 6);
   const std::int64_t outside[] = {0, 6};
   const float errors[] = {2.0f, 3.0f};
   CHECK_THROWS(buffer.update_priorities(outside, errors, 2, nullptr, false), std::out_of_range);
@@ -129,9 +134,9 @@ TEST(a_failed_update_changes_nothing) {
 
 TEST(stale_slots_are_found_from_the_write_mark) {
   PrioritizedReplayBuffer buffer(options(8, 1), {});
-  buffer.add(Rows(0, 8).sources().data(), 8);
+  add(buffer, Rows(0, 8).sources().data(), 8);
   const Sampled sampled(buffer, 4);
-  buffer.add(Rows(8, 3).sources().data(), 3);
+  add(buffer, Rows(8, 3).sources().data(), 3);
   const std::int64_t slots[] = {0, 2, 3, 7};
   const float errors[] = {9.0f, 9.0f, 9.0f, 9.0f};
   CHECK_THROWS(buffer.update_priorities(slots, errors, 4, &sampled.mark, true), metarl::StaleIndexError);
@@ -144,14 +149,14 @@ TEST(stale_slots_are_found_from_the_write_mark) {
 
 TEST(threads_may_share_a_buffer) {
   PrioritizedReplayBuffer buffer(options(500, 1), {});
-  buffer.add(Rows(0, 10).sources().data(), 10);
+  add(buffer, Rows(0, 10).sources().data(), 10);
   std::vector<std::thread> threads;
   std::vector<int> failures(4, 0);
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
       for (int step = 0; step < 100; ++step) {
         const Rows rows(t * 1000 + step, 20);
-        buffer.add(rows.sources().data(), 20);
+        add(buffer, rows.sources().data(), 20);
         const Sampled sampled(buffer, 64);
         failures[static_cast<std::size_t>(t)] += sampled.consistent() ? 0 : 1;
         const std::vector<float> errors(64, static_cast<float>(step + 1));
@@ -218,7 +223,7 @@ int check_failing_allocations(const PrioritizedReplayBuffer& buffer, F&& call) {
 TEST(a_failed_allocation_changes_nothing) {
   PrioritizedReplayBuffer buffer(options(300, 0), {});
   const Rows rows(0, 300);
-  buffer.add(rows.sources().data(), 300);
+  add(buffer, rows.sources().data(), 300);
   const Sampled sampled(buffer, 32);
   const Content saved(buffer);
   const std::vector<float> huge(32, 1e30f);
@@ -232,8 +237,8 @@ TEST(a_failed_allocation_changes_nothing) {
   for (int k = 0; k < 5; ++k) buffer.update_priorities(all.data(), small.data(), 300, &sampled.mark, false);
   const Rows more(300, 90);
   const auto sources = more.sources();
-  buffer.add(sources.data(), 0);
-  CHECK(check_failing_allocations(buffer, [&] { buffer.add(sources.data(), 90); }) > 0);
+  add(buffer, sources.data(), 0);
+  CHECK(check_failing_allocations(buffer, [&] { add(buffer, sources.data(), 90); }) > 0);
   CHECK(buffer.size() == 300);
 
   const Rows kept(0, 300);

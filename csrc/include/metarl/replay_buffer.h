@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "metarl/replay_options.h"
+#include "metarl/slot_set.h"
+#include "metarl/streams.h"
 #include "metarl/sum_tree.h"
 #include "metarl/transition_store.h"
 
@@ -25,7 +27,9 @@ struct SampleOutput {
   std::int64_t* indices;
   double* probabilities;
   float* weights;
-  std::byte* const* columns;  // one dense array a field
+  std::byte* const* columns;     // one dense array a field; of sequences, of n * sequence_length elements
+  float* discounts = nullptr;    // n_step > 1: gamma^k, 0 after a termination
+  std::uint8_t* mask = nullptr;  // sequences: n * sequence_length, 1 for the steps of the chain
 };
 
 class ReplayBuffer {
@@ -40,7 +44,7 @@ class ReplayBuffer {
   };
 
   // Throws std::invalid_argument if capacity < 1, OutOfMemoryError if it does not fit.
-  explicit ReplayBuffer(ReplayOptions options);
+  explicit ReplayBuffer(ReplayOptions options) : ReplayBuffer(std::move(options), true) {}
   virtual ~ReplayBuffer() = default;
   ReplayBuffer(const ReplayBuffer&) = delete;
   ReplayBuffer& operator=(const ReplayBuffer&) = delete;
@@ -48,13 +52,17 @@ class ReplayBuffer {
   const ReplayOptions& options() const { return options_; }
   std::int64_t capacity() const { return capacity_; }
   std::uint64_t seed() const { return seed_; }
-  const std::vector<FieldSpec>& fields() const { return store_.fields(); }
-  std::size_t fields_bytes() const { return store_.field_bytes(); }
+  const std::vector<FieldSpec>& fields() const { return options_.fields; }
+  bool has_streams() const { return streams_ != nullptr; }
   virtual std::size_t bytes_per_transition() const { return store_.bytes_per_slot(); }
+  // Number of items that can be sampled: transitions, or sequences.
   std::int64_t size() const;
+  // Slots written at least once; some of them may be hidden (see streams.h).
+  std::int64_t slots_used() const;
 
-  // Writes n transitions behind one another and returns the first one's slot; the others follow, modulo the capacity.
-  std::int64_t add(const ColumnSource* columns, std::int64_t n);
+  // Writes n transitions; slots[i] gets the slot of the i-th, or -1 if it was a reset row. env_ids: see Streams::add;
+  // null unless the buffer has streams. Throws std::invalid_argument.
+  void add(const ColumnSource* columns, const std::int64_t* env_ids, std::int64_t n, std::int64_t* slots);
   void clear();
 
   // Draws request.n transitions. Throws BufferEmptyError.
@@ -73,7 +81,7 @@ class ReplayBuffer {
     float* raw_priorities;
     std::uint32_t* masses;
   };
-  // Copies the whole object at one moment. Returns false, having done nothing, if size() is not `size`.
+  // Copies the whole object at one moment. Returns false, having done nothing, if slots_used() is not `size`.
   bool snapshot(std::int64_t size, State* state, const Content& content) const;
   // Replaces the content. `columns` hold the slots [0, size); raw priorities and masses are null for a uniform buffer.
   // Preconditions: size = min(written, capacity); masses consistent with the tree's scale.
@@ -81,7 +89,10 @@ class ReplayBuffer {
                const std::uint32_t* masses);
 
  protected:
-  std::int64_t size_unlocked() const;
+  ReplayBuffer(ReplayOptions options, bool own_valid);
+  std::int64_t slots_used_unlocked() const;
+  // The slots that can be sampled.
+  virtual const SlotSet& valid() const { return *valid_; }
   void check_slots(const std::int64_t* slots, std::int64_t n, const WriteMark* mark) const;
   static void check_finite(const float* td_errors, std::int64_t n);
   [[noreturn]] static void refuse_stale(std::int64_t slot, std::int64_t position);
@@ -89,6 +100,9 @@ class ReplayBuffer {
   bool is_current(const WriteMark& mark) const { return mark.epoch == mark_.epoch && mark.written == mark_.written; }
   // Called with the lock held.
   virtual void on_write(std::int64_t begin, std::int64_t end);
+  // The same for single slots: makes room for n of them (may throw); takes the changes.
+  virtual void prepare_slots(std::int64_t n);
+  virtual void on_slots(const Streams::Changes& changes);
   virtual void on_clear();
   virtual void draw(const SampleRequest& request, const SampleOutput& out);
   virtual void on_snapshot(std::int64_t size, State* state, const Content& content) const;
@@ -103,7 +117,11 @@ class ReplayBuffer {
   std::uint64_t draws_ = 0;
 
  private:
+  struct StreamListener;
+  std::vector<int> column_of_;  // stored column of each field, or -1
   TransitionStore store_;
+  std::unique_ptr<Streams> streams_;  // null: every transition stands alone
+  std::unique_ptr<SlotSet> valid_;    // null in a derived class that has its own
   std::vector<std::uint64_t> scratch_;
 };
 
@@ -130,7 +148,10 @@ class PrioritizedReplayBuffer : public ReplayBuffer {
   void read_priorities(const std::int64_t* indices, std::int64_t n, double* out) const;
 
  protected:
+  const SlotSet& valid() const override { return tree_.valid(); }
   void on_write(std::int64_t begin, std::int64_t end) override;
+  void prepare_slots(std::int64_t n) override;
+  void on_slots(const Streams::Changes& changes) override;
   void on_clear() override;
   void draw(const SampleRequest& request, const SampleOutput& out) override;
   void on_snapshot(std::int64_t size, State* state, const Content& content) const override;

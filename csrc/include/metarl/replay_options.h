@@ -11,10 +11,31 @@
 
 namespace metarl {
 
+enum class RewardType { none, float32, float64 };
+
+// How transitions follow one another; see streams.h.
+struct StreamOptions {
+  std::int64_t num_envs = 1;
+  int n_step = 1;
+  double gamma = 0.99;
+  bool share_next = false;       // a field with next_of is not stored: the next slot has it
+  bool skip_reset_rows = false;  // the row after an end only resets (Gymnasium's NEXT_STEP autoreset)
+  int sequence_length = 0;       // 0: single transitions
+  int burn_in = 0;
+  int stride = 1;
+  double max_share = 0.9;  // of the largest error in a sequence's priority; the rest is the mean
+  // Fields, or -1.
+  int reward = -1;
+  int terminated = -1;
+  int truncated = -1;
+  RewardType reward_type = RewardType::none;
+};
+
 struct ReplayOptions {
   std::int64_t capacity = 0;
   std::vector<FieldSpec> fields;
   std::uint64_t seed = 0;
+  StreamOptions streams;
 };
 
 struct PrioritizedOptions {

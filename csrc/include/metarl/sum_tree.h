@@ -39,6 +39,8 @@ class SumTree {
   void fill_at(const std::int64_t* indices, std::int64_t n, double priority);
   // As set for leaves that are valid already; `top` bounds the priorities from above (at most 2^-20 too large).
   void update(const std::int64_t* indices, const double* priorities, std::int64_t n, double top);
+  // Afterwards fill_at of at most n leaves with this priority, and invalidate, allocate nothing.
+  void prepare(std::int64_t n, double priority);
   // The leaves get mass 0 and are not valid any more.
   void invalidate(const std::int64_t* indices, std::int64_t n);
   void get(const std::int64_t* indices, std::int64_t n, double* priorities) const;

@@ -1,7 +1,7 @@
 // Ring storage of transitions, one slot each.
 //
 // The small fields of a slot lie side by side in one packed row (a cache line or two), so that a random access brings
-// them all; a field above kMaxPackedBytes (an image) has an array of its own, each element at a multiple of 64 bytes.
+// them all; a field above kMaxPackedBytes (an image) has an array of its own, each element at a multiple of 16 bytes.
 // Not synchronised.
 #pragma once
 
@@ -16,8 +16,11 @@ namespace metarl {
 
 struct FieldSpec {
   std::string name;
-  std::size_t bytes;      // of one element, all its dimensions together
-  std::size_t alignment;  // of its items: 1, 2, 4 or 8
+  std::size_t bytes;       // of one element, all its dimensions together
+  std::size_t alignment;   // of its items: 1, 2, 4 or 8
+  int stack = 1;           // frames on the leading axis, the newest one last; more than 1: see streams.h
+  int next_of = -1;        // the field whose value in the following step this is
+  bool recurrent = false;  // of a sequence, only the first step's value is returned
 };
 
 // Where the rows of one column come from: row i at data + i * stride bytes.
@@ -38,10 +41,15 @@ class TransitionStore {
   std::size_t field_bytes() const { return field_bytes_; }
   std::size_t bytes_per_slot() const { return bytes_per_slot_; }
 
-  // Copies n rows of every column into the slots [slot, slot + n), n <= capacity - slot.
+  // Copies n rows of every column that has data into the slots [slot, slot + n), n <= capacity - slot.
   void write(std::int64_t slot, const ColumnSource* columns, std::int64_t n);
   // Copies the slots' columns to dense arrays, one a field.
   void gather(const std::int64_t* slots, std::int64_t n, std::byte* const* columns) const;
+  // The same for field `f` alone; a negative slot gives zeros.
+  void gather_field(std::size_t f, const std::int64_t* slots, std::int64_t n, std::byte* out) const;
+  void prefetch_rows(const std::int64_t* slots, std::int64_t n) const;
+  std::byte* at(std::size_t f, std::int64_t slot) const { return address(columns_[f], slot); }
+  bool is_packed(std::size_t f) const { return columns_[f].packed; }
   // Copies field `f` of the slots [slot, slot + n) to a dense array.
   void read(std::size_t f, std::int64_t slot, std::int64_t n, std::byte* out) const;
 

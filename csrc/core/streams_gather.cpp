@@ -1,0 +1,173 @@
+// What is assembled from chains of slots while sampling: n-step returns, next observations, frame stacks, sequences.
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "core/stream_links.h"
+#include "metarl/streams.h"
+
+namespace metarl {
+namespace {
+
+constexpr std::int64_t kChunk = 128;  // slots whose rows are fetched together
+
+void prefetch(const void* p) {
+#if defined(__GNUC__)
+  __builtin_prefetch(p, 0, 3);
+#else
+  (void)p;
+#endif
+}
+
+}  // namespace
+
+std::int64_t Streams::follow(std::int64_t slot) const {
+  const std::uint32_t link = next_link(slot);
+  return links::kind(link) == links::kNext ? links::value(link) : -1;
+}
+
+// The last transition that an n-step return takes in: fewer than n steps at the end of a chain and at the newest one.
+// R = sum of gamma^j r_j over k steps in double precision; discount = gamma^k, 0 after a termination.
+template <typename T>
+void Streams::walk(const std::int64_t* slots, std::int64_t n, std::int64_t* last, T* rewards, float* discounts) const {
+  const auto reward = static_cast<std::size_t>(column_of_[static_cast<std::size_t>(options_.reward)]);
+  const std::size_t items = store_->fields()[reward].bytes / sizeof(T);
+  const auto terminated = static_cast<std::size_t>(column_of_[static_cast<std::size_t>(options_.terminated)]);
+  std::vector<double> sums(static_cast<std::size_t>(kChunk) * items);
+  double gammas[kChunk];
+  std::int64_t at[kChunk];
+  for (std::int64_t first = 0; first < n; first += kChunk) {
+    const std::int64_t count = std::min(kChunk, n - first);
+    std::copy_n(slots + first, count, at);
+    std::fill_n(gammas, count, 1.0);
+    std::fill(sums.begin(), sums.end(), 0.0);
+    for (int step = 0; step < options_.n_step; ++step) {
+      store_->prefetch_rows(at, count);
+      bool any = false;
+      for (std::int64_t i = 0; i < count; ++i) {
+        if (at[i] < 0) continue;
+        any = true;
+        last[first + i] = at[i];
+        const std::byte* r = store_->at(reward, at[i]);
+        for (std::size_t k = 0; k < items; ++k) {
+          T value;
+          std::memcpy(&value, r + k * sizeof(T), sizeof(T));
+          sums[static_cast<std::size_t>(i) * items + k] += gammas[i] * static_cast<double>(value);
+        }
+        const bool ends = *store_->at(terminated, at[i]) != std::byte{0};
+        gammas[i] = ends ? 0.0 : gammas[i] * options_.gamma;
+        at[i] = ends ? -1 : follow(at[i]);  // after a truncation there is none to follow
+      }
+      if (!any) break;
+    }
+    for (std::int64_t i = 0; i < count; ++i) discounts[first + i] = static_cast<float>(gammas[i]);
+    for (std::size_t k = 0; k < static_cast<std::size_t>(count) * items; ++k) {
+      rewards[static_cast<std::size_t>(first) * items + k] = static_cast<T>(sums[k]);
+    }
+  }
+}
+
+// The slots of sequences, -1 where a chain was over.
+void Streams::unroll(const std::int64_t* slots, std::int64_t n, std::int64_t* steps, std::uint8_t* mask) const {
+  const std::int64_t length = options_.sequence_length;
+  std::int64_t at[kChunk];
+  for (std::int64_t first = 0; first < n; first += kChunk) {
+    const std::int64_t count = std::min(kChunk, n - first);
+    std::copy_n(slots + first, count, at);
+    for (std::int64_t t = 0; t < length; ++t) {
+      for (std::int64_t i = 0; i < count; ++i) {
+        const std::int64_t slot = at[i];
+        steps[(first + i) * length + t] = slot;
+        mask[(first + i) * length + t] = slot >= 0 ? 1 : 0;
+        if (slot >= 0) at[i] = follow(slot);
+        if (at[i] >= 0) prefetch(&next_link(at[i]));
+      }
+    }
+  }
+}
+
+// The frames of a slot and of those before it, the newest one last; the oldest is repeated where there are none before.
+void Streams::copy_history(const Pair& pair, std::int64_t slot, int frames, std::byte* out) const {
+  const auto column = static_cast<std::size_t>(column_of_[static_cast<std::size_t>(pair.field)]);
+  for (int k = frames - 1; k >= 0; --k) {
+    std::memcpy(out + static_cast<std::size_t>(k) * pair.frame, store_->at(column, slot), pair.frame);
+    if (k > 0 && previous_link(slot) != links::kNoPrevious) slot = static_cast<std::int64_t>(previous_link(slot));
+  }
+}
+
+void Streams::gather_stack(const Pair& pair, const std::int64_t* slots, std::int64_t n, std::byte* out) const {
+  for (std::int64_t i = 0; i < n; ++i) {
+    std::byte* to = out + static_cast<std::size_t>(i) * pair.bytes;
+    if (slots[i] < 0) {
+      std::memset(to, 0, pair.bytes);
+    } else {
+      copy_history(pair, slots[i], pair.stack, to);
+    }
+  }
+}
+
+void Streams::gather_next(const Pair& pair, const std::int64_t* slots, std::int64_t n, std::byte* out) const {
+  const auto column = static_cast<std::size_t>(column_of_[static_cast<std::size_t>(pair.field)]);
+  for (std::int64_t first = 0; first < n; first += kChunk) {
+    const std::int64_t end = std::min(first + kChunk, n);
+    for (std::int64_t i = first; i < end; ++i) {
+      if (slots[i] < 0) continue;
+      const std::uint32_t link = next_link(slots[i]);
+      if (links::kind(link) != links::kNewest) prefetch(store_->at(column, links::value(link)));
+    }
+    for (std::int64_t i = first; i < end; ++i) {
+      std::byte* to = out + static_cast<std::size_t>(i) * pair.bytes;
+      if (slots[i] < 0) {
+        std::memset(to, 0, pair.bytes);
+        continue;
+      }
+      const std::uint32_t link = next_link(slots[i]);
+      if (links::kind(link) == links::kNewest) {
+        std::memcpy(to, pending(links::value(link), pair), pair.bytes);
+        continue;
+      }
+      std::memcpy(to + (pair.bytes - pair.frame), store_->at(column, links::value(link)), pair.frame);
+      if (pair.stack > 1) copy_history(pair, slots[i], pair.stack - 1, to);
+    }
+  }
+}
+
+void Streams::gather_field(std::size_t field, const std::int64_t* slots, std::int64_t n, std::byte* out) const {
+  const int pair = pair_of_[field];
+  if (column_of_[field] < 0) return gather_next(pairs_[static_cast<std::size_t>(pair)], slots, n, out);
+  if (fields_[field].stack > 1) return gather_stack(pairs_[static_cast<std::size_t>(pair)], slots, n, out);
+  store_->gather_field(static_cast<std::size_t>(column_of_[field]), slots, n, out);
+}
+
+void Streams::gather(const std::int64_t* slots, std::int64_t n, std::byte* const* columns, float* discounts,
+                     std::uint8_t* mask) const {
+  if (options_.sequence_length > 0) {
+    std::vector<std::int64_t> steps(static_cast<std::size_t>(n * options_.sequence_length));
+    unroll(slots, n, steps.data(), mask);
+    for (std::size_t f = 0; f < fields_.size(); ++f) {
+      const bool first_only = fields_[f].recurrent;
+      gather_field(f, first_only ? slots : steps.data(), first_only ? n : n * options_.sequence_length, columns[f]);
+    }
+    return;
+  }
+  if (options_.n_step == 1) {
+    store_->prefetch_rows(slots, n);
+    for (std::size_t f = 0; f < fields_.size(); ++f) gather_field(f, slots, n, columns[f]);
+    return;
+  }
+  std::vector<std::int64_t> last(static_cast<std::size_t>(n));
+  std::byte* rewards = columns[options_.reward];
+  if (options_.reward_type == RewardType::float32) {
+    walk(slots, n, last.data(), reinterpret_cast<float*>(rewards), discounts);
+  } else {
+    walk(slots, n, last.data(), reinterpret_cast<double*>(rewards), discounts);
+  }
+  for (std::size_t f = 0; f < fields_.size(); ++f) {
+    const auto field = static_cast<int>(f);
+    if (field == options_.reward) continue;
+    const bool of_last = fields_[f].next_of >= 0 || field == options_.terminated || field == options_.truncated;
+    gather_field(f, of_last ? last.data() : slots, n, columns[f]);
+  }
+}
+
+}  // namespace metarl

@@ -1,0 +1,78 @@
+// State of the streams as plain numbers, for checkpoints.
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+#include "core/stream_links.h"
+#include "metarl/streams.h"
+
+namespace metarl {
+namespace {
+
+constexpr std::int64_t kNumbers = 4;       // last, position, ended, number of candidates
+constexpr std::int64_t kPerCandidate = 3;  // slot, number, position
+
+}  // namespace
+
+std::int64_t Streams::max_candidates() const {
+  return options_.sequence_length > 0 ? options_.sequence_length / options_.stride + 2 : 0;
+}
+
+std::int64_t Streams::state_columns() const { return kNumbers + kPerCandidate * max_candidates(); }
+
+void Streams::read_state(std::int64_t* table, std::byte* pending) const {
+  for (std::size_t e = 0; e < streams_.size(); ++e) {
+    const Stream& stream = streams_[e];
+    std::int64_t* row = table + static_cast<std::int64_t>(e) * state_columns();
+    std::fill_n(row, state_columns(), 0);
+    row[0] = stream.last;
+    row[1] = stream.position;
+    row[2] = stream.ended ? 1 : 0;
+    row[3] = static_cast<std::int64_t>(stream.candidates.size());
+    std::int64_t* next = row + kNumbers;
+    for (const Candidate& candidate : stream.candidates) {
+      *next++ = candidate.slot;
+      *next++ = static_cast<std::int64_t>(candidate.number);
+      *next++ = candidate.position;
+    }
+  }
+  std::copy_n(pending_.data(), pending_.size(), pending);
+}
+
+void Streams::check_state(const std::int64_t* table, std::uint64_t written) const {
+  const auto used = static_cast<std::int64_t>(std::min(written, static_cast<std::uint64_t>(capacity_)));
+  for (std::size_t e = 0; e < streams_.size(); ++e) {
+    const std::int64_t* row = table + static_cast<std::int64_t>(e) * state_columns();
+    bool good = row[0] >= -1 && row[0] < used && row[1] >= 0 && (row[2] == 0 || row[2] == 1) && row[3] >= 0 &&
+                row[3] <= max_candidates();
+    for (std::int64_t c = 0; good && c < row[3]; ++c) {
+      const std::int64_t* candidate = row + kNumbers + kPerCandidate * c;
+      good = candidate[0] >= 0 && candidate[0] < used && candidate[1] >= 0 &&
+             static_cast<std::uint64_t>(candidate[1]) < written && candidate[2] >= 0;
+    }
+    if (!good) throw std::invalid_argument("stream " + std::to_string(e) + " is out of range");
+  }
+}
+
+void Streams::restore_state(const std::int64_t* table, const std::byte* pending) {
+  for (std::size_t e = 0; e < streams_.size(); ++e) {
+    Stream& stream = streams_[e];
+    const std::int64_t* row = table + static_cast<std::int64_t>(e) * state_columns();
+    stream.last = row[0];
+    stream.position = row[1];
+    stream.ended = row[2] != 0;
+    stream.candidates.clear();
+    for (std::int64_t c = 0; c < row[3]; ++c) {
+      const std::int64_t* candidate = row + kNumbers + kPerCandidate * c;
+      stream.candidates.push_back({candidate[0], static_cast<std::uint64_t>(candidate[1]), candidate[2]});
+    }
+  }
+  std::copy_n(pending, pending_.size(), pending_.data());
+}
+
+bool Streams::links_are_safe(std::uint32_t next, std::uint32_t previous, std::int64_t used) const {
+  const std::int64_t limit = links::kind(next) == links::kNewest ? options_.num_envs : used;
+  return links::value(next) < limit && (previous == links::kNoPrevious || static_cast<std::int64_t>(previous) < used);
+}
+
+}  // namespace metarl

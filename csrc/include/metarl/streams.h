@@ -1,0 +1,145 @@
+// Order of the transitions of each environment, in a ring of slots that all environments share.
+//
+// Every slot links to the next one of its stream, so that n-step returns, next observations and sequences follow from
+// single transitions, and, with frame stacks, to the previous one. A chain is a run of transitions of which each begins
+// with the observation that the one before ended with; it ends at `terminated`, at `truncated`, or where the next row
+// added to the stream has another observation than the next one announced (an environment that was reset in between).
+// Nothing is ever assembled across the end of a chain.
+//
+//  - share_next: next observations are not stored. That of a slot is the observation of the next slot; at the end of a
+//    chain it lies in a hidden slot of its own (the tail); that of the newest transition of a stream is kept aside.
+//  - stack > 1 (needs share_next): a slot holds its newest frame. Where frames are missing, at the start of a chain,
+//  the
+//    oldest one is repeated; other beginnings (zeros, for example) get hidden slots for their frames.
+//  - sequence_length > 0: the items that are sampled are starts of sequences: every stride-th transition of a chain. A
+//    start is hidden until its sequence is complete or its chain ends; one that has no step after burn_in stays hidden.
+//
+// Overwriting a slot hides the transitions whose stacks needed its frame. Hidden slots are in no sample.
+//
+// Not synchronised: one thread at a time.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "metarl/aligned_memory.h"
+#include "metarl/replay_options.h"
+#include "metarl/transition_store.h"
+
+namespace metarl {
+
+class Streams {
+ public:
+  // Slots above this do not fit the links.
+  static constexpr std::int64_t kMaxCapacity = std::int64_t{1} << 30;
+
+  // Whether the options ask for links at all.
+  static bool needed(const ReplayOptions& options);
+  // What is to be stored of the fields, and the links; `column_of` gets the stored column of each field, or -1.
+  static std::vector<FieldSpec> stored_fields(const ReplayOptions& options, std::vector<int>* column_of);
+
+  // Throws std::invalid_argument (naming the option), OutOfMemoryError.
+  Streams(const ReplayOptions& options, std::vector<int> column_of, TransitionStore* store);
+
+  // Slots whose validity changes: first all of `hidden`, then all of `valid`.
+  struct Changes {
+    std::vector<std::int64_t> hidden;
+    std::vector<std::int64_t> valid;
+  };
+  class Listener {
+   public:
+    virtual ~Listener() = default;
+    // Makes room for n slots to be made valid at once; may throw.
+    virtual void prepare(std::int64_t n) = 0;
+    virtual void apply(const Changes& changes) = 0;
+  };
+
+  // Checks that rows can be rebuilt. Throws std::invalid_argument that names the field and row.
+  void check(const ColumnSource* columns, std::int64_t n) const;
+  // Writes n rows, row i to stream env_ids[i] (null: stream i, or stream 0 if there is one), at *written modulo the
+  // capacity, and advances *written. slots[i] gets the row's slot, or -1 for a reset row, which is not stored.
+  void add(const ColumnSource* columns, const std::int64_t* env_ids, std::int64_t n, std::uint64_t* written,
+           std::int64_t* slots, Listener* listener);
+  void clear();
+
+  // Arrays of the caller for `n` items: one dense array a field, of n elements (sequences: n * sequence_length, but of
+  // recurrent fields n); discounts of n (n-step only), mask of n * sequence_length (sequences only).
+  void gather(const std::int64_t* slots, std::int64_t n, std::byte* const* columns, float* discounts,
+              std::uint8_t* mask) const;
+
+  // The streams' own state: num_envs rows of state_columns() numbers, and num_envs * pending_bytes() bytes.
+  std::int64_t state_columns() const;
+  std::size_t pending_bytes() const { return pending_bytes_; }
+  void read_state(std::int64_t* table, std::byte* pending) const;
+  // Throws std::invalid_argument if a number is out of range for a buffer with `written` slots written so far.
+  void check_state(const std::int64_t* table, std::uint64_t written) const;
+  // Precondition: checked.
+  void restore_state(const std::int64_t* table, const std::byte* pending);
+  // Whether a slot's links stay inside [0, used) and the streams: what follows them then stays inside the store.
+  bool links_are_safe(std::uint32_t next, std::uint32_t previous, std::int64_t used) const;
+  // Stored columns of the links, or -1.
+  int next_column() const { return next_column_; }
+  int previous_column() const { return previous_column_; }
+
+ private:
+  struct Candidate {
+    std::int64_t slot;
+    std::uint64_t number;   // value of `written` when it was written
+    std::int64_t position;  // in its chain
+  };
+  struct Stream {
+    std::int64_t last = -1;     // slot of the newest transition of an open chain
+    std::int64_t position = 0;  // of the next transition in its chain
+    bool ended = false;         // the newest row ended an episode
+    std::vector<Candidate> candidates;
+  };
+  struct Pair {
+    int field;          // X
+    int next_field;     // the next value of X
+    std::size_t bytes;  // of a whole element
+    std::size_t frame;  // of its newest frame
+    int stack;
+    std::size_t pending;  // offset in a stream's pending bytes
+  };
+  struct Window;  // of one add
+
+  std::int64_t max_candidates() const;
+  std::uint32_t& next_link(std::int64_t slot) const;
+  std::uint32_t& previous_link(std::int64_t slot) const;
+  std::byte* pending(std::int64_t env, const Pair& pair) const;
+  bool flag(int field, std::int64_t slot) const;
+  bool continues(std::int64_t env, const ColumnSource* columns, std::int64_t row, const Window& window) const;
+  std::int64_t allocate(Window& window);
+  void hide_dependents(std::int64_t slot, Window& window);
+  void begin_chain(std::int64_t env, const ColumnSource* columns, std::int64_t row, Window& window);
+  void append(std::int64_t env, const ColumnSource* columns, std::int64_t row, std::int64_t slot, Window& window);
+  void end_chain(std::int64_t env, Window& window);
+  void activate(const Candidate& candidate, Window& window);
+  void write_frame(std::int64_t slot, const Pair& pair, const std::byte* frame);
+  // The next transition of the chain, or -1.
+  std::int64_t follow(std::int64_t slot) const;
+  template <typename T>
+  void walk(const std::int64_t* slots, std::int64_t n, std::int64_t* last, T* rewards, float* discounts) const;
+  void unroll(const std::int64_t* slots, std::int64_t n, std::int64_t* steps, std::uint8_t* mask) const;
+  void gather_field(std::size_t field, const std::int64_t* slots, std::int64_t n, std::byte* out) const;
+  void gather_next(const Pair& pair, const std::int64_t* slots, std::int64_t n, std::byte* out) const;
+  void gather_stack(const Pair& pair, const std::int64_t* slots, std::int64_t n, std::byte* out) const;
+  void copy_history(const Pair& pair, std::int64_t slot, int frames, std::byte* out) const;
+
+  const StreamOptions options_;
+  const std::int64_t capacity_;
+  std::vector<FieldSpec> fields_;
+  std::vector<int> column_of_;
+  std::vector<Pair> pairs_;
+  std::vector<int> pair_of_;  // field -> pair, or -1
+  TransitionStore* store_;
+  int next_column_ = -1;
+  int previous_column_ = -1;
+  int stack_ = 1;  // the largest
+  std::size_t pending_bytes_ = 0;
+  AlignedMemory pending_;
+  std::vector<Stream> streams_;
+};
+
+}  // namespace metarl
