@@ -56,6 +56,7 @@ py::array_t<T> vector_entry(const py::object& object, const char* name, std::int
 }  // namespace
 
 py::tuple snapshot(const PyReplay& self) {
+  if (self.core->has_streams()) throw std::runtime_error("a buffer with streams has no state_dict yet");
   for (;;) {
     const std::int64_t n = self.core->slots_used();
     py::list columns;

@@ -12,6 +12,7 @@ namespace {
 
 // Changes of validity are handed over after at most this many slots.
 constexpr std::int64_t kLargestWindow = 4096;
+constexpr std::int64_t kLargestSequenceWindow = 256;
 
 [[noreturn]] void refuse(const std::string& message) { throw std::invalid_argument(message); }
 
@@ -179,7 +180,12 @@ void Streams::hide_dependents(std::int64_t slot, Window& window) {
 
 std::int64_t Streams::allocate(Window& window) {
   const auto slot = static_cast<std::int64_t>(*window.written % static_cast<std::uint64_t>(capacity_));
-  if (*window.written >= static_cast<std::uint64_t>(capacity_)) hide_dependents(slot, window);
+  if (*window.written >= static_cast<std::uint64_t>(capacity_)) {
+    hide_dependents(slot, window);
+    // A sequence that this call has completed may begin here already to be overwritten.
+    const std::vector<std::int64_t>& valid = window.changes.valid;
+    if (options_.sequence_length > 0 && std::find(valid.begin(), valid.end(), slot) != valid.end()) window.apply();
+  }
   ++*window.written;
   return slot;
 }
@@ -294,7 +300,7 @@ void Streams::add(const ColumnSource* columns, const std::int64_t* env_ids, std:
   window.written = written;
   window.listener = listener;
   const std::int64_t most = stack_ + 2;  // slots for one row
-  window.limit = std::min(capacity_ - most, kLargestWindow);
+  window.limit = std::min(capacity_ - most, options_.sequence_length > 0 ? kLargestSequenceWindow : kLargestWindow);
   window.begun = *written;
   const std::size_t num_stored = store_->fields().size();
   window.sources.assign(num_stored, {nullptr, 0});

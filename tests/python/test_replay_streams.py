@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from replay_model import ListModel, Step
 
 from metarl_core import PrioritizedReplayBuffer, ReplayBuffer
-from replay_model import ListModel, Step
 
 FRAME = (2, 3)
 
@@ -100,9 +98,7 @@ def test_every_item_is_what_the_list_model_says(chosen: dict[str, Any]) -> None:
     share = chosen["share"] or stack > 1
     n_step = 1 if sequence else chosen["n_step"]
     rng = np.random.default_rng(chosen["seed"])
-    model = ListModel(
-        chosen["capacity"], chosen["num_envs"], n_step, 0.9, stack, share, chosen["skip_reset"], sequence
-    )
+    model = ListModel(chosen["capacity"], chosen["num_envs"], n_step, 0.9, stack, share, chosen["skip_reset"], sequence)
     arguments: dict[str, Any] = {
         "num_envs": chosen["num_envs"],
         "n_step": n_step,
