@@ -64,6 +64,28 @@ inline py::array as_array(PyObject* object) {
   return py::array(py::reinterpret_borrow<py::object>(object));
 }
 
+// Whether an object is an array whose memory can be read as T's as it is.
+template <typename T>
+bool is_array_of(PyObject* object) {
+  constexpr int usable = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  if (!is_array(object)) return false;
+  const auto* array = py::detail::array_proxy(object);
+  return array->descr == py::detail::npy_format_descriptor<T>::dtype().ptr() && (array->flags & usable) == usable;
+}
+
+// The argument if it needs no conversion, which is found out faster this way than by converting it.
+template <typename T>
+bool take_as_it_is(PyObject* object, ArrayArgument<T>* result) {
+  if (!is_array_of<T>(object)) return false;
+  const auto* array = py::detail::array_proxy(object);
+  if (array->nd > 1) return false;
+  result->owner = py::reinterpret_borrow<py::array>(object);
+  result->data = static_cast<const T*>(static_cast<const void*>(array->data));
+  result->scalar = array->nd == 0;
+  result->size = result->scalar ? 1 : array->dimensions[0];
+  return true;
+}
+
 template <typename T>
 ArrayArgument<T> dense_argument(const py::array& array, const char* name) {
   if (array.ndim() > 1) {
@@ -88,6 +110,8 @@ ArrayArgument<T> dense_argument(const py::array& array, const char* name) {
 
 // Integers, of any width. Raises TypeError for anything else (bool too: it would be taken for a mask).
 inline ArrayArgument<std::int64_t> index_argument(PyObject* object, const char* name) {
+  ArrayArgument<std::int64_t> result;
+  if (take_as_it_is(object, &result)) return result;
   const py::array array = as_array(object);
   const char kind = array.dtype().kind();
   const bool integer = kind == 'i' || kind == 'u';
@@ -100,6 +124,8 @@ inline ArrayArgument<std::int64_t> index_argument(PyObject* object, const char* 
 // Real numbers.
 template <typename T>
 ArrayArgument<T> real_argument(PyObject* object, const char* name) {
+  ArrayArgument<T> result;
+  if (take_as_it_is(object, &result)) return result;
   const py::array array = as_array(object);
   const char kind = array.dtype().kind();
   if (kind != 'f' && kind != 'i' && kind != 'u') {
@@ -116,6 +142,12 @@ inline void check_same_length(const char* a_name, const std::string& a_shape, st
 }
 
 inline void check_indices(const ArrayArgument<std::int64_t>& indices, std::int64_t size) {
+  std::int64_t outside = 0;  // negative if an index or its distance from the end is
+  for (std::int64_t i = 0; i < indices.size; ++i) {
+    const auto index = static_cast<std::uint64_t>(indices.data[i]);
+    outside |= static_cast<std::int64_t>(index | (static_cast<std::uint64_t>(size) - 1 - index));
+  }
+  if (outside >= 0) return;
   for (std::int64_t i = 0; i < indices.size; ++i) {
     if (indices.data[i] < 0 || indices.data[i] >= size) {
       throw py::index_error("index " + std::to_string(indices.data[i]) + " at position " + std::to_string(i) +

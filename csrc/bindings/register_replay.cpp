@@ -1,26 +1,13 @@
 #include <memory>
 
 #include "bindings/arrays.h"
+#include "bindings/call_arguments.h"
 #include "bindings/errors.h"
 #include "bindings/register.h"
 #include "bindings/replay_object.h"
 #include "bindings/replay_options.h"
 
 namespace metarl {
-namespace {
-
-// Plain C functions: no conversion layer between the interpreter and the call.
-void attach(py::handle type, PyMethodDef* methods) {
-  for (; methods->ml_name != nullptr; ++methods) {
-    const auto descriptor =
-        py::reinterpret_steal<py::object>(PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(type.ptr()), methods));
-    if (!descriptor) throw py::error_already_set();
-    type.attr(methods->ml_name) = descriptor;
-  }
-}
-
-}  // namespace
-
 void register_replay(py::module_& m) {
   py::register_exception_translator([](std::exception_ptr p) {
     if (p && !set_python_error(p)) std::rethrow_exception(p);

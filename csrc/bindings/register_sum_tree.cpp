@@ -2,8 +2,12 @@
 #include <mutex>
 
 #include "bindings/arrays.h"
+#include "bindings/call_arguments.h"
+#include "bindings/errors.h"
+#include "bindings/output_pool.h"
 #include "bindings/register.h"
 #include "bindings/replay_options.h"
+#include "core/tree_kernels.h"
 #include "metarl/sum_tree.h"
 
 namespace metarl {
@@ -15,9 +19,15 @@ constexpr std::int64_t kReleaseAbove = 256;
 // A tree and the lock that makes its Python face safe to call from any thread. No code waits for the GIL while it holds
 // the lock, so taking the lock with the GIL held cannot deadlock.
 struct LockedTree {
-  LockedTree(std::int64_t capacity, std::uint64_t seed) : tree(capacity, seed) {}
+  LockedTree(std::int64_t capacity, std::uint64_t seed)
+      : tree(capacity, seed),
+        pool(std::make_shared<OutputPool>()),
+        int64_dtype(py::dtype::of<std::int64_t>()),
+        float64_dtype(py::dtype::of<double>()) {}
   SumTree tree;
   std::mutex mutex;
+  std::shared_ptr<OutputPool> pool;
+  py::dtype int64_dtype, float64_dtype;
 
   template <typename F>
   void run(std::int64_t n, F&& f) {
@@ -33,25 +43,57 @@ constexpr std::uint64_t kSampleBytes = 8 + 8 + 8 + 4;
 
 std::string number_text(double x) { return text_of(py::float_(x)); }
 
-void set(LockedTree& self, py::handle indices_object, py::handle priorities_object) {
-  const auto indices = index_argument(indices_object.ptr(), "indices");
-  const auto given = real_argument<double>(priorities_object.ptr(), "priorities");
-  std::vector<double> repeated;
-  const double* priorities = given.data;
+LockedTree& self_of(PyObject* object) {
+  void* value = reinterpret_cast<py::detail::instance*>(object)->get_value_and_holder().value_ptr();
+  if (value == nullptr) throw py::type_error(type_name(object) + ".__init__ was not called");
+  return *static_cast<LockedTree*>(value);
+}
+
+double largest(const double* priorities, std::int64_t n) {
+  return METARL_SELECT_KERNEL(largest_priority)(priorities, n);
+}
+
+double largest(const float* priorities, std::int64_t n) {
+  return METARL_SELECT_KERNEL(largest_priority_float)(priorities, n);
+}
+
+template <typename T>
+void set_as(LockedTree& self, PyObject* indices_object, PyObject* priorities_object) {
+  const auto indices = index_argument(indices_object, "indices");
+  const auto given = real_argument<T>(priorities_object, "priorities");
+  std::vector<T> repeated;
+  const T* priorities = given.data;
   if (given.scalar && !indices.scalar) {
     repeated.assign(static_cast<std::size_t>(indices.size), *given.data);
     priorities = repeated.data();
   } else {
     check_same_length("indices", indices.shape(), indices.size, "priorities", given.shape(), given.size);
   }
-  for (std::int64_t i = 0; i < given.size; ++i) {
-    if (!(given.data[i] >= 0.0 && given.data[i] <= std::numeric_limits<double>::max())) {
-      throw py::value_error("priorities[" + std::to_string(i) + "] is " + number_text(given.data[i]) +
-                            "; must be finite and >= 0");
+  if (largest(given.data, given.size) < 0.0) {
+    for (std::int64_t i = 0; i < given.size; ++i) {
+      if (!(given.data[i] >= 0 && given.data[i] <= std::numeric_limits<T>::max())) {
+        throw py::value_error("priorities[" + std::to_string(i) + "] is " +
+                              number_text(static_cast<double>(given.data[i])) + "; must be finite and >= 0");
+      }
     }
   }
   check_indices(indices, self.tree.capacity());
   self.run(indices.size, [&](SumTree& tree) { tree.set(indices.data, priorities, indices.size); });
+}
+
+PyObject* set(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyObject* names) {
+  return guarded([&]() -> PyObject* {
+    LockedTree& self = self_of(object);
+    PyObject* given[2];
+    unpack("set", {"indices", "priorities"}, 2, args, num_args, names, given);
+    // float32 has every number of the type, so it need not become float64 first.
+    if (is_array_of<float>(given[1])) {
+      set_as<float>(self, given[0], given[1]);
+    } else {
+      set_as<double>(self, given[0], given[1]);
+    }
+    Py_RETURN_NONE;
+  });
 }
 
 py::array_t<double> get(LockedTree& self, py::handle indices_object) {
@@ -84,21 +126,37 @@ py::object find(LockedTree& self, py::handle mass_object) {
   return std::move(result);
 }
 
-py::tuple sample(LockedTree& self, py::handle batch_size_object, bool stratified, py::handle mode_object) {
-  const std::int64_t n = positive_argument(batch_size_object.ptr(), "batch_size");
-  const SamplingMode mode = !mode_object.is_none() ? sampling_mode_argument(mode_object.ptr())
-                            : stratified           ? SamplingMode::stratified
-                                                   : SamplingMode::independent;
-  self.run(0, [&](const SumTree& tree) {
-    if (tree.num_valid() == 0) throw BufferEmptyError("cannot sample: no item is valid");  // before allocating
+bool truth(PyObject* object) {
+  const int value = PyObject_IsTrue(object);
+  if (value < 0) throw py::error_already_set();
+  return value != 0;
+}
+
+PyObject* sample(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyObject* names) {
+  return guarded([&]() -> PyObject* {
+    LockedTree& self = self_of(object);
+    PyObject* given[3];
+    unpack("sample", {"batch_size", "stratified", "mode"}, 1, args, num_args, names, given);
+    const std::int64_t n = positive_argument(given[0], "batch_size");
+    const bool stratified = given[1] == nullptr || truth(given[1]);
+    const SamplingMode mode = given[2] != nullptr && given[2] != Py_None ? sampling_mode_argument(given[2])
+                              : stratified                               ? SamplingMode::stratified
+                                                                         : SamplingMode::independent;
+    self.run(0, [&](const SumTree& tree) {
+      if (tree.num_valid() == 0) throw BufferEmptyError("cannot sample: no item is valid");  // before allocating
+    });
+    check_allocation(static_cast<std::uint64_t>(n), kSampleBytes);
+    const py::ssize_t shape[1] = {n};
+    const std::size_t bytes = static_cast<std::size_t>(n) * 8;
+    const auto indices = py::reinterpret_steal<py::object>(self.pool->array(self.int64_dtype, 1, shape, bytes));
+    const auto probabilities = py::reinterpret_steal<py::object>(self.pool->array(self.float64_dtype, 1, shape, bytes));
+    auto* index_out = reinterpret_cast<std::int64_t*>(py::detail::array_proxy(indices.ptr())->data);
+    auto* probability_out = reinterpret_cast<double*>(py::detail::array_proxy(probabilities.ptr())->data);
+    self.run(n, [&](SumTree& tree) { tree.sample(n, mode, index_out, probability_out); });
+    PyObject* pair = PyTuple_Pack(2, indices.ptr(), probabilities.ptr());
+    if (pair == nullptr) throw py::error_already_set();
+    return pair;
   });
-  check_allocation(static_cast<std::uint64_t>(n), kSampleBytes);
-  py::array_t<std::int64_t> indices(n);
-  py::array_t<double> probabilities(n);
-  std::int64_t* index_out = indices.mutable_data();
-  double* probability_out = probabilities.mutable_data();
-  self.run(n, [&](SumTree& tree) { tree.sample(n, mode, index_out, probability_out); });
-  return py::make_tuple(std::move(indices), std::move(probabilities));
 }
 
 double locked(LockedTree& self, double (SumTree::*method)() const) {
@@ -106,17 +164,12 @@ double locked(LockedTree& self, double (SumTree::*method)() const) {
   return (self.tree.*method)();
 }
 
-}  // namespace
+PyMethodDef kMethods[] = {
+    {"set", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&set)), METH_FASTCALL | METH_KEYWORDS,
+     R"(set($self, /, indices, priorities)
+--
 
-void register_sum_tree(py::module_& m) {
-  py::class_<LockedTree>(m, "SumTree")
-      .def(py::init([](py::handle capacity, py::handle seed) {
-             const std::int64_t slots = capacity_argument(capacity.ptr(), [] { return py::int_(6); });
-             return std::make_unique<LockedTree>(slots, seed_argument(seed.ptr()));
-           }),
-           py::arg("capacity"), py::arg("seed") = 0)
-      .def("set", &set, py::arg("indices"), py::arg("priorities"),
-           R"(Set the priorities of leaves, which become valid.
+Set the priorities of leaves, which become valid.
 
 Args:
     indices: Integers in [0, capacity), shape (B,) or a scalar. The last of equal ones wins.
@@ -125,25 +178,12 @@ Args:
 Raises:
     ValueError: A priority is NaN, infinite or negative, or the lengths differ; the tree is unchanged.
     IndexError: An index is out of range; the tree is unchanged.
-    TypeError: ``indices`` are not integers or ``priorities`` not real numbers.)")
-      .def("get", &get, py::arg("indices"),
-           R"(Return the priorities as stored, that is in fixed point, float64 of shape (B,).
+    TypeError: ``indices`` are not integers or ``priorities`` not real numbers.)"},
+    {"sample", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&sample)), METH_FASTCALL | METH_KEYWORDS,
+     R"(sample($self, /, batch_size, stratified=True, mode=None)
+--
 
-Raises:
-    IndexError: An index is out of range.)")
-      .def("find", &find, py::arg("mass"),
-           R"(Return the leaf that contains a prefix mass: the smallest i with sum(priorities[: i + 1]) > mass.
-
-Args:
-    mass: Real numbers in [0, total), shape (B,) or a scalar.
-
-Returns:
-    int64 of shape (B,), or an int for a scalar.
-
-Raises:
-    ValueError: A mass is outside [0, total).)")
-      .def("sample", &sample, py::arg("batch_size"), py::arg("stratified") = true, py::arg("mode") = py::none(),
-           R"(Draw leaves with probability priority / total.
+Draw leaves with probability priority / total.
 
 Args:
     batch_size: Number of draws B >= 1.
@@ -160,7 +200,35 @@ Returns:
 Raises:
     BufferEmptyError: No leaf was set.
     ValueError: ``batch_size`` is below 1, or above the number of leaves that can be drawn without replacement, or
-        ``mode`` is unknown.)")
+        ``mode`` is unknown.)"},
+    {nullptr, nullptr, 0, nullptr}};
+
+}  // namespace
+
+void register_sum_tree(py::module_& m) {
+  py::class_<LockedTree> tree(m, "SumTree");
+  attach(tree, kMethods);
+  tree.def(py::init([](py::handle capacity, py::handle seed) {
+             const std::int64_t slots = capacity_argument(capacity.ptr(), [] { return py::int_(6); });
+             return std::make_unique<LockedTree>(slots, seed_argument(seed.ptr()));
+           }),
+           py::arg("capacity"), py::arg("seed") = 0)
+      .def("get", &get, py::arg("indices"),
+           R"(Return the priorities as stored, that is in fixed point, float64 of shape (B,).
+
+Raises:
+    IndexError: An index is out of range.)")
+      .def("find", &find, py::arg("mass"),
+           R"(Return the leaf that contains a prefix mass: the smallest i with sum(priorities[: i + 1]) > mass.
+
+Args:
+    mass: Real numbers in [0, total), shape (B,) or a scalar.
+
+Returns:
+    int64 of shape (B,), or an int for a scalar.
+
+Raises:
+    ValueError: A mass is outside [0, total).)")
       .def_property_readonly(
           "total", [](LockedTree& self) { return locked(self, &SumTree::total); },
           "Sum of the priorities as stored, rounded to float64 once.")

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "bindings/arrays.h"
+#include "bindings/call_arguments.h"
 #include "bindings/columns.h"
 #include "bindings/errors.h"
 #include "bindings/output_pool.h"
@@ -104,28 +105,6 @@ PyObject* add(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyOb
     add_rows(reinterpret_cast<std::int64_t*>(py::detail::array_proxy(slots.ptr())->data));
     return slots.release().ptr();
   });
-}
-
-// Looks up arguments given by position or keyword; throws TypeError like a Python function.
-template <std::size_t kCount>
-void unpack(const char* function, const char* const (&known)[kCount], std::size_t required, PyObject* const* args,
-            Py_ssize_t num_args, PyObject* names, PyObject* (&out)[kCount]) {
-  if (static_cast<std::size_t>(num_args) > kCount) {
-    throw py::type_error(std::string(function) + "() takes at most " + std::to_string(kCount) + " arguments");
-  }
-  for (std::size_t i = 0; i < kCount; ++i) out[i] = i < static_cast<std::size_t>(num_args) ? args[i] : nullptr;
-  const Py_ssize_t num_names = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
-  for (Py_ssize_t k = 0; k < num_names; ++k) {
-    PyObject* name = PyTuple_GET_ITEM(names, k);
-    std::size_t i = 0;
-    while (i < kCount && PyUnicode_CompareWithASCIIString(name, known[i]) != 0) ++i;
-    if (i == kCount) throw py::type_error(std::string(function) + "() got an unexpected keyword " + text_of(name));
-    if (out[i] != nullptr) throw py::type_error(std::string(function) + "() got " + text_of(name) + " twice");
-    out[i] = args[num_args + k];
-  }
-  for (std::size_t i = 0; i < required; ++i) {
-    if (out[i] == nullptr) throw py::type_error(std::string(function) + "() misses argument '" + known[i] + "'");
-  }
 }
 
 void set_item(PyObject* dict, const py::object& key, const py::object& value) {

@@ -36,7 +36,8 @@ std::uint64_t physical_memory() {
 void check_allocation(std::uint64_t count, std::uint64_t bytes_each) {
   const long double bytes = static_cast<long double>(count) * static_cast<long double>(bytes_each);
   // An allocation above the physical memory may succeed (overcommitment) and kill the process later.
-  if (bytes > static_cast<long double>(physical_memory()) ||
+  static const std::uint64_t memory = physical_memory();  // asking takes half a microsecond
+  if (bytes > static_cast<long double>(memory) ||
       bytes > static_cast<long double>(std::numeric_limits<std::ptrdiff_t>::max())) {
     std::string digits = std::to_string(bytes);
     refuse(digits.substr(0, digits.find('.')));

@@ -64,20 +64,42 @@ void SumTree::raise_scale() {
   }
 }
 
-void SumTree::update(const std::int64_t* indices, const double* priorities, std::int64_t n, double top) {
+template <typename T>
+void SumTree::assign(const std::int64_t* indices, const T* priorities, std::int64_t n, double top) {
   if (new_masses_.size() < static_cast<std::size_t>(n)) new_masses_.resize(static_cast<std::size_t>(n));
   fit_scale(top);
-  METARL_SELECT_KERNEL(quantize)(priorities, n, factor(), new_masses_.data());
+  if constexpr (std::is_same_v<T, float>) {
+    METARL_SELECT_KERNEL(quantize_floats)(priorities, n, factor(), new_masses_.data());
+  } else {
+    METARL_SELECT_KERNEL(quantize)(priorities, n, factor(), new_masses_.data());
+  }
   masses_.set(indices, new_masses_.data(), n);
   state_.changes += static_cast<std::uint64_t>(n);
   raise_scale();
 }
 
-void SumTree::set(const std::int64_t* indices, const double* priorities, std::int64_t n) {
-  double top = 0.0;
-  for (std::int64_t i = 0; i < n; ++i) top = std::max(top, priorities[i]);
-  update(indices, priorities, n, top);
+void SumTree::insert_valid(const std::int64_t* indices, std::int64_t n) {
+  if (num_valid() == capacity()) return;
   for (std::int64_t i = 0; i < n; ++i) valid_.insert(indices[i]);
+}
+
+void SumTree::update(const std::int64_t* indices, const double* priorities, std::int64_t n, double top) {
+  assign(indices, priorities, n, top);
+}
+
+void SumTree::set(const std::int64_t* indices, const double* priorities, std::int64_t n) {
+  // Negative zeros are zeros, and below any top.
+  double top = METARL_SELECT_KERNEL(largest_priority)(priorities, n);
+  if (top < 0.0) top = n > 0 ? *std::max_element(priorities, priorities + n) : 0.0;
+  assign(indices, priorities, n, top);
+  insert_valid(indices, n);
+}
+
+void SumTree::set(const std::int64_t* indices, const float* priorities, std::int64_t n) {
+  double top = METARL_SELECT_KERNEL(largest_priority_float)(priorities, n);
+  if (top < 0.0) top = n > 0 ? static_cast<double>(*std::max_element(priorities, priorities + n)) : 0.0;
+  assign(indices, priorities, n, top);
+  insert_valid(indices, n);
 }
 
 void SumTree::fill(std::int64_t begin, std::int64_t end, double priority) {
@@ -101,7 +123,7 @@ void SumTree::fill_at(const std::int64_t* indices, std::int64_t n, double priori
   std::fill_n(new_masses_.data(), n, to_mass(priority, factor()));
   masses_.set(indices, new_masses_.data(), n);
   state_.changes += static_cast<std::uint64_t>(n);
-  for (std::int64_t i = 0; i < n; ++i) valid_.insert(indices[i]);
+  insert_valid(indices, n);
   raise_scale();
 }
 
@@ -177,7 +199,8 @@ void SumTree::sample(std::int64_t n, SamplingMode mode, std::int64_t* indices, d
     return;
   }
   const double total = static_cast<double>(masses_.total());
-  for (std::int64_t i = 0; i < n; ++i) probabilities[i] = new_masses_[static_cast<std::size_t>(i)] / total;
+  const std::uint32_t* masses = new_masses_.data();
+  for (std::int64_t i = 0; i < n; ++i) probabilities[i] = static_cast<double>(masses[i]) / total;
 }
 
 // Uniform over the valid leaves, by rank.

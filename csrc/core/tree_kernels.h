@@ -37,6 +37,12 @@ METARL_DECLARE_KERNEL(double prepare_priorities, (const float* td_errors, std::i
 
 // Fixed-point masses of priorities; factor is a power of two.
 METARL_DECLARE_KERNEL(void quantize, (const double* priorities, std::int64_t n, double factor, std::uint32_t* masses))
+METARL_DECLARE_KERNEL(void quantize_floats,
+                      (const float* priorities, std::int64_t n, double factor, std::uint32_t* masses))
+
+// The largest of n priorities, or -1 if one is negative (or negative zero), infinite or NaN.
+METARL_DECLARE_KERNEL(double largest_priority, (const double* priorities, std::int64_t n))
+METARL_DECLARE_KERNEL(double largest_priority_float, (const float* priorities, std::int64_t n))
 
 // Smallest of n masses.
 METARL_DECLARE_KERNEL(std::uint32_t smallest_mass, (const std::uint32_t* masses, std::int64_t n))

@@ -68,6 +68,32 @@ void quantize(const double* priorities, std::int64_t n, double factor, std::uint
   for (std::int64_t i = 0; i < n; ++i) masses[i] = to_mass(priorities[i], factor);
 }
 
+void quantize_floats(const float* priorities, std::int64_t n, double factor, std::uint32_t* masses) {
+  for (std::int64_t i = 0; i < n; ++i) masses[i] = to_mass(static_cast<double>(priorities[i]), factor);
+}
+
+double largest_priority(const double* priorities, std::int64_t n) {
+  // Non-negative numbers are ordered as their bits, and what is not one of the finite ones comes after them.
+  std::uint64_t largest = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::uint64_t bits = double_bits(priorities[i]);
+    largest = bits > largest ? bits : largest;
+  }
+  return largest < 0x7FF0000000000000ull ? bits_double(largest) : -1.0;
+}
+
+double largest_priority_float(const float* priorities, std::int64_t n) {
+  std::uint32_t largest = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    std::uint32_t bits;
+    std::memcpy(&bits, priorities + i, sizeof bits);
+    largest = bits > largest ? bits : largest;
+  }
+  float top;
+  std::memcpy(&top, &largest, sizeof top);
+  return largest < 0x7F800000u ? static_cast<double>(top) : -1.0;
+}
+
 std::uint32_t smallest_mass(const std::uint32_t* masses, std::int64_t n) {
   std::uint32_t least = ~0u;
   for (std::int64_t i = 0; i < n; ++i) least = masses[i] < least ? masses[i] : least;

@@ -369,3 +369,40 @@ def test_threads_hammering_one_tree():
         thread.join()
     assert not errors
     assert tree.total == tree.get(np.arange(10_000)).sum()
+
+
+def test_float32_priorities_equal_the_same_numbers_in_float64() -> None:
+    values = np.random.default_rng(4).lognormal(0.0, 3.0, 3000).astype(np.float32)
+    values[::7] = 0.0
+    values[1::7] = -0.0
+    indices = np.random.default_rng(5).integers(0, 5000, 3000)
+    single, double = (SumTree(5000, seed=1) for _ in range(2))
+    for start in range(0, 3000, 1000):
+        part = slice(start, start + 1000)
+        single.set(indices[part], values[part])
+        double.set(indices[part], values[part].astype(np.float64))
+    everything = np.arange(5000)
+    np.testing.assert_array_equal(single.get(everything), double.get(everything))
+    assert len(single) == len(double) == len(np.unique(indices))
+    np.testing.assert_array_equal(single.sample(9000)[0], double.sample(9000)[0])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("bad", [-1e-30, np.nan, np.inf, -np.inf])
+def test_a_bad_priority_is_named_whatever_its_dtype(dtype: str, bad: float) -> None:
+    tree = SumTree(10, seed=0)
+    tree.set([3], [1.0])
+    priorities = np.array([1.0, -0.0, bad], dtype)
+    with pytest.raises(ValueError, match=r"priorities\[2\] is .*; must be finite and >= 0"):
+        tree.set(np.arange(3), priorities)
+    assert len(tree) == 1
+    assert tree.total == 1.0
+
+
+def test_methods_take_keywords_and_refuse_wrong_ones() -> None:
+    tree = SumTree(10, seed=0)
+    tree.set(priorities=np.float32(2.0), indices=np.arange(4))
+    assert tree.sample(stratified=False, batch_size=3)[0].shape == (3,)
+    for call in (lambda: tree.set([1]), lambda: tree.set([1], [2.0], [3]), lambda: tree.sample(2, batch=3)):
+        with pytest.raises(TypeError):
+            call()

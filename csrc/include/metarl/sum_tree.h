@@ -35,6 +35,7 @@ class SumTree {
   // Preconditions of the following: indices in [0, capacity), priorities finite and >= 0.
   // set: the last of equal indices wins.
   void set(const std::int64_t* indices, const double* priorities, std::int64_t n);
+  void set(const std::int64_t* indices, const float* priorities, std::int64_t n);
   void fill(std::int64_t begin, std::int64_t end, double priority);
   void fill_at(const std::int64_t* indices, std::int64_t n, double priority);
   // As set for leaves that are valid already; `top` bounds the priorities from above (at most 2^-20 too large).
@@ -80,6 +81,9 @@ class SumTree {
   void restore(const State& state, const std::uint32_t* masses, std::int64_t n, const std::uint64_t* valid = nullptr);
 
  private:
+  template <typename T>
+  void assign(const std::int64_t* indices, const T* priorities, std::int64_t n, double top);
+  void insert_valid(const std::int64_t* indices, std::int64_t n);
   void fit_scale(double top);
   void raise_scale();
   void shift(int by);
