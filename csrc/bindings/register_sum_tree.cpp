@@ -8,6 +8,7 @@
 #include "bindings/register.h"
 #include "bindings/replay_options.h"
 #include "core/tree_kernels.h"
+#include "metarl/fork_mutex.h"
 #include "metarl/sum_tree.h"
 
 namespace metarl {
@@ -25,7 +26,7 @@ struct LockedTree {
         int64_dtype(py::dtype::of<std::int64_t>()),
         float64_dtype(py::dtype::of<double>()) {}
   SumTree tree;
-  std::mutex mutex;
+  ForkMutex mutex;
   std::shared_ptr<OutputPool> pool;
   py::dtype int64_dtype, float64_dtype;
 
@@ -34,6 +35,7 @@ struct LockedTree {
     std::optional<py::gil_scoped_release> release;
     if (n >= kReleaseAbove) release.emplace();
     const std::lock_guard lock(mutex);
+    tree.set_stream(mutex.stream());
     f(tree);
   }
 };

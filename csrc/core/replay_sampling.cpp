@@ -13,11 +13,11 @@ void ReplayBuffer::draw(const SampleRequest& request, const SampleOutput& out) {
   const std::int64_t size = valid_->size();
   if (request.mode == SamplingMode::without_replacement) {
     if (n > size) refuse_batch_size(n, size);
-    draw_distinct(size, RandomBits(seed_, draws_, kTagWithoutReplacement), n, out.indices);
+    draw_distinct(size, RandomBits(key(), draws_, kTagWithoutReplacement), n, out.indices);
   } else {
     if (scratch_.size() < static_cast<std::size_t>(n)) scratch_.resize(static_cast<std::size_t>(n));
     METARL_SELECT_KERNEL(tree_draws)
-    (seed_, draws_, kTagUniformSample, static_cast<std::uint64_t>(size), n, request.mode == SamplingMode::stratified,
+    (key(), draws_, kTagUniformSample, static_cast<std::uint64_t>(size), n, request.mode == SamplingMode::stratified,
      scratch_.data());
     for (std::int64_t i = 0; i < n; ++i)
       out.indices[i] = static_cast<std::int64_t>(scratch_[static_cast<std::size_t>(i)]);
@@ -33,6 +33,7 @@ void ReplayBuffer::draw(const SampleRequest& request, const SampleOutput& out) {
 void PrioritizedReplayBuffer::draw(const SampleRequest& request, const SampleOutput& out) {
   const std::int64_t n = request.n;
   if (masses_.size() < static_cast<std::size_t>(n)) masses_.resize(static_cast<std::size_t>(n));
+  tree_.set_stream(mutex_.stream());
   const bool proportional = tree_.sample(n, request.mode, out.indices, masses_.data());
   const std::int64_t size = tree_.num_valid();
   // Equal probabilities make equal weights, as if all masses were zero.

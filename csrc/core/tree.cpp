@@ -8,6 +8,7 @@
 #include "metarl/detail/fixed_point.h"
 #include "metarl/detail/philox.h"
 #include "metarl/errors.h"
+#include "metarl/fork_mutex.h"
 #include "metarl/sum_tree.h"
 
 namespace metarl {
@@ -23,7 +24,14 @@ double power_of_two(int exponent) { return bits_double(static_cast<std::uint64_t
 
 }  // namespace
 
-SumTree::SumTree(std::int64_t capacity, std::uint64_t seed) : seed_(seed), masses_(capacity), valid_(capacity) {}
+SumTree::SumTree(std::int64_t capacity, std::uint64_t seed)
+    : seed_(seed), key_(seed), masses_(capacity), valid_(capacity) {}
+
+void SumTree::set_stream(std::uint64_t stream) {
+  if (stream == stream_) return;
+  stream_ = stream;
+  key_ = stream_key(seed_, stream);
+}
 
 double SumTree::factor() const { return power_of_two(state_.scale_exponent); }
 
@@ -177,7 +185,7 @@ bool SumTree::sample(std::int64_t n, SamplingMode mode, std::int64_t* indices, s
     return false;
   }
   if (mode == SamplingMode::without_replacement) {
-    const RandomBits bits(seed_, state_.draws, kTagWithoutReplacement);
+    const RandomBits bits(key_, state_.draws, kTagWithoutReplacement);
     if (n > num_valid() || draw_successive(&masses_, bits, n, &scratch_, indices, masses) < n) {
       refuse_batch_size(n, std::count_if(leaves(), leaves() + capacity(), [](std::uint32_t mass) { return mass > 0; }));
     }
@@ -186,7 +194,7 @@ bool SumTree::sample(std::int64_t n, SamplingMode mode, std::int64_t* indices, s
   }
   if (scratch_.size() < static_cast<std::size_t>(n)) scratch_.resize(static_cast<std::size_t>(n));
   METARL_SELECT_KERNEL(tree_draws)
-  (seed_, state_.draws, kTagTreeSample, masses_.total(), n, mode == SamplingMode::stratified, scratch_.data());
+  (key_, state_.draws, kTagTreeSample, masses_.total(), n, mode == SamplingMode::stratified, scratch_.data());
   ++state_.draws;
   masses_.descend(scratch_.data(), n, indices, masses);
   return true;
@@ -207,14 +215,14 @@ void SumTree::sample(std::int64_t n, SamplingMode mode, std::int64_t* indices, d
 void SumTree::sample_valid(std::int64_t n, SamplingMode mode, std::int64_t* indices) {
   if (mode == SamplingMode::without_replacement) {
     if (n > num_valid()) refuse_batch_size(n, num_valid());
-    draw_distinct(num_valid(), RandomBits(seed_, state_.draws, kTagWithoutReplacement), n, indices);
+    draw_distinct(num_valid(), RandomBits(key_, state_.draws, kTagWithoutReplacement), n, indices);
     ++state_.draws;
     for (std::int64_t i = 0; i < n; ++i) indices[i] = valid_.at_rank(indices[i]);
     return;
   }
   if (scratch_.size() < static_cast<std::size_t>(n)) scratch_.resize(static_cast<std::size_t>(n));
   METARL_SELECT_KERNEL(tree_draws)
-  (seed_, state_.draws, kTagTreeSample, static_cast<std::uint64_t>(num_valid()), n, mode == SamplingMode::stratified,
+  (key_, state_.draws, kTagTreeSample, static_cast<std::uint64_t>(num_valid()), n, mode == SamplingMode::stratified,
    scratch_.data());
   ++state_.draws;
   for (std::int64_t i = 0; i < n; ++i) {

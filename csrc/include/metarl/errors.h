@@ -16,6 +16,11 @@ struct StaleIndexError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// In a forked child: the object was locked by another thread of the parent.
+struct ForkedWhileLockedError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 // An allocation was refused; the message states the bytes asked for.
 struct OutOfMemoryError : std::runtime_error {
   using std::runtime_error::runtime_error;

@@ -1,13 +1,14 @@
 // Replay buffers: a ring of transitions sampled uniformly or by priority.
 //
-// Thread safety: every public method locks the buffer; methods may be called from any thread.
+// Thread safety: every public method locks the buffer; methods may be called from any thread. In a forked child they
+// work on a copy with a random stream of its own, or throw ForkedWhileLockedError (fork_mutex.h).
 #pragma once
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <vector>
 
+#include "metarl/fork_mutex.h"
 #include "metarl/replay_options.h"
 #include "metarl/slot_set.h"
 #include "metarl/streams.h"
@@ -38,6 +39,7 @@ class ReplayBuffer {
   struct State {
     std::uint64_t written = 0;
     std::uint64_t draws = 0;
+    std::uint64_t stream = 0;  // of the random numbers, in [0, 2^62); see fork_mutex.h
     std::uint64_t stale_updates = 0;
     float running_max = 1.0f;
     SumTree::State tree;
@@ -93,6 +95,8 @@ class ReplayBuffer {
   std::int64_t slots_used_unlocked() const;
   // The slots that can be sampled.
   virtual const SlotSet& valid() const { return *valid_; }
+  // Of all random numbers: the seed, or in a forked child another one.
+  std::uint64_t key() const { return stream_key(seed_, mutex_.stream()); }
   void check_slots(const std::int64_t* slots, std::int64_t n, const WriteMark* mark) const;
   static void check_finite(const float* td_errors, std::int64_t n);
   [[noreturn]] static void refuse_stale(std::int64_t slot, std::int64_t position);
@@ -109,7 +113,7 @@ class ReplayBuffer {
   virtual void on_restore(const State& state, const float* raw_priorities, const std::uint32_t* masses,
                           std::int64_t size);
 
-  mutable std::mutex mutex_;
+  mutable ForkMutex mutex_;
   const ReplayOptions options_;
   const std::int64_t capacity_;
   const std::uint64_t seed_;

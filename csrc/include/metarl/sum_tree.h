@@ -31,6 +31,8 @@ class SumTree {
   std::int64_t num_valid() const { return valid_.size(); }
   const SlotSet& valid() const { return valid_; }
   std::uint64_t seed() const { return seed_; }
+  // The stream of the random numbers (fork_mutex.h), 0 at first.
+  void set_stream(std::uint64_t stream);
 
   // Preconditions of the following: indices in [0, capacity), priorities finite and >= 0.
   // set: the last of equal indices wins.
@@ -91,6 +93,8 @@ class SumTree {
   double factor() const;
 
   std::uint64_t seed_;
+  std::uint64_t stream_ = 0;
+  std::uint64_t key_;  // of the random numbers, from both
   MassTree masses_;
   SlotSet valid_;
   State state_;

@@ -25,6 +25,7 @@ enum PhiloxTag : std::uint32_t {
   kTagTaskDistinct = 5,
   kTagTaskCounts = 6,
   kTagReservoir = 7,
+  kTagFork = 8,  // keys and lineages of forked processes; `stream` is one of three purposes
   kTagEnvReset = 16,
   kTagEnvStep = 17,
 };

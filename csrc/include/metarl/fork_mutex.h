@@ -1,0 +1,53 @@
+// A mutex for objects that may find themselves in a forked child.
+//
+// A child is a copy of its parent with one thread. If another thread held the lock at that moment, the data may be half
+// changed and nobody will unlock: lock() throws ForkedWhileLockedError. Otherwise the object works on, but its random
+// numbers must not be those that the parent goes on to use: stream() then names another stream.
+//
+// Streams are reproducible: a process counts its forks, and a child's lineage follows from its parent's and the number
+// of the fork. So the n-th child of a program has the same numbers in every run of it.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+
+namespace metarl {
+
+namespace fork_state {
+// Of this process: number of forks between the first process and this one.
+extern std::atomic<std::uint32_t> generation;
+}  // namespace fork_state
+
+// The key of random numbers on a stream; stream 0 is the seed itself.
+std::uint64_t stream_key(std::uint64_t seed, std::uint64_t stream);
+
+class ForkMutex {
+ public:
+  ForkMutex();
+  ForkMutex(const ForkMutex&) = delete;
+  ForkMutex& operator=(const ForkMutex&) = delete;
+
+  void lock() {
+    if (generation_.load(std::memory_order_acquire) == fork_state::generation.load(std::memory_order_relaxed)) {
+      mutex_.lock();
+    } else {
+      lock_in_child();
+    }
+  }
+  void unlock() { mutex_.unlock(); }
+
+  // With the lock held. In [0, 2^62); 0 as long as the object is in the process that made it.
+  std::uint64_t stream() const { return stream_; }
+  void set_stream(std::uint64_t stream) { stream_ = stream; }
+
+ private:
+  void lock_in_child();
+
+  std::mutex mutex_;
+  std::atomic<std::uint32_t> generation_;  // of the process that locked last
+  std::atomic<bool> abandoned_{false};
+  std::uint64_t stream_ = 0;
+};
+
+}  // namespace metarl
