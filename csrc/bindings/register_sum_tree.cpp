@@ -35,7 +35,7 @@ struct LockedTree {
     std::optional<py::gil_scoped_release> release;
     if (n >= kReleaseAbove) release.emplace();
     const std::lock_guard lock(mutex);
-    tree.set_stream(mutex.stream());
+    tree.set_random_stream(mutex.stream());
     f(tree);
   }
 };

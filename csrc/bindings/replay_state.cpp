@@ -87,7 +87,7 @@ py::tuple snapshot(const PyReplay& self) {
     py::dict numbers;
     numbers["written"] = state.written;
     numbers["draws"] = state.draws;
-    if (state.stream != 0) numbers["stream"] = state.stream;
+    if (state.random_stream != 0) numbers["random_stream"] = state.random_stream;
     if (self.prioritized != nullptr) {
       numbers["stale_updates"] = state.stale_updates;
       numbers["running_max_priority"] = state.running_max;
@@ -103,7 +103,7 @@ void restore(PyReplay& self, const py::dict& numbers, const py::sequence& column
   ReplayBuffer::State state;
   state.written = count_entry(numbers, "written");
   state.draws = count_entry(numbers, "draws");
-  if (numbers.contains("stream")) state.stream = count_entry(numbers, "stream");
+  if (numbers.contains("random_stream")) state.random_stream = count_entry(numbers, "random_stream");
   const auto capacity = static_cast<std::uint64_t>(self.core->capacity());
   const auto size = static_cast<std::int64_t>(std::min(state.written, capacity));
 

@@ -166,7 +166,7 @@ bool ReplayBuffer::snapshot(std::int64_t size, State* state, const Content& cont
   if (size != slots_used_unlocked()) return false;
   state->written = mark_.written;
   state->draws = draws_;
-  state->stream = mutex_.stream();
+  state->random_stream = mutex_.stream();
   for (std::size_t f = 0; f < store_.fields().size(); ++f) store_.read(f, 0, size, content.columns[f]);
   on_snapshot(size, state, content);
   return true;
@@ -179,7 +179,7 @@ void ReplayBuffer::restore(const State& state, const ColumnSource* columns, cons
   on_restore(state, raw_priorities, masses, size);  // may fail, having done nothing
   mark_ = {next_epoch(), state.written};
   draws_ = state.draws;
-  mutex_.set_stream(state.stream);
+  mutex_.set_stream(state.random_stream);
   store_.write(0, columns, size);
 }
 

@@ -33,7 +33,7 @@ void ReplayBuffer::draw(const SampleRequest& request, const SampleOutput& out) {
 void PrioritizedReplayBuffer::draw(const SampleRequest& request, const SampleOutput& out) {
   const std::int64_t n = request.n;
   if (masses_.size() < static_cast<std::size_t>(n)) masses_.resize(static_cast<std::size_t>(n));
-  tree_.set_stream(mutex_.stream());
+  tree_.set_random_stream(mutex_.stream());
   const bool proportional = tree_.sample(n, request.mode, out.indices, masses_.data());
   const std::int64_t size = tree_.num_valid();
   // Equal probabilities make equal weights, as if all masses were zero.

@@ -27,7 +27,7 @@ double power_of_two(int exponent) { return bits_double(static_cast<std::uint64_t
 SumTree::SumTree(std::int64_t capacity, std::uint64_t seed)
     : seed_(seed), key_(seed), masses_(capacity), valid_(capacity) {}
 
-void SumTree::set_stream(std::uint64_t stream) {
+void SumTree::set_random_stream(std::uint64_t stream) {
   if (stream == stream_) return;
   stream_ = stream;
   key_ = stream_key(seed_, stream);

@@ -39,7 +39,7 @@ class ReplayBuffer {
   struct State {
     std::uint64_t written = 0;
     std::uint64_t draws = 0;
-    std::uint64_t stream = 0;  // of the random numbers, in [0, 2^62); see fork_mutex.h
+    std::uint64_t random_stream = 0;  // in [0, 2^62); see fork_mutex.h
     std::uint64_t stale_updates = 0;
     float running_max = 1.0f;
     SumTree::State tree;

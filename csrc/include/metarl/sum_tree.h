@@ -32,7 +32,7 @@ class SumTree {
   const SlotSet& valid() const { return valid_; }
   std::uint64_t seed() const { return seed_; }
   // The stream of the random numbers (fork_mutex.h), 0 at first.
-  void set_stream(std::uint64_t stream);
+  void set_random_stream(std::uint64_t stream);
 
   // Preconditions of the following: indices in [0, capacity), priorities finite and >= 0.
   // set: the last of equal indices wins.
