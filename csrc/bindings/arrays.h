@@ -97,7 +97,7 @@ ArrayArgument<T> dense_argument(const py::array& array, const char* name) {
   result.size = array.size();
   const py::dtype dtype = array.dtype();
   constexpr int aligned = py::detail::npy_api::NPY_ARRAY_ALIGNED_;
-  constexpr int usable = py::array::c_style | aligned;
+  constexpr int usable = static_cast<int>(py::array::c_style) | aligned;
   if (py::detail::npy_format_descriptor<T>::dtype().is(dtype) && (array.flags() & usable) == usable) {
     result.owner = array;
   } else {

@@ -3,9 +3,12 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <string_view>
 
 namespace metarl {
 namespace {
+
+bool is_number(char kind) { return std::string_view("biufc").find(kind) != std::string_view::npos; }
 
 bool is_integer(char kind) { return kind == 'i' || kind == 'u'; }
 
@@ -50,6 +53,9 @@ std::int64_t first_inexact(const py::array& array, int digits) {
 // Elements of this dtype can be copied to the column as they are.
 bool same_type(const PyObject* descr, const Column& column) {
   if (descr == column.dtype.ptr()) return true;
+  // A type number says all only about numbers: strings have lengths, dates units.
+  if (!is_number(column.kind))
+    return column.dtype.equal(py::reinterpret_borrow<py::dtype>(const_cast<PyObject*>(descr)));
   const auto* const proxy = py::detail::array_descriptor_proxy(descr);
   return proxy->type_num == column.type_num && (proxy->byteorder == '=' || proxy->byteorder == '|');
 }
@@ -100,8 +106,14 @@ std::vector<FieldSpec> field_specs(const std::vector<Column>& columns) {
 py::array convert_dtype(const py::array& array, const Column& column) {
   const py::dtype from = array.dtype();
   const char kind = from.kind();
-  if (kind == 'O' || std::string("biufc").find(kind) == std::string::npos) refuse_dtype(array, column);
   const auto cast = [&]() { return py::array(array.attr("astype")(column.dtype, py::arg("order") = "C")); };
+  if (!is_number(column.kind)) {
+    const bool longer =
+        kind == column.kind && (kind == 'S' || kind == 'U') && from.itemsize() <= column.dtype.itemsize();
+    if (!longer && !from.equal(column.dtype)) refuse_dtype(array, column);
+    return cast();
+  }
+  if (!is_number(kind)) refuse_dtype(array, column);
   if (from.equal(column.dtype) || (is_integer(kind) && is_integer(column.kind))) {
     const py::array result = cast();
     // A uint64 above the range of int64 compares unequal too: the comparison is by value.
@@ -117,7 +129,7 @@ py::array convert_dtype(const py::array& array, const Column& column) {
   const QuietCasts quiet;
   if (is_integer(kind)) {
     const std::size_t part = column.kind == 'c' ? column.itemsize / 2 : column.itemsize;
-    const int digits = part == 2 ? 11 : part == 4 ? 24 : 53;
+    const int digits = part == 2 ? 11 : part == 4 ? 24 : part == 8 ? 53 : 64;
     const bool exact =
         (kind == 'u' ? first_inexact<std::uint64_t>(array, digits) : first_inexact<std::int64_t>(array, digits)) < 0;
     if (!exact) refuse_dtype(array, column);
@@ -216,7 +228,8 @@ bool RowArguments::parse_scalar(std::size_t c, PyObject* value) {
     std::memcpy(out, &x, sizeof x);
     return true;
   }
-  if (reinterpret_cast<PyObject*>(Py_TYPE(value)) == column.scalar_type.ptr()) {
+  const bool plain = is_number(column.kind) && column.itemsize <= (column.kind == 'c' ? 16 : 8);
+  if (plain && reinterpret_cast<PyObject*>(Py_TYPE(value)) == column.scalar_type.ptr()) {
     // NumPy's scalars hold their value behind the object header (numpy/arrayscalars.h).
     std::memcpy(out, reinterpret_cast<const std::byte*>(value) + sizeof(PyObject), column.bytes);
     return true;

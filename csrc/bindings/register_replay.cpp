@@ -31,17 +31,20 @@ void register_replay(py::module_& m) {
   attach(base, kReplayMethods);
 
   py::class_<PyUniformReplay, PyReplay>(m, "UniformReplayBase")
-      .def(py::init([](const py::sequence& fields, const py::dict& options, py::object batch_type) {
-             auto self = std::make_unique<PyUniformReplay>(parse_columns(fields), std::move(batch_type));
-             self->core = std::make_unique<ReplayBuffer>(parse_replay_options(options, self->columns));
-             self->describe_samples();
-             return self;
-           }),
-           py::arg("fields"), py::arg("options"), py::arg("batch_type"));
+      .def(py::init(
+               [](const py::sequence& fields, const py::dict& options, py::object batch_type, py::object structure) {
+                 auto self = std::make_unique<PyUniformReplay>(parse_columns(fields), std::move(batch_type));
+                 self->core = std::make_unique<ReplayBuffer>(parse_replay_options(options, self->columns));
+                 self->structure = std::move(structure);
+                 self->describe_samples();
+                 return self;
+               }),
+           py::arg("fields"), py::arg("options"), py::arg("batch_type"), py::arg("structure"));
 
   auto prioritized =
       py::class_<PyPrioritizedReplay, PyReplay>(m, "PrioritizedReplayBase")
-          .def(py::init([](const py::sequence& fields, const py::dict& options, py::object batch_type) {
+          .def(py::init([](const py::sequence& fields, const py::dict& options, py::object batch_type,
+                           py::object structure) {
                  auto self = std::make_unique<PyPrioritizedReplay>(parse_columns(fields), std::move(batch_type));
                  self->beta = beta_argument(py::object(options["beta"]).ptr());
                  self->mode =
@@ -50,10 +53,11 @@ void register_replay(py::module_& m) {
                                                                        parse_prioritized_options(options));
                  self->prioritized = core.get();
                  self->core = std::move(core);
+                 self->structure = std::move(structure);
                  self->describe_samples();
                  return self;
                }),
-               py::arg("fields"), py::arg("options"), py::arg("batch_type"))
+               py::arg("fields"), py::arg("options"), py::arg("batch_type"), py::arg("structure"))
           .def_property_readonly(
               "alpha", [](const PyReplay& self) { return self.prioritized->prioritized_options().alpha; },
               "Exponent of the priorities.")

@@ -88,6 +88,20 @@ PyObject* add(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyOb
     PyReplay& self = self_of(object);
     if (num_args != 0) throw py::type_error("add() takes keyword arguments only, one for each field");
     RowArguments rows(self.columns);
+    py::object flat_names;
+    std::vector<PyObject*> flat_values;
+    py::dict flat;
+    if (!self.structure.is_none()) {
+      py::dict nested;
+      for (Py_ssize_t k = 0; names != nullptr && k < PyTuple_GET_SIZE(names); ++k) {
+        nested[py::handle(PyTuple_GET_ITEM(names, k))] = py::handle(args[k]);
+      }
+      flat = self.structure.attr("flatten")(nested);
+      flat_names = py::tuple(flat.attr("keys")());
+      for (const auto& item : flat) flat_values.push_back(item.second.ptr());
+      args = flat_values.data();
+      names = flat_names.ptr();
+    }
     rows.parse(args, names);
     const std::int64_t n = rows.rows();
     const auto env_ids = env_ids_argument(self, rows);
@@ -107,15 +121,59 @@ PyObject* add(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyOb
   });
 }
 
-void set_item(PyObject* dict, const py::object& key, const py::object& value) {
-  if (PyDict_SetItem(dict, key.ptr(), value.ptr()) < 0) throw py::error_already_set();
-}
+// The arrays of a batch: fresh ones, or those of `reused`, the dict that out= named (already flat).
+class BatchArrays {
+ public:
+  BatchArrays(const PyReplay& self, std::int64_t n, PyObject* batch, PyObject* reused)
+      : self_(self), n_(n), batch_(batch), reused_(reused) {}
+
+  std::byte* array(const py::object& name, const py::dtype& dtype, const std::vector<py::ssize_t>& element,
+                   std::size_t element_bytes) {
+    py::ssize_t shape[kMaxDimensions];
+    shape[0] = n_;
+    std::copy(element.begin(), element.end(), shape + 1);
+    const int ndim = 1 + static_cast<int>(element.size());
+    if (reused_ != nullptr) return reuse(name, dtype, ndim, shape);
+    const auto made = py::reinterpret_steal<py::array>(
+        self_.pool->array(dtype, ndim, shape, static_cast<std::size_t>(n_) * element_bytes));
+    if (PyDict_SetItem(batch_, name.ptr(), made.ptr()) < 0) throw py::error_already_set();
+    return reinterpret_cast<std::byte*>(py::detail::array_proxy(made.ptr())->data);
+  }
+
+ private:
+  std::byte* reuse(const py::object& name, const py::dtype& dtype, int ndim, const py::ssize_t* shape) {
+    const auto text = [&name] { return "out[" + text_of(name) + "]"; };
+    PyObject* object = PyDict_GetItemWithError(reused_, name.ptr());
+    if (object == nullptr) {
+      if (PyErr_Occurred() != nullptr) throw py::error_already_set();
+      throw py::key_error(text() + " is missing");
+    }
+    if (!is_array(object)) throw py::type_error(text() + " must be an array, got " + type_name(object));
+    const auto found = py::reinterpret_borrow<py::array>(object);
+    bool same = found.ndim() == ndim;
+    for (int d = 0; same && d < ndim; ++d) same = found.shape(d) == shape[d];
+    if (!same) throw py::value_error(text() + " expected " + shape_text(shape, ndim) + ", got " + shape_text(found));
+    if (!found.dtype().equal(dtype)) {
+      throw py::type_error(text() + " expected " + py::cast<std::string>(py::str(dtype)) + ", got " +
+                           py::cast<std::string>(py::str(found.dtype())));
+    }
+    if (!is_c_contiguous(found) || !found.writeable()) {
+      throw py::value_error(text() + " must be C-contiguous and writeable");
+    }
+    return reinterpret_cast<std::byte*>(py::detail::array_proxy(object)->data);
+  }
+
+  const PyReplay& self_;
+  std::int64_t n_;
+  PyObject* batch_;
+  PyObject* reused_;
+};
 
 PyObject* sample(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyObject* names) {
   return guarded([&]() -> PyObject* {
     PyReplay& self = self_of(object);
-    PyObject* given[3];
-    unpack("sample", {"batch_size", "beta", "mode"}, 1, args, num_args, names, given);
+    PyObject* given[4];
+    unpack("sample", {"batch_size", "beta", "mode", "out"}, 1, args, num_args, names, given);
     SampleRequest request;
     request.n = positive_argument(given[0], "batch_size");
     request.beta = given[1] == nullptr || given[1] == Py_None ? self.beta : beta_argument(given[1]);
@@ -125,18 +183,19 @@ PyObject* sample(PyObject* object, PyObject* const* args, Py_ssize_t num_args, P
     const std::size_t bytes = static_cast<std::size_t>(n) * self.sample_bytes;
     check_allocation(static_cast<std::uint64_t>(n), self.sample_bytes);
 
-    const auto make = [&](const py::dtype& dtype, const std::vector<py::ssize_t>& element, std::size_t element_bytes) {
-      py::ssize_t shape[kMaxDimensions];
-      shape[0] = n;
-      std::copy(element.begin(), element.end(), shape + 1);
-      return py::reinterpret_steal<py::array>(self.pool->array(dtype, 1 + static_cast<int>(element.size()), shape,
-                                                               static_cast<std::size_t>(n) * element_bytes));
-    };
-    const auto memory = [](const py::array& array) {
-      return reinterpret_cast<std::byte*>(py::detail::array_proxy(array.ptr())->data);
-    };
-    py::object batch = py::reinterpret_steal<py::object>(PyObject_CallNoArgs(self.batch_type.ptr()));
-    if (!batch) throw py::error_already_set();
+    py::object batch;
+    py::object reused;
+    if (given[3] != nullptr && given[3] != Py_None) {
+      if (PyObject_TypeCheck(given[3], reinterpret_cast<PyTypeObject*>(self.batch_type.ptr())) == 0) {
+        throw py::type_error("out must be a Batch, got " + type_name(given[3]));
+      }
+      batch = py::reinterpret_borrow<py::object>(given[3]);
+      reused = self.structure.is_none() ? batch : self.structure.attr("flatten")(batch);
+    } else {
+      batch = py::reinterpret_steal<py::object>(PyObject_CallNoArgs(self.batch_type.ptr()));
+      if (!batch) throw py::error_already_set();
+    }
+    BatchArrays arrays(self, n, batch.ptr(), reused ? reused.ptr() : nullptr);
     std::byte* pointers[64];
     std::vector<std::byte*> many;
     std::byte** column_data = pointers;
@@ -145,35 +204,32 @@ PyObject* sample(PyObject* object, PyObject* const* args, Py_ssize_t num_args, P
       column_data = many.data();
     }
     for (std::size_t c = 0; c < self.columns.size(); ++c) {
-      const py::array array = make(self.columns[c].dtype, self.item_shapes[c], self.item_bytes[c]);
-      column_data[c] = memory(array);
-      set_item(batch.ptr(), self.columns[c].name, array);
+      const Column& column = self.columns[c];
+      column_data[c] = arrays.array(column.name, column.dtype, self.item_shapes[c], self.item_bytes[c]);
     }
     static const std::vector<py::ssize_t> scalar;
-    const py::array indices = make(self.int64_dtype, scalar, sizeof(std::int64_t));
-    const py::array weights = make(self.float32_dtype, scalar, sizeof(float));
-    const py::array probabilities = make(self.float64_dtype, scalar, sizeof(double));
-    SampleOutput out{reinterpret_cast<std::int64_t*>(memory(indices)), reinterpret_cast<double*>(memory(probabilities)),
-                     reinterpret_cast<float*>(memory(weights)), column_data};
+    SampleOutput out;
+    out.columns = column_data;
     const StreamOptions& streams = self.core->options().streams;
     if (streams.n_step > 1) {
-      const py::array discounts = make(self.float32_dtype, scalar, sizeof(float));
-      out.discounts = reinterpret_cast<float*>(memory(discounts));
-      set_item(batch.ptr(), self.discount_name, discounts);
+      out.discounts =
+          reinterpret_cast<float*>(arrays.array(self.discount_name, self.float32_dtype, scalar, sizeof(float)));
     }
     if (streams.sequence_length > 0) {
       const std::vector<py::ssize_t> steps{static_cast<py::ssize_t>(streams.sequence_length)};
-      const py::array mask = make(self.bool_dtype, steps, static_cast<std::size_t>(streams.sequence_length));
-      out.mask = reinterpret_cast<std::uint8_t*>(memory(mask));
-      set_item(batch.ptr(), self.mask_name, mask);
+      out.mask = reinterpret_cast<std::uint8_t*>(
+          arrays.array(self.mask_name, self.bool_dtype, steps, static_cast<std::size_t>(streams.sequence_length)));
     }
+    out.indices = reinterpret_cast<std::int64_t*>(
+        arrays.array(self.indices_name, self.int64_dtype, scalar, sizeof(std::int64_t)));
+    out.weights = reinterpret_cast<float*>(arrays.array(self.weights_name, self.float32_dtype, scalar, sizeof(float)));
+    out.probabilities =
+        reinterpret_cast<double*>(arrays.array(self.probabilities_name, self.float64_dtype, scalar, sizeof(double)));
     const WriteMark mark =
         without_gil(n >= kReleaseRows || bytes >= kReleaseBytes, [&] { return self.core->sample(request, out); });
-    set_item(batch.ptr(), self.indices_name, indices);
-    set_item(batch.ptr(), self.weights_name, weights);
-    set_item(batch.ptr(), self.probabilities_name, probabilities);
     const py::tuple mark_tuple = py::make_tuple(mark.epoch, mark.written);
     if (PyObject_SetAttr(batch.ptr(), self.mark_name.ptr(), mark_tuple.ptr()) < 0) throw py::error_already_set();
+    if (!self.structure.is_none() && !reused) self.structure.attr("nest")(batch);
     return batch.release().ptr();
   });
 }
@@ -321,7 +377,7 @@ Raises:
     ValueError: A shape is wrong, or a number overflows the field's type.
     TypeError: A dtype does not fit, or an integer that the field's type cannot hold. After any error the buffer is unchanged.)"},
     {"sample", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&sample)), METH_FASTCALL | METH_KEYWORDS,
-     R"(sample($self, /, batch_size, beta=None, mode=None)
+     R"(sample($self, /, batch_size, beta=None, mode=None, out=None)
 --
 
 Draw a batch of transitions.
@@ -334,6 +390,9 @@ Args:
         transition equally likely, whatever its priority. "without_replacement": successive draws, each in proportion to
         priority^alpha among the transitions not drawn before, in this order. In a uniform buffer all priorities are
         equal.
+
+    out: A Batch of an earlier call with this batch size, whose arrays are overwritten and which is returned; nothing is
+        allocated then.
 
 Returns:
     A Batch: one fresh array of shape (B, ...) for every field, ``indices`` (int64), ``weights`` (float32) and

@@ -31,6 +31,7 @@ struct PyReplay {
   double beta = 0.0;
   SamplingMode mode = SamplingMode::independent;
   py::object batch_type;
+  py::object structure;  // of nested fields (metarl_core/replay/structure.py), or None
   std::shared_ptr<OutputPool> pool;
   py::object indices_name, weights_name, probabilities_name, discount_name, mask_name, mark_name;
   py::dtype int64_dtype, float32_dtype, float64_dtype, bool_dtype;

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    import torch
 
 __all__ = ["Batch"]
 
@@ -39,18 +36,23 @@ class Batch(dict[str, NDArray[Any]]):
         """Probability with which each transition was drawn, float64 of shape (B,)."""
         return self["probabilities"]
 
-    def torch(self, device: Any = None) -> dict[str, torch.Tensor]:
+    def torch(self, device: Any = None) -> dict[str, Any]:
         """Return the columns as torch tensors.
 
         Args:
             device: A torch device; the CPU by default, where the tensors share the arrays' memory.
 
         Returns:
-            A dict from column name to tensor of the same shape and dtype.
+            A dict from column name to tensor of the same shape and dtype; nested fields stay nested.
         """
         import torch
 
-        tensors = {name: torch.from_numpy(array) for name, array in self.items()}
-        if device is None:
-            return tensors
-        return {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
+        def convert(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {name: convert(part) for name, part in value.items()}
+            if isinstance(value, tuple):
+                return tuple(convert(part) for part in value)
+            tensor = torch.from_numpy(value)
+            return tensor if device is None else tensor.to(device, non_blocking=True)
+
+        return {name: convert(value) for name, value in self.items()}

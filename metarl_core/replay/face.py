@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from metarl_core.replay.batch import Batch
 from metarl_core.replay.fields import Fields, parse_fields
 from metarl_core.replay.state import buffer_state, load_buffer_state
 from metarl_core.replay.streams import core_options, plain_options
+from metarl_core.replay.structure import Structure, flatten_fields, is_leaf
 
 __all__ = ["ReplayFace"]
 
@@ -21,16 +23,24 @@ class ReplayFace(_core.ReplayBufferBase):
 
     def _build(self, core: Any, fields: Fields, options: dict[str, Any]) -> None:
         """Construct the core's part; ``options`` are all other arguments of the constructor."""
-        parsed = parse_fields(fields)
+        nested = isinstance(fields, Mapping) and not all(map(is_leaf, fields.values()))
+        parsed = parse_fields(flatten_fields(fields) if nested else fields)
         options = plain_options(options)
-        core.__init__(self, parsed, core_options(options, parsed), Batch)
-        self._fields = parsed
+        structure = Structure(fields) if nested else None
+        core.__init__(self, parsed, core_options(options, parsed), Batch, structure)
+        self._columns = {name: (shape, dtype) for name, shape, dtype in parsed}
+        self._fields = copy.deepcopy(dict(fields)) if nested else self._columns
         self._options = options
 
     @property
-    def fields(self) -> dict[str, tuple[tuple[int, ...], Any]]:
-        """The columns: name to (shape, dtype)."""
-        return {name: (shape, dtype) for name, shape, dtype in self._fields}
+    def fields(self) -> dict[str, Any]:
+        """The fields: name to (shape, dtype), or to a dict or tuple of such."""
+        return copy.deepcopy(self._fields)
+
+    @property
+    def columns(self) -> dict[str, tuple[tuple[int, ...], Any]]:
+        """The columns: flat name (``obs.image`` in a nested field) to (shape, dtype)."""
+        return dict(self._columns)
 
     def _argument(self, name: str) -> Any:
         """A constructor argument: as the core holds it, where it does."""

@@ -12,8 +12,8 @@ import numpy as np
 
 __all__ = ["Fields", "fields_from_spaces", "parse_fields"]
 
-# name -> (shape, dtype)
-Fields = Mapping[str, tuple[Any, Any]]
+# name -> (shape, dtype), or a mapping or tuple of such
+Fields = Mapping[str, Any]
 
 # NumPy's limit of dimensions, less the batch axis.
 _MAX_AXES = (64 if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else 32) - 1
@@ -38,8 +38,8 @@ def parse_fields(fields: Fields) -> list[tuple[str, tuple[int, ...], np.dtype[An
     """Check a mapping of fields and return (name, shape, dtype) triples.
 
     Raises:
-        TypeError: ``fields`` is no mapping of name to (shape, dtype), or a dtype is not boolean, integer,
-            floating-point or complex.
+        TypeError: ``fields`` is no mapping of name to (shape, dtype), or a dtype has no fixed size or holds Python
+            objects.
         ValueError: There are no fields, a name is reserved, or a shape is not positive or has too many axes.
         MemoryError: One element alone is beyond the address space.
     """
@@ -57,10 +57,11 @@ def parse_fields(fields: Fields) -> list[tuple[str, tuple[int, ...], np.dtype[An
             raise TypeError(f"field {name!r} is {spec!r}; must be (shape, dtype)")
         shape = _parse_shape(name, spec[0])
         dtype = np.dtype(spec[1])
-        if dtype.kind not in "biufc" or dtype.itemsize > (16 if dtype.kind == "c" else 8):
-            raise TypeError(
-                f"dtype of field {name!r} is {dtype}; must be boolean, integer, floating-point up to 64 bits or complex"
-            )
+        if dtype.subdtype is not None:
+            dtype, inner = dtype.subdtype
+            shape = _parse_shape(name, (*shape, *inner))
+        if dtype.kind not in "biufcSUVmM" or dtype.hasobject or dtype.itemsize == 0:
+            raise TypeError(f"dtype of field {name!r} is {dtype}; must have a fixed size and hold no Python objects")
         element_bytes = math.prod(shape) * dtype.itemsize
         if element_bytes > sys.maxsize:
             raise MemoryError(f"cannot allocate {element_bytes} bytes for an element of field {name!r}")
@@ -68,26 +69,35 @@ def parse_fields(fields: Fields) -> list[tuple[str, tuple[int, ...], np.dtype[An
     return parsed
 
 
-def _space_spec(kind: str, space: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def _space_spec(kind: str, space: Any) -> Any:
+    parts = getattr(space, "spaces", None)
+    if isinstance(parts, Mapping):
+        return {name: _space_spec(kind, part) for name, part in parts.items()}
+    if isinstance(parts, tuple | list):
+        return tuple(_space_spec(kind, part) for part in parts)
     shape, dtype = getattr(space, "shape", None), getattr(space, "dtype", None)
     if shape is None or dtype is None:
-        raise TypeError(f"{kind} is {space!r}; must be a space with a fixed shape and dtype (Box, Discrete, ...)")
+        raise TypeError(
+            f"{kind} is {space!r}; must have a fixed shape and dtype (Box, Discrete, ...; Dict and Tuple of these)"
+        )
     return tuple(shape), np.dtype(dtype)
 
 
-def fields_from_spaces(observation_space: Any, action_space: Any) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+def fields_from_spaces(observation_space: Any, action_space: Any) -> dict[str, Any]:
     """Derive the fields of one transition from Gymnasium spaces.
 
     Args:
         observation_space: The space of one environment's observations (``single_observation_space`` of a vector
-            environment), of fixed shape and dtype: Box, Discrete, MultiDiscrete or MultiBinary.
+            environment), of fixed shape and dtype: Box, Discrete, MultiDiscrete or MultiBinary, or a Dict or Tuple of
+            such, however deep.
         action_space: Likewise of actions.
 
     Returns:
-        A mapping for ``obs``, ``action``, ``reward`` (float32), ``next_obs``, ``terminated`` and ``truncated`` (bool).
+        A mapping for ``obs``, ``action``, ``reward`` (float32), ``next_obs``, ``terminated`` and ``truncated`` (bool);
+        Dict and Tuple spaces become nested fields.
 
     Raises:
-        TypeError: A space has no fixed shape and dtype (Dict, Tuple, Text, ...).
+        TypeError: A space has no fixed shape and dtype (Text, Sequence, Graph, ...).
     """
     obs = _space_spec("observation_space", observation_space)
     return {

@@ -18,7 +18,7 @@ _FORMAT = 1
 
 
 def _field_texts(buffer: ReplayFace) -> list[list[Any]]:
-    return [[name, list(shape), dtype.str] for name, (shape, dtype) in buffer.fields.items()]
+    return [[name, list(shape), np.lib.format.dtype_to_descr(dtype)] for name, (shape, dtype) in buffer.columns.items()]
 
 
 def buffer_state(buffer: ReplayFace) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def buffer_state(buffer: ReplayFace) -> dict[str, Any]:
         **buffer._config(),
         "fields": _field_texts(buffer),
         **numbers,
-        "columns": dict(zip(buffer.fields, columns, strict=True)),
+        "columns": dict(zip(buffer.columns, columns, strict=True)),
     }
     if priorities is not None:
         state["priorities"] = priorities
@@ -65,10 +65,10 @@ def load_buffer_state(buffer: ReplayFace, state: Mapping[str, Any]) -> None:
     if different:
         raise CheckpointMismatchError("; ".join(different))
     columns = state.get("columns")
-    if not isinstance(columns, Mapping) or set(columns) != set(buffer.fields):
-        raise ValueError(f"state['columns'] must be a mapping with the fields {list(buffer.fields)}")
+    if not isinstance(columns, Mapping) or set(columns) != set(buffer.columns):
+        raise ValueError(f"state['columns'] must be a mapping with the fields {list(buffer.columns)}")
     buffer._restore(
-        dict(state), [columns[name] for name in buffer.fields], state.get("priorities"), state.get("masses")
+        dict(state), [columns[name] for name in buffer.columns], state.get("priorities"), state.get("masses")
     )
 
 

@@ -377,7 +377,7 @@ def test_fields_from_spaces():
     assert batch["terminated"][0]
     assert batch["action"][0] == 2
     with pytest.raises(TypeError, match="observation_space"):
-        fields_from_spaces(spaces.Dict({"a": spaces.Discrete(2)}), spaces.Discrete(2))
+        fields_from_spaces(spaces.Dict({"a": spaces.Text(5)}), spaces.Discrete(2))
 
 
 def test_memory_of_small_transitions():
