@@ -14,7 +14,9 @@ def is_leaf(spec: Any) -> bool:
         return False
     if not isinstance(spec, tuple | list) or len(spec) != 2:
         return not isinstance(spec, tuple | list)  # let the parser complain about it
-    shape = spec[0]
+    shape, dtype = spec
+    if not isinstance(dtype, tuple | list | Mapping):  # no field
+        return True
     return hasattr(shape, "__index__") or (
         isinstance(shape, tuple | list) and all(hasattr(extent, "__index__") for extent in shape)
     )
