@@ -21,6 +21,7 @@ from metarl_core.errors import (
 )
 from metarl_core.replay import (
     Batch,
+    LinearSchedule,
     PrefetchSampler,
     PrioritizedReplayBuffer,
     ReplayBuffer,
@@ -41,6 +42,7 @@ __all__ = [
     "CheckpointVersionError",
     "ClosedError",
     "ConfigError",
+    "LinearSchedule",
     "MetarlError",
     "PrefetchSampler",
     "PrioritizedReplayBuffer",

@@ -6,6 +6,7 @@
 #include "bindings/register.h"
 #include "bindings/replay_object.h"
 #include "bindings/replay_options.h"
+#include "bindings/replay_tasks.h"
 
 namespace metarl {
 void register_replay(py::module_& m) {
@@ -29,6 +30,7 @@ void register_replay(py::module_& m) {
           .def("_snapshot", &snapshot)
           .def("_restore", &restore, py::arg("state"), py::arg("columns"), py::arg("priorities"), py::arg("masses"));
   attach(base, kReplayMethods);
+  register_replay_tasks(base);
 
   py::class_<PyUniformReplay, PyReplay>(m, "UniformReplayBase")
       .def(py::init(
@@ -46,7 +48,7 @@ void register_replay(py::module_& m) {
           .def(py::init([](const py::sequence& fields, const py::dict& options, py::object batch_type,
                            py::object structure) {
                  auto self = std::make_unique<PyPrioritizedReplay>(parse_columns(fields), std::move(batch_type));
-                 self->beta = beta_argument(py::object(options["beta"]).ptr());
+                 self->set_beta(py::object(options["beta"]));
                  self->mode =
                      py::cast<bool>(options["stratified"]) ? SamplingMode::stratified : SamplingMode::independent;
                  auto core = std::make_unique<PrioritizedReplayBuffer>(parse_replay_options(options, self->columns),
@@ -61,10 +63,15 @@ void register_replay(py::module_& m) {
           .def_property_readonly(
               "alpha", [](const PyReplay& self) { return self.prioritized->prioritized_options().alpha; },
               "Exponent of the priorities.")
-          .def_property(
-              "beta", [](const PyReplay& self) { return self.beta; },
-              [](PyReplay& self, py::handle beta) { self.beta = beta_argument(beta.ptr()); },
-              "Exponent of the importance weights, unless sample() is given another.")
+          .def_property("beta", &PyReplay::current_beta, &PyReplay::set_beta,
+                        "Exponent of the importance weights of the next batch, unless sample() is given another. May "
+                        "be set to a\n"
+                        "number or to a function of the number of batches sampled so far.")
+          .def_property_readonly("_beta",
+                                 [](const PyReplay& self) -> py::object {
+                                   if (self.beta_schedule) return self.beta_schedule;
+                                   return py::float_(self.beta);
+                                 })
           .def_property_readonly(
               "eps", [](const PyReplay& self) { return self.prioritized->prioritized_options().eps; },
               "Smallest priority (float32).")

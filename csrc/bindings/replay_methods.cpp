@@ -9,6 +9,7 @@
 #include "bindings/output_pool.h"
 #include "bindings/replay_object.h"
 #include "bindings/replay_options.h"
+#include "bindings/replay_tasks.h"
 
 namespace metarl {
 namespace {
@@ -33,6 +34,24 @@ PyReplay::PyReplay(std::vector<Column> parsed, py::object batch_class)
       float32_dtype(py::dtype::of<float>()),
       float64_dtype(py::dtype::of<double>()),
       bool_dtype(py::dtype::of<bool>()) {}
+
+double PyReplay::current_beta() const {
+  if (!beta_schedule) return beta;
+  return beta_argument(py::object(beta_schedule(core->draws())).ptr());
+}
+
+void PyReplay::set_beta(py::handle number_or_schedule) {
+  if (PyCallable_Check(number_or_schedule.ptr()) != 0) {
+    beta_schedule = py::reinterpret_borrow<py::object>(number_or_schedule);
+    return;
+  }
+  if (!PyNumber_Check(number_or_schedule.ptr())) {
+    throw py::type_error("beta must be a real number or a function of the number of batches, got " +
+                         type_name(number_or_schedule));
+  }
+  beta = beta_argument(number_or_schedule.ptr());
+  beta_schedule = py::object();
+}
 
 void PyReplay::describe_samples() {
   const ReplayOptions& options = core->options();
@@ -172,12 +191,14 @@ class BatchArrays {
 PyObject* sample(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyObject* names) {
   return guarded([&]() -> PyObject* {
     PyReplay& self = self_of(object);
-    PyObject* given[4];
-    unpack("sample", {"batch_size", "beta", "mode", "out"}, 1, args, num_args, names, given);
+    PyObject* given[6];
+    unpack("sample", {"batch_size", "beta", "mode", "task", "task_weights", "out"}, 1, args, num_args, names, given);
     SampleRequest request;
     request.n = positive_argument(given[0], "batch_size");
-    request.beta = given[1] == nullptr || given[1] == Py_None ? self.beta : beta_argument(given[1]);
+    request.beta = given[1] == nullptr || given[1] == Py_None ? self.current_beta() : beta_argument(given[1]);
     request.mode = given[2] == nullptr || given[2] == Py_None ? self.mode : sampling_mode_argument(given[2]);
+    const std::optional<TaskMix> mix = task_mix_argument(self, given[3], given[4]);
+    if (mix) request.tasks = &*mix;
     const std::int64_t n = request.n;
     if (self.core->size() == 0) throw BufferEmptyError("cannot sample from an empty buffer");  // before allocating
     const std::size_t bytes = static_cast<std::size_t>(n) * self.sample_bytes;
@@ -185,11 +206,11 @@ PyObject* sample(PyObject* object, PyObject* const* args, Py_ssize_t num_args, P
 
     py::object batch;
     py::object reused;
-    if (given[3] != nullptr && given[3] != Py_None) {
-      if (PyObject_TypeCheck(given[3], reinterpret_cast<PyTypeObject*>(self.batch_type.ptr())) == 0) {
-        throw py::type_error("out must be a Batch, got " + type_name(given[3]));
+    if (given[5] != nullptr && given[3] != Py_None) {
+      if (PyObject_TypeCheck(given[5], reinterpret_cast<PyTypeObject*>(self.batch_type.ptr())) == 0) {
+        throw py::type_error("out must be a Batch, got " + type_name(given[5]));
       }
-      batch = py::reinterpret_borrow<py::object>(given[3]);
+      batch = py::reinterpret_borrow<py::object>(given[5]);
       reused = self.structure.is_none() ? batch : self.structure.attr("flatten")(batch);
     } else {
       batch = py::reinterpret_steal<py::object>(PyObject_CallNoArgs(self.batch_type.ptr()));
@@ -377,7 +398,7 @@ Raises:
     ValueError: A shape is wrong, or a number overflows the field's type.
     TypeError: A dtype does not fit, or an integer that the field's type cannot hold. After any error the buffer is unchanged.)"},
     {"sample", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&sample)), METH_FASTCALL | METH_KEYWORDS,
-     R"(sample($self, /, batch_size, beta=None, mode=None, out=None)
+     R"(sample($self, /, batch_size, beta=None, mode=None, task=None, task_weights=None, out=None)
 --
 
 Draw a batch of transitions.
@@ -390,22 +411,28 @@ Args:
         transition equally likely, whatever its priority. "without_replacement": successive draws, each in proportion to
         priority^alpha among the transitions not drawn before, in this order. In a uniform buffer all priorities are
         equal.
-
+    task: Draw from this task alone, an integer in [0, 65535]; needs ``task_field``.
+    task_weights: Draw from several tasks, each with a share of the batch in proportion to its weight: a mapping of task to
+        weight (others get none), an array with the weight of task i at position i, or "balanced" (equal shares of all
+        tasks present). Weights are finite and >= 0, and are rounded to 30 binary digits of the largest one. A task's
+        number of draws is B * share rounded down or up, at random (systematic rounding), so that it is exact on average.
+        Within each task draws are made as ``mode`` says; the batch is in the order of tasks.
     out: A Batch of an earlier call with this batch size, whose arrays are overwritten and which is returned; nothing is
         allocated then.
 
 Returns:
     A Batch: one fresh array of shape (B, ...) for every field, ``indices`` (int64), ``weights`` (float32) and
     ``probabilities`` (float64), from which the weights follow. Without replacement they are the probabilities of the
-    first draw. Stratified indices ascend.
-    With n_step > 1 there is ``discount`` (float32), what the value of ``next_obs`` is to be multiplied by; with sequences,
+    first draw. Stratified indices ascend. With tasks, a transition's probability is its task's share times its
+    probability within the task, and N in its weight is the number of transitions of these tasks. With n_step > 1 there is ``discount`` (float32), what the value of ``next_obs`` is to be multiplied by; with sequences,
     fields have the shape (B, sequence_length, ...) and there is ``mask`` (bool), False for steps after the end of an
     episode, which are 0.
 
 Raises:
-    BufferEmptyError: Nothing is stored.
+    BufferEmptyError: Nothing is stored, or nothing of a task with a positive weight; the message lists the tasks present.
     ValueError: ``batch_size`` is below 1, or above the number of transitions of positive priority without replacement,
-        ``beta`` is negative or not finite, or ``mode`` unknown.)"},
+        ``beta`` is negative or not finite, ``mode`` is unknown, ``task`` or ``task_weights`` are out of range, all 0 or
+        both given, or the buffer has no tasks.)"},
     {"update_priorities", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&update_priorities)),
      METH_FASTCALL | METH_KEYWORDS,
      R"(update_priorities($self, /, indices, td_errors, strict=False)

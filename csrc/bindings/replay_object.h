@@ -28,7 +28,12 @@ struct PyReplay {
   std::size_t sample_bytes = 0;  // of an item sampled
   std::unique_ptr<ReplayBuffer> core;
   PrioritizedReplayBuffer* prioritized = nullptr;  // core, if it is one
+  // beta of the next batch. Raises ValueError if the schedule returns what it cannot be, and what the schedule raises.
+  double current_beta() const;
+  void set_beta(py::handle number_or_schedule);
+
   double beta = 0.0;
+  py::object beta_schedule;  // or null
   SamplingMode mode = SamplingMode::independent;
   py::object batch_type;
   py::object structure;  // of nested fields (metarl_core/replay/structure.py), or None

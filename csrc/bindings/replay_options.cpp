@@ -5,6 +5,7 @@
 #include <string>
 
 #include "bindings/arrays.h"
+#include "bindings/replay_tasks.h"
 
 namespace metarl {
 namespace {
@@ -177,6 +178,8 @@ ReplayOptions parse_replay_options(const py::dict& options, const std::vector<Co
   parsed.fields = field_specs(columns);
   parsed.seed = seed_argument(entry(options, "seed").ptr());
   parse_streams(options, columns, &parsed);
+  parsed.tasks = parse_task_options(options, columns);
+  parsed.reservoir = parse_eviction(options, parsed);
   return parsed;
 }
 

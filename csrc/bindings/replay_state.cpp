@@ -183,7 +183,7 @@ py::array priorities(const PyReplay& self, py::object indices_object) {
     self.prioritized->read_priorities(indices.data, indices.size, result.mutable_data());
     return std::move(result);
   }
-  const std::int64_t n = self.core->size();
+  const std::int64_t n = self.core->slots_used();
   std::vector<std::int64_t> all(static_cast<std::size_t>(n));
   for (std::int64_t i = 0; i < n; ++i) all[static_cast<std::size_t>(i)] = i;
   py::array_t<double> result(n);

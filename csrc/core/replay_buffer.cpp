@@ -31,8 +31,16 @@ std::uint64_t next_epoch() {
 
 struct ReplayBuffer::StreamListener : Streams::Listener {
   explicit StreamListener(ReplayBuffer* owner) : buffer(owner) {}
-  void prepare(std::int64_t n) override { buffer->prepare_slots(n); }
-  void apply(const Streams::Changes& changes) override { buffer->on_slots(changes); }
+  void prepare(std::int64_t n) override {
+    buffer->prepare_slots(n);
+    if (buffer->tasks_ != nullptr) buffer->new_tasks_.reserve(static_cast<std::size_t>(n));
+  }
+  void apply(const Streams::Changes& changes) override {
+    buffer->on_slots(changes);
+    if (buffer->tasks_ == nullptr) return;
+    buffer->tasks_->remove(changes.hidden.data(), static_cast<std::int64_t>(changes.hidden.size()));
+    buffer->track_stored(changes.valid.data(), static_cast<std::int64_t>(changes.valid.size()));
+  }
   ReplayBuffer* buffer;
 };
 
@@ -46,6 +54,13 @@ ReplayBuffer::ReplayBuffer(ReplayOptions options, bool own_valid)
   mark_.epoch = next_epoch();
   if (Streams::needed(options_)) streams_ = std::make_unique<Streams>(options_, column_of_, &store_);
   if (own_valid) valid_ = std::make_unique<SlotSet>(capacity_);
+  if (options_.tasks.field >= 0) tasks_ = std::make_unique<TaskIndex>(capacity_, !own_valid);
+  if (options_.reservoir) written_at_ = AlignedMemory(static_cast<std::size_t>(capacity_) * sizeof(std::uint64_t));
+}
+
+std::size_t ReplayBuffer::bytes_per_transition() const {
+  return store_.bytes_per_slot() + (tasks_ != nullptr ? tasks_->bytes_per_slot() : 0) +
+         (options_.reservoir ? sizeof(std::uint64_t) : 0);
 }
 
 std::int64_t ReplayBuffer::slots_used_unlocked() const {
@@ -64,12 +79,19 @@ std::int64_t ReplayBuffer::size() const {
 
 void ReplayBuffer::add(const ColumnSource* columns, const std::int64_t* env_ids, std::int64_t n, std::int64_t* slots) {
   const std::lock_guard lock(mutex_);
+  if (tasks_ != nullptr) parse_tasks(columns, n);
   if (streams_ != nullptr) {
     streams_->check(columns, n);
     StreamListener listener(this);
     streams_->add(columns, env_ids, n, &mark_.written, slots, &listener);
-    return;
+  } else if (options_.reservoir) {
+    add_to_reservoir(columns, n, slots);
+  } else {
+    add_to_ring(columns, n, slots);
   }
+}
+
+void ReplayBuffer::add_to_ring(const ColumnSource* columns, std::int64_t n, std::int64_t* slots) {
   const auto capacity = static_cast<std::uint64_t>(capacity_);
   // A division takes longer than all else here for one row.
   const std::uint64_t position = mark_.written < capacity ? mark_.written : mark_.written % capacity;
@@ -101,6 +123,8 @@ void ReplayBuffer::add(const ColumnSource* columns, const std::int64_t* env_ids,
     slots[i] = slot;
     if (++slot == capacity_) slot = 0;
   }
+  const std::int64_t dropped = std::max<std::int64_t>(n - capacity_, 0);
+  if (tasks_ != nullptr) track(slots + dropped, new_tasks_.data() + dropped, n - dropped);
 }
 
 void ReplayBuffer::clear() {
@@ -108,6 +132,10 @@ void ReplayBuffer::clear() {
   mark_ = {next_epoch(), 0};
   if (streams_ != nullptr) streams_->clear();
   on_clear();
+  if (tasks_ != nullptr) {
+    tasks_->clear();
+    seen_rescales_ = rescales();
+  }
 }
 
 WriteMark ReplayBuffer::sample(const SampleRequest& request, const SampleOutput& out) {
@@ -125,6 +153,7 @@ WriteMark ReplayBuffer::sample(const SampleRequest& request, const SampleOutput&
 // The slots written since the mark are those that follow its write position.
 bool ReplayBuffer::is_stale(std::int64_t slot, const WriteMark& mark) const {
   if (mark.epoch != mark_.epoch || mark.written > mark_.written) return true;
+  if (options_.reservoir) return written_at_.as<std::uint64_t>()[slot] >= mark.written;
   const std::uint64_t capacity = static_cast<std::uint64_t>(capacity_);
   const std::uint64_t ahead = (static_cast<std::uint64_t>(slot) + capacity - mark.written % capacity) % capacity;
   return ahead < mark_.written - mark.written;
@@ -161,6 +190,11 @@ void ReplayBuffer::update_priorities(const std::int64_t* indices, const float* t
   }
 }
 
+std::uint64_t ReplayBuffer::draws() const {
+  const std::lock_guard lock(mutex_);
+  return num_draws();
+}
+
 bool ReplayBuffer::snapshot(std::int64_t size, State* state, const Content& content) const {
   const std::lock_guard lock(mutex_);
   if (size != slots_used_unlocked()) return false;
@@ -181,6 +215,7 @@ void ReplayBuffer::restore(const State& state, const ColumnSource* columns, cons
   draws_ = state.draws;
   mutex_.set_stream(state.random_stream);
   store_.write(0, columns, size);
+  if (tasks_ != nullptr) rebuild_tasks(nullptr);
 }
 
 void ReplayBuffer::on_write(std::int64_t begin, std::int64_t end) { valid_->insert_range(begin, end); }
@@ -193,6 +228,11 @@ void ReplayBuffer::on_slots(const Streams::Changes& changes) {
 }
 
 void ReplayBuffer::on_clear() { valid_->clear(); }
+
+void ReplayBuffer::hide(const std::int64_t* slots, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) valid_->erase(slots[i]);
+}
+
 void ReplayBuffer::on_snapshot(std::int64_t, State*, const Content&) const {}
 
 void ReplayBuffer::on_restore(const State&, const float*, const std::uint32_t*, std::int64_t size) {

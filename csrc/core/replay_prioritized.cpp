@@ -59,6 +59,8 @@ void PrioritizedReplayBuffer::on_slots(const Streams::Changes& changes) {
   for (const std::int64_t slot : changes.valid) raw_.as<float>()[slot] = running_max_;
 }
 
+void PrioritizedReplayBuffer::hide(const std::int64_t* slots, std::int64_t n) { tree_.invalidate(slots, n); }
+
 void PrioritizedReplayBuffer::on_clear() {
   tree_.clear();
   set_running_max(std::max(prioritized_.eps, std::min(1.0f, prioritized_.max_priority)));
@@ -106,6 +108,10 @@ void PrioritizedReplayBuffer::update_priorities(const std::int64_t* indices, con
     n = static_cast<std::int64_t>(kept_indices_.size());
   }
   tree_.update(indices, scaled, n, top);  // may fail, having done nothing
+  if (tasks_ != nullptr) {
+    if (tree_.rescales() == seen_rescales_) tasks_->update(indices, n, tree_.leaves());
+    follow_scale();
+  }
   stale_updates_ += stale;
   float largest = running_max_;
   for (std::int64_t i = 0; i < n; ++i) {

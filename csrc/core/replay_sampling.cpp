@@ -10,6 +10,12 @@ namespace metarl {
 void ReplayBuffer::draw(const SampleRequest& request, const SampleOutput& out) {
   const std::int64_t n = request.n;
   if (n == 0) return;
+  if (request.tasks != nullptr) {
+    TaskDraw drawn;
+    draw_tasks(request, out, &drawn);
+    std::fill_n(out.weights, n, 1.0f);
+    return;
+  }
   const std::int64_t size = valid_->size();
   if (request.mode == SamplingMode::without_replacement) {
     if (n > size) refuse_batch_size(n, size);
@@ -32,6 +38,17 @@ void ReplayBuffer::draw(const SampleRequest& request, const SampleOutput& out) {
 
 void PrioritizedReplayBuffer::draw(const SampleRequest& request, const SampleOutput& out) {
   const std::int64_t n = request.n;
+  if (n == 0) return;
+  if (request.tasks != nullptr) {
+    TaskDraw drawn;
+    draw_tasks(request, out, &drawn);
+    if (wide_weights_.size() < static_cast<std::size_t>(n)) wide_weights_.resize(static_cast<std::size_t>(n));
+    importance_weights(out.probabilities, n, drawn.drawable, request.beta, prioritized_.weight_normalization,
+                       drawn.min_probability, wide_weights_.data());
+    for (std::int64_t i = 0; i < n; ++i)
+      out.weights[i] = static_cast<float>(wide_weights_[static_cast<std::size_t>(i)]);
+    return;
+  }
   if (masses_.size() < static_cast<std::size_t>(n)) masses_.resize(static_cast<std::size_t>(n));
   tree_.set_random_stream(mutex_.stream());
   const bool proportional = tree_.sample(n, request.mode, out.indices, masses_.data());

@@ -169,6 +169,11 @@ void TaskIndex::remove(const std::int64_t* slots, std::int64_t n) noexcept {
   }
 }
 
+void TaskIndex::clear_task(int id) noexcept {
+  for (const std::uint32_t slot : slots(id)) entries()[slot] = {0, 0, 0};
+  if (find(id) != nullptr) drop(static_cast<std::uint16_t>(id));
+}
+
 void TaskIndex::update(const std::int64_t* slots, std::int64_t n, const std::uint32_t* leaves) noexcept {
   if (lost_ || !weighted_) return;
   try {

@@ -35,6 +35,8 @@ void SumTree::set_random_stream(std::uint64_t stream) {
 
 double SumTree::factor() const { return power_of_two(state_.scale_exponent); }
 
+double SumTree::unit() const { return power_of_two(-state_.scale_exponent); }
+
 void SumTree::shift(int by) {
   std::vector<std::uint64_t> scratch(
       static_cast<std::size_t>(masses_.scratch_size()));  // throws before anything changes

@@ -6,11 +6,13 @@ from metarl_core.replay.batch import Batch
 from metarl_core.replay.buffers import PrioritizedReplayBuffer, ReplayBuffer
 from metarl_core.replay.fields import fields_from_spaces
 from metarl_core.replay.prefetch import PrefetchSampler
+from metarl_core.replay.schedules import LinearSchedule
 from metarl_core.replay.sum_tree import SumTree
 from metarl_core.replay.weights import importance_weights
 
 __all__ = [
     "Batch",
+    "LinearSchedule",
     "PrefetchSampler",
     "PrioritizedReplayBuffer",
     "ReplayBuffer",

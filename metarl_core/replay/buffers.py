@@ -8,6 +8,7 @@ from typing import Any
 from metarl_core import _core
 from metarl_core.replay.face import ReplayFace
 from metarl_core.replay.fields import Fields
+from metarl_core.replay.schedules import Schedule
 
 __all__ = ["PrioritizedReplayBuffer", "ReplayBuffer"]
 
@@ -23,6 +24,14 @@ class ReplayBuffer(ReplayFace, _core.UniformReplayBase):
         fields: Mapping of column name to (shape, dtype), for example
             ``{"obs": ((4,), np.float32), "done": ((), bool)}``; see also fields_from_spaces.
         seed: Key of the random numbers, in [0, 2**64). Equal seeds and calls give equal bits on every machine.
+
+        task_field: Name of the field that says which task a transition belongs to, of integer dtype and shape (), with
+            values in [0, 65535]; then ``sample`` takes ``task`` and ``task_weights``, and there are ``task_counts``,
+            ``task_masses`` and ``clear_task``. Costs up to 16 bytes a transition.
+        eviction: What a new transition replaces in a full buffer: ``"fifo"``, the oldest one; ``"reservoir"``, a random
+            one or none, so that at all times every transition ever added is equally likely to be kept (algorithm R:
+            Vitter, "Random sampling with a reservoir", ACM TOMS 1985). ``add`` returns -1 for what is not kept. A
+            reservoir holds single transitions: no n-step returns, frame stacks, shared observations or sequences.
 
     Raises:
         ValueError: A value is out of range.
@@ -48,6 +57,8 @@ class ReplayBuffer(ReplayFace, _core.UniformReplayBase):
         burn_in: int = 0,
         stride: int | None = None,
         recurrent_fields: Sequence[str] = (),
+        task_field: str | None = None,
+        eviction: str = "fifo",
     ) -> None:
         options = {
             "capacity": capacity,
@@ -62,6 +73,8 @@ class ReplayBuffer(ReplayFace, _core.UniformReplayBase):
             "burn_in": burn_in,
             "stride": stride,
             "recurrent_fields": recurrent_fields,
+            "task_field": task_field,
+            "eviction": eviction,
         }
         self._build(_core.UniformReplayBase, fields, options)
 
@@ -82,7 +95,8 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
         capacity: Number of transitions that are kept, 1 ... 2**31 - 1; then the oldest are overwritten.
         fields: Mapping of column name to (shape, dtype); see also fields_from_spaces.
         alpha: Exponent of the priorities, >= 0; 0 is uniform.
-        beta: Exponent of the importance weights, >= 0; ``sample`` may override it.
+        beta: Exponent of the importance weights, >= 0, or a function that returns it for the number of batches sampled
+            so far, such as LinearSchedule; ``sample`` may override it.
         eps: Smallest priority, >= 0; its power alpha must not overflow.
         max_priority: Largest priority, or None; its power alpha must not overflow.
         weight_normalization: What the weights are divided by: ``"max"`` (the largest weight of any item in the buffer),
@@ -90,6 +104,14 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
         seed: Key of the random numbers, in [0, 2**64). Equal seeds and calls give equal bits on every machine.
         stratified: Draw number i of a batch comes from the i-th of B equal slices of the total; otherwise the draws are
             independent.
+
+        task_field: Name of the field that says which task a transition belongs to, of integer dtype and shape (), with
+            values in [0, 65535]; then ``sample`` takes ``task`` and ``task_weights``, and there are ``task_counts``,
+            ``task_masses`` and ``clear_task``. Costs up to 26 bytes a transition.
+        eviction: What a new transition replaces in a full buffer: ``"fifo"``, the oldest one; ``"reservoir"``, a random
+            one or none, so that at all times every transition ever added is equally likely to be kept (algorithm R:
+            Vitter, "Random sampling with a reservoir", ACM TOMS 1985). ``add`` returns -1 for what is not kept. A
+            reservoir holds single transitions: no n-step returns, frame stacks, shared observations or sequences.
 
     Raises:
         ValueError: A value is out of range.
@@ -104,7 +126,7 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
         capacity: int,
         fields: Fields,
         alpha: float = 0.6,
-        beta: float = 0.4,
+        beta: float | Schedule = 0.4,
         eps: float = 1e-6,
         max_priority: float | None = None,
         weight_normalization: str = "max",
@@ -121,6 +143,8 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
         burn_in: int = 0,
         stride: int | None = None,
         recurrent_fields: Sequence[str] = (),
+        task_field: str | None = None,
+        eviction: str = "fifo",
         priority_mix: float = 0.9,
     ) -> None:
         options = {
@@ -142,6 +166,8 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
             "burn_in": burn_in,
             "stride": stride,
             "recurrent_fields": recurrent_fields,
+            "task_field": task_field,
+            "eviction": eviction,
             "priority_mix": priority_mix,
         }
         self._build(_core.PrioritizedReplayBase, fields, options)

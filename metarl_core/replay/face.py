@@ -44,7 +44,9 @@ class ReplayFace(_core.ReplayBufferBase):
 
     def _argument(self, name: str) -> Any:
         """A constructor argument: as the core holds it, where it does."""
-        return getattr(self, name, self._options[name])
+        if name == "beta":  # a number or a schedule
+            name = "_beta"
+        return getattr(self, name, self._options.get(name))
 
     def _config(self) -> dict[str, Any]:
         """What a state must agree with, as plain numbers, strings and lists."""

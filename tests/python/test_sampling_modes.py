@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sampling_oracles import MODES, NORMALIZATIONS, chi_square_z, oracle_weights
 
 from metarl_core import BufferEmptyError, PrioritizedReplayBuffer, ReplayBuffer, SumTree
 
-MODES = ["stratified", "iid", "uniform", "without_replacement"]
-NORMALIZATIONS = ["max", "batch_max", "sum", "none"]
 FIELDS = {"x": ((), np.int64)}
 
 
@@ -23,28 +22,9 @@ def filled(n, capacity=None, priorities=None, seed=0, **options):
     return buffer
 
 
-def chi_square_p_bound(counts, expected):
-    """Chi-square statistic in standard deviations of its distribution (approximately normal for these sizes)."""
-    df = len(expected) - 1
-    statistic = float(((counts - expected) ** 2 / expected).sum())
-    print(f"chi-square {statistic:.1f}, {df} degrees of freedom")
-    return (statistic - df) / np.sqrt(2 * df)
-
-
 def stored_priorities(buffer):
     """Priorities as the tree holds them."""
     return buffer.state_dict()["masses"].astype(np.float64)
-
-
-def oracle_weights(probabilities, smallest, size, beta, normalization):
-    raw = (size * probabilities) ** -beta
-    if normalization == "max":
-        return raw / (size * smallest) ** -beta
-    if normalization == "batch_max":
-        return raw / raw.max()
-    if normalization == "sum":
-        return raw / raw.sum()
-    return raw
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -82,7 +62,7 @@ def test_buffers_without_priorities_are_uniform_in_every_mode(make, mode):
             np.testing.assert_array_equal(batch.indices // 4, np.arange(50))
         if mode == "without_replacement":
             assert len(set(batch.indices)) == 50
-    assert chi_square_p_bound(counts, np.full(200, 500.0)) < 6
+    assert chi_square_z(counts, np.full(200, 500.0)) < 6
 
 
 @pytest.mark.parametrize("mode", ["iid", "uniform"])
@@ -95,7 +75,7 @@ def test_independent_frequencies_after_wrap_overwrite_and_load(mode):
     masses = stored_priorities(other)
     p = np.full(1000, 1e-3) if mode == "uniform" else masses / masses.sum()
     indices = other.sample(2_000_000, mode=mode).indices
-    assert abs(chi_square_p_bound(np.bincount(indices, minlength=1000), 2e6 * p)) < 6
+    assert abs(chi_square_z(np.bincount(indices, minlength=1000), 2e6 * p)) < 6
     np.testing.assert_array_equal(indices, buffer.sample(2_000_000, mode=mode).indices)
 
 
@@ -125,7 +105,7 @@ def test_without_replacement_is_exact(priorities):
     if rest > 0:
         expected = np.append(expected[common], rest)
         observed = np.append(observed[common], observed[~common].sum())
-    assert chi_square_p_bound(observed, expected) < 6
+    assert chi_square_z(observed, expected) < 6
 
 
 @pytest.mark.parametrize("n", [1, 2, 100, 1000])

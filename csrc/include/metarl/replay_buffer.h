@@ -13,6 +13,7 @@
 #include "metarl/slot_set.h"
 #include "metarl/streams.h"
 #include "metarl/sum_tree.h"
+#include "metarl/task_index.h"
 #include "metarl/transition_store.h"
 
 namespace metarl {
@@ -31,6 +32,12 @@ struct SampleOutput {
   std::byte* const* columns;     // one dense array a field; of sequences, of n * sequence_length elements
   float* discounts = nullptr;    // n_step > 1: gamma^k, 0 after a termination
   std::uint8_t* mask = nullptr;  // sequences: n * sequence_length, 1 for the steps of the chain
+};
+
+struct TaskSummary {
+  int task;
+  std::int64_t count;  // items that can be sampled
+  double mass;         // sum of their priority^alpha as sampled; their number in a buffer without priorities
 };
 
 class ReplayBuffer {
@@ -56,18 +63,19 @@ class ReplayBuffer {
   std::uint64_t seed() const { return seed_; }
   const std::vector<FieldSpec>& fields() const { return options_.fields; }
   bool has_streams() const { return streams_ != nullptr; }
-  virtual std::size_t bytes_per_transition() const { return store_.bytes_per_slot(); }
+  virtual std::size_t bytes_per_transition() const;
   // Number of items that can be sampled: transitions, or sequences.
   std::int64_t size() const;
   // Slots written at least once; some of them may be hidden (see streams.h).
   std::int64_t slots_used() const;
 
-  // Writes n transitions; slots[i] gets the slot of the i-th, or -1 if it was a reset row. env_ids: see Streams::add;
-  // null unless the buffer has streams. Throws std::invalid_argument.
+  // Writes n transitions; slots[i] gets the slot of the i-th, or -1 if it was not stored (a reset row, or left out by
+  // the reservoir). env_ids: see Streams::add; null unless the buffer has streams. Throws std::invalid_argument.
   void add(const ColumnSource* columns, const std::int64_t* env_ids, std::int64_t n, std::int64_t* slots);
   void clear();
 
-  // Draws request.n transitions. Throws BufferEmptyError.
+  // Draws request.n transitions. Throws BufferEmptyError, also if a task has none; std::invalid_argument if too few can
+  // be drawn without replacement. With tasks, the batch is in the order of tasks.
   WriteMark sample(const SampleRequest& request, const SampleOutput& out);
 
   // Sets priorities, which a buffer without any only checks the arguments of. With `mark`, slots overwritten since then
@@ -75,6 +83,14 @@ class ReplayBuffer {
   // Throws std::out_of_range (index outside [0, size)) and std::invalid_argument (error not finite).
   virtual void update_priorities(const std::int64_t* indices, const float* td_errors, std::int64_t n,
                                  const WriteMark* mark, bool strict);
+
+  // Batches drawn so far.
+  std::uint64_t draws() const;
+
+  // Of the buffers with tasks; the others throw std::invalid_argument. Tasks ascend.
+  std::vector<TaskSummary> task_summaries() const;
+  // Hides the slots of one task; returns how many there were.
+  std::int64_t clear_task(int task);
 
   // Arrays of the caller with room for `size` slots, in slot order; raw_priorities and masses are for prioritized
   // buffers.
@@ -108,10 +124,26 @@ class ReplayBuffer {
   virtual void prepare_slots(std::int64_t n);
   virtual void on_slots(const Streams::Changes& changes);
   virtual void on_clear();
+  virtual void hide(const std::int64_t* slots, std::int64_t n);
+  virtual std::uint64_t num_draws() const { return draws_; }
+  virtual void count_draw() { ++draws_; }
+  // Masses of the slots, if there are any, how much one unit of mass is, and how often that has changed.
+  virtual const std::uint32_t* leaves() const { return nullptr; }
+  virtual double unit() const { return 1.0; }
+  virtual std::uint64_t rescales() const { return 0; }
   virtual void draw(const SampleRequest& request, const SampleOutput& out);
   virtual void on_snapshot(std::int64_t size, State* state, const Content& content) const;
   virtual void on_restore(const State& state, const float* raw_priorities, const std::uint32_t* masses,
                           std::int64_t size);
+
+  // What the importance weights of a batch with tasks depend on besides its own probabilities.
+  struct TaskDraw {
+    double min_probability;  // of all items that could have been drawn
+    std::int64_t drawable;   // their number
+  };
+  void draw_tasks(const SampleRequest& request, const SampleOutput& out, TaskDraw* drawn);
+  // The masses of all slots have another unit, if they have.
+  void follow_scale();
 
   mutable ForkMutex mutex_;
   const ReplayOptions options_;
@@ -119,14 +151,35 @@ class ReplayBuffer {
   const std::uint64_t seed_;
   WriteMark mark_;
   std::uint64_t draws_ = 0;
+  std::unique_ptr<TaskIndex> tasks_;  // null without tasks
+  std::uint64_t seen_rescales_ = 0;
 
  private:
   struct StreamListener;
+  struct Share {
+    int task;
+    std::uint64_t weight;
+  };
+  void add_to_ring(const ColumnSource* columns, std::int64_t n, std::int64_t* slots);
+  void add_to_reservoir(const ColumnSource* columns, std::int64_t n, std::int64_t* slots);
+  void parse_tasks(const ColumnSource* columns, std::int64_t n);
+  std::uint16_t stored_task(std::int64_t slot) const;
+  void track(const std::int64_t* slots, const std::uint16_t* tasks, std::int64_t n);
+  void track_stored(const std::int64_t* slots, std::int64_t n);
+  void rebuild_tasks(const std::uint32_t* positions);
+  TaskIndex& tasks() const;
+  void make_shares(const TaskMix& mix);
+
   std::vector<int> column_of_;  // stored column of each field, or -1
   TransitionStore store_;
   std::unique_ptr<Streams> streams_;  // null: every transition stands alone
   std::unique_ptr<SlotSet> valid_;    // null in a derived class that has its own
+  AlignedMemory written_at_;          // of each slot of a reservoir: mark_.written when it was written
+  std::uint64_t reservoir_draws_ = 0;
   std::vector<std::uint64_t> scratch_;
+  std::vector<std::uint16_t> new_tasks_;
+  std::vector<Share> shares_;
+  std::vector<std::uint32_t> drawn_masses_;
 };
 
 // Proportional prioritization (Schaul et al. 2016): P(i) = p_i^alpha / sum. New transitions get the running maximum of
@@ -157,6 +210,12 @@ class PrioritizedReplayBuffer : public ReplayBuffer {
   void prepare_slots(std::int64_t n) override;
   void on_slots(const Streams::Changes& changes) override;
   void on_clear() override;
+  void hide(const std::int64_t* slots, std::int64_t n) override;
+  std::uint64_t num_draws() const override { return tree_.state().draws; }
+  void count_draw() override { tree_.count_draw(); }
+  const std::uint32_t* leaves() const override { return tree_.leaves(); }
+  double unit() const override { return tree_.unit(); }
+  std::uint64_t rescales() const override { return tree_.rescales(); }
   void draw(const SampleRequest& request, const SampleOutput& out) override;
   void on_snapshot(std::int64_t size, State* state, const Content& content) const override;
   void on_restore(const State& state, const float* raw_priorities, const std::uint32_t* masses,
@@ -176,6 +235,7 @@ class PrioritizedReplayBuffer : public ReplayBuffer {
   std::vector<float> new_raw_;
   std::vector<double> new_scaled_;
   std::vector<std::int64_t> kept_indices_;
+  std::vector<double> wide_weights_;
 };
 
 }  // namespace metarl

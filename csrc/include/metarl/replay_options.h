@@ -31,11 +31,20 @@ struct StreamOptions {
   RewardType reward_type = RewardType::none;
 };
 
+// The field that says which task a transition belongs to; see task_index.h.
+struct TaskOptions {
+  int field = -1;         // or -1: there are no tasks
+  std::size_t bytes = 0;  // of the integer
+  bool is_signed = false;
+};
+
 struct ReplayOptions {
   std::int64_t capacity = 0;
   std::vector<FieldSpec> fields;
   std::uint64_t seed = 0;
   StreamOptions streams;
+  TaskOptions tasks;
+  bool reservoir = false;  // a full buffer keeps a uniform sample of all transitions, not the newest ones
 };
 
 struct PrioritizedOptions {
@@ -45,10 +54,18 @@ struct PrioritizedOptions {
   WeightNormalization weight_normalization = WeightNormalization::max;
 };
 
+// What part of a batch comes from which task.
+struct TaskMix {
+  bool balanced = false;             // equal parts from all tasks present; otherwise:
+  std::vector<std::uint16_t> tasks;  // distinct
+  std::vector<double> weights;       // of each, finite and >= 0, not all 0
+};
+
 struct SampleRequest {
   std::int64_t n = 0;
   double beta = 0.0;  // ignored by a uniform buffer
   SamplingMode mode = SamplingMode::stratified;
+  const TaskMix* tasks = nullptr;  // null: the tasks do not matter
 };
 
 }  // namespace metarl

@@ -77,6 +77,10 @@ class SumTree {
   };
   State state() const { return state_; }
   const std::uint32_t* leaves() const { return masses_.leaves(); }
+  // One unit of mass.
+  double unit() const;
+  // A draw was made elsewhere with number state().draws.
+  void count_draw() { ++state_.draws; }
   // Changes of scale so far in this object: whoever copies masses must copy all of them again after one.
   std::uint64_t rescales() const { return rescales_; }
   // Replaces everything: leaves [0, n) get `masses`. Valid are those, or those of the SlotSet words `valid`.

@@ -34,6 +34,8 @@ class TaskIndex {
   // weighted: whether there are masses; without, every slot of a task is equally likely.
   TaskIndex(std::int64_t capacity, bool weighted);
 
+  // Of memory, when every slot is in use and tasks have the most room they may have.
+  std::size_t bytes_per_slot() const { return sizeof(Entry) + 2 * (weighted_ ? 9 : 4); }
   // Tasks with at least one slot, ascending.
   const std::vector<std::uint16_t>& tasks() const { return present_; }
   std::int64_t count(int task) const;
@@ -49,6 +51,8 @@ class TaskIndex {
              const std::uint32_t* leaves) noexcept;
   // Slots leave the index. Others than those in it are ignored.
   void remove(const std::int64_t* slots, std::int64_t n) noexcept;
+  // All slots of a task leave.
+  void clear_task(int task) noexcept;
   // The masses of slots in the index changed; they may repeat.
   void update(const std::int64_t* slots, std::int64_t n, const std::uint32_t* leaves) noexcept;
   // Any mass may have changed.
