@@ -206,7 +206,7 @@ PyObject* sample(PyObject* object, PyObject* const* args, Py_ssize_t num_args, P
 
     py::object batch;
     py::object reused;
-    if (given[5] != nullptr && given[3] != Py_None) {
+    if (given[5] != nullptr && given[5] != Py_None) {
       if (PyObject_TypeCheck(given[5], reinterpret_cast<PyTypeObject*>(self.batch_type.ptr())) == 0) {
         throw py::type_error("out must be a Batch, got " + type_name(given[5]));
       }

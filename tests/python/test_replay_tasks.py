@@ -396,3 +396,14 @@ def test_against_a_list(data):
         assert buffer.task_counts() == dict(sorted(counts.items()))
         assert len(buffer) == len(model)
         assert exact_sum(buffer) == buffer.state_dict()["masses"].astype(float).sum()
+
+
+def test_out_is_reused_with_tasks():
+    buffer, twin = filled(), filled()
+    out = buffer.sample(16, task=1)
+    twin.sample(16, task=1)
+    for arguments in ({"task": 2}, {"task_weights": "balanced"}, {"task": None, "task_weights": None}, {}):
+        assert buffer.sample(16, out=out, **arguments) is out
+        expected = twin.sample(16, out=None, **arguments)
+        for name in expected:
+            np.testing.assert_array_equal(out[name], expected[name])
