@@ -284,9 +284,9 @@ ArrayArgument<float> td_error_argument(PyObject* object) {
   return result;
 }
 
-// Priorities of sequences: max_share of the largest absolute error and the rest of the mean one, over the steps of the
-// mask behind burn_in (Kapturowski et al., "Recurrent experience replay in distributed reinforcement learning", ICLR
-// 2019, section 2.3). `mask` may be null: all steps then.
+// Priorities of sequences: priority_mix of the largest absolute error and the rest of the mean one, over the steps of
+// the mask behind burn_in (Kapturowski et al., "Recurrent experience replay in distributed reinforcement learning",
+// ICLR 2019, section 2.3). `mask` may be null: all steps then.
 ArrayArgument<float> mix_sequence_errors(const py::array& errors, const StreamOptions& streams, const py::array* mask) {
   const std::int64_t n = errors.shape(0);
   const std::int64_t length = streams.sequence_length;
@@ -311,8 +311,8 @@ ArrayArgument<float> mix_sequence_errors(const py::array& errors, const StreamOp
       ++count;
     }
     if (count == 0) throw py::value_error("mask of sequence " + std::to_string(i) + " has no step behind burn_in");
-    out[i] =
-        static_cast<float>(streams.max_share * largest + (1.0 - streams.max_share) * sum / static_cast<double>(count));
+    out[i] = static_cast<float>(streams.priority_mix * largest +
+                                (1.0 - streams.priority_mix) * sum / static_cast<double>(count));
   }
   ArrayArgument<float> result;
   result.data = out;

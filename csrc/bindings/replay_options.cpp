@@ -94,19 +94,19 @@ void parse_streams(const py::dict& options, const std::vector<Column>& columns, 
   streams.sequence_length = int_entry(options, "sequence_length", 0);
   streams.burn_in = int_entry(options, "burn_in", 0);
   streams.stride = int_entry(options, "stride", 1);
-  streams.max_share = real_number(entry(options, "max_share").ptr(), "max_share");
-  if (!(streams.max_share >= 0.0 && streams.max_share <= 1.0)) {
-    throw py::value_error("max_share is " + text_of(entry(options, "max_share")) + "; must be in [0, 1]");
+  streams.priority_mix = real_number(entry(options, "priority_mix").ptr(), "priority_mix");
+  if (!(streams.priority_mix >= 0.0 && streams.priority_mix <= 1.0)) {
+    throw py::value_error("priority_mix is " + text_of(entry(options, "priority_mix")) + "; must be in [0, 1]");
   }
   bool any_next = false;
   for (std::size_t c = 0; c < columns.size(); ++c) {
     parsed->fields[c].next_of = source_of_next(columns, columns[c]);
     any_next |= parsed->fields[c].next_of >= 0;
   }
+  parse_stacks(options, columns, parsed);
   if (streams.share_next && !any_next) {
     throw py::value_error("next_obs is 'next'; needs a field 'next_X' of the shape and dtype of a field 'X'");
   }
-  parse_stacks(options, columns, parsed);
   for (const py::handle name : py::reinterpret_borrow<py::sequence>(entry(options, "recurrent_fields"))) {
     const int f = find_column(columns, py::cast<std::string>(name));
     if (f < 0) throw py::value_error("recurrent_fields names " + text_of(name) + ", which is no field");
@@ -117,6 +117,7 @@ void parse_streams(const py::dict& options, const std::vector<Column>& columns, 
     }
     field.recurrent = true;
   }
+  if (streams.sequence_length == 0 && streams.burn_in > 0) throw py::value_error("burn_in needs sequence_length");
   const bool linked =
       streams.n_step > 1 || streams.share_next || streams.skip_reset_rows || streams.sequence_length > 0;
   if (!linked) return;
@@ -133,8 +134,6 @@ void parse_streams(const py::dict& options, const std::vector<Column>& columns, 
       throw py::value_error("burn_in is " + std::to_string(streams.burn_in) +
                             "; must be below sequence_length = " + std::to_string(streams.sequence_length));
     }
-  } else if (streams.burn_in > 0) {
-    throw py::value_error("burn_in needs sequence_length");
   }
   if (streams.n_step == 1) return;
   streams.reward = find_column(columns, "reward");

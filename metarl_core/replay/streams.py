@@ -89,5 +89,5 @@ def core_options(options: Mapping[str, Any], fields: _Parsed) -> dict[str, Any]:
         "frame_stack": stacks,
         "sequence_length": length,
         "stride": stride,
-        "max_share": options.get("priority_mix", 0.9),
+        "priority_mix": options.get("priority_mix", 0.9),  # a uniform buffer has none
     }

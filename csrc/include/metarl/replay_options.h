@@ -23,7 +23,7 @@ struct StreamOptions {
   int sequence_length = 0;       // 0: single transitions
   int burn_in = 0;
   int stride = 1;
-  double max_share = 0.9;  // of the largest error in a sequence's priority; the rest is the mean
+  double priority_mix = 0.9;  // of the largest error in a sequence's priority; the rest is the mean
   // Fields, or -1.
   int reward = -1;
   int terminated = -1;

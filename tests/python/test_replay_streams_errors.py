@@ -1,0 +1,90 @@
+"""Arguments and rows that buffers with streams refuse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from stream_helpers import atari
+
+from metarl_core import PrioritizedReplayBuffer
+
+PLAIN = {"obs": ((), float), "reward": ((), float), "next_obs": ((), float), "terminated": ((), bool)}
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "error", "message"),
+    [
+        ({}, {"n_step": 0}, ValueError, "n_step is 0; must be >= 1"),
+        ({}, {"n_step": 2.0}, TypeError, "n_step must be an integer, got float"),
+        ({}, {"gamma": 1.5}, ValueError, r"gamma is 1\.5; must be in \[0, 1\]"),
+        ({}, {"gamma": float("nan")}, ValueError, r"gamma is nan; must be in \[0, 1\]"),
+        ({}, {"num_envs": 0}, ValueError, "num_envs is 0; must be >= 1"),
+        ({}, {"next_obs": "shared"}, ValueError, "next_obs is 'shared'; must be 'stored' or 'next'"),
+        ({}, {"autoreset_mode": "later"}, ValueError, "autoreset_mode is 'later'; must be None or one of 'next_step'"),
+        ({}, {"sequence_length": 0}, ValueError, "sequence_length is 0; must be >= 1 or None"),
+        ({}, {"sequence_length": 4, "burn_in": 4}, ValueError, "burn_in is 4; must be below sequence_length = 4"),
+        ({}, {"burn_in": 1}, ValueError, "burn_in needs sequence_length"),
+        ({}, {"stride": 2}, ValueError, "stride needs sequence_length"),
+        ({}, {"sequence_length": 4, "stride": 0}, ValueError, "stride is 0; must be >= 1"),
+        ({}, {"sequence_length": 4, "n_step": 2}, ValueError, "n_step and sequence_length exclude one another"),
+        (
+            {},
+            {"recurrent_fields": ["h"], "sequence_length": 2},
+            ValueError,
+            "recurrent_fields names 'h', which is no field",
+        ),
+        ({}, {"recurrent_fields": "obs"}, TypeError, "recurrent_fields must be a sequence of field names"),
+        ({}, {"priority_mix": 2.0}, ValueError, "priority_mix is 2"),
+        ({}, {"frame_stack": 2}, ValueError, r"frame_stack is 2; the first axis of 'obs', whose shape is \(\)"),
+        ({}, {"frame_stack": {"x": 2}}, ValueError, "frame_stack names 'x', which is no field"),
+        ({}, {"frame_stack": 0}, ValueError, "frame_stack is 0; must be >= 1"),
+        ({"obs": ((3, 2), float)}, {"frame_stack": 3}, ValueError, "frame_stack needs a field 'next_obs' of the same"),
+        (
+            {"obs": ((3, 2), float), "next_obs": ((3, 2), float)},
+            {"frame_stack": 3, "next_obs": "stored"},
+            ValueError,
+            "next_obs is 'stored'; with frame_stack it must be 'next'",
+        ),
+        ({"next_obs": ((2,), float)}, {"next_obs": "next"}, ValueError, "next_obs is 'next'; needs a field 'next_X'"),
+        ({"terminated": None}, {"n_step": 2}, ValueError, "fields has no 'terminated'"),
+        ({"terminated": ((), np.int8)}, {"n_step": 2}, TypeError, "field 'terminated' must be bool"),
+        ({"reward": None}, {"n_step": 2}, ValueError, "n_step needs a field 'reward'"),
+        ({"reward": ((), np.int64)}, {"n_step": 2}, TypeError, "field 'reward' must be float32 or float64"),
+        ({"discount": ((), float)}, {"n_step": 2}, ValueError, "field name 'discount' is reserved"),
+        ({"mask": ((), float)}, {"sequence_length": 2}, ValueError, "field name 'mask' is reserved"),
+        ({"env_ids": ((), float)}, {}, ValueError, "field name 'env_ids' is reserved"),
+        ({}, {"n_step": 2, "capacity": 5}, ValueError, r"capacity is 5; with these options it must be in \[6, "),
+    ],
+)
+def test_bad_arguments(change: dict[str, Any], arguments: dict[str, Any], error: type[Exception], message: str) -> None:
+    f = {name: spec for name, spec in {**PLAIN, **change}.items() if spec is not None}
+    with pytest.raises(error, match=message):
+        PrioritizedReplayBuffer(**{"capacity": 32, "fields": f, **arguments})
+
+
+def test_bad_rows_change_nothing() -> None:
+    buffer = PrioritizedReplayBuffer(32, PLAIN, num_envs=2, n_step=2)
+    row = {"obs": np.zeros(2), "reward": np.zeros(2), "next_obs": np.ones(2), "terminated": np.zeros(2, bool)}
+    buffer.add(**row)
+    before = buffer.sample(8)
+    for change, error, message in [
+        ({"env_ids": [0, 2]}, ValueError, r"env_ids\[1\] is 2; must be in \[0, num_envs = 2\)"),
+        ({"env_ids": [0, -1]}, ValueError, r"env_ids\[1\] is -1"),
+        ({"env_ids": [0]}, ValueError, r"env_ids has shape \(1,\); must be \(2,\) like the rows"),
+        ({"env_ids": [0.0, 1.0]}, TypeError, "env_ids must be integers"),
+    ]:
+        with pytest.raises(error, match=message):
+            buffer.add(**row, **change)
+    with pytest.raises(ValueError, match="add got 3 rows; with num_envs = 2 it needs one for each environment"):
+        buffer.add(**{name: np.resize(column, 3) for name, column in row.items()})
+    with pytest.raises(ValueError, match="add got 1 rows"):
+        buffer.add(obs=0.0, reward=0.0, next_obs=0.0, terminated=False)
+    assert len(buffer) == 2
+    stacked = atari(frame_stack=4)
+    frames = np.random.default_rng(0).integers(0, 255, (2, 4, 84, 84), np.uint8)
+    with pytest.raises(ValueError, match="'next_obs' of row 0 is not 'obs' moved on by one frame"):
+        stacked.add(obs=frames[0], next_obs=frames[1], action=0, reward=0.0, terminated=False, truncated=False)
+    assert len(stacked) == 0
+    assert before["obs"].shape == (8,)
