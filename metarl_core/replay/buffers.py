@@ -22,9 +22,32 @@ class ReplayBuffer(ReplayFace, _core.UniformReplayBase):
     Args:
         capacity: Number of transitions that are kept, >= 1; then the oldest are overwritten.
         fields: Mapping of column name to (shape, dtype), for example
-            ``{"obs": ((4,), np.float32), "done": ((), bool)}``; see also fields_from_spaces.
+            ``{"obs": ((4,), np.float32), "done": ((), bool)}``, of any dtype of fixed size, or to a dict or tuple of
+            such; see also fields_from_spaces.
         seed: Key of the random numbers, in [0, 2**64). Equal seeds and calls give equal bits on every machine.
-
+        num_envs: Number of environments that transitions come from: ``add`` takes one row of each, or ``env_ids``.
+        n_step: Steps of the returns: ``reward`` is then r_0 + gamma r_1 + ... over up to n_step transitions, computed
+            in float64 while sampling, ``next_obs``, ``terminated`` and ``truncated`` are those of the last of them, and
+            the batch has ``discount``: gamma^k for k transitions, 0 after a termination. Returns end at
+            ``terminated``, at ``truncated``, at the newest transition, and where the next row's ``obs`` is not this
+            row's ``next_obs``. Needs ``reward`` (float32 or float64) and ``terminated`` (bool).
+        gamma: Discount factor of one step, in [0, 1].
+        next_obs: ``"stored"``, or ``"next"``: fields ``next_X`` are not stored but taken from ``X`` of the following
+            transition; what ends an episode, or a run of rows of one environment, takes one slot more. Samples are the
+            same. ``"stored"`` by default, ``"next"`` with ``frame_stack``.
+        frame_stack: Number of frames on the first axis of ``obs`` (a mapping for other fields: name to number). Each
+            frame is stored once, stacks are rebuilt while sampling, just as they were added; ``next_obs`` must be
+            ``obs`` moved on by one frame. Overwriting a frame hides the transitions whose stacks hold it.
+        autoreset_mode: Of the vector environment the rows come from: in ``"next_step"`` the row after an end is a reset
+            and is not stored. Gymnasium's AutoresetMode works too.
+        sequence_length: Items are sequences of that many transitions instead: fields have the shape
+            (B, sequence_length, ...), and ``mask`` (bool) tells which steps exist, as the last ones of an episode may
+            be fewer; the others are 0. ``len`` counts complete sequences, and those that an end has cut short.
+        burn_in: First steps of a sequence that only warm up a recurrent state; sequences without a step behind them
+            are not kept, and these steps do not count in priorities.
+        stride: Steps between the starts of two sequences; ``sequence_length - burn_in`` by default, so that every step
+            is learned from once.
+        recurrent_fields: Fields of which a sequence has only its first step's value (B, ...): recurrent states.
         task_field: Name of the field that says which task a transition belongs to, of integer dtype and shape (), with
             values in [0, 65535]; then ``sample`` takes ``task`` and ``task_weights``, and there are ``task_counts``,
             ``task_masses`` and ``clear_task``. Costs up to 16 bytes a transition.
@@ -35,7 +58,7 @@ class ReplayBuffer(ReplayFace, _core.UniformReplayBase):
 
     Raises:
         ValueError: A value is out of range.
-        TypeError: A dtype is not boolean, integer, floating-point or complex.
+        TypeError: A dtype has no fixed size or holds Python objects, or an argument has the wrong type.
         MemoryError: The storage does not fit; the message states its bytes.
     """
 
@@ -88,12 +111,13 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
     lower it. Raw priorities are kept in float32. If all priorities are zero (possible with ``eps=0``), sampling is
     uniform. Methods may be called from any thread.
 
-    Memory a transition: the packed row of its fields up to 256 bytes each (padded to its largest item), 64-byte
-    multiples for larger fields, and 10 bytes for priority and tree: ``bytes_per_transition``.
+    Memory a transition: the packed row of its fields up to 256 bytes each (padded to 4 bytes), 16-byte multiples for
+    larger fields, and 10 bytes for priority and tree: ``bytes_per_transition``.
 
     Args:
         capacity: Number of transitions that are kept, 1 ... 2**31 - 1; then the oldest are overwritten.
-        fields: Mapping of column name to (shape, dtype); see also fields_from_spaces.
+        fields: Mapping of column name to (shape, dtype), of any dtype of fixed size, or to a dict or tuple of such; see
+            also fields_from_spaces.
         alpha: Exponent of the priorities, >= 0; 0 is uniform.
         beta: Exponent of the importance weights, >= 0, or a function that returns it for the number of batches sampled
             so far, such as LinearSchedule; ``sample`` may override it.
@@ -104,7 +128,29 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
         seed: Key of the random numbers, in [0, 2**64). Equal seeds and calls give equal bits on every machine.
         stratified: Draw number i of a batch comes from the i-th of B equal slices of the total; otherwise the draws are
             independent.
-
+        num_envs: Number of environments that transitions come from: ``add`` takes one row of each, or ``env_ids``.
+        n_step: Steps of the returns: ``reward`` is then r_0 + gamma r_1 + ... over up to n_step transitions, computed
+            in float64 while sampling, ``next_obs``, ``terminated`` and ``truncated`` are those of the last of them, and
+            the batch has ``discount``: gamma^k for k transitions, 0 after a termination. Returns end at
+            ``terminated``, at ``truncated``, at the newest transition, and where the next row's ``obs`` is not this
+            row's ``next_obs``. Needs ``reward`` (float32 or float64) and ``terminated`` (bool).
+        gamma: Discount factor of one step, in [0, 1].
+        next_obs: ``"stored"``, or ``"next"``: fields ``next_X`` are not stored but taken from ``X`` of the following
+            transition; what ends an episode, or a run of rows of one environment, takes one slot more. Samples are the
+            same. ``"stored"`` by default, ``"next"`` with ``frame_stack``.
+        frame_stack: Number of frames on the first axis of ``obs`` (a mapping for other fields: name to number). Each
+            frame is stored once, stacks are rebuilt while sampling, just as they were added; ``next_obs`` must be
+            ``obs`` moved on by one frame. Overwriting a frame hides the transitions whose stacks hold it.
+        autoreset_mode: Of the vector environment the rows come from: in ``"next_step"`` the row after an end is a reset
+            and is not stored. Gymnasium's AutoresetMode works too.
+        sequence_length: Items are sequences of that many transitions instead: fields have the shape
+            (B, sequence_length, ...), and ``mask`` (bool) tells which steps exist, as the last ones of an episode may
+            be fewer; the others are 0. ``len`` counts complete sequences, and those that an end has cut short.
+        burn_in: First steps of a sequence that only warm up a recurrent state; sequences without a step behind them
+            are not kept, and these steps do not count in priorities.
+        stride: Steps between the starts of two sequences; ``sequence_length - burn_in`` by default, so that every step
+            is learned from once.
+        recurrent_fields: Fields of which a sequence has only its first step's value (B, ...): recurrent states.
         task_field: Name of the field that says which task a transition belongs to, of integer dtype and shape (), with
             values in [0, 65535]; then ``sample`` takes ``task`` and ``task_weights``, and there are ``task_counts``,
             ``task_masses`` and ``clear_task``. Costs up to 26 bytes a transition.
@@ -112,10 +158,12 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
             one or none, so that at all times every transition ever added is equally likely to be kept (algorithm R:
             Vitter, "Random sampling with a reservoir", ACM TOMS 1985). ``add`` returns -1 for what is not kept. A
             reservoir holds single transitions: no n-step returns, frame stacks, shared observations or sequences.
+        priority_mix: A sequence's priority is this share of its largest absolute error plus the rest of the mean one
+            (Kapturowski et al., "Recurrent experience replay in distributed reinforcement learning", ICLR 2019).
 
     Raises:
         ValueError: A value is out of range.
-        TypeError: A dtype is not boolean, integer, floating-point or complex.
+        TypeError: A dtype has no fixed size or holds Python objects, or an argument has the wrong type.
         MemoryError: The storage does not fit; the message states its bytes.
     """
 

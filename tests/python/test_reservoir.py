@@ -100,7 +100,7 @@ def test_bad_construction():
         ReplayBuffer(4, FIELDS, eviction="lifo")
     with pytest.raises(TypeError, match="eviction must be a str"):
         ReplayBuffer(4, FIELDS, eviction=None)
-    fields = {name: ((2, 3), np.float32) for name in ("obs", "next_obs")}
+    fields = dict.fromkeys(("obs", "next_obs"), ((2, 3), np.float32))
     fields.update(reward=((), np.float32), terminated=((), np.bool_), truncated=((), np.bool_))
     for options in (
         {"n_step": 3},
