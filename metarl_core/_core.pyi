@@ -3,7 +3,7 @@ from typing import Any, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from metarl_core.replay.batch import Batch
 from metarl_core.replay.schedules import Schedule
@@ -60,7 +60,8 @@ def importance_weights(
     beta: float,
     normalization: str = "max",
     min_probability: float | None = None,
-) -> NDArray[np.float64]: ...
+    dtype: DTypeLike = ...,
+) -> NDArray[Any]: ...
 
 class SumTree:
     def __init__(self, capacity: int, seed: int = 0) -> None: ...

@@ -51,12 +51,21 @@ METARL_DECLARE_KERNEL(std::uint32_t smallest_mass, (const std::uint32_t* masses,
 METARL_DECLARE_KERNEL(void mass_weights,
                       (const std::uint32_t* masses, std::int64_t n, double numerator, double beta, float* weights))
 
+// The same in single precision from probabilities in (2^-1000, 1]: 2^(beta * (log2_ratio - log2(probability))); false
+// if one is not finite.
+METARL_DECLARE_KERNEL(bool probability_weights_short,
+                      (const double* probabilities, std::int64_t n, double log2_ratio, double beta, float* weights))
+METARL_DECLARE_KERNEL(bool probability_weights_float,
+                      (const float* probabilities, std::int64_t n, double log2_ratio, double beta, float* weights))
+
 // (factor * probability / divisor)^-beta for probabilities in (0, 1]; false if one is not finite.
 METARL_DECLARE_KERNEL(bool probability_weights, (const double* probabilities, std::int64_t n, double factor,
                                                  double divisor, double beta, double* weights))
 
 // Smallest of n probabilities; false if one is not in (0, 1].
 METARL_DECLARE_KERNEL(bool check_probabilities, (const double* probabilities, std::int64_t n, double* smallest))
+
+METARL_DECLARE_KERNEL(bool check_probabilities_float, (const float* probabilities, std::int64_t n, double* smallest))
 
 // Whether n numbers >= 0 are all finite.
 METARL_DECLARE_KERNEL(bool all_finite, (const double* x, std::int64_t n))

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <limits>
 #include <stdexcept>
+#include <vector>
 
 #include "core/tree_kernels.h"
 #include "metarl/detail/pow.h"
@@ -85,6 +86,62 @@ bool importance_weights(const double* probabilities, std::int64_t n, std::int64_
   if (normalization == WeightNormalization::sum) normalize_sum(weights, n);
   if (finite && !extreme && normalization != WeightNormalization::sum) return true;
   return METARL_SELECT_KERNEL(all_finite)(weights, n);
+}
+
+namespace {
+
+bool check(const double* probabilities, std::int64_t n, double* smallest) {
+  return METARL_SELECT_KERNEL(check_probabilities)(probabilities, n, smallest);
+}
+
+bool check(const float* probabilities, std::int64_t n, double* smallest) {
+  return METARL_SELECT_KERNEL(check_probabilities_float)(probabilities, n, smallest);
+}
+
+bool power(const double* probabilities, std::int64_t n, double log2_ratio, double beta, float* weights) {
+  return METARL_SELECT_KERNEL(probability_weights_short)(probabilities, n, log2_ratio, beta, weights);
+}
+
+bool power(const float* probabilities, std::int64_t n, double log2_ratio, double beta, float* weights) {
+  return METARL_SELECT_KERNEL(probability_weights_float)(probabilities, n, log2_ratio, beta, weights);
+}
+
+template <typename T>
+bool short_importance_weights(const T* probabilities, std::int64_t n, std::int64_t size, double beta,
+                              WeightNormalization normalization, double min_probability, float* weights) {
+  double smallest = 1.0;
+  if (!check(probabilities, n, &smallest)) return false;
+  const bool extreme = smallest < 0x1p-1000 || (min_probability > 0.0 && min_probability < 0x1p-1000);
+  if (extreme || beta == 1.0 || beta == 0.0) {
+    const std::vector<double> given(probabilities, probabilities + n);
+    std::vector<double> wide(given.size());
+    if (!importance_weights(given.data(), n, size, beta, normalization, min_probability, wide.data())) return false;
+    bool finite = true;
+    for (std::int64_t i = 0; i < n; ++i) {
+      weights[i] = static_cast<float>(wide[static_cast<std::size_t>(i)]);
+      finite = finite && weights[i] <= std::numeric_limits<float>::max();
+    }
+    return finite;
+  }
+  if (normalization == WeightNormalization::none) smallest = 1.0;
+  if (normalization == WeightNormalization::max && min_probability > 0.0) smallest = min_probability;
+  double log2_ratio = log2_short(smallest);
+  if (normalization == WeightNormalization::none) log2_ratio -= log2_short(static_cast<double>(size));
+  const bool finite = power(probabilities, n, log2_ratio, beta, weights);
+  if (normalization == WeightNormalization::sum) normalize_sum(weights, n);
+  return finite;
+}
+
+}  // namespace
+
+bool importance_weights(const double* probabilities, std::int64_t n, std::int64_t size, double beta,
+                        WeightNormalization normalization, double min_probability, float* weights) {
+  return short_importance_weights(probabilities, n, size, beta, normalization, min_probability, weights);
+}
+
+bool importance_weights(const float* probabilities, std::int64_t n, std::int64_t size, double beta,
+                        WeightNormalization normalization, double min_probability, float* weights) {
+  return short_importance_weights(probabilities, n, size, beta, normalization, min_probability, weights);
 }
 
 }  // namespace metarl

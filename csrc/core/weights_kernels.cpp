@@ -14,22 +14,50 @@
 namespace metarl::METARL_ISA_NS {
 namespace {
 
+#if defined(__AVX512F__)
+METARL_HD __m512d load_doubles(const float* x, __mmask8 lanes) {
+  return _mm512_cvtps_pd(_mm256_maskz_loadu_ps(lanes, x));
+}
+
+METARL_HD __m512d load_doubles(const double* x, __mmask8 lanes) { return _mm512_maskz_loadu_pd(lanes, x); }
+#endif
+
 // x^y over an array of float or double; y is neither 0 nor 1.
 template <class T>
 void power(const T* x, std::int64_t n, double y, double* out) {
 #if defined(__AVX512F__)
   for_powers(
-      n, y,
-      [&](std::int64_t i, __mmask8 lanes) {
-        if constexpr (sizeof(T) == 4) {
-          return _mm512_cvtps_pd(_mm256_maskz_loadu_ps(lanes, x + i));
-        } else {
-          return _mm512_maskz_loadu_pd(lanes, x + i);
-        }
-      },
+      n, y, [&](std::int64_t i, __mmask8 lanes) { return load_doubles(x + i, lanes); },
       [&](std::int64_t i, __mmask8 lanes, __m512d power) { _mm512_mask_storeu_pd(out + i, lanes, power); });
 #else
   for (std::int64_t i = 0; i < n; ++i) out[i] = pow_general(static_cast<double>(x[i]), y);
+#endif
+}
+
+template <class T>
+bool short_weights(const T* probabilities, std::int64_t n, double log2_ratio, double beta, float* weights) {
+#if defined(__AVX512F__)
+  const __m256 infinity = _mm256_set1_ps(__builtin_inff());
+  unsigned infinite = 0;
+  for_short_powers(
+      n, log2_ratio, beta, [&](std::int64_t i, __mmask8 lanes) { return load_doubles(probabilities + i, lanes); },
+      [&](std::int64_t i, __mmask8 lanes, __m512d w) {
+        const __m256 weight = _mm512_cvtpd_ps(w);
+        infinite |= _mm256_cmp_ps_mask(weight, infinity, _CMP_NLT_UQ) & lanes;
+        _mm256_mask_storeu_ps(weights + i, lanes, weight);
+      });
+  return infinite == 0;
+#else
+  std::uint32_t largest = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const double exponent = beta * (log2_ratio - log2_short(static_cast<double>(probabilities[i])));
+    const float weight = static_cast<float>(exp2_short(exponent));
+    std::uint32_t bits;
+    std::memcpy(&bits, &weight, sizeof bits);
+    largest = bits > largest ? bits : largest;
+    weights[i] = weight;
+  }
+  return largest < 0x7F800000u;
 #endif
 }
 
@@ -106,22 +134,30 @@ void mass_weights(const std::uint32_t* masses, std::int64_t n, double numerator,
   } else if (beta == 0.0) {
     for (std::int64_t i = 0; i < n; ++i) weights[i] = 1.0f;
   } else {
+    const double top = log2_short(numerator);
 #if defined(__AVX512F__)
-    const __m512d top = _mm512_set1_pd(numerator);
-    for_powers(
-        n, beta,
-        [&](std::int64_t i, __mmask8 lanes) {
-          return _mm512_div_pd(top, _mm512_cvtepu32_pd(_mm256_maskz_loadu_epi32(lanes, masses + i)));
-        },
+    for_short_powers(
+        n, top, beta,
+        [&](std::int64_t i, __mmask8 lanes) { return _mm512_cvtepu32_pd(_mm256_maskz_loadu_epi32(lanes, masses + i)); },
         [&](std::int64_t i, __mmask8 lanes, __m512d w) {
           _mm256_mask_storeu_ps(weights + i, lanes, _mm512_cvtpd_ps(w));
         });
 #else
     for (std::int64_t i = 0; i < n; ++i) {
-      weights[i] = static_cast<float>(pow_general(numerator / static_cast<double>(masses[i]), beta));
+      weights[i] = static_cast<float>(exp2_short(beta * (top - log2_short(static_cast<double>(masses[i])))));
     }
 #endif
   }
+}
+
+bool probability_weights_short(const double* probabilities, std::int64_t n, double log2_ratio, double beta,
+                               float* weights) {
+  return short_weights(probabilities, n, log2_ratio, beta, weights);
+}
+
+bool probability_weights_float(const float* probabilities, std::int64_t n, double log2_ratio, double beta,
+                               float* weights) {
+  return short_weights(probabilities, n, log2_ratio, beta, weights);
 }
 
 bool probability_weights(const double* probabilities, std::int64_t n, double factor, double divisor, double beta,
@@ -198,6 +234,21 @@ bool check_probabilities(const double* probabilities, std::int64_t n, double* sm
   *smallest = least[0];
   return outside >> 63 == 0;
 #endif
+}
+
+bool check_probabilities_float(const float* probabilities, std::int64_t n, double* smallest) {
+  std::uint32_t outside = 0;
+  std::uint32_t least = 0x3F800000u;
+  for (std::int64_t i = 0; i < n; ++i) {
+    std::uint32_t bits;
+    std::memcpy(&bits, probabilities + i, sizeof bits);
+    outside |= (bits - 1) | (0x3F800000u - bits);
+    least = bits < least ? bits : least;
+  }
+  float found;
+  std::memcpy(&found, &least, sizeof found);
+  *smallest = static_cast<double>(found);
+  return outside >> 31 == 0;
 }
 
 bool all_finite(const double* x, std::int64_t n) {

@@ -138,7 +138,9 @@ def replay_rows(quick: bool = False) -> list[Row]:
     add("images: sample + update, k/s", "images", images, "loop", "k/s", {32: faster, 256: faster}, {})
     add("images: add a batch, k/s", "images", images, "add", "k/s", {64: Goal("ratio", 2.0)}, {})
     sizes = (1, 32, 256, 1024, 8192, 1 << 17, 1 << 20)
-    add("importance weights, ns each", "weights", plain, "weights", "ns", dict.fromkeys(sizes), {})
+    for name, dtype in (("f32", "float32"), ("f64", "float64")):
+        params = {"capacity": capacity, "dtype": dtype}
+        add(f"importance weights {name}, ns each", "weights", params, "weights", "ns", dict.fromkeys(sizes), {})
     return rows
 
 

@@ -103,4 +103,84 @@ TEST(normalisations) {
   CHECK(weights[0] == 1.0f && weights[1] == 1.0f);
 }
 
+// |value - exact| in units of the last place of a float.
+double error_in_ulp(float value, long double exact) {
+  const float rounded = static_cast<float>(exact);
+  const double ulp = static_cast<double>(std::nextafter(rounded, INFINITY)) - static_cast<double>(rounded);
+  return static_cast<double>(std::fabs(static_cast<long double>(value) - exact)) / ulp;
+}
+
+TEST(short_powers_are_as_good_as_float_allows) {
+  std::mt19937_64 random(5);
+  std::uniform_real_distribution<double> exponent(-149.0, 0.0), power(0.0, 4.0);
+  double worst = 0.0;
+  for (int i = 0; i < 300000; ++i) {
+    const double p = std::exp2(exponent(random)), smallest = std::exp2(exponent(random));
+    const double beta = power(random);
+    const long double exact = std::pow(static_cast<long double>(smallest) / static_cast<long double>(p), beta);
+    if (exact > 3e38L || exact < 1e-45L) continue;
+    float weight;
+    metarl::baseline::probability_weights_short(&p, 1, metarl::log2_short(smallest), beta, &weight);
+    worst = std::max(worst, error_in_ulp(weight, exact));
+  }
+  std::printf("largest error of a weight in single precision: %.3f ulp\n", worst);
+  CHECK(worst < 0.55);
+}
+
+TEST(short_powers_have_the_same_bits_at_every_level_and_length) {
+  std::mt19937_64 random(6);
+  std::uniform_real_distribution<double> exponent(-149.0, 0.0), power(0.0, 12.0);
+  for (int round = 0; round < 300; ++round) {
+    const auto n = static_cast<std::int64_t>(random() % 100);
+    std::vector<double> p(100);
+    std::vector<float> single(100);
+    std::vector<std::uint32_t> masses(100);
+    for (std::size_t i = 0; i < p.size(); ++i) {
+      single[i] = static_cast<float>(std::exp2(exponent(random)));
+      p[i] = i % 3 == 0 ? static_cast<double>(single[i]) : std::exp2(6.0 * exponent(random));
+      masses[i] = static_cast<std::uint32_t>(random() >> (32 + random() % 32)) | 1u;
+    }
+    const double beta = power(random), ratio = metarl::log2_short(p[0]);
+    const auto all = [&](auto by_double, auto by_float, auto by_mass) {
+      std::vector<float> out(303, -1.0f);
+      out[300] = by_double(p.data(), n, ratio, beta, out.data()) ? 1.0f : 0.0f;
+      out[301] = by_float(single.data(), n, ratio, beta, out.data() + 100) ? 1.0f : 0.0f;
+      by_mass(masses.data(), n, 77.5, beta, out.data() + 200);
+      return out;
+    };
+    const std::vector<float> expected =
+        all(metarl::baseline::probability_weights_short, metarl::baseline::probability_weights_float,
+            metarl::baseline::mass_weights);
+#if defined(METARL_HAVE_X86_LEVELS)
+    if (metarl::active_isa() >= metarl::Isa::avx2) {
+      CHECK(all(metarl::avx2::probability_weights_short, metarl::avx2::probability_weights_float,
+                metarl::avx2::mass_weights) == expected);
+    }
+    if (metarl::active_isa() >= metarl::Isa::avx512) {
+      CHECK(all(metarl::avx512::probability_weights_short, metarl::avx512::probability_weights_float,
+                metarl::avx512::mass_weights) == expected);
+    }
+#endif
+    bool finite = true;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) finite = finite && std::isfinite(expected[i]);
+    CHECK((expected[300] == 1.0f) == finite);
+    for (std::size_t i = static_cast<std::size_t>(n); i < 100; ++i) CHECK(expected[i] == -1.0f);
+  }
+}
+
+TEST(bad_single_probabilities_are_found) {
+  std::vector<float> p(75, 0.5f);
+  double smallest = 0.0;
+  for (std::size_t i = 0; i < p.size(); ++i) {
+    for (const float bad : {0.0f, -0.0f, -0.25f, std::nextafter(1.0f, 2.0f), float{NAN}, float{INFINITY}}) {
+      p[i] = bad;
+      CHECK(!METARL_SELECT_KERNEL(check_probabilities_float)(p.data(), 75, &smallest));
+    }
+    p[i] = 1e-45f;
+    CHECK(METARL_SELECT_KERNEL(check_probabilities_float)(p.data(), 75, &smallest));
+    CHECK(smallest == static_cast<double>(1e-45f));
+    p[i] = 0.5f;
+  }
+}
+
 METARL_TEST_MAIN()

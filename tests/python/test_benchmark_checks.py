@@ -129,8 +129,8 @@ def test_a_batch_that_turns_wrong_while_it_is_timed_is_stopped():
 class PlainWeights(WeightsContestant):
     """The formula with an offset to spoil it."""
 
-    def __init__(self, offset=0.0):
-        super().__init__({"capacity": CAPACITY})
+    def __init__(self, offset=0.0, dtype="float64"):
+        super().__init__({"capacity": CAPACITY, "dtype": dtype})
         self.offset = offset
 
     def compute(self, probabilities):
@@ -140,8 +140,14 @@ class PlainWeights(WeightsContestant):
 
 def test_weights_are_compared_with_the_formula():
     assert PlainWeights().measure("weights", {"batch": 100}, 0.001) > 0
+    assert PlainWeights(dtype="float32").measure("weights", {"batch": 100}, 0.001) > 0
     with pytest.raises(WrongResultError, match="off by"):
         PlainWeights(1e-3).check()
+    spoiled = PlainWeights(dtype="float32")
+    spoiled.dtype = np.dtype("float64")
+    spoiled.inputs = lambda probabilities: probabilities.astype(np.float32)
+    with pytest.raises(WrongResultError, match="weights of float32, not float64"):
+        spoiled.check()
 
 
 def test_rows_carry_their_numbers():

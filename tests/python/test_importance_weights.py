@@ -128,3 +128,34 @@ def test_buffer_weights_match_its_probabilities(beta, normalization, alpha):
         assert batch.weights.max() <= 1.0
     if normalization == "sum":
         assert abs(batch.weights.sum(dtype=np.float64) - 1.0) < 1e-6
+
+
+@pytest.mark.parametrize("given", ["float32", "float64"])
+@pytest.mark.parametrize("normalization", ["max", "batch_max", "sum", "none"])
+def test_single_precision(given, normalization):
+    rng = np.random.default_rng(7)
+    probabilities = np.exp2(rng.uniform(-140, 0, 4000)).astype(given)
+    beta = 0.37
+    got = importance_weights(probabilities, 9, beta, normalization, dtype=np.float32)
+    assert got.dtype == np.float32
+    exact = importance_weights(probabilities.astype(np.float64), 9, beta, normalization)
+    ulp = np.spacing(np.abs(exact).astype(np.float32)).astype(np.float64)
+    assert (np.abs(got - exact) / ulp).max() < (1.6 if normalization == "sum" else 0.55)
+    scattered = np.repeat(probabilities, 2)[::2]
+    np.testing.assert_array_equal(importance_weights(scattered, 9, beta, normalization, dtype="float32"), got)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
+def test_single_precision_at_the_ends(beta):
+    for p in (np.float64(5e-324), np.float64(1e-320), np.float32(1e-45), np.float32(1.0)):
+        weights = importance_weights(np.array([p, 1.0], p.dtype), 2, beta, dtype="float32")
+        with np.errstate(under="ignore"):
+            np.testing.assert_allclose(weights, [1.0, np.float64(p) ** beta], rtol=1e-6, atol=1e-45)
+    assert importance_weights(np.float32(0.25), 4, 0.5, dtype=np.float32).shape == ()
+    with pytest.raises(ValueError, match="overflows"):
+        importance_weights([1e-90, 1.0], 1, 0.5 + beta, "none", dtype="float32")
+    for bad in (0.0, -0.0, -1e-30, np.nan, np.inf, 1.5):
+        with pytest.raises(ValueError, match=r"probabilities\[1\] is"):
+            importance_weights(np.array([0.5, bad], np.float32), 2, beta, dtype="float32")
+    with pytest.raises(ValueError, match=r"dtype is .*; must be float32 or float64"):
+        importance_weights([0.5], 1, beta, dtype="int64")

@@ -95,7 +95,7 @@ class OurWeights(WeightsContestant):
 
     def compute(self, probabilities: Any) -> Any:
         """Normalised by the largest weight of the batch."""
-        return metarl_core.importance_weights(probabilities, self.size, BETA, "batch_max")
+        return metarl_core.importance_weights(probabilities, self.size, BETA, "batch_max", None, self.dtype)
 
 
 def contestants(workload: str, params: dict[str, Any]) -> dict[str, Factory]:

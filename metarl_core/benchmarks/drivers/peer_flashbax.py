@@ -183,7 +183,8 @@ class Flashbax(Driver):
         if workload in ("small", "images"):
             return {"flashbax": lambda: FlashbaxBuffer(workload, params)}
         if workload == "weights":
-            return {"jax f32": lambda: JaxWeights(params)}
+            # In double precision only if all of this process is.
+            return {"jax": lambda: JaxWeights(params)} if params["dtype"] == "float32" else {}
         return {}
 
 

@@ -105,7 +105,7 @@ class TianshouBuffer(BufferContestant):
 
 
 class TorchWeights(WeightsContestant):
-    """The formula in torch, float32, on one thread."""
+    """The formula in torch, on one thread."""
 
     def __init__(self, params: dict[str, Any]) -> None:
         super().__init__(params)
@@ -113,8 +113,8 @@ class TorchWeights(WeightsContestant):
         self.torch.set_num_threads(1)
 
     def inputs(self, probabilities: Array) -> Any:
-        """A float32 tensor."""
-        return self.torch.as_tensor(probabilities, dtype=self.torch.float32)
+        """A tensor."""
+        return self.torch.as_tensor(probabilities, dtype=getattr(self.torch, self.dtype.name))
 
     def compute(self, probabilities: Any) -> Any:
         """``pow``, then divide by the largest."""
@@ -135,7 +135,7 @@ class Tianshou(Driver):
         if workload in ("small", "images"):
             return {"tianshou": lambda: TianshouBuffer(workload, params)}
         if workload == "weights":
-            return {"torch f32": lambda: TorchWeights(params)}
+            return {"torch": lambda: TorchWeights(params)}
         return {}
 
 

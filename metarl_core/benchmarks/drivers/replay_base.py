@@ -240,10 +240,11 @@ class WeightsContestant(Contestant):
 
     def __init__(self, params: dict[str, Any]) -> None:
         self.size = int(params["capacity"])
+        self.dtype = np.dtype(params["dtype"])
 
     def inputs(self, probabilities: Array) -> Any:
-        """Return the probabilities in the library's own type (not timed)."""
-        return probabilities
+        """Return the probabilities in the library's own type and the asked precision (not timed)."""
+        return probabilities.astype(self.dtype)
 
     def compute(self, probabilities: Any) -> Any:
         """Return the weights."""
@@ -258,15 +259,16 @@ class WeightsContestant(Contestant):
         wanted = (self.size * probabilities) ** -BETA
         wanted /= wanted.max()
         require(got.shape == wanted.shape, f"{got.shape} weights for {wanted.shape} probabilities")
+        require(np.asarray(weights).dtype == self.dtype, f"weights of {np.asarray(weights).dtype}, not {self.dtype}")
         error = float(np.abs(got / wanted - 1).max())
-        require(error < 1e-5, f"the weights are off by {error:.1e}")
+        require(error < (1e-5 if self.dtype == np.float32 else 1e-14), f"the weights are off by {error:.1e}")
 
     def check(self) -> str:
         """Compare with the formula in float64."""
         results = []
         for batch in (1, 32, 1000):
             probabilities = self._probabilities(batch)
-            results.append(np.asarray(self.compute(self.inputs(probabilities)), np.float32))
+            results.append(np.asarray(self.compute(self.inputs(probabilities))))
             self._verify(results[-1], probabilities)
         return checksum(*results)
 

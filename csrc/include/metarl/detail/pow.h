@@ -118,4 +118,44 @@ METARL_HD double pow_positive(double x, double y) {
   return pow_general(x, y);
 }
 
+// ---- for results in single precision -------------------------------------------------------------------------------
+// x^y = exp2_short(y * log2_short(x)), in double precision with polynomials that are as short as a float's 24 bits
+// allow: interpolated at Chebyshev nodes. The result rounded to float is off by at most 0.55 ulp (subnormal floats
+// included) for |y| <= 4; where it overflows, so does the rounding.
+
+// log2(x) for a positive normal x, relative error below 2^-37; log2_short(1) is 0.
+METARL_HD double log2_short(double x) {
+  const std::uint64_t bits = double_bits(x);
+  // As in log2_parts: x = 2^k * m with m in [sqrt(1/2), sqrt(2)).
+  const std::uint64_t field = (bits - 0x3FE6A09E667F3BCDull + 0x4000000000000000ull) >> 52;
+  const double k = bits_double(field | 0x4330000000000000ull) - (0x1.0p52 + 1024.0);
+  const double m = bits_double(bits - (field << 52) + 0x4000000000000000ull);
+  // 2 atanh(s) / (s ln 2) as a polynomial in s^2, s^2 <= 0.0295: relative error 2^-37.8.
+  const double s = (m - 1.0) / (m + 1.0);
+  const double z = s * s;
+  double series = 0x1.5ce39e0f2acaap-2;
+  series = series * z + 0x1.a58dceca775eep-2;
+  series = series * z + 0x1.27777f4619875p-1;
+  series = series * z + 0x1.ec709d13c0822p-1;
+  series = series * z + 0x1.71547652bed13p+1;
+  return k + s * series;
+}
+
+// 2^t, t limited to [-200, 200], beyond which a float is 0 or inf; relative error below 2^-28.5; exp2_short(0) is 1.
+METARL_HD double exp2_short(double t) {
+  const std::uint64_t sign = double_bits(t) & 0x8000000000000000ull;
+  const std::uint64_t magnitude = double_bits(t) ^ sign;
+  const std::uint64_t within = below_mask(magnitude, 0x4069000000000000ull);
+  t = bits_double((magnitude & within) | (0x4069000000000000ull & ~within) | sign);
+  const double n = round_even(t);
+  const double u = t - n;
+  double e = 0x1.443fffc90dd57p-13;
+  e = e * u + 0x1.5f48c04f62e61p-10;
+  e = e * u + 0x1.3b2a1b7152bedp-7;
+  e = e * u + 0x1.c6aecc669b6ddp-5;
+  e = e * u + 0x1.ebfbe045f4d3cp-3;
+  e = e * u + 0x1.62e430d034702p-1;
+  return (1.0 + e * u) * exp2_integer(n);
+}
+
 }  // namespace metarl
