@@ -99,6 +99,8 @@ std::vector<FieldSpec> field_specs(const std::vector<Column>& columns) {
   std::vector<FieldSpec> specs;
   for (const Column& column : columns) {
     specs.push_back({column.text(), column.bytes, std::min<std::size_t>(column.itemsize, 8)});
+    specs.back().dtype = py::cast<std::string>(column.dtype.attr("str"));
+    specs.back().shape.assign(column.shape.begin(), column.shape.end());
   }
   return specs;
 }

@@ -4,6 +4,7 @@
 #include "bindings/call_arguments.h"
 #include "bindings/errors.h"
 #include "bindings/register.h"
+#include "bindings/replay_checkpoint.h"
 #include "bindings/replay_object.h"
 #include "bindings/replay_options.h"
 #include "bindings/replay_tasks.h"
@@ -14,21 +15,25 @@ void register_replay(py::module_& m) {
     if (p && !set_python_error(p)) std::rethrow_exception(p);
   });
 
-  auto base =
-      py::class_<PyReplay>(m, "ReplayBufferBase")
-          .def_property_readonly(
-              "capacity", [](const PyReplay& self) { return self.core->capacity(); }, "Number of slots.")
-          .def_property_readonly(
-              "seed", [](const PyReplay& self) { return self.core->seed(); }, "Key of the random numbers.")
-          .def_property_readonly(
-              "bytes_per_transition", [](const PyReplay& self) { return self.core->bytes_per_transition(); },
-              "Bytes of memory a slot takes, index structures included.")
-          .def("__len__", [](const PyReplay& self) { return self.core->size(); })
-          .def(
-              "clear", [](PyReplay& self) { without_gil(true, [&] { self.core->clear(); }); },
-              "Forget all transitions; the random stream goes on.")
-          .def("_snapshot", &snapshot)
-          .def("_restore", &restore, py::arg("state"), py::arg("columns"), py::arg("priorities"), py::arg("masses"));
+  register_checkpoint(m);
+
+  auto base = py::class_<PyReplay>(m, "ReplayBufferBase")
+                  .def_property_readonly(
+                      "capacity", [](const PyReplay& self) { return self.core->capacity(); }, "Number of slots.")
+                  .def_property_readonly(
+                      "seed", [](const PyReplay& self) { return self.core->seed(); }, "Key of the random numbers.")
+                  .def_property_readonly(
+                      "bytes_per_transition", [](const PyReplay& self) { return self.core->bytes_per_transition(); },
+                      "Bytes of memory a slot takes, index structures included.")
+                  .def("__len__", [](const PyReplay& self) { return self.core->size(); })
+                  .def(
+                      "clear", [](PyReplay& self) { without_gil(true, [&] { self.core->clear(); }); },
+                      "Forget all transitions; the random stream goes on.")
+                  .def("_snapshot", &snapshot)
+                  .def("_restore", &restore, py::arg("state"))
+                  .def("_save", &save_checkpoint, py::arg("path"), py::arg("config"))
+                  .def("_to_bytes", &checkpoint_bytes, py::arg("config"))
+                  .def("_load_checkpoint", &load_checkpoint, py::arg("checkpoint"));
   attach(base, kReplayMethods);
   register_replay_tasks(base);
 

@@ -60,11 +60,10 @@ auto without_gil(bool release, F&& f) {
   return f();
 }
 
-// The state as (dict of numbers, list of columns, raw priorities or None, masses or None).
-py::tuple snapshot(const PyReplay& self);
-// The reverse. Checks everything before it changes anything; raises ValueError that names the entry.
-void restore(PyReplay& self, const py::dict& state, const py::sequence& columns, py::object priorities,
-             py::object masses);
+// The state: a dict of numbers and arrays, the columns in a dict of their own.
+py::dict snapshot(const PyReplay& self);
+// The reverse. All or nothing; raises ValueError that names the entry.
+void restore(PyReplay& self, const py::dict& state);
 // Raw priorities as float64.
 py::array priorities(const PyReplay& self, py::object indices);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 #include <limits>
 #include <stdexcept>
 #include <type_traits>
@@ -69,8 +70,9 @@ class Encoder {
   }
   void string(const std::string& s) {
     count(s.size());
-    const auto* bytes = reinterpret_cast<const std::byte*>(s.data());
-    out.insert(out.end(), bytes, bytes + s.size());
+    const std::size_t at = out.size();
+    out.resize(at + s.size());
+    if (!s.empty()) std::memcpy(out.data() + at, s.data(), s.size());
   }
 };
 

@@ -22,12 +22,12 @@ void check_index(std::int64_t index, std::int64_t position, std::int64_t size) {
                           " out of range for size " + std::to_string(size));
 }
 
-std::uint64_t next_epoch() {
+}  // namespace
+
+std::uint64_t ReplayBuffer::next_epoch() {
   static std::atomic<std::uint64_t> count{0};
   return ++count;
 }
-
-}  // namespace
 
 struct ReplayBuffer::StreamListener : Streams::Listener {
   explicit StreamListener(ReplayBuffer* owner) : buffer(owner) {}
@@ -195,29 +195,6 @@ std::uint64_t ReplayBuffer::draws() const {
   return num_draws();
 }
 
-bool ReplayBuffer::snapshot(std::int64_t size, State* state, const Content& content) const {
-  const std::lock_guard lock(mutex_);
-  if (size != slots_used_unlocked()) return false;
-  state->written = mark_.written;
-  state->draws = draws_;
-  state->random_stream = mutex_.stream();
-  for (std::size_t f = 0; f < store_.fields().size(); ++f) store_.read(f, 0, size, content.columns[f]);
-  on_snapshot(size, state, content);
-  return true;
-}
-
-void ReplayBuffer::restore(const State& state, const ColumnSource* columns, const float* raw_priorities,
-                           const std::uint32_t* masses) {
-  const std::lock_guard lock(mutex_);
-  const auto size = static_cast<std::int64_t>(std::min(state.written, static_cast<std::uint64_t>(capacity_)));
-  on_restore(state, raw_priorities, masses, size);  // may fail, having done nothing
-  mark_ = {next_epoch(), state.written};
-  draws_ = state.draws;
-  mutex_.set_stream(state.random_stream);
-  store_.write(0, columns, size);
-  if (tasks_ != nullptr) rebuild_tasks(nullptr);
-}
-
 void ReplayBuffer::on_write(std::int64_t begin, std::int64_t end) { valid_->insert_range(begin, end); }
 
 void ReplayBuffer::prepare_slots(std::int64_t) {}
@@ -231,13 +208,6 @@ void ReplayBuffer::on_clear() { valid_->clear(); }
 
 void ReplayBuffer::hide(const std::int64_t* slots, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) valid_->erase(slots[i]);
-}
-
-void ReplayBuffer::on_snapshot(std::int64_t, State*, const Content&) const {}
-
-void ReplayBuffer::on_restore(const State&, const float*, const std::uint32_t*, std::int64_t size) {
-  valid_->clear();
-  valid_->insert_range(0, size);
 }
 
 }  // namespace metarl

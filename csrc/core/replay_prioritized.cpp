@@ -137,23 +137,4 @@ void PrioritizedReplayBuffer::read_priorities(const std::int64_t* indices, std::
   for (std::int64_t i = 0; i < n; ++i) out[i] = static_cast<double>(raw_.as<float>()[indices[i]]);
 }
 
-void PrioritizedReplayBuffer::on_snapshot(std::int64_t size, State* state, const Content& content) const {
-  state->draws = tree_.state().draws;
-  state->tree = tree_.state();
-  state->running_max = running_max_;
-  state->stale_updates = stale_updates_;
-  std::copy_n(raw_.as<float>(), size, content.raw_priorities);
-  std::copy_n(tree_.leaves(), size, content.masses);
-}
-
-void PrioritizedReplayBuffer::on_restore(const State& state, const float* raw_priorities, const std::uint32_t* masses,
-                                         std::int64_t size) {
-  SumTree::State tree = state.tree;
-  tree.draws = state.draws;
-  tree_.restore(tree, masses, size);
-  std::copy_n(raw_priorities, size, raw_.as<float>());
-  stale_updates_ = state.stale_updates;
-  set_running_max(state.running_max);
-}
-
 }  // namespace metarl

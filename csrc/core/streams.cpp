@@ -37,11 +37,16 @@ std::vector<FieldSpec> Streams::stored_fields(const ReplayOptions& options, std:
     (*column_of)[f] = static_cast<int>(stored.size());
     stored.push_back(field);
     stored.back().bytes /= static_cast<std::size_t>(field.stack);
+    if (field.stack > 1 && !stored.back().shape.empty()) {
+      stored.back().shape[0] /= static_cast<std::uint64_t>(field.stack);
+    }
     stacked |= field.stack > 1;
   }
   if (!needed(options)) return stored;
   stored.push_back({"_next", sizeof(std::uint32_t), alignof(std::uint32_t)});
+  stored.back().dtype = "<u4";
   if (stacked) stored.push_back({"_previous", sizeof(std::uint32_t), alignof(std::uint32_t)});
+  stored.back().dtype = "<u4";
   return stored;
 }
 

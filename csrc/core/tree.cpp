@@ -232,6 +232,14 @@ void SumTree::sample_valid(std::int64_t n, SamplingMode mode, std::int64_t* indi
   }
 }
 
+void SumTree::adopt_leaves(const State& state, SlotSet valid) {
+  std::vector<std::uint64_t> scratch(static_cast<std::size_t>(masses_.scratch_size()));
+  masses_.rebuild(scratch.data());
+  state_ = state;
+  valid_ = std::move(valid);
+  ++rescales_;
+}
+
 void SumTree::restore(const State& state, const std::uint32_t* masses, std::int64_t n, const std::uint64_t* valid) {
   std::vector<std::uint64_t> scratch(
       static_cast<std::size_t>(masses_.scratch_size()));  // throws before anything changes

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metarl_core import _core
 from metarl_core.replay.batch import Batch
 from metarl_core.replay.fields import Fields, parse_fields
-from metarl_core.replay.state import buffer_state, load_buffer_state
+from metarl_core.replay.state import (
+    buffer_config,
+    buffer_state,
+    load_buffer_state,
+    restore_buffer,
+    split_config,
+)
 from metarl_core.replay.streams import core_options, plain_options
 from metarl_core.replay.structure import Structure, flatten_fields, is_leaf
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["ReplayFace"]
 
@@ -49,12 +59,71 @@ class ReplayFace(_core.ReplayBufferBase):
         return getattr(self, name, self._options.get(name))
 
     def _config(self) -> dict[str, Any]:
-        """What a state must agree with, as plain numbers, strings and lists."""
-        config: dict[str, Any] = {"kind": self._kind}
-        for name in self._options:
-            if name != "beta":  # the caller's schedule
-                config[name] = self._argument(name)
-        return config
+        """The kind and the constructor's arguments besides the fields, as plain numbers, strings and lists."""
+        return {"kind": self._kind, **{name: self._argument(name) for name in self._options}}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the buffer to a checkpoint file, replacing what is there in one step.
+
+        The arrays go straight from the buffer's memory to the file; meanwhile other threads that use the buffer wait.
+        After a crash or a failure at any moment, ``path`` holds the old content or the new one, whole. Equal buffers
+        give equal bytes. The format is documented in docs/checkpoint-format.md; it holds no code.
+
+        Args:
+            path: The file; a temporary file ``.NAME.N.tmp`` beside it is used meanwhile.
+
+        Raises:
+            OSError: The disk is full, the folder is missing, and so on; the old file is untouched.
+        """
+        self._save(os.fsencode(path), buffer_config(self))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Construct a buffer from a checkpoint file; it goes on with the same bits as the one that was saved.
+
+        Runs no code from the file. Memory is reserved for the capacity that the file states, and used for what it
+        holds.
+
+        Raises:
+            OSError: The file cannot be read.
+            CheckpointFormatError: It is not a checkpoint of a replay buffer (a pickle, for example).
+            CheckpointVersionError: It was written by a later version, in a format that this one does not know.
+            CheckpointCorruptError: It is truncated or damaged; the message names the section.
+            CheckpointMismatchError: It holds a buffer of the other class.
+        """
+        return cls._from_checkpoint(_core.ReplayCheckpoint(os.fsencode(path)))
+
+    def restore(self, path: str | os.PathLike[str]) -> None:
+        """Replace the content by a checkpoint of a buffer with the same arguments (``beta`` may differ).
+
+        A buffer that holds data keeps it until the file has proved good: both are in memory for a moment.
+
+        Raises:
+            CheckpointMismatchError: The buffer in the file has other arguments; the message lists them.
+            OSError, CheckpointFormatError, CheckpointVersionError, CheckpointCorruptError: As of ``load``. After any
+                error the buffer is unchanged.
+        """
+        restore_buffer(self, _core.ReplayCheckpoint(os.fsencode(path)))
+
+    def to_bytes(self) -> bytes:
+        """Return the bytes that ``save`` writes; ``pickle`` and ``copy.deepcopy`` carry the same."""
+        return self._to_bytes(buffer_config(self))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Construct a buffer from what ``to_bytes`` returned.
+
+        Raises:
+            CheckpointFormatError, CheckpointVersionError, CheckpointCorruptError, CheckpointMismatchError: As of
+                ``load``.
+        """
+        return cls._from_checkpoint(_core.ReplayCheckpoint.from_bytes(data))
+
+    @classmethod
+    def _from_checkpoint(cls, checkpoint: _core.ReplayCheckpoint) -> Self:
+        buffer = cls(**split_config(checkpoint.config, cls))
+        restore_buffer(buffer, checkpoint)
+        return buffer
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that determines the buffer's future behaviour, as copies.
@@ -80,11 +149,4 @@ class ReplayFace(_core.ReplayBufferBase):
         load_buffer_state(self, state)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        arguments = {name: self._argument(name) for name in self._options}
-        return _rebuild, (type(self), {"fields": self.fields, **arguments}, self.state_dict())
-
-
-def _rebuild(cls: type[ReplayFace], arguments: dict[str, Any], state: Mapping[str, Any]) -> ReplayFace:
-    buffer = cls(**arguments)
-    buffer.load_state_dict(state)
-    return buffer
+        return type(self).from_bytes, (self.to_bytes(),)

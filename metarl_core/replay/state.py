@@ -1,18 +1,21 @@
-"""state_dict and load_state_dict of the replay buffers."""
+"""State and checkpoints of the replay buffers."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from metarl_core.errors import CheckpointMismatchError, CheckpointVersionError
+from metarl_core import _core
+from metarl_core.errors import CheckpointCorruptError, CheckpointMismatchError, CheckpointVersionError
+from metarl_core.replay.structure import is_leaf
 
 if TYPE_CHECKING:
     from metarl_core.replay.face import ReplayFace
 
-__all__ = ["buffer_state", "load_buffer_state"]
+__all__ = ["buffer_config", "buffer_state", "load_buffer_state", "restore_buffer", "split_config"]
 
 _FORMAT = 1
 
@@ -21,20 +24,73 @@ def _field_texts(buffer: ReplayFace) -> list[list[Any]]:
     return [[name, list(shape), np.lib.format.dtype_to_descr(dtype)] for name, (shape, dtype) in buffer.columns.items()]
 
 
+def _skeleton(spec: Any) -> Any:
+    """The nesting of a field: None for a column, dicts and lists of these."""
+    if is_leaf(spec):
+        return None
+    if isinstance(spec, Mapping):
+        return {name: _skeleton(part) for name, part in spec.items()}
+    return [_skeleton(part) for part in spec]
+
+
+def _rebuild_fields(skeleton: Any, name: str, columns: Mapping[str, Any]) -> Any:
+    if skeleton is None:
+        return columns[name]
+    if isinstance(skeleton, Mapping):
+        return {key: _rebuild_fields(part, f"{name}.{key}", columns) for key, part in skeleton.items()}
+    return tuple(_rebuild_fields(part, f"{name}.{i}", columns) for i, part in enumerate(skeleton))
+
+
+def _to_descr(value: Any) -> Any:
+    """A dtype's description, whose tuples became lists on the way."""
+    if isinstance(value, str):
+        return value
+    return [
+        (tuple(field[0]) if isinstance(field[0], list) else field[0], _to_descr(field[1]), *map(tuple, field[2:]))
+        for field in value
+    ]
+
+
+def buffer_config(buffer: ReplayFace) -> dict[str, Any]:
+    """Return what a buffer was constructed with, as plain numbers, strings, lists and dicts."""
+    config = {**buffer._config(), "fields": _field_texts(buffer)}
+    if buffer.fields.keys() != buffer.columns.keys():
+        config["structure"] = {name: _skeleton(spec) for name, spec in buffer.fields.items()}
+    return config
+
+
+def split_config(config: Any, cls: type[ReplayFace]) -> dict[str, Any]:
+    """Turn what ``buffer_config`` returned into arguments for the constructor of ``cls``.
+
+    Raises:
+        CheckpointMismatchError: It belongs to a buffer of another kind.
+        CheckpointVersionError: It has an argument that this version does not know.
+        CheckpointCorruptError: It is no such configuration.
+    """
+    try:
+        arguments = dict(config)
+        kind = arguments.pop("kind")
+        described = arguments.pop("fields")
+        columns = {
+            name: (tuple(shape), np.lib.format.descr_to_dtype(_to_descr(descr))) for name, shape, descr in described
+        }
+        skeletons = arguments.pop("structure", dict.fromkeys(columns))
+        fields = {name: _rebuild_fields(skeleton, name, columns) for name, skeleton in skeletons.items()}
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        raise CheckpointCorruptError(f"the checkpoint's configuration cannot be used: {error!r}") from error
+    if kind != cls._kind:
+        raise CheckpointMismatchError(f"kind is {kind!r} in the checkpoint and {cls._kind!r} in {cls.__name__}")
+    unknown = arguments.keys() - _parameters(cls).keys()
+    if unknown:
+        raise CheckpointVersionError(f"the checkpoint has arguments that this version does not know: {sorted(unknown)}")
+    return {**arguments, "fields": fields}
+
+
 def buffer_state(buffer: ReplayFace) -> dict[str, Any]:
     """Return a buffer's configuration and content as a dict of numbers, strings, lists and NumPy arrays."""
-    numbers, columns, priorities, masses = buffer._snapshot()
-    state = {
-        "format": _FORMAT,
-        **buffer._config(),
-        "fields": _field_texts(buffer),
-        **numbers,
-        "columns": dict(zip(buffer.columns, columns, strict=True)),
-    }
-    if priorities is not None:
-        state["priorities"] = priorities
-        state["masses"] = masses
-    return state
+    config = buffer_config(buffer)
+    config.pop("beta", None)  # the caller's schedule
+    return {"format": _FORMAT, **config, **buffer._snapshot()}
 
 
 def load_buffer_state(buffer: ReplayFace, state: Mapping[str, Any]) -> None:
@@ -51,25 +107,52 @@ def load_buffer_state(buffer: ReplayFace, state: Mapping[str, Any]) -> None:
         raise ValueError("state['format'] is missing")
     if not _same(state["format"], _FORMAT):
         raise CheckpointVersionError(f"state['format'] is {state['format']!r}; this version reads {_FORMAT}")
-    expected = {**buffer._config(), "fields": _field_texts(buffer)}
-    if "kind" in state and not _same(state["kind"], expected["kind"]):
+    _check_config(buffer, state, "state")
+    columns = state.get("columns")
+    if not isinstance(columns, Mapping) or not set(columns) <= set(buffer.columns):
+        raise ValueError(f"state['columns'] must be a mapping with fields out of {list(buffer.columns)}")
+    buffer._restore({**state, "columns": dict(columns)})
+
+
+def restore_buffer(buffer: ReplayFace, checkpoint: _core.ReplayCheckpoint) -> None:
+    """Replace a buffer's content by a checkpoint of the same configuration, all or nothing.
+
+    Raises:
+        CheckpointMismatchError: As of ``load_buffer_state``.
+        CheckpointCorruptError: The checkpoint is damaged.
+    """
+    _check_config(buffer, checkpoint.config, "checkpoint")
+    buffer._load_checkpoint(checkpoint)
+
+
+def _check_config(buffer: ReplayFace, found: Mapping[str, Any], where: str) -> None:
+    expected = buffer_config(buffer)
+    expected.pop("beta", None)
+    if "kind" in found and not _same(found["kind"], expected["kind"]):
         # A buffer of another kind has other arguments.
-        expected = {name: value for name, value in expected.items() if name == "kind" or name in state}
+        expected = {name: value for name, value in expected.items() if name == "kind" or name in found}
+    expected.setdefault("structure", None)
     different = []
+    defaults = {"structure": None, **_defaults(type(buffer))}
     for name, value in expected.items():
-        if name not in state:
-            raise ValueError(f"state[{name!r}] is missing")
-        found = _plain(state[name])
-        if not _same(found, value):
-            different.append(f"{name} is {found!r} in the state and {value!r} in this buffer")
+        if name not in found and name not in defaults:
+            raise ValueError(f"{where}[{name!r}] is missing")
+        # An argument that is younger than the checkpoint had its default then.
+        given = _plain(found[name] if name in found else defaults[name])
+        if not _same(given, value):
+            different.append(f"{name} is {given!r} in the {where} and {value!r} in this buffer")
     if different:
         raise CheckpointMismatchError("; ".join(different))
-    columns = state.get("columns")
-    if not isinstance(columns, Mapping) or set(columns) != set(buffer.columns):
-        raise ValueError(f"state['columns'] must be a mapping with the fields {list(buffer.columns)}")
-    buffer._restore(
-        dict(state), [columns[name] for name in buffer.columns], state.get("priorities"), state.get("masses")
-    )
+
+
+def _parameters(cls: type[ReplayFace]) -> Mapping[str, inspect.Parameter]:
+    """Arguments of the constructor: that of the buffer class, not of one derived from it."""
+    owner = next(base for base in cls.__mro__ if "_kind" in vars(base))
+    return inspect.signature(owner).parameters
+
+
+def _defaults(cls: type[ReplayFace]) -> dict[str, Any]:
+    return {name: _plain(p.default) for name, p in _parameters(cls).items() if p.default is not p.empty}
 
 
 def _same(found: Any, value: Any) -> bool:

@@ -117,7 +117,7 @@ void mutate(FuzzBytes& bytes, const std::vector<FuzzBytes>& corpus) {
       if (draw() % 2 == 0) {
         bytes.insert(bytes.begin() + static_cast<std::ptrdiff_t>(at), other.begin() + static_cast<std::ptrdiff_t>(from),
                      other.begin() + static_cast<std::ptrdiff_t>(from + n));
-      } else {
+      } else if (!bytes.empty()) {
         std::memcpy(bytes.data() + at, other.data() + from, std::min(n, bytes.size() - at));
       }
       break;
@@ -134,7 +134,7 @@ void mutate(FuzzBytes& bytes, const std::vector<FuzzBytes>& corpus) {
 }
 
 FuzzBytes random_bytes() {
-  FuzzBytes bytes(draw_below(300));
+  FuzzBytes bytes(1 + draw_below(300));
   for (std::byte& b : bytes) b = static_cast<std::byte>(draw());
   if (draw() % 2 == 0) std::memcpy(bytes.data(), kMagic, std::min(bytes.size(), sizeof kMagic));
   return bytes;

@@ -7,6 +7,7 @@
 #include "check.h"
 #include "metarl/errors.h"
 #include "metarl/replay_buffer.h"
+#include "metarl/replay_state.h"
 
 namespace {
 
@@ -171,40 +172,20 @@ TEST(threads_may_share_a_buffer) {
 
 namespace {
 
-struct Content {
-  metarl::ReplayBuffer::State state;
-  std::vector<unsigned char> flags, images;
-  std::vector<std::int32_t> ids;
-  std::vector<float> raw;
-  std::vector<std::uint32_t> masses;
-
-  explicit Content(const PrioritizedReplayBuffer& buffer) {
-    const auto n = static_cast<std::size_t>(buffer.size());
-    flags.resize(n);
-    images.resize(n * 300);
-    ids.resize(n);
-    raw.resize(n);
-    masses.resize(n);
-    std::byte* const columns[] = {reinterpret_cast<std::byte*>(flags.data()), reinterpret_cast<std::byte*>(ids.data()),
-                                  reinterpret_cast<std::byte*>(images.data())};
-    buffer.snapshot(buffer.size(), &state, {columns, raw.data(), masses.data()});
-  }
-
-  bool operator==(const Content& other) const {
-    return state.written == other.state.written && state.draws == other.state.draws &&
-           state.stale_updates == other.state.stale_updates && state.running_max == other.state.running_max &&
-           state.tree.scale_exponent == other.state.tree.scale_exponent &&
-           state.tree.changes == other.state.tree.changes && flags == other.flags && images == other.images &&
-           ids == other.ids && raw == other.raw && masses == other.masses;
-  }
-};
+// The whole object as the bytes of a checkpoint.
+std::vector<std::byte> content_of(const metarl::ReplayBuffer& buffer) {
+  std::vector<std::byte> bytes(static_cast<std::size_t>(metarl::saved_bytes(buffer, {})));
+  metarl::MemorySink sink(bytes.data(), bytes.size());
+  metarl::save_buffer(buffer, {}, sink);
+  return bytes;
+}
 
 // Repeats a call with the first, second, ... allocation failing until it succeeds; each failure leaves `buffer` as it
 // was. Returns the number of failures.
 template <typename F>
 int check_failing_allocations(const PrioritizedReplayBuffer& buffer, F&& call) {
   for (int failures = 0;; ++failures) {
-    const Content before(buffer);
+    const std::vector<std::byte> before = content_of(buffer);
     bool failed = false;
     g_allocations_left = failures;
     try {
@@ -214,7 +195,7 @@ int check_failing_allocations(const PrioritizedReplayBuffer& buffer, F&& call) {
     }
     g_allocations_left = -1;
     if (!failed) return failures;
-    CHECK(Content(buffer) == before);
+    CHECK(content_of(buffer) == before);
   }
 }
 
@@ -225,7 +206,7 @@ TEST(a_failed_allocation_changes_nothing) {
   const Rows rows(0, 300);
   add(buffer, rows.sources().data(), 300);
   const Sampled sampled(buffer, 32);
-  const Content saved(buffer);
+  const std::vector<std::byte> saved = content_of(buffer);
   const std::vector<float> huge(32, 1e30f);
   CHECK(check_failing_allocations(
             buffer, [&] { buffer.update_priorities(sampled.indices.data(), huge.data(), 32, nullptr, false); }) > 0);
@@ -241,11 +222,14 @@ TEST(a_failed_allocation_changes_nothing) {
   CHECK(check_failing_allocations(buffer, [&] { add(buffer, sources.data(), 90); }) > 0);
   CHECK(buffer.size() == 300);
 
-  const Rows kept(0, 300);
-  const auto columns = kept.sources();
-  CHECK(check_failing_allocations(
-            buffer, [&] { buffer.restore(saved.state, columns.data(), saved.raw.data(), saved.masses.data()); }) > 0);
-  CHECK(Content(buffer) == saved);
+  CHECK(check_failing_allocations(buffer, [&] {
+          const metarl::MemorySource source(saved.data(), saved.size());
+          const metarl::CheckpointReader checkpoint(source, "saved");
+          const auto fresh = buffer.make_empty();
+          fresh->load(metarl::CheckpointState(checkpoint));
+          buffer.exchange(*fresh);
+        }) > 0);
+  CHECK(content_of(buffer) == saved);
 }
 
 METARL_TEST_MAIN()

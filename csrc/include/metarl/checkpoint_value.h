@@ -14,7 +14,11 @@ class Value {
  public:
   struct Member;
   using List = std::vector<Value>;
-  using Map = std::vector<Member>;  // in order of insertion, keys unique
+  // In order of insertion, keys unique. A class of its own because libstdc++ takes a variant of nothing but strings and
+  // vectors for one that always holds something, which a copy that runs out of memory does not.
+  struct Map : std::vector<Member> {
+    using std::vector<Member>::vector;
+  };
 
   Value() = default;  // null
   Value(bool value) : data_(value) {}

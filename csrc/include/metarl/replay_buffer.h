@@ -5,11 +5,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
 #include "metarl/fork_mutex.h"
 #include "metarl/replay_options.h"
+#include "metarl/replay_state.h"
 #include "metarl/slot_set.h"
 #include "metarl/streams.h"
 #include "metarl/sum_tree.h"
@@ -42,16 +44,6 @@ struct TaskSummary {
 
 class ReplayBuffer {
  public:
-  // What a checkpoint needs besides the columns and priorities.
-  struct State {
-    std::uint64_t written = 0;
-    std::uint64_t draws = 0;
-    std::uint64_t random_stream = 0;  // in [0, 2^62); see fork_mutex.h
-    std::uint64_t stale_updates = 0;
-    float running_max = 1.0f;
-    SumTree::State tree;
-  };
-
   // Throws std::invalid_argument if capacity < 1, OutOfMemoryError if it does not fit.
   explicit ReplayBuffer(ReplayOptions options) : ReplayBuffer(std::move(options), true) {}
   virtual ~ReplayBuffer() = default;
@@ -92,19 +84,17 @@ class ReplayBuffer {
   // Hides the slots of one task; returns how many there were.
   std::int64_t clear_task(int task);
 
-  // Arrays of the caller with room for `size` slots, in slot order; raw_priorities and masses are for prioritized
-  // buffers.
-  struct Content {
-    std::byte* const* columns;
-    float* raw_priorities;
-    std::uint32_t* masses;
-  };
-  // Copies the whole object at one moment. Returns false, having done nothing, if slots_used() is not `size`.
-  bool snapshot(std::int64_t size, State* state, const Content& content) const;
-  // Replaces the content. `columns` hold the slots [0, size); raw priorities and masses are null for a uniform buffer.
-  // Preconditions: size = min(written, capacity); masses consistent with the tree's scale.
-  void restore(const State& state, const ColumnSource* columns, const float* raw_priorities,
-               const std::uint32_t* masses);
+  // Shows the visitor the whole state at one moment, with the buffer locked: the visitor must not call it, nor change
+  // it.
+  void visit_state(const std::function<void(const BufferState&)>& visitor) const;
+  // A buffer with the same options that holds nothing.
+  virtual std::unique_ptr<ReplayBuffer> make_empty() const;
+  // Takes a state. Preconditions: new from make_empty(), not shared with another thread. After an exception (what the
+  // source throws) the object may only be destroyed.
+  void load(const StateSource& source);
+  // Exchanges the content with a buffer from make_empty() that no other thread uses. Batches sampled before are stale
+  // after that.
+  void exchange(ReplayBuffer& other);
 
  protected:
   ReplayBuffer(ReplayOptions options, bool own_valid);
@@ -132,9 +122,15 @@ class ReplayBuffer {
   virtual double unit() const { return 1.0; }
   virtual std::uint64_t rescales() const { return 0; }
   virtual void draw(const SampleRequest& request, const SampleOutput& out);
-  virtual void on_snapshot(std::int64_t size, State* state, const Content& content) const;
-  virtual void on_restore(const State& state, const float* raw_priorities, const std::uint32_t* masses,
-                          std::int64_t size);
+  // The state: numbers besides `written`, and arrays in the buffer's memory. A load takes the numbers first, then reads
+  // the arrays that follow from them, then the slots that are valid; complete_load checks the whole and rebuilds what
+  // depends on it.
+  virtual void describe_numbers(Value* numbers) const;
+  virtual void describe_arrays(std::vector<StateArray>* arrays) const;
+  virtual void take_numbers(const StateSource& source);
+  virtual void complete_load(const StateSource& source, SlotSet valid);
+  virtual void on_exchange(ReplayBuffer& other);
+  static std::uint64_t next_epoch();
 
   // What the importance weights of a batch with tasks depend on besides its own probabilities.
   struct TaskDraw {
@@ -169,6 +165,9 @@ class ReplayBuffer {
   void rebuild_tasks(const std::uint32_t* positions);
   TaskIndex& tasks() const;
   void make_shares(const TaskMix& mix);
+  void load_streams(const StateSource& source);
+  void load_reservoir(const StateSource& source);
+  void load_tasks(const StateSource& source);
 
   std::vector<int> column_of_;  // stored column of each field, or -1
   TransitionStore store_;
@@ -190,6 +189,7 @@ class PrioritizedReplayBuffer : public ReplayBuffer {
   PrioritizedReplayBuffer(ReplayOptions options, const PrioritizedOptions& prioritized);
 
   const PrioritizedOptions& prioritized_options() const { return prioritized_; }
+  std::unique_ptr<ReplayBuffer> make_empty() const override;
   std::size_t bytes_per_transition() const override;
 
   // Sets p = clip(|td_error|, eps, max_priority); the last of equal indices wins.
@@ -217,9 +217,11 @@ class PrioritizedReplayBuffer : public ReplayBuffer {
   double unit() const override { return tree_.unit(); }
   std::uint64_t rescales() const override { return tree_.rescales(); }
   void draw(const SampleRequest& request, const SampleOutput& out) override;
-  void on_snapshot(std::int64_t size, State* state, const Content& content) const override;
-  void on_restore(const State& state, const float* raw_priorities, const std::uint32_t* masses,
-                  std::int64_t size) override;
+  void describe_numbers(Value* numbers) const override;
+  void describe_arrays(std::vector<StateArray>* arrays) const override;
+  void take_numbers(const StateSource& source) override;
+  void complete_load(const StateSource& source, SlotSet valid) override;
+  void on_exchange(ReplayBuffer& other) override;
 
  private:
   void set_running_max(float priority);
@@ -231,6 +233,7 @@ class PrioritizedReplayBuffer : public ReplayBuffer {
   double running_max_scaled_ = 1.0;  // running_max^alpha
   bool underflows_ = false;          // whether the smallest priority's power is 0 in double precision
   std::uint64_t stale_updates_ = 0;
+  SumTree::State loading_;  // between take_numbers and complete_load
   std::vector<std::uint32_t> masses_;
   std::vector<float> new_raw_;
   std::vector<double> new_scaled_;

@@ -76,6 +76,8 @@ class Streams {
   void check_state(const std::int64_t* table, std::uint64_t written) const;
   // Precondition: checked.
   void restore_state(const std::int64_t* table, const std::byte* pending);
+  // The store has moved.
+  void set_store(TransitionStore* store) { store_ = store; }
   // Whether a slot's links stay inside [0, used) and the streams: what follows them then stays inside the store.
   bool links_are_safe(std::uint32_t next, std::uint32_t previous, std::int64_t used) const;
   // Stored columns of the links, or -1.

@@ -83,6 +83,8 @@ class SumTree {
   void count_draw() { ++state_.draws; }
   // Changes of scale so far in this object: whoever copies masses must copy all of them again after one.
   std::uint64_t rescales() const { return rescales_; }
+  // As restore, of leaves that were written to leaves() of an empty tree already.
+  void adopt_leaves(const State& state, SlotSet valid);
   // Replaces everything: leaves [0, n) get `masses`. Valid are those, or those of the SlotSet words `valid`.
   void restore(const State& state, const std::uint32_t* masses, std::int64_t n, const std::uint64_t* valid = nullptr);
 

@@ -21,6 +21,9 @@ struct FieldSpec {
   int stack = 1;           // frames on the leading axis, the newest one last; more than 1: see streams.h
   int next_of = -1;        // the field whose value in the following step this is
   bool recurrent = false;  // of a sequence, only the first step's value is returned
+  // As checkpoints name the elements; without a dtype they are plain bytes.
+  std::string dtype = {};
+  std::vector<std::uint64_t> shape = {};
 };
 
 // Where the rows of one column come from: row i at data + i * stride bytes.
@@ -48,7 +51,9 @@ class TransitionStore {
   // The same for field `f` alone; a negative slot gives zeros.
   void gather_field(std::size_t f, const std::int64_t* slots, std::int64_t n, std::byte* out) const;
   void prefetch_rows(const std::int64_t* slots, std::int64_t n) const;
+  // Element of field `f` in a slot; those of the following slots are stride(f) bytes apart.
   std::byte* at(std::size_t f, std::int64_t slot) const { return address(columns_[f], slot); }
+  std::ptrdiff_t stride(std::size_t f) const { return static_cast<std::ptrdiff_t>(columns_[f].stride); }
   bool is_packed(std::size_t f) const { return columns_[f].packed; }
   // Copies field `f` of the slots [slot, slot + n) to a dense array.
   void read(std::size_t f, std::int64_t slot, std::int64_t n, std::byte* out) const;
