@@ -19,7 +19,12 @@ STREAMS = {
     "stacked": {"frame_stack": 3, "num_envs": 2},
     "sequence": {"sequence_length": 5, "burn_in": 2, "num_envs": 2},
 }
-KINDS = ["uniform", "prioritized", *[f"{cls}-{name}" for cls in ("uniform", "prioritized") for name in STREAMS]]
+TASKS = {"tasks": {"task_field": "action"}, "reservoir": {"eviction": "reservoir", "task_field": "action"}}
+KINDS = [
+    "uniform",
+    "prioritized",
+    *[f"{cls}-{name}" for cls in ("uniform", "prioritized") for name in (*STREAMS, *TASKS)],
+]
 
 
 def make(kind):
@@ -27,16 +32,18 @@ def make(kind):
     if "-" not in kind:
         return cls(60, FIELDS, seed=5)
     name = kind.split("-")[1]
+    if name in TASKS:
+        return cls(60, FIELDS, seed=5, **TASKS[name])
     return cls(60, STACK_FIELDS if name == "stacked" else STREAM_FIELDS, seed=5, **STREAMS[name])
 
 
 def rows(kind, first, n):
     """The rows [first, first + n) of an endless supply; of streams, one row for each of two environments a step."""
-    if "-" not in kind:
+    if kind.split("-")[-1] not in (*STREAMS, "stream"):
         number = np.arange(first, first + n)
         return {
             "obs": np.arange(3 * first, 3 * (first + n), dtype=np.float32).reshape(n, 3),
-            "action": number.astype(np.int32),
+            "action": (number * number % 7).astype(np.int32),
             "frame": np.arange(400 * n).reshape(n, 20, 20).astype(np.uint8),
             "done": number % 5 == 0,
         }
@@ -73,7 +80,7 @@ def fill(buffer, n):
         streams = "reward" in buffer.fields
         stacked = streams and buffer.fields["obs"][0] == (3, 6, 6)
         for first in range(0, n, 10):
-            name = kind + ("-stacked" if stacked else "-plain" if streams else "")
+            name = kind + ("-stacked" if stacked else "-stream" if streams else "")
             buffer.add(**rows(name, first, min(10, n - first)))
     if len(buffer) > 0:
         for step in range(3):

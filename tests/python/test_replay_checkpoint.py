@@ -51,6 +51,10 @@ def test_a_loaded_buffer_goes_on_with_the_same_bits(tmp_path, kind):
         expected = buffer.sample(16)
         for other in others:
             same_bits(other.sample(16), expected)
+        if kind.endswith(("tasks", "reservoir")):
+            by_task = buffer.sample(16, task_weights="balanced")
+            for other in others:
+                same_bits(other.sample(16, task_weights="balanced"), by_task)
         for each in [buffer, *others]:
             each.update_priorities(expected.indices, np.arange(16) + step)
             each.add(**rows(kind, 1000 + 7 * step, 7))
