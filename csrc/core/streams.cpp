@@ -127,12 +127,6 @@ struct Streams::Window {
   std::int64_t row = 0, slot = 0, count = 0;
 
   std::int64_t used() const { return static_cast<std::int64_t>(*written - begun); }
-  void apply() {
-    listener->apply(changes);
-    changes.hidden.clear();
-    changes.valid.clear();
-    begun = *written;
-  }
   void copy_rows(TransitionStore* store) {
     if (count == 0) return;
     for (std::size_t c = 0; c < sources.size(); ++c) {
@@ -141,6 +135,14 @@ struct Streams::Window {
     }
     store->write(slot, shifted.data(), count);
     count = 0;
+  }
+  // The listener may read the rows of slots that become valid.
+  void apply(TransitionStore* store) {
+    copy_rows(store);
+    listener->apply(changes);
+    changes.hidden.clear();
+    changes.valid.clear();
+    begun = *written;
   }
 };
 
@@ -180,7 +182,7 @@ void Streams::hide_dependents(std::int64_t slot, Window& window) {
     const bool fresh = since < *window.written - window.begun || options_.sequence_length > 0;
     if (fresh && !window.changes.valid.empty()) {
       window.copy_rows(store_);  // the listener may read them
-      window.apply();
+      window.apply(store_);
     }
     window.changes.hidden.push_back(at);
   }
@@ -192,7 +194,8 @@ std::int64_t Streams::allocate(Window& window) {
     hide_dependents(slot, window);
     // A sequence that this call has completed may begin here already to be overwritten.
     const std::vector<std::int64_t>& valid = window.changes.valid;
-    if (options_.sequence_length > 0 && std::find(valid.begin(), valid.end(), slot) != valid.end()) window.apply();
+    if (options_.sequence_length > 0 && std::find(valid.begin(), valid.end(), slot) != valid.end())
+      window.apply(store_);
   }
   ++*window.written;
   return slot;
@@ -335,8 +338,7 @@ void Streams::add(const ColumnSource* columns, const std::int64_t* env_ids, std:
       continue;
     }
     if (window.used() + most > window.limit) {
-      window.copy_rows(store_);
-      window.apply();
+      window.apply(store_);
     }
     if (stream.last >= 0 && !continues(env, columns, i, window)) end_chain(env, window);
     if (stream.last < 0) begin_chain(env, columns, i, window);
@@ -359,8 +361,7 @@ void Streams::add(const ColumnSource* columns, const std::int64_t* env_ids, std:
     stream.ended = ends(options_.terminated) || ends(options_.truncated);
     if (stream.ended) end_chain(env, window);
   }
-  window.copy_rows(store_);
-  window.apply();
+  window.apply(store_);
 }
 
 void Streams::clear() {
