@@ -13,7 +13,7 @@ TRAIN_OUT ?= runs/deepsea20-$(STAMP)
 TRAIN_ARGS ?= --env DeepSea-v0 --seed 0 size=20 max_episodes=1500
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slow test-cpp test-wheel test-pythons tsan fuzz lint format bench bench-cpp wheel docs clean
+.PHONY: help setup train test test-slow test-cpp test-wheel test-pythons tsan fuzz kill-test lint format bench bench-cpp wheel docs clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ FUZZ_INPUTS ?= 1000000
 fuzz: setup ## Damaged checkpoints through the loader under ASan+UBSan (FUZZ_INPUTS=1000000)
 	cmake --preset asan >/dev/null && cmake --build --preset asan --target fuzz_checkpoint
 	build/asan/tests/cpp/fuzz_checkpoint $(FUZZ_INPUTS)
+
+kill-test: setup ## Kill a process that saves, 200 times (METARL_KILLS=200); every checkpoint must be whole
+	$(BIN)/python -m pytest -n 0 -m slow -s -q --timeout=3600 tests/python/test_replay_checkpoint_crash.py
 
 CPP_FORMATTED = $(shell git ls-files '*.h' '*.cpp' '*.inl')
 lint: setup ## Check style, types, spelling, layering
