@@ -289,4 +289,25 @@ void RowArguments::parse_value(std::size_t c, PyObject* value) {
   owners_.push_back(std::move(array));
 }
 
+std::optional<ArrayArgument<std::int64_t>> env_ids_argument(std::int64_t num_envs, const RowArguments& rows) {
+  if (rows.env_ids() == nullptr || rows.env_ids() == Py_None) {
+    if (num_envs > 1 && rows.rows() != num_envs) {
+      throw py::value_error("add got " + std::to_string(rows.rows()) + " rows; with num_envs = " +
+                            std::to_string(num_envs) + " it needs one for each environment, or env_ids");
+    }
+    return std::nullopt;
+  }
+  auto ids = index_argument(rows.env_ids(), "env_ids");
+  if (ids.size != rows.rows() || ids.scalar != rows.single()) {
+    throw py::value_error("env_ids has shape " + ids.shape() + "; must be " +
+                          (rows.single() ? "()" : "(" + std::to_string(rows.rows()) + ",)") + " like the rows");
+  }
+  for (std::int64_t i = 0; i < ids.size; ++i) {
+    if (ids.data[i] >= 0 && ids.data[i] < num_envs) continue;
+    throw py::value_error("env_ids[" + std::to_string(i) + "] is " + std::to_string(ids.data[i]) +
+                          "; must be in [0, num_envs = " + std::to_string(num_envs) + ")");
+  }
+  return ids;
+}
+
 }  // namespace metarl

@@ -79,6 +79,9 @@ class RowArguments {
   std::size_t first_ = 0;  // the column that decided on rows_
 };
 
+// The environments of the rows, if given. Raises ValueError.
+std::optional<ArrayArgument<std::int64_t>> env_ids_argument(std::int64_t num_envs, const RowArguments& rows);
+
 // `array` in the column's dtype, C-contiguous. Integers must keep their value; float64 to float32 is rounding and
 // allowed, unless a finite value becomes infinite. Raises TypeError or ValueError.
 py::array convert_dtype(const py::array& array, const Column& column);

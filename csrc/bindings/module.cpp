@@ -12,4 +12,5 @@ PYBIND11_MODULE(_core, m) {
   metarl::register_sum_tree(m);
   metarl::register_weights(m);
   metarl::register_replay(m);
+  metarl::register_lanes(m);
 }

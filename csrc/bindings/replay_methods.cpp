@@ -79,29 +79,6 @@ PyReplay& self_of(PyObject* object) {
   return *static_cast<PyReplay*>(value);
 }
 
-// The environments of the rows, if given. Raises ValueError.
-std::optional<ArrayArgument<std::int64_t>> env_ids_argument(const PyReplay& self, const RowArguments& rows) {
-  const std::int64_t num_envs = self.core->options().streams.num_envs;
-  if (rows.env_ids() == nullptr || rows.env_ids() == Py_None) {
-    if (num_envs > 1 && rows.rows() != num_envs) {
-      throw py::value_error("add got " + std::to_string(rows.rows()) + " rows; with num_envs = " +
-                            std::to_string(num_envs) + " it needs one for each environment, or env_ids");
-    }
-    return std::nullopt;
-  }
-  auto ids = index_argument(rows.env_ids(), "env_ids");
-  if (ids.size != rows.rows() || ids.scalar != rows.single()) {
-    throw py::value_error("env_ids has shape " + ids.shape() + "; must be " +
-                          (rows.single() ? "()" : "(" + std::to_string(rows.rows()) + ",)") + " like the rows");
-  }
-  for (std::int64_t i = 0; i < ids.size; ++i) {
-    if (ids.data[i] >= 0 && ids.data[i] < num_envs) continue;
-    throw py::value_error("env_ids[" + std::to_string(i) + "] is " + std::to_string(ids.data[i]) +
-                          "; must be in [0, num_envs = " + std::to_string(num_envs) + ")");
-  }
-  return ids;
-}
-
 PyObject* add(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyObject* names) {
   return guarded([&]() -> PyObject* {
     PyReplay& self = self_of(object);
@@ -123,7 +100,7 @@ PyObject* add(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyOb
     }
     rows.parse(args, names);
     const std::int64_t n = rows.rows();
-    const auto env_ids = env_ids_argument(self, rows);
+    const auto env_ids = env_ids_argument(self.core->options().streams.num_envs, rows);
     const bool heavy = static_cast<std::size_t>(n) * self.row_bytes >= kReleaseBytes;
     const auto add_rows = [&](std::int64_t* slots) {
       without_gil(heavy, [&] { self.core->add(rows.sources(), env_ids ? env_ids->data : nullptr, n, slots); });

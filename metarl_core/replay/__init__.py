@@ -9,6 +9,7 @@ from metarl_core.replay.prefetch import PrefetchSampler
 from metarl_core.replay.schedules import LinearSchedule
 from metarl_core.replay.sum_tree import SumTree
 from metarl_core.replay.weights import importance_weights
+from metarl_core.replay.writers import SharedWriter, SharedWriters, WriterStats
 
 __all__ = [
     "Batch",
@@ -16,7 +17,10 @@ __all__ = [
     "PrefetchSampler",
     "PrioritizedReplayBuffer",
     "ReplayBuffer",
+    "SharedWriter",
+    "SharedWriters",
     "SumTree",
+    "WriterStats",
     "fields_from_spaces",
     "importance_weights",
 ]

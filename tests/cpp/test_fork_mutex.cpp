@@ -1,4 +1,5 @@
 #include <chrono>
+#include <latch>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -80,15 +81,13 @@ TEST(children_differ_from_the_parent_and_from_each_other) {
 
 TEST(a_lock_that_another_thread_held_at_the_fork_is_an_error) {
   ForkMutex mutex;
-  std::mutex ready, done;
-  ready.lock();
-  done.lock();
+  std::latch ready(1), done(1);
   std::thread holder([&] {
     const std::lock_guard lock(mutex);
-    ready.unlock();
-    done.lock();
+    ready.count_down();
+    done.wait();
   });
-  ready.lock();
+  ready.wait();
   const std::uint64_t result = in_child([&]() -> std::uint64_t {
     const auto begin = std::chrono::steady_clock::now();
     for (int k = 0; k < 5; ++k) {
@@ -101,7 +100,7 @@ TEST(a_lock_that_another_thread_held_at_the_fork_is_an_error) {
     return std::chrono::steady_clock::now() - begin < std::chrono::seconds(1) ? 0 : 2;
   });
   CHECK(result == 0);
-  done.unlock();
+  done.count_down();
   holder.join();
   CHECK(locked_stream(mutex) == 0);
   CHECK(in_child([&] { return locked_stream(mutex); }) != 0);
