@@ -289,6 +289,21 @@ void RowArguments::parse_value(std::size_t c, PyObject* value) {
   owners_.push_back(std::move(array));
 }
 
+FlatKeywords::FlatKeywords(const py::object& structure, PyObject* const* values, PyObject* names)
+    : values_(values), names_(names) {
+  if (structure.is_none()) return;
+  py::dict nested;
+  for (Py_ssize_t k = 0; names != nullptr && k < PyTuple_GET_SIZE(names); ++k) {
+    nested[py::handle(PyTuple_GET_ITEM(names, k))] = py::handle(values[k]);
+  }
+  const py::dict flat = structure.attr("flatten")(nested);
+  flat_ = flat;
+  flat_names_ = py::tuple(flat.attr("keys")());
+  for (const auto& item : flat) flat_values_.push_back(item.second.ptr());
+  values_ = flat_values_.data();
+  names_ = flat_names_.ptr();
+}
+
 std::optional<ArrayArgument<std::int64_t>> env_ids_argument(std::int64_t num_envs, const RowArguments& rows) {
   if (rows.env_ids() == nullptr || rows.env_ids() == Py_None) {
     if (num_envs > 1 && rows.rows() != num_envs) {

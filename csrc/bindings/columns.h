@@ -79,6 +79,22 @@ class RowArguments {
   std::size_t first_ = 0;  // the column that decided on rows_
 };
 
+// Keyword arguments for RowArguments: those of a call, or, if fields are nested, the same by the columns' flat names.
+class FlatKeywords {
+ public:
+  // structure: see metarl_core/replay/structure.py; or None.
+  FlatKeywords(const py::object& structure, PyObject* const* values, PyObject* names);
+  PyObject* const* values() const { return values_; }
+  PyObject* names() const { return names_; }
+
+ private:
+  PyObject* const* values_;
+  PyObject* names_;
+  py::object flat_;
+  py::object flat_names_;
+  std::vector<PyObject*> flat_values_;
+};
+
 // The environments of the rows, if given. Raises ValueError.
 std::optional<ArrayArgument<std::int64_t>> env_ids_argument(std::int64_t num_envs, const RowArguments& rows);
 

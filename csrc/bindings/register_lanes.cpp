@@ -62,13 +62,15 @@ struct PyLanes {
 
 // A writer's end. The file is opened by the first add, in the process that makes it.
 struct PyLaneWriter {
-  PyLaneWriter(std::string file, std::int64_t index, const py::sequence& fields, const py::dict& arguments)
+  PyLaneWriter(std::string file, std::int64_t index, const py::sequence& fields, const py::dict& arguments,
+               py::object nested)
       : columns(parse_columns(fields)),
         options(parse_replay_options(arguments, columns)),
         path(std::move(file)),
         lane(index),
+        structure(std::move(nested)),
         layout(layout_of(options)) {
-    if (!Streams::needed(options)) return;
+    if (!Streams::needed(options) && options.tasks.field < 0) return;
     // Of what a buffer checks in the rows, the part behind their dtypes and shapes: a buffer of the smallest size does
     // it.
     ReplayOptions smallest = options;
@@ -151,6 +153,7 @@ struct PyLaneWriter {
   ReplayOptions options;
   std::string path;
   std::int64_t lane;
+  py::object structure;
   RowLayout layout;
   std::unique_ptr<SharedLanes> lanes;
   std::unique_ptr<ReplayBuffer> checker;
@@ -167,7 +170,8 @@ PyObject* add(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyOb
     PyLaneWriter& self = *static_cast<PyLaneWriter*>(value);
     if (num_args != 0) throw py::type_error("add() takes keyword arguments only, one for each field");
     RowArguments rows(self.columns);
-    rows.parse(args, names);
+    const FlatKeywords keywords(self.structure, args, names);
+    rows.parse(keywords.values(), keywords.names());
     const std::int64_t num_envs = self.options.streams.num_envs;
     const auto env_ids = env_ids_argument(num_envs, rows);
     self.ensure_attached();
@@ -214,8 +218,8 @@ void register_lanes(py::module_& m) {
 
   auto writer =
       py::class_<PyLaneWriter>(m, "LaneWriter")
-          .def(py::init<std::string, std::int64_t, const py::sequence&, const py::dict&>(), py::arg("path"),
-               py::arg("lane"), py::arg("fields"), py::arg("options"))
+          .def(py::init<std::string, std::int64_t, const py::sequence&, const py::dict&, py::object>(), py::arg("path"),
+               py::arg("lane"), py::arg("fields"), py::arg("options"), py::arg("structure"))
           .def_property(
               "timeout",
               [](const PyLaneWriter& self) -> py::object {

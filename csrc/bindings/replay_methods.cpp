@@ -84,21 +84,8 @@ PyObject* add(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyOb
     PyReplay& self = self_of(object);
     if (num_args != 0) throw py::type_error("add() takes keyword arguments only, one for each field");
     RowArguments rows(self.columns);
-    py::object flat_names;
-    std::vector<PyObject*> flat_values;
-    py::dict flat;
-    if (!self.structure.is_none()) {
-      py::dict nested;
-      for (Py_ssize_t k = 0; names != nullptr && k < PyTuple_GET_SIZE(names); ++k) {
-        nested[py::handle(PyTuple_GET_ITEM(names, k))] = py::handle(args[k]);
-      }
-      flat = self.structure.attr("flatten")(nested);
-      flat_names = py::tuple(flat.attr("keys")());
-      for (const auto& item : flat) flat_values.push_back(item.second.ptr());
-      args = flat_values.data();
-      names = flat_names.ptr();
-    }
-    rows.parse(args, names);
+    const FlatKeywords keywords(self.structure, args, names);
+    rows.parse(keywords.values(), keywords.names());
     const std::int64_t n = rows.rows();
     const auto env_ids = env_ids_argument(self.core->options().streams.num_envs, rows);
     const bool heavy = static_cast<std::size_t>(n) * self.row_bytes >= kReleaseBytes;

@@ -77,6 +77,12 @@ std::int64_t ReplayBuffer::size() const {
   return valid().size();
 }
 
+void ReplayBuffer::check(const ColumnSource* columns, std::int64_t n) {
+  const std::lock_guard lock(mutex_);
+  if (tasks_ != nullptr) parse_tasks(columns, n);
+  if (streams_ != nullptr) streams_->check(columns, n);
+}
+
 void ReplayBuffer::add(const ColumnSource* columns, const std::int64_t* env_ids, std::int64_t n, std::int64_t* slots) {
   const std::lock_guard lock(mutex_);
   if (tasks_ != nullptr) parse_tasks(columns, n);

@@ -197,7 +197,7 @@ void ReplayBuffer::visit_state(const std::function<void(const BufferState&)>& vi
 
 void ReplayBuffer::load(const StateSource& source) {
   mark_ = {next_epoch(), source.count("written")};
-  if (source.has("random_stream")) mutex_.set_stream(source.count("random_stream"));
+  mutex_.set_stream(source.has("random_stream") ? source.count("random_stream") : 0);
   take_numbers(source);
   std::vector<StateArray> arrays;
   describe_arrays(&arrays);

@@ -40,6 +40,7 @@ class ReplayFace(_core.ReplayBufferBase):
         core.__init__(self, parsed, core_options(options, parsed), Batch, structure)
         self._columns = {name: (shape, dtype) for name, shape, dtype in parsed}
         self._fields = copy.deepcopy(dict(fields)) if nested else self._columns
+        self._structure = structure
         self._options = options
 
     @property

@@ -50,10 +50,12 @@ class SharedWriter(_core.LaneWriter):
     one handle at a time have a lane; after the death of a process another one goes on with it.
     """
 
-    def __init__(self, path: str, lane: int, fields: list[Any], options: dict[str, Any], timeout: float | None) -> None:
-        super().__init__(path, lane, fields, options)
+    def __init__(
+        self, path: str, lane: int, columns: list[Any], options: dict[str, Any], structure: Any, timeout: float | None
+    ) -> None:
+        super().__init__(path, lane, columns, options, structure)
         self.timeout = timeout
-        self._arguments = (path, lane, fields, options)
+        self._arguments = (path, lane, columns, options, structure)
 
     @property
     def lane(self) -> int:
@@ -106,8 +108,11 @@ class SharedWriters:
         folder: str | os.PathLike[str] | None = None,
     ) -> None:
         self._buffer = buffer
-        self._fields = list(buffer._fields)
-        self._options = core_options(buffer._options, buffer._fields)
+        self._columns = [(name, shape, dtype) for name, (shape, dtype) in buffer.columns.items()]
+        self._options = core_options(buffer._options, self._columns)
+        if "storage" in self._options:  # the writers' own checks need none
+            self._options["storage"] = "memory"
+        self._structure = buffer._structure
         self._pid = os.getpid()
         self._closed = False
         _remove_leftovers()
@@ -142,7 +147,7 @@ class SharedWriters:
         """
         self._check_usable()
         self._check_index(index)
-        return SharedWriter(str(self._path), index, self._fields, self._options, timeout)
+        return SharedWriter(str(self._path), index, self._columns, self._options, self._structure, timeout)
 
     def drain(self, max_rows: int | None = None) -> int:
         """Move published rows into the buffer, lane after lane.

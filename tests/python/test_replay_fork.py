@@ -109,6 +109,18 @@ def test_the_stream_is_part_of_the_state(cls):
     assert not np.array_equal(restored.sample(64).indices, buffer.sample(64).indices)
 
 
+def test_a_state_of_the_parent_brings_the_parents_stream():
+    buffer = filled(ReplayBuffer)
+    state = buffer.state_dict()
+
+    def work():
+        buffer.sample(8)
+        buffer.load_state_dict(state)
+        return buffer.sample(64).indices.tobytes()
+
+    assert in_child(work) == buffer.sample(64).indices.tobytes()
+
+
 SCRIPT = """
 import os, sys
 import numpy as np

@@ -184,6 +184,30 @@ def test_the_checks_are_the_buffers():
         assert buffer.state_dict()["columns"]["k"].tolist() == [0, 1, 2, 7]
 
 
+def test_nested_fields_and_tasks():
+    fields = {
+        "obs": {"image": ((2, 2), np.uint8), "pose": (((3,), np.float32), ((), np.float64))},
+        "task_id": ((), int),
+    }
+    plain, shared = (PrioritizedReplayBuffer(50, fields, task_field="task_id") for _ in range(2))
+    with SharedWriters(shared, 1) as writers:
+        handle = pickle.loads(pickle.dumps(writers.writer(0)))
+        row = {"obs": {"image": np.ones((2, 2), np.uint8), "pose": ([1, 2, 3], 4.5)}, "task_id": 3}
+        for bad in ({"obs": {"image": np.ones((2, 2), np.uint8)}}, {"task_id": -1}, {"task_id": 2**40}):
+            with pytest.raises((KeyError, ValueError, TypeError)) as expected:
+                plain.add(**{**row, **bad})
+            with pytest.raises(expected.type) as got:
+                handle.add(**{**row, **bad})
+            assert str(got.value) == str(expected.value)
+        for task in (3, 5):
+            plain.add(**{**row, "task_id": task})
+            handle.add(**{**row, "task_id": task})
+        assert writers.drain() == 2
+    left, right = plain.sample(8), shared.sample(8)
+    assert np.array_equal(left["task_id"], right["task_id"])
+    assert np.array_equal(left["obs"]["pose"][1], right["obs"]["pose"][1])
+
+
 def episodes(writer, num_steps):
     dice = np.random.default_rng(writer)
     for step in range(num_steps):

@@ -64,10 +64,8 @@ class ReplayBuffer {
   // Writes n transitions; slots[i] gets the slot of the i-th, or -1 if it was not stored (a reset row, or left out by
   // the reservoir). env_ids: see Streams::add; null unless the buffer has streams. Throws std::invalid_argument.
   void add(const ColumnSource* columns, const std::int64_t* env_ids, std::int64_t n, std::int64_t* slots);
-  // Whether rows can be stored, as far as that does not depend on the content. Throws std::invalid_argument.
-  void check(const ColumnSource* columns, std::int64_t n) const {
-    if (streams_ != nullptr) streams_->check(columns, n);
-  }
+  // Whether rows can be stored, as far as that does not depend on what is stored. Throws std::invalid_argument.
+  void check(const ColumnSource* columns, std::int64_t n);
   void clear();
 
   // Draws request.n transitions. Throws BufferEmptyError, also if a task has none; std::invalid_argument if too few can
