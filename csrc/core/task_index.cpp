@@ -195,9 +195,11 @@ void TaskIndex::update(const std::int64_t* slots, std::int64_t n, const std::uin
       touched = begin - touched;
     }
     for (std::int64_t i = 0; i < n; ++i) {
-      const auto k = static_cast<std::size_t>(by_id_[entries()[slots[i]].task]->touched++);
+      Task& task = *by_id_[entries()[slots[i]].task];
+      const auto k = static_cast<std::size_t>(task.touched++);
       grouped_[k] = positions_[static_cast<std::size_t>(i)];
       masses_[k] = leaves[slots[i]];
+      task.masses->prefetch(grouped_[k]);  // small groups would wait for each of their lines
     }
     begin = 0;
     for (const std::uint16_t id : touched_) {

@@ -35,6 +35,18 @@ class MassTree {
   // The leaf that contains each prefix mass, and its mass.
   void descend(const std::uint64_t* at, std::int64_t n, std::int64_t* indices, std::uint32_t* masses) const;
 
+  // Fetches what set will need for one leaf.
+  void prefetch(std::int64_t index) const {
+#if defined(__GNUC__)
+    const TreeNode& node = view_.levels[0][index >> 8];
+    __builtin_prefetch(view_.leaves + index, 1, 3);
+    __builtin_prefetch(node.before, 1, 3);
+    __builtin_prefetch(node.before + 8, 1, 3);
+#else
+    (void)index;
+#endif
+  }
+
   // Elements of scratch that rebuild and shift need.
   std::int64_t scratch_size() const { return view_.num_groups; }
   // Leaves to be written in any order; rebuild then makes the sums.
