@@ -64,11 +64,11 @@ void ReplayBuffer::parse_tasks(const ColumnSource* columns, std::int64_t n) {
   }
 }
 
-std::uint16_t ReplayBuffer::stored_task(std::int64_t slot) const {
+std::int64_t ReplayBuffer::stored_task(std::int64_t slot) const {
   std::byte value[8] = {};
   const TaskOptions& field = options_.tasks;
   store_.read(static_cast<std::size_t>(column_of_[static_cast<std::size_t>(field.field)]), slot, 1, value);
-  return static_cast<std::uint16_t>(read_integer(value, field.bytes, field.is_signed));
+  return read_integer(value, field.bytes, field.is_signed);
 }
 
 void ReplayBuffer::follow_scale() {
@@ -84,14 +84,21 @@ void ReplayBuffer::track(const std::int64_t* slots, const std::uint16_t* tasks, 
 
 void ReplayBuffer::track_stored(const std::int64_t* slots, std::int64_t n) {
   new_tasks_.resize(static_cast<std::size_t>(n));
-  for (std::int64_t i = 0; i < n; ++i) new_tasks_[static_cast<std::size_t>(i)] = stored_task(slots[i]);
+  for (std::int64_t i = 0; i < n; ++i)
+    new_tasks_[static_cast<std::size_t>(i)] = static_cast<std::uint16_t>(stored_task(slots[i]));
   track(slots, new_tasks_.data(), n);
 }
 
 void ReplayBuffer::rebuild_tasks(const std::uint32_t* positions) {
   std::vector<std::uint16_t> task_of(static_cast<std::size_t>(slots_used_unlocked()));
   for (std::size_t slot = 0; slot < task_of.size(); ++slot) {
-    if (valid().contains(static_cast<std::int64_t>(slot))) task_of[slot] = stored_task(static_cast<std::int64_t>(slot));
+    if (!valid().contains(static_cast<std::int64_t>(slot))) continue;
+    const std::int64_t task = stored_task(static_cast<std::int64_t>(slot));
+    if (task < 0 || task > TaskIndex::kMaxTask) {  // in a state that is being loaded
+      throw std::invalid_argument("slot " + std::to_string(slot) + " holds the task " + std::to_string(task) +
+                                  "; must be in [0, " + std::to_string(TaskIndex::kMaxTask) + "]");
+    }
+    task_of[slot] = static_cast<std::uint16_t>(task);
   }
   tasks_->rebuild(valid(), task_of.data(), leaves(), positions);
   seen_rescales_ = rescales();

@@ -256,8 +256,8 @@ void TaskIndex::rebuild(const SlotSet& valid, const std::uint16_t* tasks, const 
       const std::int64_t position = positions != nullptr ? positions[slot] : counts[tasks[slot]]++;
       if (position >= static_cast<std::int64_t>(task.slots.size()) ||
           task.slots[static_cast<std::size_t>(position)] != 0xFFFFFFFFu) {
-        throw std::invalid_argument("task_positions: slot " + std::to_string(slot) + " of task " +
-                                    std::to_string(tasks[slot]) + " has position " + std::to_string(position) +
+        throw std::invalid_argument("slot " + std::to_string(slot) + " of task " + std::to_string(tasks[slot]) +
+                                    " has position " + std::to_string(position) +
                                     ", which is another slot's or not below " + std::to_string(task.slots.size()));
       }
       task.slots[static_cast<std::size_t>(position)] = static_cast<std::uint32_t>(slot);

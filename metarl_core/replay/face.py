@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from metarl_core import _core
 from metarl_core.replay.batch import Batch
 from metarl_core.replay.fields import Fields, parse_fields
+from metarl_core.replay.schedules import LinearSchedule, plain_beta
 from metarl_core.replay.state import (
     buffer_config,
     buffer_state,
@@ -61,7 +62,10 @@ class ReplayFace(_core.ReplayBufferBase):
 
     def _config(self) -> dict[str, Any]:
         """The kind and the constructor's arguments besides the fields, as plain numbers, strings and lists."""
-        return {"kind": self._kind, **{name: self._argument(name) for name in self._options}}
+        config = {"kind": self._kind, **{name: self._argument(name) for name in self._options}}
+        if "beta" in config:
+            config["beta"] = plain_beta(config["beta"], lambda: float(self.beta))
+        return config
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the buffer to a checkpoint file, replacing what is there in one step.
@@ -83,7 +87,7 @@ class ReplayFace(_core.ReplayBufferBase):
         """Construct a buffer from a checkpoint file; it goes on with the same bits as the one that was saved.
 
         Runs no code from the file. Memory is reserved for the capacity that the file states, and used for what it
-        holds.
+        holds. Of ``beta``, a number or a LinearSchedule is restored; another function was saved as the value it had.
 
         Raises:
             OSError: The file cannot be read.
@@ -150,4 +154,12 @@ class ReplayFace(_core.ReplayBufferBase):
         load_buffer_state(self, state)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).from_bytes, (self.to_bytes(),)
+        arguments = type(self).from_bytes, (self.to_bytes(),)
+        beta = self._argument("beta") if "beta" in self._options else None
+        # The bytes hold no function; pickle may.
+        own = callable(beta) and not isinstance(beta, LinearSchedule)
+        return (*arguments, {"beta": beta}) if own else arguments
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
 
-__all__ = ["LinearSchedule", "Schedule"]
+__all__ = ["LinearSchedule", "Schedule", "beta_from_plain", "plain_beta"]
 
 # Number of batches sampled so far -> value.
 Schedule: TypeAlias = Callable[[int], float]
@@ -47,3 +47,31 @@ class LinearSchedule:
         part = min(step / self.steps, 1.0)
         # Exact at both ends.
         return self.initial * (1.0 - part) + self.final * part
+
+
+def plain_beta(beta: float | Schedule, current: Callable[[], float]) -> Any:
+    """Return a buffer's beta as a checkpoint holds it: a number or a dict of numbers and strings, never code.
+
+    Args:
+        beta: What the buffer was given.
+        current: Its present value, which stands for a schedule other than LinearSchedule.
+    """
+    if isinstance(beta, LinearSchedule):
+        return {"schedule": "linear", **asdict(beta)}
+    return current() if callable(beta) else beta
+
+
+def beta_from_plain(plain: Any) -> Any:
+    """Reverse ``plain_beta``; what is no schedule is returned as it is.
+
+    Raises:
+        ValueError: The schedule is not known.
+        TypeError: It has other parameters.
+    """
+    if not isinstance(plain, dict):
+        return plain
+    parameters = dict(plain)
+    name = parameters.pop("schedule", None)
+    if name != "linear":
+        raise ValueError(f"the schedule of beta is {name!r}; this version knows 'linear'")
+    return LinearSchedule(**parameters)

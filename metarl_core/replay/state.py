@@ -10,6 +10,7 @@ import numpy as np
 
 from metarl_core import _core
 from metarl_core.errors import CheckpointCorruptError, CheckpointMismatchError, CheckpointVersionError
+from metarl_core.replay.schedules import beta_from_plain
 from metarl_core.replay.structure import is_leaf
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def split_config(config: Any, cls: type[ReplayFace]) -> dict[str, Any]:
     try:
         arguments = dict(config)
         kind = arguments.pop("kind")
+        if "beta" in arguments:
+            arguments["beta"] = beta_from_plain(arguments["beta"])
         described = arguments.pop("fields")
         columns = {
             name: (tuple(shape), np.lib.format.descr_to_dtype(_to_descr(descr))) for name, shape, descr in described

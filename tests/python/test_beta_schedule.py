@@ -62,6 +62,7 @@ def test_the_schedule_goes_on_after_a_checkpoint_and_in_copies():
     loaded = filled(schedule)
     loaded.load_state_dict(buffer.state_dict())
     copies = [loaded, copy.deepcopy(buffer), pickle.loads(pickle.dumps(buffer))]
+    copies.append(PrioritizedReplayBuffer.from_bytes(buffer.to_bytes()))
     for _ in range(8):
         expected = buffer.sample(8)
         for other in copies:
@@ -70,6 +71,22 @@ def test_the_schedule_goes_on_after_a_checkpoint_and_in_copies():
             np.testing.assert_array_equal(batch.weights, expected.weights)
             assert other.beta == buffer.beta
     assert buffer.beta == 1.0
+
+
+def steep(step):
+    return 0.1 * step
+
+
+def test_other_functions_are_pickled_but_not_saved():
+    buffer = filled(steep)
+    for _ in range(3):
+        buffer.sample(8)
+    for other in (copy.deepcopy(buffer), pickle.loads(pickle.dumps(buffer))):
+        other.sample(8)
+        assert other.beta == steep(4)
+    saved = PrioritizedReplayBuffer.from_bytes(buffer.to_bytes())  # a file holds no code: the value remains
+    saved.sample(8)
+    assert saved.beta == steep(3)
 
 
 def test_beta_can_be_replaced():

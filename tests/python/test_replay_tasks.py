@@ -1,5 +1,8 @@
 """Tasks: counts, masses, batches from one task or a mixture, and what follows them around."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -118,7 +121,7 @@ def test_frequencies_after_wrap_overwrite_clear_task_and_load(mode):
     buffer.update_priorities(buffer.sample(128, task_weights="balanced"), np.random.default_rng(1).random(128) * 4)
     buffer.clear_task(2)
     slots = buffer.add(x=np.arange(30), task_id=np.full(30, 2))
-    for candidate in (buffer,):
+    for candidate in (buffer, copy_by_state(buffer)):
         tasks, masses = content(candidate)
         weights = {0: 1.0, 1: 2.0, 2: 1.0}
         hidden = (tasks == 2) & ~np.isin(np.arange(1000), slots)
@@ -407,3 +410,45 @@ def test_out_is_reused_with_tasks():
         expected = twin.sample(16, out=None, **arguments)
         for name in expected:
             np.testing.assert_array_equal(out[name], expected[name])
+
+
+@pytest.mark.parametrize("kind", [ReplayBuffer, PrioritizedReplayBuffer])
+@pytest.mark.parametrize("eviction", ["fifo", "reservoir"])
+def test_the_same_bits_across_every_kind_of_copy(kind, eviction, tmp_path):
+    """Positions within tasks depend on history: this one has removals, moves, another scale and hidden slots."""
+    buffer = filled(kind=kind, eviction=eviction)
+    buffer.add(x=np.arange(200), task_id=np.arange(200) % 9)
+    buffer.update_priorities(np.arange(60), np.geomspace(1e-3, 1e7, 60))
+    buffer.clear_task(3)
+    buffer.add(x=np.arange(40), task_id=np.full(40, 8))
+    buffer.save(tmp_path / "b")
+    copies = [kind.load(tmp_path / "b"), copy.deepcopy(buffer), pickle.loads(pickle.dumps(buffer))]
+    copies.append(make(kind=kind, eviction=eviction))
+    copies[-1].load_state_dict(buffer.state_dict())
+    for step in range(12):
+        mode = MODES[step % 4]
+        expected = buffer.sample(40, mode=mode, task_weights="balanced")
+        slots = buffer.add(x=np.arange(30), task_id=np.arange(30) % 5)
+        buffer.update_priorities(expected, np.arange(40.0))
+        for other in copies:
+            batch = other.sample(40, mode=mode, task_weights="balanced")
+            for name in expected:
+                np.testing.assert_array_equal(batch[name], expected[name])
+            np.testing.assert_array_equal(other.add(x=np.arange(30), task_id=np.arange(30) % 5), slots)
+            other.update_priorities(batch, np.arange(40.0))
+            assert other.task_counts() == buffer.task_counts()
+            assert other.task_masses() == buffer.task_masses()
+
+
+def test_states_with_impossible_tasks_or_positions_are_refused():
+    buffer = filled()
+    state = buffer.state_dict()
+    for key, value, message in [
+        ("task_positions", np.zeros(1000, np.uint32), "has position 0, which is another slot's"),
+        ("task_positions", np.arange(1000, dtype=np.uint32), "which is another slot's or not below"),
+        ("columns", {**state["columns"], "task_id": np.full(1000, 65536, np.int32)}, "slot 0 holds the task 65536"),
+        ("columns", {**state["columns"], "task_id": np.full(1000, -1, np.int32)}, "slot 0 holds the task -1"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            buffer.load_state_dict({**state, key: value})
+        check_partition(buffer, *content(buffer))

@@ -161,7 +161,7 @@ class ReplayBuffer {
   void add_to_ring(const ColumnSource* columns, std::int64_t n, std::int64_t* slots);
   void add_to_reservoir(const ColumnSource* columns, std::int64_t n, std::int64_t* slots);
   void parse_tasks(const ColumnSource* columns, std::int64_t n);
-  std::uint16_t stored_task(std::int64_t slot) const;
+  std::int64_t stored_task(std::int64_t slot) const;
   void track(const std::int64_t* slots, const std::uint16_t* tasks, std::int64_t n);
   void track_stored(const std::int64_t* slots, std::int64_t n);
   void rebuild_tasks(const std::uint32_t* positions);
