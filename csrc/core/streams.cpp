@@ -306,6 +306,7 @@ void Streams::end_chain(std::int64_t env, Window& window) {
 
 void Streams::add(const ColumnSource* columns, const std::int64_t* env_ids, std::int64_t n, std::uint64_t* written,
                   std::int64_t* slots, Listener* listener) {
+  if (n == 0) return;
   // All that can fail comes first.
   Window window;
   window.written = written;
