@@ -1,14 +1,19 @@
 #include "bindings/replay_options.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
 
 #include "bindings/arrays.h"
 #include "bindings/replay_tasks.h"
+#include "metarl/cpu_count.h"
 
 namespace metarl {
 namespace {
+
+// More seldom copy faster: they share one memory.
+constexpr int kDefaultThreads = 4;
 
 py::object entry(const py::dict& options, const char* name) { return options[name]; }
 
@@ -176,6 +181,9 @@ ReplayOptions parse_replay_options(const py::dict& options, const std::vector<Co
   parsed.capacity = slots_argument(entry(options, "capacity").ptr(), columns);
   parsed.fields = field_specs(columns);
   parsed.seed = seed_argument(entry(options, "seed").ptr());
+  const py::object threads = entry(options, "num_threads");
+  parsed.num_threads =
+      threads.is_none() ? std::min(available_cpus(), kDefaultThreads) : int_entry(options, "num_threads", 1);
   parse_streams(options, columns, &parsed);
   parsed.tasks = parse_task_options(options, columns);
   parsed.reservoir = parse_eviction(options, parsed);

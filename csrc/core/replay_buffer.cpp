@@ -52,6 +52,7 @@ ReplayBuffer::ReplayBuffer(ReplayOptions options, bool own_valid)
       seed_(options_.seed),
       store_(capacity_, Streams::stored_fields(options_, &column_of_)) {
   mark_.epoch = next_epoch();
+  store_.set_num_threads(options_.num_threads);
   if (Streams::needed(options_)) streams_ = std::make_unique<Streams>(options_, column_of_, &store_);
   if (own_valid) valid_ = std::make_unique<SlotSet>(capacity_);
   if (options_.tasks.field >= 0) tasks_ = std::make_unique<TaskIndex>(capacity_, !own_valid);

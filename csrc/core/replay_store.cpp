@@ -1,12 +1,11 @@
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <numeric>
+#include <system_error>
 
+#include "core/block_copy.h"
 #include "metarl/transition_store.h"
-
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
 
 namespace metarl {
 namespace {
@@ -28,22 +27,8 @@ constexpr std::int64_t kChunk = 128;  // rows whose lines are fetched together a
 constexpr std::size_t kStreamElement = 4096;
 constexpr std::size_t kStreamColumn = std::size_t{64} << 20;
 
-// memcpy with streaming stores; `to` is a multiple of 16.
-void copy_streaming(std::byte* to, const std::byte* from, std::size_t bytes) {
-#if defined(__SSE2__)
-  std::size_t i = 0;
-  for (; i + kLine <= bytes; i += kLine) {
-    for (std::size_t part = 0; part < kLine; part += 16) {
-      const __m128i value = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + i + part));
-      _mm_stream_si128(reinterpret_cast<__m128i*>(to + i + part), value);
-    }
-  }
-  std::memcpy(to + i, from + i, bytes - i);
-  _mm_sfence();
-#else
-  std::memcpy(to, from, bytes);
-#endif
-}
+// What a thread copies before it asks for more.
+constexpr std::size_t kStepBytes = std::size_t{128} << 10;
 
 void prefetch(const std::byte* p) {
 #if defined(__GNUC__)
@@ -133,27 +118,72 @@ std::byte* TransitionStore::address(const Column& column, std::int64_t slot) con
   return base + static_cast<std::size_t>(slot) * column.stride;
 }
 
-void TransitionStore::write(std::int64_t slot, const ColumnSource* columns, std::int64_t n) {
-  for (std::int64_t first = 0; first < n; first += kChunk) {
-    const std::int64_t count = std::min(kChunk, n - first);
-    for (std::size_t f = 0; f < columns_.size(); ++f) {
-      const Column& column = columns_[f];
-      const ColumnSource& from = columns[f];
-      if (from.data == nullptr) continue;
-      std::byte* to = address(column, slot + first);
-      const std::size_t stride = column.stride;
-      if (column.bytes >= kStreamElement && column.own.size() >= kStreamColumn) {
-        for (std::int64_t i = 0; i < count; ++i) {
-          copy_streaming(to + static_cast<std::size_t>(i) * stride, from.data + (first + i) * from.stride,
-                         column.bytes);
-        }
-        continue;
-      }
-      copy_elements(
-          column.bytes, count, [&from, first](std::int64_t i) { return from.data + (first + i) * from.stride; },
-          [to, stride](std::int64_t i) { return to + static_cast<std::size_t>(i) * stride; });
+void TransitionStore::set_num_threads(int num_threads) {
+  pool_ = num_threads > 1 ? std::make_unique<ThreadPool>(num_threads) : nullptr;
+}
+
+int TransitionStore::num_threads() const { return pool_ == nullptr ? 1 : pool_->num_threads(); }
+
+void TransitionStore::share_rows(std::int64_t n, std::size_t bytes_each,
+                                 void (*work)(void*, std::int64_t, std::int64_t), void* context) const {
+  struct Shared {
+    std::atomic<std::int64_t> next{0};
+    std::int64_t n, step;
+    void (*work)(void*, std::int64_t, std::int64_t);
+    void* context;
+  } shared;
+  shared.n = n;
+  // Small steps, taken by whoever is free: a thread may start late, or be interrupted.
+  shared.step = std::max<std::int64_t>(1, static_cast<std::int64_t>(kStepBytes / std::max<std::size_t>(bytes_each, 1)));
+  shared.work = work;
+  shared.context = context;
+  const auto steps = (n + shared.step - 1) / shared.step;
+  const int parts = static_cast<int>(std::min<std::int64_t>(num_threads(), steps));
+  const auto take = [](void* object, int) {
+    auto& all = *static_cast<Shared*>(object);
+    while (true) {
+      const std::int64_t begin = all.next.fetch_add(all.step, std::memory_order_relaxed);
+      if (begin >= all.n) return;
+      all.work(all.context, begin, std::min(begin + all.step, all.n));
     }
+  };
+  try {
+    pool_->run(parts, take, &shared);
+  } catch (const std::system_error&) {  // no thread to be had, and nothing done yet
+    take(&shared, 0);
   }
+}
+
+void TransitionStore::write(std::int64_t slot, const ColumnSource* columns, std::int64_t n) {
+  for_rows(n, field_bytes_, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t first = begin; first < end; first += kChunk) {
+      write_rows(slot, columns, first, std::min(kChunk, end - first));
+    }
+  });
+}
+
+void TransitionStore::write_rows(std::int64_t slot, const ColumnSource* columns, std::int64_t first,
+                                 std::int64_t count) {
+  bool streamed = false;
+  for (std::size_t f = 0; f < columns_.size(); ++f) {
+    const Column& column = columns_[f];
+    const ColumnSource& from = columns[f];
+    if (from.data == nullptr) continue;
+    std::byte* to = address(column, slot + first);
+    const std::size_t stride = column.stride;
+    if (column.bytes >= kStreamElement && column.own.size() >= kStreamColumn) {
+      const auto copy = METARL_SELECT_KERNEL(copy_streaming);
+      for (std::int64_t i = 0; i < count; ++i) {
+        copy(to + static_cast<std::size_t>(i) * stride, from.data + (first + i) * from.stride, column.bytes);
+      }
+      streamed = true;
+      continue;
+    }
+    copy_elements(
+        column.bytes, count, [&from, first](std::int64_t i) { return from.data + (first + i) * from.stride; },
+        [to, stride](std::int64_t i) { return to + static_cast<std::size_t>(i) * stride; });
+  }
+  if (streamed) METARL_SELECT_KERNEL(copy_fence)();
 }
 
 void TransitionStore::prefetch_rows(const std::int64_t* slots, std::int64_t n) const {
@@ -167,20 +197,26 @@ void TransitionStore::prefetch_rows(const std::int64_t* slots, std::int64_t n) c
 }
 
 void TransitionStore::gather(const std::int64_t* slots, std::int64_t n, std::byte* const* columns) const {
-  for (std::int64_t first = 0; first < n; first += kChunk) {
-    const std::int64_t count = std::min(kChunk, n - first);
-    const std::int64_t* at = slots + first;
-    prefetch_rows(at, count);
-    for (std::size_t f = 0; f < columns_.size(); ++f) {
-      const Column& column = columns_[f];
-      const std::byte* base = address(column, 0);
-      const std::size_t stride = column.stride;
-      const std::size_t bytes = column.bytes;
-      std::byte* to = columns[f] + static_cast<std::size_t>(first) * bytes;
-      copy_elements(
-          bytes, count, [base, stride, at](std::int64_t i) { return base + static_cast<std::size_t>(at[i]) * stride; },
-          [to, bytes](std::int64_t i) { return to + static_cast<std::size_t>(i) * bytes; });
+  for_rows(n, field_bytes_, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t first = begin; first < end; first += kChunk) {
+      gather_rows(slots, first, std::min(kChunk, end - first), columns);
     }
+  });
+}
+
+void TransitionStore::gather_rows(const std::int64_t* slots, std::int64_t first, std::int64_t count,
+                                  std::byte* const* columns) const {
+  const std::int64_t* at = slots + first;
+  prefetch_rows(at, count);
+  for (std::size_t f = 0; f < columns_.size(); ++f) {
+    const Column& column = columns_[f];
+    const std::byte* base = address(column, 0);
+    const std::size_t stride = column.stride;
+    const std::size_t bytes = column.bytes;
+    std::byte* to = columns[f] + static_cast<std::size_t>(first) * bytes;
+    copy_elements(
+        bytes, count, [base, stride, at](std::int64_t i) { return base + static_cast<std::size_t>(at[i]) * stride; },
+        [to, bytes](std::int64_t i) { return to + static_cast<std::size_t>(i) * bytes; });
   }
 }
 
@@ -189,25 +225,28 @@ void TransitionStore::gather_field(std::size_t f, const std::int64_t* slots, std
   const std::byte* base = address(column, 0);
   const std::size_t stride = column.stride;
   const std::size_t bytes = column.bytes;
-  for (std::int64_t first = 0; first < n; first += kChunk) {
-    const std::int64_t count = std::min(kChunk, n - first);
-    const std::int64_t* at = slots + first;
-    std::byte* to = out + static_cast<std::size_t>(first) * bytes;
-    if (std::all_of(at, at + count, [](std::int64_t slot) { return slot >= 0; })) {
-      copy_elements(
-          bytes, count, [base, stride, at](std::int64_t i) { return base + static_cast<std::size_t>(at[i]) * stride; },
-          [to, bytes](std::int64_t i) { return to + static_cast<std::size_t>(i) * bytes; });
-      continue;
-    }
-    for (std::int64_t i = 0; i < count; ++i) {
-      std::byte* element = to + static_cast<std::size_t>(i) * bytes;
-      if (at[i] < 0) {
-        std::memset(element, 0, bytes);
-      } else {
-        std::memcpy(element, base + static_cast<std::size_t>(at[i]) * stride, bytes);
+  for_rows(n, bytes, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t first = begin; first < end; first += kChunk) {
+      const std::int64_t count = std::min(kChunk, end - first);
+      const std::int64_t* at = slots + first;
+      std::byte* to = out + static_cast<std::size_t>(first) * bytes;
+      if (std::all_of(at, at + count, [](std::int64_t slot) { return slot >= 0; })) {
+        copy_elements(
+            bytes, count,
+            [base, stride, at](std::int64_t i) { return base + static_cast<std::size_t>(at[i]) * stride; },
+            [to, bytes](std::int64_t i) { return to + static_cast<std::size_t>(i) * bytes; });
+        continue;
+      }
+      for (std::int64_t i = 0; i < count; ++i) {
+        std::byte* element = to + static_cast<std::size_t>(i) * bytes;
+        if (at[i] < 0) {
+          std::memset(element, 0, bytes);
+        } else {
+          std::memcpy(element, base + static_cast<std::size_t>(at[i]) * stride, bytes);
+        }
       }
     }
-  }
+  });
 }
 
 void TransitionStore::read(std::size_t f, std::int64_t slot, std::int64_t n, std::byte* out) const {

@@ -96,40 +96,44 @@ void Streams::copy_history(const Pair& pair, std::int64_t slot, int frames, std:
 }
 
 void Streams::gather_stack(const Pair& pair, const std::int64_t* slots, std::int64_t n, std::byte* out) const {
-  for (std::int64_t i = 0; i < n; ++i) {
-    std::byte* to = out + static_cast<std::size_t>(i) * pair.bytes;
-    if (slots[i] < 0) {
-      std::memset(to, 0, pair.bytes);
-    } else {
-      copy_history(pair, slots[i], pair.stack, to);
+  store_->for_rows(n, pair.bytes, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      std::byte* to = out + static_cast<std::size_t>(i) * pair.bytes;
+      if (slots[i] < 0) {
+        std::memset(to, 0, pair.bytes);
+      } else {
+        copy_history(pair, slots[i], pair.stack, to);
+      }
     }
-  }
+  });
 }
 
 void Streams::gather_next(const Pair& pair, const std::int64_t* slots, std::int64_t n, std::byte* out) const {
   const auto column = static_cast<std::size_t>(column_of_[static_cast<std::size_t>(pair.field)]);
-  for (std::int64_t first = 0; first < n; first += kChunk) {
-    const std::int64_t end = std::min(first + kChunk, n);
-    for (std::int64_t i = first; i < end; ++i) {
-      if (slots[i] < 0) continue;
-      const std::uint32_t link = next_link(slots[i]);
-      if (links::kind(link) != links::kNewest) prefetch(store_->at(column, links::value(link)));
-    }
-    for (std::int64_t i = first; i < end; ++i) {
-      std::byte* to = out + static_cast<std::size_t>(i) * pair.bytes;
-      if (slots[i] < 0) {
-        std::memset(to, 0, pair.bytes);
-        continue;
+  store_->for_rows(n, pair.bytes, [&](std::int64_t from, std::int64_t until) {
+    for (std::int64_t first = from; first < until; first += kChunk) {
+      const std::int64_t end = std::min(first + kChunk, until);
+      for (std::int64_t i = first; i < end; ++i) {
+        if (slots[i] < 0) continue;
+        const std::uint32_t link = next_link(slots[i]);
+        if (links::kind(link) != links::kNewest) prefetch(store_->at(column, links::value(link)));
       }
-      const std::uint32_t link = next_link(slots[i]);
-      if (links::kind(link) == links::kNewest) {
-        std::memcpy(to, pending(links::value(link), pair), pair.bytes);
-        continue;
+      for (std::int64_t i = first; i < end; ++i) {
+        std::byte* to = out + static_cast<std::size_t>(i) * pair.bytes;
+        if (slots[i] < 0) {
+          std::memset(to, 0, pair.bytes);
+          continue;
+        }
+        const std::uint32_t link = next_link(slots[i]);
+        if (links::kind(link) == links::kNewest) {
+          std::memcpy(to, pending(links::value(link), pair), pair.bytes);
+          continue;
+        }
+        std::memcpy(to + (pair.bytes - pair.frame), store_->at(column, links::value(link)), pair.frame);
+        if (pair.stack > 1) copy_history(pair, slots[i], pair.stack - 1, to);
       }
-      std::memcpy(to + (pair.bytes - pair.frame), store_->at(column, links::value(link)), pair.frame);
-      if (pair.stack > 1) copy_history(pair, slots[i], pair.stack - 1, to);
     }
-  }
+  });
 }
 
 void Streams::gather_field(std::size_t field, const std::int64_t* slots, std::int64_t n, std::byte* out) const {

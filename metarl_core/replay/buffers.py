@@ -55,6 +55,8 @@ class ReplayBuffer(ReplayFace, _core.UniformReplayBase):
             one or none, so that at all times every transition ever added is equally likely to be kept (algorithm R:
             Vitter, "Random sampling with a reservoir", ACM TOMS 1985). ``add`` returns -1 for what is not kept. A
             reservoir holds single transitions: no n-step returns, frame stacks, shared observations or sequences.
+        num_threads: Threads that share the copying of large batches (1 MiB or more), the calling one included; they
+            start with the first such batch. By default the processors that this process may use, at most 4.
 
     Raises:
         ValueError: A value is out of range.
@@ -82,6 +84,7 @@ class ReplayBuffer(ReplayFace, _core.UniformReplayBase):
         recurrent_fields: Sequence[str] = (),
         task_field: str | None = None,
         eviction: str = "fifo",
+        num_threads: int | None = None,
     ) -> None:
         options = {
             "capacity": capacity,
@@ -98,6 +101,7 @@ class ReplayBuffer(ReplayFace, _core.UniformReplayBase):
             "recurrent_fields": recurrent_fields,
             "task_field": task_field,
             "eviction": eviction,
+            "num_threads": num_threads,
         }
         self._build(_core.UniformReplayBase, fields, options)
 
@@ -158,6 +162,8 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
             one or none, so that at all times every transition ever added is equally likely to be kept (algorithm R:
             Vitter, "Random sampling with a reservoir", ACM TOMS 1985). ``add`` returns -1 for what is not kept. A
             reservoir holds single transitions: no n-step returns, frame stacks, shared observations or sequences.
+        num_threads: Threads that share the copying of large batches (1 MiB or more), the calling one included; they
+            start with the first such batch. By default the processors that this process may use, at most 4.
         priority_mix: A sequence's priority is this share of its largest absolute error plus the rest of the mean one
             (Kapturowski et al., "Recurrent experience replay in distributed reinforcement learning", ICLR 2019).
 
@@ -193,6 +199,7 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
         recurrent_fields: Sequence[str] = (),
         task_field: str | None = None,
         eviction: str = "fifo",
+        num_threads: int | None = None,
         priority_mix: float = 0.9,
     ) -> None:
         options = {
@@ -216,6 +223,7 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
             "recurrent_fields": recurrent_fields,
             "task_field": task_field,
             "eviction": eviction,
+            "num_threads": num_threads,
             "priority_mix": priority_mix,
         }
         self._build(_core.PrioritizedReplayBase, fields, options)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["buffer_config", "buffer_state", "load_buffer_state", "restore_buffer", "split_config"]
 
 _FORMAT = 1
+# Arguments that a state need not agree with: the caller's schedule, and what changes nothing but the time.
+_FREE = ("beta", "num_threads")
 
 
 def _field_texts(buffer: ReplayFace) -> list[list[Any]]:
@@ -91,8 +93,7 @@ def split_config(config: Any, cls: type[ReplayFace]) -> dict[str, Any]:
 
 def buffer_state(buffer: ReplayFace) -> dict[str, Any]:
     """Return a buffer's configuration and content as a dict of numbers, strings, lists and NumPy arrays."""
-    config = buffer_config(buffer)
-    config.pop("beta", None)  # the caller's schedule
+    config = {name: value for name, value in buffer_config(buffer).items() if name not in _FREE}
     return {"format": _FORMAT, **config, **buffer._snapshot()}
 
 
@@ -129,8 +130,7 @@ def restore_buffer(buffer: ReplayFace, checkpoint: _core.ReplayCheckpoint) -> No
 
 
 def _check_config(buffer: ReplayFace, found: Mapping[str, Any], where: str) -> None:
-    expected = buffer_config(buffer)
-    expected.pop("beta", None)
+    expected = {name: value for name, value in buffer_config(buffer).items() if name not in _FREE}
     if "kind" in found and not _same(found["kind"], expected["kind"]):
         # A buffer of another kind has other arguments.
         expected = {name: value for name, value in expected.items() if name == "kind" or name in found}

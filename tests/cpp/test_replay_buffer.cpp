@@ -1,10 +1,12 @@
 #include <cmath>
 #include <cstdlib>
 #include <new>
+#include <random>
 #include <thread>
 #include <vector>
 
 #include "check.h"
+#include "core/block_copy.h"
 #include "metarl/errors.h"
 #include "metarl/replay_buffer.h"
 #include "metarl/replay_state.h"
@@ -230,6 +232,76 @@ TEST(a_failed_allocation_changes_nothing) {
           buffer.exchange(*fresh);
         }) > 0);
   CHECK(content_of(buffer) == saved);
+}
+
+TEST(threads_copy_what_one_thread_copies) {
+  // Elements of several sizes, so that parts begin at odd places; 20000 of them are 12 MB.
+  const std::vector<metarl::FieldSpec> specs{{"id", 4, 4}, {"image", 300, 1}, {"large", 317, 1}};
+  const std::int64_t n = 20000;
+  std::vector<metarl::TransitionStore> stores;
+  for (int k = 0; k < 2; ++k) stores.emplace_back(n, specs);
+  stores[1].set_num_threads(3);
+  CHECK(stores[0].num_threads() == 1 && stores[1].num_threads() == 3);
+  std::mt19937_64 random(9);
+  std::vector<std::vector<std::byte>> given;
+  std::vector<ColumnSource> sources;
+  for (const auto& spec : specs) {
+    given.emplace_back(static_cast<std::size_t>(n) * spec.bytes);
+    for (auto& byte : given.back()) byte = static_cast<std::byte>(random());
+    sources.push_back({given.back().data(), static_cast<std::ptrdiff_t>(spec.bytes)});
+  }
+  std::vector<std::int64_t> slots(static_cast<std::size_t>(n));
+  for (auto& slot : slots) slot = static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(n));
+  for (metarl::TransitionStore& store : stores) {
+    store.write(0, sources.data(), n);
+    std::vector<std::vector<std::byte>> all, some;
+    std::vector<std::byte*> pointers;
+    for (const auto& spec : specs) {
+      all.emplace_back(static_cast<std::size_t>(n) * spec.bytes);
+      some.emplace_back(all.back().size());
+      pointers.push_back(some.back().data());
+    }
+    for (std::size_t f = 0; f < specs.size(); ++f) store.read(f, 0, n, all[f].data());
+    CHECK(all == given);
+    store.gather(slots.data(), n, pointers.data());
+    for (std::size_t f = 0; f < specs.size(); ++f) {
+      std::vector<std::byte> field(some[f].size());
+      store.gather_field(f, slots.data(), n, field.data());
+      CHECK(field == some[f]);
+      bool equal = true;
+      for (std::size_t i = 0; i < slots.size(); ++i) {
+        const std::size_t bytes = specs[f].bytes;
+        equal = equal &&
+                std::equal(some[f].begin() + static_cast<std::ptrdiff_t>(i * bytes),
+                           some[f].begin() + static_cast<std::ptrdiff_t>((i + 1) * bytes),
+                           given[f].begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(slots[i]) * bytes));
+      }
+      CHECK(equal);
+    }
+  }
+}
+
+TEST(streaming_copies_are_copies) {
+  std::vector<decltype(&metarl::baseline::copy_streaming)> copies{&metarl::baseline::copy_streaming};
+#if defined(METARL_HAVE_X86_LEVELS)
+  if (metarl::active_isa() >= metarl::Isa::avx2) copies.push_back(&metarl::avx2::copy_streaming);
+  if (metarl::active_isa() >= metarl::Isa::avx512) copies.push_back(&metarl::avx512::copy_streaming);
+#endif
+  const metarl::AlignedMemory to(1024);
+  std::vector<std::byte> from(1024);
+  for (std::size_t i = 0; i < from.size(); ++i) from[i] = static_cast<std::byte>(i * 7 + i / 256);
+  for (const auto copy : copies) {
+    for (std::size_t offset = 0; offset < 80; offset += 16) {
+      for (const std::size_t bytes : {0, 1, 15, 63, 64, 65, 127, 128, 300, 700}) {
+        std::fill_n(to.data(), to.size(), std::byte{0xEE});
+        copy(to.data() + offset, from.data() + 3, bytes);
+        METARL_SELECT_KERNEL(copy_fence)();
+        CHECK(std::equal(from.begin() + 3, from.begin() + 3 + static_cast<std::ptrdiff_t>(bytes), to.data() + offset));
+        CHECK(to.data()[offset + bytes] == std::byte{0xEE});
+        CHECK(offset == 0 || to.data()[offset - 1] == std::byte{0xEE});
+      }
+    }
+  }
 }
 
 METARL_TEST_MAIN()

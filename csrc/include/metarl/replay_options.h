@@ -44,6 +44,7 @@ struct ReplayOptions {
   std::uint64_t seed = 0;
   StreamOptions streams;
   TaskOptions tasks;
+  int num_threads = 1;     // for large copies, the caller included
   bool reservoir = false;  // a full buffer keeps a uniform sample of all transitions, not the newest ones
 };
 

@@ -2,15 +2,17 @@
 //
 // The small fields of a slot lie side by side in one packed row (a cache line or two), so that a random access brings
 // them all; a field above kMaxPackedBytes (an image) has an array of its own, each element at a multiple of 16 bytes.
-// Not synchronised.
+// Not synchronised: one caller at a time.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "metarl/aligned_memory.h"
+#include "metarl/thread_pool.h"
 
 namespace metarl {
 
@@ -35,6 +37,8 @@ struct ColumnSource {
 class TransitionStore {
  public:
   static constexpr std::size_t kMaxPackedBytes = 256;
+  // Copies of at least this size are shared among the threads; below, waking them takes longer.
+  static constexpr std::size_t kThreadedBytes = std::size_t{1} << 20;
 
   // Throws OutOfMemoryError (with the bytes asked for).
   TransitionStore(std::int64_t capacity, std::vector<FieldSpec> fields);
@@ -43,6 +47,25 @@ class TransitionStore {
   // Of the fields alone, and of a slot with its padding.
   std::size_t field_bytes() const { return field_bytes_; }
   std::size_t bytes_per_slot() const { return bytes_per_slot_; }
+
+  // Threads for large copies, the caller included; 1 at first. They start with the first such copy.
+  void set_num_threads(int num_threads);
+  int num_threads() const;
+
+  // Calls work(begin, end) for parts of [0, n), on several threads if all of it copies much. For one caller at a time.
+  template <typename F>
+  void for_rows(std::int64_t n, std::size_t bytes_each, F&& work) const {
+    if (pool_ == nullptr || static_cast<std::size_t>(n) * bytes_each < kThreadedBytes) {
+      work(std::int64_t{0}, n);
+      return;
+    }
+    share_rows(
+        n, bytes_each,
+        [](void* context, std::int64_t begin, std::int64_t end) {
+          (*static_cast<std::remove_reference_t<F>*>(context))(begin, end);
+        },
+        &work);
+  }
 
   // Copies n rows of every column that has data into the slots [slot, slot + n), n <= capacity - slot.
   void write(std::int64_t slot, const ColumnSource* columns, std::int64_t n);
@@ -67,6 +90,10 @@ class TransitionStore {
     bool packed;
   };
   std::byte* address(const Column& column, std::int64_t slot) const;
+  void write_rows(std::int64_t slot, const ColumnSource* columns, std::int64_t first, std::int64_t count);
+  void gather_rows(const std::int64_t* slots, std::int64_t first, std::int64_t count, std::byte* const* columns) const;
+  void share_rows(std::int64_t n, std::size_t bytes_each, void (*work)(void*, std::int64_t, std::int64_t),
+                  void* context) const;
 
   std::vector<FieldSpec> fields_;
   std::vector<Column> columns_;
@@ -74,6 +101,7 @@ class TransitionStore {
   std::size_t row_bytes_ = 0;
   std::size_t field_bytes_ = 0;
   std::size_t bytes_per_slot_ = 0;
+  std::unique_ptr<ThreadPool> pool_;
 };
 
 }  // namespace metarl
