@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <map>
+#include <new>
 #include <numeric>
 #include <random>
 #include <set>
@@ -15,6 +17,21 @@
 using metarl::SamplingMode;
 using metarl::SumTree;
 using metarl::TaskIndex;
+
+namespace {
+
+std::int64_t allocations_left = -1;  // then operator new fails; below 0 it does not
+
+}  // namespace
+
+void* operator new(std::size_t bytes) {
+  if (allocations_left == 0) throw std::bad_alloc();
+  if (allocations_left > 0) --allocations_left;
+  if (void* memory = std::malloc(bytes)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace {
 
@@ -212,6 +229,38 @@ TEST(wrong_positions_are_refused_and_change_nothing) {
     CHECK(draws(f.index) == before);
     f.check();
   }
+}
+
+TEST(an_index_that_ran_out_of_memory_can_be_rebuilt) {
+  int lost = 0;
+  for (std::int64_t allowed = 0; allowed < 60; ++allowed) {
+    Fixture f(200);
+    std::vector<std::int64_t> slots(200);
+    std::iota(slots.begin(), slots.end(), std::int64_t{0});
+    std::vector<std::uint16_t> tasks(200);
+    for (std::size_t i = 0; i < 200; ++i) tasks[i] = static_cast<std::uint16_t>(i % 7);
+    f.place(slots, tasks, 1.0);
+    for (std::size_t i = 0; i < 200; ++i) f.task_of[i] = static_cast<std::uint16_t>(i % 3 * 1000);
+    allocations_left = allowed;
+    f.index.place(slots.data(), f.task_of.data(), 200, f.tree.leaves());
+    f.index.update(slots.data(), 200, f.tree.leaves());
+    f.index.remove(slots.data(), 0);
+    allocations_left = -1;
+    if (f.index.is_lost()) {
+      ++lost;
+      f.index.update(slots.data(), 200, f.tree.leaves());  // without effect
+      f.index.rebuild(f.tree.valid(), f.task_of.data(), f.tree.leaves(), nullptr);
+    }
+    f.check();
+    allocations_left = allowed;
+    try {
+      f.index.rebuild(f.tree.valid(), f.task_of.data(), f.tree.leaves(), nullptr);
+    } catch (const std::bad_alloc&) {
+    }
+    allocations_left = -1;
+    f.check();
+  }
+  CHECK(lost > 5 && lost < 60);
 }
 
 TEST(memory_does_not_grow_with_turnover) {
