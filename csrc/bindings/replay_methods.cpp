@@ -6,6 +6,7 @@
 #include "bindings/call_arguments.h"
 #include "bindings/columns.h"
 #include "bindings/errors.h"
+#include "bindings/interruptible.h"
 #include "bindings/output_pool.h"
 #include "bindings/replay_object.h"
 #include "bindings/replay_options.h"
@@ -72,6 +73,9 @@ namespace {
 // Work above these amounts takes more than a few microseconds: the GIL is released.
 constexpr std::int64_t kReleaseRows = 64;
 constexpr std::size_t kReleaseBytes = 16 * 1024;
+// And above these more than some 10 ms: Ctrl-C must end it.
+constexpr std::int64_t kInterruptRows = 1 << 18;
+constexpr std::size_t kInterruptBytes = std::size_t{64} << 20;
 
 PyReplay& self_of(PyObject* object) {
   void* value = reinterpret_cast<py::detail::instance*>(object)->get_value_and_holder().value_ptr();
@@ -210,8 +214,13 @@ PyObject* sample(PyObject* object, PyObject* const* args, Py_ssize_t num_args, P
     out.weights = reinterpret_cast<float*>(arrays.array(self.weights_name, self.float32_dtype, scalar, sizeof(float)));
     out.probabilities =
         reinterpret_cast<double*>(arrays.array(self.probabilities_name, self.float64_dtype, scalar, sizeof(double)));
-    const WriteMark mark =
-        without_gil(n >= kReleaseRows || bytes >= kReleaseBytes, [&] { return self.core->sample(request, out); });
+    WriteMark mark;
+    if (n >= kInterruptRows || bytes >= kInterruptBytes) {
+      std::atomic<bool> cancel;
+      run_interruptible(cancel, [&] { mark = self.core->sample(request, out, poll_of(cancel)); });
+    } else {
+      mark = without_gil(n >= kReleaseRows || bytes >= kReleaseBytes, [&] { return self.core->sample(request, out); });
+    }
     const py::tuple mark_tuple = py::make_tuple(mark.epoch, mark.written);
     if (PyObject_SetAttr(batch.ptr(), self.mark_name.ptr(), mark_tuple.ptr()) < 0) throw py::error_already_set();
     if (!self.structure.is_none() && !reused) self.structure.attr("nest")(batch);

@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "core/poll.h"
 #include "metarl/errors.h"
 
 namespace metarl {
@@ -145,16 +146,58 @@ void ReplayBuffer::clear() {
   }
 }
 
-WriteMark ReplayBuffer::sample(const SampleRequest& request, const SampleOutput& out) {
+WriteMark ReplayBuffer::sample(const SampleRequest& request, const SampleOutput& out,
+                               const std::function<void()>& poll) {
   const std::lock_guard lock(mutex_);
   if (valid().size() == 0) throw BufferEmptyError("cannot sample from an empty buffer");
-  draw(request, out);
-  if (streams_ != nullptr) {
-    streams_->gather(out.indices, request.n, out.columns, out.discounts, out.mask);
-  } else {
-    store_.gather(out.indices, request.n, out.columns);
+  if (!poll) {
+    draw(request, out, poll);
+    gather(0, request.n, out);
+    return mark_;
+  }
+  const std::uint64_t before = num_draws();
+  try {
+    const auto n = static_cast<std::size_t>(request.n);
+    touch(out.indices, n * sizeof *out.indices, poll);
+    touch(out.probabilities, n * sizeof *out.probabilities, poll);
+    touch(out.weights, n * sizeof *out.weights, poll);
+    draw(request, out, poll);
+    std::size_t item_bytes = 1;  // a small element costs as much as a line
+    for (std::size_t f = 0; f < fields().size(); ++f) {
+      const std::size_t steps = sampled_bytes(f) / std::max(fields()[f].bytes, std::size_t{1});
+      item_bytes += std::max(sampled_bytes(f), steps * 64);
+    }
+    const auto chunk = static_cast<std::int64_t>(std::max(kPollBytes / item_bytes, std::size_t{1}));
+    for (std::int64_t first = 0; first < request.n; first += chunk) {
+      poll();
+      gather(first, std::min(chunk, request.n - first), out);
+    }
+  } catch (...) {
+    set_num_draws(before);
+    throw;
   }
   return mark_;
+}
+
+std::size_t ReplayBuffer::sampled_bytes(std::size_t f) const {
+  const auto length = static_cast<std::size_t>(options_.streams.sequence_length);
+  return fields()[f].bytes * (length > 0 && !fields()[f].recurrent ? length : 1);
+}
+
+// Of the draws [first, first + n).
+void ReplayBuffer::gather(std::int64_t first, std::int64_t n, const SampleOutput& out) const {
+  const std::int64_t* slots = out.indices + first;
+  std::vector<std::byte*> shifted;
+  std::byte* const* columns = out.columns;
+  if (first > 0) {
+    for (std::size_t f = 0; f < fields().size(); ++f) {
+      shifted.push_back(columns[f] + static_cast<std::size_t>(first) * sampled_bytes(f));
+    }
+    columns = shifted.data();
+  }
+  if (streams_ == nullptr) return store_.gather(slots, n, columns);
+  streams_->gather(slots, n, columns, out.discounts == nullptr ? nullptr : out.discounts + first,
+                   out.mask == nullptr ? nullptr : out.mask + first * options_.streams.sequence_length);
 }
 
 // The slots written since the mark are those that follow its write position.

@@ -2,12 +2,13 @@
 #include <algorithm>
 
 #include "core/distinct_draws.h"
+#include "core/poll.h"
 #include "core/tree_kernels.h"
 #include "metarl/replay_buffer.h"
 
 namespace metarl {
 
-void ReplayBuffer::draw(const SampleRequest& request, const SampleOutput& out) {
+void ReplayBuffer::draw(const SampleRequest& request, const SampleOutput& out, const std::function<void()>& poll) {
   const std::int64_t n = request.n;
   if (n == 0) return;
   if (request.tasks != nullptr) {
@@ -21,7 +22,7 @@ void ReplayBuffer::draw(const SampleRequest& request, const SampleOutput& out) {
     if (n > size) refuse_batch_size(n, size);
     draw_distinct(size, RandomBits(key(), draws_, kTagWithoutReplacement), n, out.indices);
   } else {
-    if (scratch_.size() < static_cast<std::size_t>(n)) scratch_.resize(static_cast<std::size_t>(n));
+    grow(&scratch_, static_cast<std::size_t>(n), poll);
     METARL_SELECT_KERNEL(tree_draws)
     (key(), draws_, kTagUniformSample, static_cast<std::uint64_t>(size), n, request.mode == SamplingMode::stratified,
      scratch_.data());
@@ -36,7 +37,8 @@ void ReplayBuffer::draw(const SampleRequest& request, const SampleOutput& out) {
   std::fill_n(out.probabilities, n, 1.0 / static_cast<double>(size));
 }
 
-void PrioritizedReplayBuffer::draw(const SampleRequest& request, const SampleOutput& out) {
+void PrioritizedReplayBuffer::draw(const SampleRequest& request, const SampleOutput& out,
+                                   const std::function<void()>& poll) {
   const std::int64_t n = request.n;
   if (n == 0) return;
   if (request.tasks != nullptr) {
@@ -49,9 +51,9 @@ void PrioritizedReplayBuffer::draw(const SampleRequest& request, const SampleOut
       out.weights[i] = static_cast<float>(wide_weights_[static_cast<std::size_t>(i)]);
     return;
   }
-  if (masses_.size() < static_cast<std::size_t>(n)) masses_.resize(static_cast<std::size_t>(n));
+  grow(&masses_, static_cast<std::size_t>(n), poll);
   tree_.set_random_stream(mutex_.stream());
-  const bool proportional = tree_.sample(n, request.mode, out.indices, masses_.data());
+  const bool proportional = tree_.sample(n, request.mode, out.indices, masses_.data(), poll);
   const std::int64_t size = tree_.num_valid();
   // Equal probabilities make equal weights, as if all masses were zero.
   mass_importance_weights(masses_.data(), n, proportional ? tree_.total_mass() : 0, tree_.min_mass(), size,

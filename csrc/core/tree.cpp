@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "core/distinct_draws.h"
+#include "core/poll.h"
 #include "core/tree_kernels.h"
 #include "metarl/detail/fixed_point.h"
 #include "metarl/detail/philox.h"
@@ -18,6 +19,8 @@ constexpr int kTargetBits = 28;                  // a new scale puts the largest
 constexpr std::uint32_t kRaiseBelow = 1u << 20;  // the scale is raised when the largest mass is smaller
 constexpr double kLargestMass = 4294967040.0;    // 2^32 - 2^8: the margin covers a bound that is slightly too large
 constexpr int kLargestExponent = 1000;           // 2^exponent and its inverse are normal numbers
+
+constexpr std::int64_t kPollDraws = 1 << 17;  // between two polls
 
 // For a normal result.
 double power_of_two(int exponent) { return bits_double(static_cast<std::uint64_t>(exponent + 1023) << 52); }
@@ -178,7 +181,8 @@ void SumTree::find(const double* at, std::int64_t n, std::int64_t* indices) cons
   masses_.descend(masses.data(), n, indices, found.data());
 }
 
-bool SumTree::sample(std::int64_t n, SamplingMode mode, std::int64_t* indices, std::uint32_t* masses) {
+bool SumTree::sample(std::int64_t n, SamplingMode mode, std::int64_t* indices, std::uint32_t* masses,
+                     const std::function<void()>& poll) {
   if (num_valid() == 0) throw BufferEmptyError("cannot sample: no item is valid");
   if (n == 0) return true;
   if (mode == SamplingMode::uniform || masses_.total() == 0) {
@@ -194,11 +198,15 @@ bool SumTree::sample(std::int64_t n, SamplingMode mode, std::int64_t* indices, s
     ++state_.draws;
     return true;
   }
-  if (scratch_.size() < static_cast<std::size_t>(n)) scratch_.resize(static_cast<std::size_t>(n));
+  grow(&scratch_, static_cast<std::size_t>(n), poll);
   METARL_SELECT_KERNEL(tree_draws)
   (key_, state_.draws, kTagTreeSample, masses_.total(), n, mode == SamplingMode::stratified, scratch_.data());
   ++state_.draws;
-  masses_.descend(scratch_.data(), n, indices, masses);
+  const std::int64_t chunk = poll ? kPollDraws : n;
+  for (std::int64_t first = 0; first < n; first += chunk) {
+    if (poll) poll();
+    masses_.descend(scratch_.data() + first, std::min(chunk, n - first), indices + first, masses + first);
+  }
   return true;
 }
 

@@ -70,7 +70,8 @@ class ReplayBuffer {
 
   // Draws request.n transitions. Throws BufferEmptyError, also if a task has none; std::invalid_argument if too few can
   // be drawn without replacement. With tasks, the batch is in the order of tasks.
-  WriteMark sample(const SampleRequest& request, const SampleOutput& out);
+  // `poll`, if given, is called every few milliseconds, with the lock held; when it throws, the buffer is as before.
+  WriteMark sample(const SampleRequest& request, const SampleOutput& out, const std::function<void()>& poll = {});
 
   // Sets priorities, which a buffer without any only checks the arguments of. With `mark`, slots overwritten since then
   // are skipped and counted, or, if strict, all is refused with StaleIndexError.
@@ -119,11 +120,12 @@ class ReplayBuffer {
   virtual void hide(const std::int64_t* slots, std::int64_t n);
   virtual std::uint64_t num_draws() const { return draws_; }
   virtual void count_draw() { ++draws_; }
+  virtual void set_num_draws(std::uint64_t draws) { draws_ = draws; }
   // Masses of the slots, if there are any, how much one unit of mass is, and how often that has changed.
   virtual const std::uint32_t* leaves() const { return nullptr; }
   virtual double unit() const { return 1.0; }
   virtual std::uint64_t rescales() const { return 0; }
-  virtual void draw(const SampleRequest& request, const SampleOutput& out);
+  virtual void draw(const SampleRequest& request, const SampleOutput& out, const std::function<void()>& poll);
   // The state: numbers besides `written`, and arrays in the buffer's memory. A load takes the numbers first, then reads
   // the arrays that follow from them, then the slots that are valid; complete_load checks the whole and rebuilds what
   // depends on it.
@@ -153,6 +155,8 @@ class ReplayBuffer {
   std::uint64_t seen_rescales_ = 0;
 
  private:
+  std::size_t sampled_bytes(std::size_t f) const;
+  void gather(std::int64_t first, std::int64_t n, const SampleOutput& out) const;
   struct StreamListener;
   struct Share {
     int task;
@@ -214,11 +218,12 @@ class PrioritizedReplayBuffer : public ReplayBuffer {
   void on_clear() override;
   void hide(const std::int64_t* slots, std::int64_t n) override;
   std::uint64_t num_draws() const override { return tree_.state().draws; }
+  void set_num_draws(std::uint64_t draws) override { tree_.set_num_draws(draws); }
   void count_draw() override { tree_.count_draw(); }
   const std::uint32_t* leaves() const override { return tree_.leaves(); }
   double unit() const override { return tree_.unit(); }
   std::uint64_t rescales() const override { return tree_.rescales(); }
-  void draw(const SampleRequest& request, const SampleOutput& out) override;
+  void draw(const SampleRequest& request, const SampleOutput& out, const std::function<void()>& poll) override;
   void describe_numbers(Value* numbers) const override;
   void describe_arrays(std::vector<StateArray>* arrays) const override;
   void take_numbers(const StateSource& source) override;

@@ -14,6 +14,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "metarl/mass_tree.h"
@@ -65,7 +66,9 @@ class SumTree {
   // Stratified: draw i comes from the i-th of n equal slices of the total, so indices ascend.
   // Throws BufferEmptyError if no leaf is valid, std::invalid_argument if n leaves cannot be drawn without replacement:
   // those of positive mass, or all valid ones if there are none.
-  bool sample(std::int64_t n, SamplingMode mode, std::int64_t* indices, std::uint32_t* masses);
+  // poll: called every few milliseconds; may throw, and set_num_draws() must undo the draw then.
+  bool sample(std::int64_t n, SamplingMode mode, std::int64_t* indices, std::uint32_t* masses,
+              const std::function<void()>& poll = {});
   // The same, with probabilities.
   void sample(std::int64_t n, SamplingMode mode, std::int64_t* indices, double* probabilities);
 
@@ -81,6 +84,7 @@ class SumTree {
   double unit() const;
   // A draw was made elsewhere with number state().draws.
   void count_draw() { ++state_.draws; }
+  void set_num_draws(std::uint64_t draws) { state_.draws = draws; }
   // Changes of scale so far in this object: whoever copies masses must copy all of them again after one.
   std::uint64_t rescales() const { return rescales_; }
   // As restore, of leaves that were written to leaves() of an empty tree already.

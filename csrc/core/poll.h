@@ -1,0 +1,37 @@
+// Work on large memory in pieces, between which somebody may stop it. The first touch of fresh pages is most of it.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+#include <functional>
+#include <vector>
+
+namespace metarl {
+
+using Poll = std::function<void()>;  // may throw; may be empty
+
+constexpr std::size_t kPollBytes = std::size_t{8} << 20;  // of memory, between two polls
+
+// Gives a scratch vector at least n elements.
+template <typename T>
+void grow(std::vector<T>* scratch, std::size_t n, const Poll& poll) {
+  if (scratch->size() >= n) return;
+  if (poll) {
+    scratch->reserve(n);
+    while (scratch->size() < n) {
+      poll();
+      scratch->resize(std::min(n, scratch->size() + kPollBytes / sizeof(T)));
+    }
+  }
+  scratch->resize(n);
+}
+
+inline void touch(void* memory, std::size_t bytes, const Poll& poll) {
+  for (std::size_t done = 0; done < bytes; done += kPollBytes) {
+    poll();
+    std::memset(static_cast<std::byte*>(memory) + done, 0, std::min(kPollBytes, bytes - done));
+  }
+}
+
+}  // namespace metarl
