@@ -4,6 +4,7 @@
 #include "check.h"
 #include "metarl/errors.h"
 #include "metarl/replay_buffer.h"
+#include "metarl/replay_state.h"
 #include "metarl/shared_lane.h"
 
 #if !defined(_WIN32)
@@ -51,18 +52,22 @@ bool write_rows(SharedLanes* lanes, std::int64_t lane, std::uint64_t first, std:
 
 // The buffer's rows in the order of the slots; checks that none is torn.
 std::vector<std::uint64_t> content(const ReplayBuffer& buffer) {
-  const std::int64_t n = buffer.size();
-  std::vector<std::uint64_t> copies(static_cast<std::size_t>(n) * 8);
-  std::vector<std::uint32_t> numbers(static_cast<std::size_t>(n));
-  std::byte* const columns[2] = {reinterpret_cast<std::byte*>(copies.data()),
-                                 reinterpret_cast<std::byte*>(numbers.data())};
-  ReplayBuffer::State state;
-  CHECK(buffer.snapshot(n, &state, {columns, nullptr, nullptr}));
   std::vector<std::uint64_t> all;
-  for (std::size_t i = 0; i < numbers.size(); ++i) {
-    for (std::size_t k = 0; k < 8; ++k) CHECK(copies[8 * i + k] == numbers[i]);
-    all.push_back(numbers[i]);
-  }
+  buffer.visit_state([&](const BufferState& state) {
+    const StateArray *copies = nullptr, *numbers = nullptr;
+    for (const StateArray& array : state.arrays) {
+      if (array.spec.name == "columns/copies") copies = &array;
+      if (array.spec.name == "columns/number") numbers = &array;
+    }
+    CHECK(copies != nullptr && numbers != nullptr);
+    for (std::int64_t i = 0; i < numbers->size(); ++i) {
+      Row row;
+      std::memcpy(row.copies, copies->data + i * copies->stride, sizeof row.copies);
+      std::memcpy(&row.number, numbers->data + i * numbers->stride, sizeof row.number);
+      for (const std::uint64_t copy : row.copies) CHECK(copy == row.number);
+      all.push_back(row.number);
+    }
+  });
   return all;
 }
 
