@@ -11,6 +11,7 @@
 #include "bindings/replay_object.h"
 #include "bindings/replay_options.h"
 #include "bindings/replay_tasks.h"
+#include "bindings/td_errors.h"
 
 namespace metarl {
 namespace {
@@ -226,91 +227,6 @@ PyObject* sample(PyObject* object, PyObject* const* args, Py_ssize_t num_args, P
     if (!self.structure.is_none() && !reused) self.structure.attr("nest")(batch);
     return batch.release().ptr();
   });
-}
-
-// float32 values of TD errors; a finite one that overflows is an error, NaN and infinity are left to the core.
-ArrayArgument<float> td_error_argument(PyObject* object) {
-  const auto is_float32 = [](const py::array& array) {
-    return array.dtype().kind() == 'f' && array.dtype().itemsize() <= 4;
-  };
-  const py::array array = as_array(object);
-  if (is_float32(array)) return real_argument<float>(array.ptr(), "td_errors");
-  const auto wide = real_argument<double>(array.ptr(), "td_errors");
-  py::array_t<float> narrow(wide.size);
-  float* out = narrow.mutable_data();
-  bool overflow = false;
-  for (std::int64_t i = 0; i < wide.size; ++i) {
-    out[i] = static_cast<float>(wide.data[i]);
-    overflow |= std::isinf(out[i]);
-  }
-  for (std::int64_t i = 0; overflow && i < wide.size; ++i) {
-    if (std::isinf(out[i]) && std::isfinite(wide.data[i])) {
-      throw py::value_error("td_errors[" + std::to_string(i) + "] is " + text_of(py::float_(wide.data[i])) +
-                            "; overflows float32");
-    }
-  }
-  ArrayArgument<float> result;
-  result.data = out;
-  result.size = wide.size;
-  result.scalar = wide.scalar;
-  result.owner = std::move(narrow);
-  return result;
-}
-
-// Priorities of sequences: priority_mix of the largest absolute error and the rest of the mean one, over the steps of
-// the mask behind burn_in (Kapturowski et al., "Recurrent experience replay in distributed reinforcement learning",
-// ICLR 2019, section 2.3). `mask` may be null: all steps then.
-ArrayArgument<float> mix_sequence_errors(const py::array& errors, const StreamOptions& streams, const py::array* mask) {
-  const std::int64_t n = errors.shape(0);
-  const std::int64_t length = streams.sequence_length;
-  const auto flat = td_error_argument(py::array(errors.attr("reshape")(-1)).ptr());
-  py::array_t<float> mixed(n);
-  float* out = mixed.mutable_data();
-  const auto* kept = mask == nullptr ? nullptr : static_cast<const bool*>(mask->data());
-  for (std::int64_t i = 0; i < n; ++i) {
-    double largest = 0.0;
-    double sum = 0.0;
-    std::int64_t count = 0;
-    for (std::int64_t t = streams.burn_in; t < length; ++t) {
-      const std::int64_t k = i * length + t;
-      if (kept != nullptr && !kept[k]) continue;
-      if (!std::isfinite(flat.data[k])) {
-        throw py::value_error("td_errors[" + std::to_string(i) + ", " + std::to_string(t) + "] is " +
-                              text_of(py::float_(flat.data[k])) + "; must be finite");
-      }
-      const double error = std::abs(static_cast<double>(flat.data[k]));
-      largest = std::max(largest, error);
-      sum += error;
-      ++count;
-    }
-    if (count == 0) throw py::value_error("mask of sequence " + std::to_string(i) + " has no step behind burn_in");
-    out[i] = static_cast<float>(streams.priority_mix * largest +
-                                (1.0 - streams.priority_mix) * sum / static_cast<double>(count));
-  }
-  ArrayArgument<float> result;
-  result.data = out;
-  result.size = n;
-  result.owner = std::move(mixed);
-  return result;
-}
-
-// The errors of an update: one a transition, or sequence_length a sequence.
-ArrayArgument<float> errors_argument(const PyReplay& self, PyObject* object, PyObject* batch) {
-  const StreamOptions& streams = self.core->options().streams;
-  const py::array errors = as_array(object);
-  if (streams.sequence_length == 0 || errors.ndim() != 2) return td_error_argument(errors.ptr());
-  if (errors.shape(1) != streams.sequence_length) {
-    throw py::value_error("td_errors has shape " + shape_text(errors) +
-                          "; must be (B,) or (B, sequence_length = " + std::to_string(streams.sequence_length) + ")");
-  }
-  if (batch == nullptr) return mix_sequence_errors(errors, streams, nullptr);
-  const auto mask = py::reinterpret_borrow<py::array>(py::handle(batch)[self.mask_name]);
-  if (!mask.dtype().equal(self.bool_dtype) || !is_c_contiguous(mask) || mask.ndim() != 2 ||
-      mask.shape(0) != errors.shape(0) || mask.shape(1) != errors.shape(1)) {
-    throw py::value_error("batch['mask'] has shape " + shape_text(mask) + ", td_errors has shape " +
-                          shape_text(errors));
-  }
-  return mix_sequence_errors(errors, streams, &mask);
 }
 
 PyObject* update_priorities(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyObject* names) {

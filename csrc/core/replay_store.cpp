@@ -220,6 +220,23 @@ void TransitionStore::gather_rows(const std::int64_t* slots, std::int64_t first,
   }
 }
 
+void TransitionStore::copy_from(std::size_t bytes, const std::byte* const* from, std::int64_t n, std::byte* out) {
+  if (std::all_of(from, from + n, [](const std::byte* p) { return p != nullptr; })) {
+    copy_elements(
+        bytes, n, [from](std::int64_t i) { return from[i]; },
+        [out, bytes](std::int64_t i) { return out + static_cast<std::size_t>(i) * bytes; });
+    return;
+  }
+  for (std::int64_t i = 0; i < n; ++i) {
+    std::byte* to = out + static_cast<std::size_t>(i) * bytes;
+    if (from[i] == nullptr) {
+      std::memset(to, 0, bytes);
+    } else {
+      std::memcpy(to, from[i], bytes);
+    }
+  }
+}
+
 void TransitionStore::gather_field(std::size_t f, const std::int64_t* slots, std::int64_t n, std::byte* out) const {
   const Column& column = columns_[f];
   const std::byte* base = address(column, 0);

@@ -112,25 +112,31 @@ void Streams::gather_next(const Pair& pair, const std::int64_t* slots, std::int6
   const auto column = static_cast<std::size_t>(column_of_[static_cast<std::size_t>(pair.field)]);
   store_->for_rows(n, pair.bytes, [&](std::int64_t from, std::int64_t until) {
     for (std::int64_t first = from; first < until; first += kChunk) {
-      const std::int64_t end = std::min(first + kChunk, until);
-      for (std::int64_t i = first; i < end; ++i) {
-        if (slots[i] < 0) continue;
-        const std::uint32_t link = next_link(slots[i]);
-        if (links::kind(link) != links::kNewest) prefetch(store_->at(column, links::value(link)));
+      const std::int64_t count = std::min(kChunk, until - first);
+      const std::int64_t* at = slots + first;
+      std::byte* to = out + static_cast<std::size_t>(first) * pair.bytes;
+      const std::byte* newest[kChunk];  // of a stack: its newest frame
+      for (std::int64_t i = 0; i < count; ++i) {
+        newest[i] = nullptr;
+        if (at[i] < 0) continue;
+        const std::uint32_t link = next_link(at[i]);
+        newest[i] = links::kind(link) == links::kNewest ? pending(links::value(link), pair) + (pair.bytes - pair.frame)
+                                                        : store_->at(column, links::value(link));
+        prefetch(newest[i]);
       }
-      for (std::int64_t i = first; i < end; ++i) {
-        std::byte* to = out + static_cast<std::size_t>(i) * pair.bytes;
-        if (slots[i] < 0) {
+      if (pair.stack == 1) {
+        TransitionStore::copy_from(pair.bytes, newest, count, to);
+        continue;
+      }
+      for (std::int64_t i = 0; i < count; ++i, to += pair.bytes) {
+        if (newest[i] == nullptr) {
           std::memset(to, 0, pair.bytes);
-          continue;
+        } else if (links::kind(next_link(at[i])) == links::kNewest) {
+          std::memcpy(to, newest[i] - (pair.bytes - pair.frame), pair.bytes);
+        } else {
+          std::memcpy(to + (pair.bytes - pair.frame), newest[i], pair.frame);
+          copy_history(pair, at[i], pair.stack - 1, to);
         }
-        const std::uint32_t link = next_link(slots[i]);
-        if (links::kind(link) == links::kNewest) {
-          std::memcpy(to, pending(links::value(link), pair), pair.bytes);
-          continue;
-        }
-        std::memcpy(to + (pair.bytes - pair.frame), store_->at(column, links::value(link)), pair.frame);
-        if (pair.stack > 1) copy_history(pair, slots[i], pair.stack - 1, to);
       }
     }
   });

@@ -29,7 +29,8 @@ void mass_importance_weights(const std::uint32_t* masses, std::int64_t n, std::u
 bool importance_weights(const double* probabilities, std::int64_t n, std::int64_t size, double beta,
                         WeightNormalization normalization, double min_probability, double* weights);
 
-// The same in single precision, computed directly (about 0.55 ulp for beta <= 4), from probabilities of either precision.
+// The same in single precision, computed directly (about 0.55 ulp for beta <= 4), from probabilities of either
+// precision.
 bool importance_weights(const double* probabilities, std::int64_t n, std::int64_t size, double beta,
                         WeightNormalization normalization, double min_probability, float* weights);
 bool importance_weights(const float* probabilities, std::int64_t n, std::int64_t size, double beta,

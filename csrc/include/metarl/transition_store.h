@@ -73,6 +73,8 @@ class TransitionStore {
   void gather(const std::int64_t* slots, std::int64_t n, std::byte* const* columns) const;
   // The same for field `f` alone; a negative slot gives zeros.
   void gather_field(std::size_t f, const std::int64_t* slots, std::int64_t n, std::byte* out) const;
+  // Copies n elements of `bytes` each to a dense array; a null pointer gives zeros.
+  static void copy_from(std::size_t bytes, const std::byte* const* from, std::int64_t n, std::byte* out);
   void prefetch_rows(const std::int64_t* slots, std::int64_t n) const;
   // Element of field `f` in a slot; those of the following slots are stride(f) bytes apart.
   std::byte* at(std::size_t f, std::int64_t slot) const { return address(columns_[f], slot); }
