@@ -222,7 +222,7 @@ void SharedLanes::detach(std::int64_t index) noexcept {
 
 bool SharedLanes::try_write(std::int64_t index, const ColumnSource* columns, const std::int64_t* env_ids,
                             std::int64_t n) {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(write_mutex_);
   Lane& to = lane(index);
   const std::uint64_t head = to.head.load(std::memory_order_relaxed);
   const std::uint64_t used = head - to.tail.load(std::memory_order_acquire);
@@ -273,7 +273,7 @@ std::int64_t SharedLanes::drain_lane(std::int64_t index, ReplayBuffer* buffer, s
 }
 
 std::int64_t SharedLanes::drain(ReplayBuffer* buffer, std::int64_t max_rows) {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(drain_mutex_);
   std::int64_t moved = 0;
   const std::int64_t first = next_lane_;
   for (std::int64_t k = 0; k < num_lanes() && moved < max_rows; ++k) {

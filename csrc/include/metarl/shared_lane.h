@@ -97,7 +97,7 @@ class SharedLanes {
   const RowLayout layout_;
   std::byte* memory_ = nullptr;
   std::size_t bytes_ = 0;
-  std::mutex mutex_;  // one writer of this object's process at a time, one drain at a time
+  std::mutex write_mutex_, drain_mutex_;  // of the threads that share this object
   std::int64_t next_lane_ = 0;
   std::vector<ColumnSource> sources_;
   std::vector<std::int64_t> env_ids_, slots_;
