@@ -39,6 +39,14 @@ METARL_HD int find_child(const TreeNode* node, std::uint64_t at) {
 #endif
 }
 
+#if defined(__AVX2__) && !defined(__AVX512F__)
+METARL_HD __m256i prefix_sums_of_eight(__m256i x) {
+  x = _mm256_add_epi32(x, _mm256_slli_si256(x, 4));
+  x = _mm256_add_epi32(x, _mm256_slli_si256(x, 8));  // of each half
+  return _mm256_add_epi32(x, _mm256_shuffle_epi32(_mm256_permute2x128_si256(x, x, 0x08), 0xFF));
+}
+#endif
+
 // Position in a group of leaves: the number of inclusive prefix sums <= at.
 METARL_HD int find_leaf(const std::uint32_t* leaves, std::uint64_t at) {
 #if defined(__AVX512F__)
@@ -60,6 +68,21 @@ METARL_HD int find_leaf(const std::uint32_t* leaves, std::uint64_t at) {
   const unsigned above = _mm512_cmple_epu64_mask(high, v);
   return __builtin_popcount(below | above << 8);
 #else
+#if defined(__AVX2__)
+  const __m256i low = _mm256_load_si256(reinterpret_cast<const __m256i*>(leaves));
+  const __m256i high = _mm256_load_si256(reinterpret_cast<const __m256i*>(leaves + 8));
+  if (_mm256_testz_si256(_mm256_or_si256(low, high), _mm256_set1_epi32(static_cast<int>(0xF0000000u)))) {
+    const __m256i low_sums = prefix_sums_of_eight(low);
+    const __m256i carry = _mm256_permutevar8x32_epi32(low_sums, _mm256_set1_epi32(7));
+    const __m256i high_sums = _mm256_add_epi32(prefix_sums_of_eight(high), carry);
+    const __m256i v = _mm256_set1_epi32(static_cast<int>(at));
+    // A sum is <= v where v is the larger one of the two, as unsigned numbers.
+    const __m256i below = _mm256_cmpeq_epi32(_mm256_max_epu32(low_sums, v), v);
+    const __m256i above = _mm256_cmpeq_epi32(_mm256_max_epu32(high_sums, v), v);
+    return __builtin_popcount(static_cast<unsigned>(_mm256_movemask_ps(_mm256_castsi256_ps(below))) |
+                              static_cast<unsigned>(_mm256_movemask_ps(_mm256_castsi256_ps(above))) << 8);
+  }
+#endif
   int c = 0;
   std::uint64_t sum = 0;
   for (int j = 0; j < kTreeFanout - 1; ++j) {
