@@ -85,38 +85,6 @@ def test_update_numpy(benchmark: Any, batch: int) -> None:
     assert tree[1] == pytest.approx(tree[CAPACITY:].sum())
 
 
-@pytest.mark.parametrize("batch", BATCHES)
-def test_gather_ours(benchmark: Any, batch: int) -> None:
-    benchmark.group = f"buffer: sample {batch}"
-    fields = {
-        "obs": ((4,), "float32"),
-        "action": ((), "int64"),
-        "reward": ((), "float32"),
-        "next_obs": ((4,), "float32"),
-    }
-    buffer = metarl_core.ReplayBuffer(CAPACITY, fields, seed=0)
-    obs = np.arange(4 * CAPACITY, dtype=np.float32).reshape(CAPACITY, 4)
-    buffer.add(obs=obs, action=np.arange(CAPACITY), reward=obs[:, 0], next_obs=-obs)
-    drawn = benchmark(buffer.sample, batch)
-    np.testing.assert_array_equal(drawn["obs"], obs[drawn.indices])
-    np.testing.assert_array_equal(drawn["action"], drawn.indices)
-    np.testing.assert_array_equal(drawn["next_obs"], -drawn["obs"])
-
-
-@pytest.mark.parametrize("batch", BATCHES)
-def test_gather_numpy(benchmark: Any, batch: int) -> None:
-    benchmark.group = f"buffer: sample {batch}"
-    rng, obs = np.random.default_rng(0), np.arange(4 * CAPACITY, dtype=np.float32).reshape(CAPACITY, 4)
-    columns = {"obs": obs, "action": np.arange(CAPACITY), "reward": obs[:, 0].copy(), "next_obs": -obs}
-
-    def sample() -> dict[str, Any]:
-        indices = rng.integers(0, CAPACITY, batch)
-        return {name: column[indices] for name, column in columns.items()}
-
-    drawn = benchmark(sample)
-    np.testing.assert_array_equal(drawn["next_obs"], -drawn["obs"])
-
-
 @pytest.mark.parametrize("library", ["ours", "numpy"])
 @pytest.mark.parametrize("batch", [32, 1024, 1 << 17])
 def test_importance_weights(benchmark: Any, batch: int, library: str) -> None:
@@ -124,14 +92,16 @@ def test_importance_weights(benchmark: Any, batch: int, library: str) -> None:
     probabilities = PRIORITIES[:batch].astype(np.float64) / PRIORITIES.sum(dtype=np.float64)
     wanted = (CAPACITY * probabilities) ** -0.4
     wanted /= wanted.max()
+    probabilities = probabilities.astype(np.float32)
 
     def by_numpy() -> Any:
         weights = (CAPACITY * probabilities) ** -0.4
         weights /= weights.max()
-        return weights.astype(np.float32)
+        return weights
 
     def by_ours() -> Any:
-        return metarl_core.importance_weights(probabilities, CAPACITY, 0.4, "batch_max")
+        return metarl_core.importance_weights(probabilities, CAPACITY, 0.4, "batch_max", dtype=np.float32)
 
     got = benchmark(by_ours if library == "ours" else by_numpy)
     np.testing.assert_allclose(got, wanted, rtol=1e-6)
+    assert got.dtype == np.float32

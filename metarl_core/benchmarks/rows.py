@@ -137,6 +137,14 @@ def replay_rows(quick: bool = False) -> list[Row]:
     add("images: sample, k/s", "images", images, "sample", "k/s", {32: faster, 256: faster}, {})
     add("images: sample + update, k/s", "images", images, "loop", "k/s", {32: faster, 256: faster}, {})
     add("images: add a batch, k/s", "images", images, "add", "k/s", {64: Goal("ratio", 2.0)}, {})
+    pixels = {"capacity": QUICK_IMAGE_CAPACITY if quick else CAPACITY >> 4}
+    low = "frames stored once"
+    add(f"{low}: sample, k/s", "pixels", pixels, "sample", "k/s", {32: None, 256: None}, {})
+    add(f"{low}: sample + update, k/s", "pixels", pixels, "loop", "k/s", {32: None, 256: None}, {})
+    add(f"{low}: resident bytes a transition", "pixels", pixels, "bytes", "bytes", {0: 7100}, {})
+    add("sequences of 32: sample, k/s", "sequences", plain, "sample", "k/s", {32: None, 256: None}, {})
+    add("16 tasks: sample, M/s", "tasks", plain, "sample", "M/s", {32: None, 256: None, 1024: None}, {})
+    add("16 tasks: sample + update, M/s", "tasks", plain, "loop", "M/s", {32: None, 256: None, 1024: None}, {})
     sizes = (1, 32, 256, 1024, 8192, 1 << 17, 1 << 20)
     for name, dtype in (("f32", "float32"), ("f64", "float64")):
         params = {"capacity": capacity, "dtype": dtype}

@@ -304,7 +304,9 @@ def test_quick_replay_run(tmp_path, capsys):
     assert "Ahead of the best peer on" in shown
     report = json.loads(file.read_text())
     assert report["schema_version"] == 1
-    assert {entry["workload"] for entry in report["rows"]} == {"tree", "small", "images", "weights"}
+    assert {entry["workload"] for entry in report["rows"]} == {
+        *("tree", "small", "images", "weights", "pixels", "sequences", "tasks")
+    }
     for entry in report["rows"]:
         assert entry["ours"] > 0
         assert len(entry["contestants"]["metarl_core"]["checksum"]) == 8

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import ours_env, ours_replay
+from . import ours_env, ours_replay, ours_streams
 from .base import Driver, Factory
 
 
@@ -18,6 +18,8 @@ class Ours(Driver):
         """Everything."""
         if workload == "env":
             return ours_env.contestants(workload, params)
+        if workload in ours_streams.CLASSES:
+            return ours_streams.contestants(workload, params)
         return ours_replay.contestants(workload, params)
 
 
