@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 #include <numeric>
 #include <system_error>
@@ -126,31 +125,13 @@ int TransitionStore::num_threads() const { return pool_ == nullptr ? 1 : pool_->
 
 void TransitionStore::share_rows(std::int64_t n, std::size_t bytes_each,
                                  void (*work)(void*, std::int64_t, std::int64_t), void* context) const {
-  struct Shared {
-    std::atomic<std::int64_t> next{0};
-    std::int64_t n, step;
-    void (*work)(void*, std::int64_t, std::int64_t);
-    void* context;
-  } shared;
-  shared.n = n;
-  // Small steps, taken by whoever is free: a thread may start late, or be interrupted.
-  shared.step = std::max<std::int64_t>(1, static_cast<std::int64_t>(kStepBytes / std::max<std::size_t>(bytes_each, 1)));
-  shared.work = work;
-  shared.context = context;
-  const auto steps = (n + shared.step - 1) / shared.step;
-  const int parts = static_cast<int>(std::min<std::int64_t>(num_threads(), steps));
-  const auto take = [](void* object, int) {
-    auto& all = *static_cast<Shared*>(object);
-    while (true) {
-      const std::int64_t begin = all.next.fetch_add(all.step, std::memory_order_relaxed);
-      if (begin >= all.n) return;
-      all.work(all.context, begin, std::min(begin + all.step, all.n));
-    }
-  };
+  const auto rows = static_cast<std::int64_t>(kStepBytes / std::max<std::size_t>(bytes_each, 1));
+  const std::int64_t step = std::max<std::int64_t>(rows, 1);
+  auto copy = [&](int k) { work(context, k * step, std::min((k + 1) * step, n)); };
   try {
-    pool_->run(parts, take, &shared);
-  } catch (const std::system_error&) {  // no thread to be had, and nothing done yet
-    take(&shared, 0);
+    pool_->share(static_cast<int>((n + step - 1) / step), copy);
+  } catch (const std::system_error&) {  // no thread is to be had, and nothing is done yet
+    work(context, 0, n);
   }
 }
 

@@ -29,6 +29,43 @@ TEST(every_part_runs_once) {
   }
 }
 
+TEST(every_shared_step_runs_once) {
+  for (const int threads : {1, 2, 3, 8}) {
+    ThreadPool pool(threads);
+    for (int round = 0; round < 200; ++round) {
+      for (const int steps : {0, 1, 2, threads, 50}) {
+        std::vector<int> calls(50, 0);
+        auto task = [&](int step) { ++calls[static_cast<std::size_t>(step)]; };
+        pool.share(steps, task);
+        for (int step = 0; step < 50; ++step) CHECK(calls[static_cast<std::size_t>(step)] == (step < steps ? 1 : 0));
+        if (round % 7 != 0) continue;
+        std::atomic<int> ran{0};
+        auto part = [&](int) { ++ran; };
+        pool.run(threads, part);  // waits for threads that come late
+        CHECK(ran == threads);
+      }
+    }
+  }
+}
+
+TEST(an_exception_in_a_shared_step_surfaces_and_the_pool_goes_on) {
+  ThreadPool pool(3);
+  for (int failing = 0; failing < 20; ++failing) {
+    std::atomic<int> ran{0};
+    auto task = [&](int step) {
+      ++ran;
+      if (step == failing) throw std::runtime_error("step");
+    };
+    CHECK_THROWS(pool.share(20, task), std::runtime_error);
+    // Alone, the caller stops at the error.
+    CHECK(ran == 20 || ran == failing + 1);
+  }
+  std::atomic<int> ran{0};
+  auto task = [&](int) { ++ran; };
+  pool.share(20, task);
+  CHECK(ran == 20);
+}
+
 TEST(an_exception_in_any_part_surfaces_and_the_pool_goes_on) {
   ThreadPool pool(4);
   for (int failing = 0; failing < 4; ++failing) {

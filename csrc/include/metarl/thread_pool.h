@@ -1,4 +1,4 @@
-// A small pool of threads for static partitions of a loop.
+// A small pool of threads for static partitions of a loop, or for steps that whoever is free takes.
 #pragma once
 
 #include <memory>
@@ -25,6 +25,17 @@ class ThreadPool {
   template <class Function>
   void run(int num_parts, Function& function) {
     run(num_parts, [](void* context, int part) { (*static_cast<Function*>(context))(part); }, &function);
+  }
+
+  // Calls task(context, step) once for every step in [0, num_steps), each on the thread that is free first, and returns
+  // when all are done. Threads that do not come in time are not waited for, and if one of an earlier call has still not
+  // come, the caller does all steps itself: on a busy machine this costs no more than doing so at once. Errors as in
+  // run().
+  void share(int num_steps, void (*task)(void*, int), void* context);
+
+  template <class Function>
+  void share(int num_steps, Function& function) {
+    share(num_steps, [](void* context, int step) { (*static_cast<Function*>(context))(step); }, &function);
   }
 
   // Ends the threads; a later run() starts new ones.
