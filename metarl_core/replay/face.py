@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from metarl_core import _core
 from metarl_core.replay.batch import Batch
@@ -64,7 +64,7 @@ class ReplayFace(_core.ReplayBufferBase):
         """The kind and the constructor's arguments besides the fields, as plain numbers, strings and lists."""
         config = {"kind": self._kind, **{name: self._argument(name) for name in self._options}}
         if "beta" in config:
-            config["beta"] = plain_beta(config["beta"], lambda: float(self.beta))
+            config["beta"] = plain_beta(config["beta"], lambda: float(cast(Any, self).beta))
         return config
 
     def save(self, path: str | os.PathLike[str]) -> None:

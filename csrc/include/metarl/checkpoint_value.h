@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -17,7 +18,14 @@ class Value {
   // In order of insertion, keys unique. A class of its own because libstdc++ takes a variant of nothing but strings and
   // vectors for one that always holds something, which a copy that runs out of memory does not.
   struct Map : std::vector<Member> {
-    using std::vector<Member>::vector;
+    // Defined below, where Member is complete.
+    Map();
+    Map(std::initializer_list<Member> members);
+    Map(const Map& other);
+    Map(Map&& other) noexcept;
+    Map& operator=(const Map& other);
+    Map& operator=(Map&& other) noexcept;
+    ~Map();
   };
 
   Value() = default;  // null
@@ -62,6 +70,14 @@ struct Value::Member {
   Value value;
   bool operator==(const Member& other) const = default;
 };
+
+inline Value::Map::Map() = default;
+inline Value::Map::Map(std::initializer_list<Member> members) : std::vector<Member>(members) {}
+inline Value::Map::Map(const Map& other) = default;
+inline Value::Map::Map(Map&& other) noexcept = default;
+inline Value::Map& Value::Map::operator=(const Map& other) = default;
+inline Value::Map& Value::Map::operator=(Map&& other) noexcept = default;
+inline Value::Map::~Map() = default;
 
 // One tag byte a value, then: '0' null, 'F' false, 'T' true, 'i' int64, 'u' uint64, 'd' float64, 's' string (uint32
 // length and UTF-8 bytes), 'l' list (uint32 count and values), 'm' map (uint32 count, then strings without their tag
