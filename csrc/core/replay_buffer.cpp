@@ -213,6 +213,12 @@ void ReplayBuffer::check_slots(const std::int64_t* slots, std::int64_t n, const 
   // A batch from before clear() or a load may name slots that are not filled again; all of it is stale.
   const bool outdated = mark != nullptr && (mark->epoch != mark_.epoch || mark->written > mark_.written);
   const std::int64_t limit = outdated ? capacity_ : slots_used_unlocked();
+  std::int64_t outside = 0;  // negative if a slot or its distance from the end is
+  for (std::int64_t i = 0; i < n; ++i) {
+    const auto slot = static_cast<std::uint64_t>(slots[i]);
+    outside |= static_cast<std::int64_t>(slot | (static_cast<std::uint64_t>(limit) - 1 - slot));
+  }
+  if (outside >= 0) return;
   for (std::int64_t i = 0; i < n; ++i) check_index(slots[i], i, limit);
 }
 

@@ -45,6 +45,8 @@ class SumTree {
   void update(const std::int64_t* indices, const double* priorities, std::int64_t n, double top);
   // Afterwards fill_at of at most n leaves with this priority, and invalidate, allocate nothing.
   void prepare(std::int64_t n, double priority);
+  // Fetches what an update of a leaf will need.
+  void prefetch(std::int64_t index) const { masses_.prefetch(index); }
   // The leaves get mass 0 and are not valid any more.
   void invalidate(const std::int64_t* indices, std::int64_t n);
   void get(const std::int64_t* indices, std::int64_t n, double* priorities) const;
