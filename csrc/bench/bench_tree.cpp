@@ -45,7 +45,7 @@ double least_seconds(double budget, F&& call) {
 
 // A permutation of [0, capacity) in pieces of one batch, like the indices of a learner that never repeats itself.
 struct Batches {
-  Batches(std::int64_t capacity, std::int64_t batch, std::uint64_t seed) : size(batch) {
+  Batches(std::int64_t capacity, std::int64_t batch, std::uint64_t seed) : size(static_cast<std::size_t>(batch)) {
     std::mt19937_64 random(seed);
     const std::int64_t kept = std::max(batch, std::min<std::int64_t>(capacity, std::int64_t{1} << 18) / batch * batch);
     indices.resize(static_cast<std::size_t>(kept));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <random>
 #include <stdexcept>
 #include <string>
 
@@ -25,9 +26,14 @@ void check_index(std::int64_t index, std::int64_t position, std::int64_t size) {
 
 }  // namespace
 
+// Unique among processes too: a batch may come back from another one.
 std::uint64_t ReplayBuffer::next_epoch() {
+  static const std::uint64_t base = [] {
+    std::random_device device;
+    return std::uint64_t{device()} << 32 | device();
+  }();
   static std::atomic<std::uint64_t> count{0};
-  return ++count;
+  return base + ++count;
 }
 
 struct ReplayBuffer::StreamListener : Streams::Listener {

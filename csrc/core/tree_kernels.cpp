@@ -18,10 +18,12 @@ constexpr int kUpdateAhead = 24;
 constexpr std::int64_t kMaxSums = 4096;
 constexpr int kMaxEdges = 32;
 
+#if !defined(__AVX512F__)
 // All bits set from element 16 on: 15 - c of its elements before those after child c.
 alignas(64) const std::uint64_t kAfter[2 * kTreeFanout] = {
     0,     0,     0,     0,     0,     0,     0,     0,     0,     0,     0,     0,     0,     0,     0,     0,
     ~0ull, ~0ull, ~0ull, ~0ull, ~0ull, ~0ull, ~0ull, ~0ull, ~0ull, ~0ull, ~0ull, ~0ull, ~0ull, ~0ull, ~0ull, ~0ull};
+#endif
 
 // Adds delta (modulo 2^64) to the prefix sums after child c.
 METARL_HD void add_after(TreeNode* node, int c, std::uint64_t delta) {

@@ -37,10 +37,13 @@ class LinearSchedule:
 
     def __post_init__(self) -> None:
         for name in ("initial", "final"):
-            if not math.isfinite(getattr(self, name)):
-                raise ValueError(f"{name} is {getattr(self, name)}; must be finite")
+            value = getattr(self, name)
+            if not math.isfinite(value):
+                raise ValueError(f"{name} is {value}; must be finite")
+            object.__setattr__(self, name, float(value))  # checkpoints hold Python's numbers
         if operator.index(self.steps) < 1:
             raise ValueError(f"steps is {self.steps}; must be >= 1")
+        object.__setattr__(self, "steps", operator.index(self.steps))
 
     def __call__(self, step: int) -> float:
         """Return the value at a step >= 0."""

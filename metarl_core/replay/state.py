@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import numpy as np
 from metarl_core import _core
 from metarl_core.errors import CheckpointCorruptError, CheckpointMismatchError, CheckpointVersionError
 from metarl_core.replay.schedules import beta_from_plain
+from metarl_core.replay.streams import plain_options
 from metarl_core.replay.structure import is_leaf
 
 if TYPE_CHECKING:
@@ -137,13 +139,17 @@ def _check_config(buffer: ReplayFace, found: Mapping[str, Any], where: str) -> N
     expected.setdefault("structure", None)
     different = []
     defaults = {"structure": None, **_defaults(type(buffer))}
+    given = {name: value for name, value in {**defaults, **found}.items() if name in buffer._options}
+    with contextlib.suppress(TypeError, ValueError, KeyError):  # then it differs, as is found below
+        # States of earlier versions may say the same in other words.
+        found = {**found, **plain_options(given)}
     for name, value in expected.items():
         if name not in found and name not in defaults:
             raise ValueError(f"{where}[{name!r}] is missing")
         # An argument that is younger than the checkpoint had its default then.
-        given = _plain(found[name] if name in found else defaults[name])
-        if not _same(given, value):
-            different.append(f"{name} is {given!r} in the {where} and {value!r} in this buffer")
+        theirs = _plain(found[name] if name in found else defaults[name])
+        if not _same(theirs, value):
+            different.append(f"{name} is {theirs!r} in the {where} and {value!r} in this buffer")
     if different:
         raise CheckpointMismatchError("; ".join(different))
 

@@ -6,12 +6,15 @@ import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 __all__ = ["core_options", "plain_options"]
 
 # name, shape, dtype
 _Parsed = Sequence[tuple[str, tuple[int, ...], Any]]
 
-_AUTORESET = {"next_step": True, "same_step": False, "disabled": False}
+_AUTORESET = ("next_step", "same_step", "disabled")
+_MAX_STACK = 2**16
 
 
 def _integer(name: str, value: Any) -> int:
@@ -30,64 +33,104 @@ def _mode_name(mode: Any) -> str | None:
     return name
 
 
-def _stacks(frame_stack: Any, fields: _Parsed) -> dict[str, int]:
+def _plain_number(value: Any) -> Any:
+    """A NumPy number as Python's; anything else is left to the core to refuse."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, np.integer):
+        return operator.index(value)
+    return float(value) if isinstance(value, np.floating) else value
+
+
+def _plain_stack(frame_stack: Any) -> int | dict[str, int]:
     if isinstance(frame_stack, Mapping):
-        return {name: _integer(f"frame_stack[{name!r}]", depth) for name, depth in frame_stack.items()}
-    depth = _integer("frame_stack", frame_stack)
-    if depth < 1:
-        raise ValueError(f"frame_stack is {depth}; must be >= 1")
-    if depth == 1:
-        return {}
-    if not any(name == "obs" for name, _, _ in fields):
-        raise ValueError("frame_stack needs a field 'obs', or a mapping of field names to depths")
-    return {"obs": depth}
+        depths = {}
+        for name, depth in frame_stack.items():
+            if not isinstance(name, str):
+                raise TypeError(f"frame_stack must map field names to numbers, got the name {name!r}")
+            depths[name] = _depth(f"frame_stack[{name!r}]", depth)
+        if len(depths) == 1 and "obs" in depths:
+            return depths["obs"]
+        return depths or 1
+    return _depth("frame_stack", frame_stack)
 
 
-def _shares_next(next_obs: Any, stacked: bool) -> bool:
+def _depth(name: str, value: Any) -> int:
+    depth = _integer(name, value)
+    if not 1 <= depth <= _MAX_STACK:
+        raise ValueError(f"{name} is {depth}; must be >= 1 and at most {_MAX_STACK}")
+    return depth
+
+
+def _plain_next_obs(next_obs: Any, stacked: bool) -> str:
+    if next_obs is not None and not isinstance(next_obs, str):
+        raise TypeError(f"next_obs must be a str or None, got {type(next_obs).__name__}")
     if next_obs not in (None, "stored", "next"):
         raise ValueError(f"next_obs is {next_obs!r}; must be 'stored' or 'next'")
     if stacked and next_obs == "stored":
         raise ValueError("next_obs is 'stored'; with frame_stack it must be 'next', as each frame is kept once")
-    return stacked or next_obs == "next"
+    return "next" if stacked or next_obs == "next" else "stored"
 
 
-def plain_options(options: dict[str, Any]) -> dict[str, Any]:
+def _plain_stride(options: Mapping[str, Any]) -> int | None:
+    if options["sequence_length"] is None:
+        if options["stride"] is not None:
+            raise ValueError("stride needs sequence_length")
+        return None
+    if options["stride"] is not None:
+        return _integer("stride", options["stride"])
+    length = _integer("sequence_length", options["sequence_length"])
+    return max(1, length - _integer("burn_in", options["burn_in"]))
+
+
+def plain_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments as plain numbers, strings, lists and dicts, of which there is one form for each meaning."""
-    recurrent = options["recurrent_fields"]
+    plain = {name: _plain_number(value) for name, value in options.items()}
+    recurrent = plain["recurrent_fields"]
     if isinstance(recurrent, str) or not isinstance(recurrent, Iterable):
         raise TypeError(f"recurrent_fields must be a sequence of field names, got {recurrent!r}")
-    stack = options["frame_stack"]
-    return {
-        **options,
-        "autoreset_mode": _mode_name(options["autoreset_mode"]),
-        "frame_stack": dict(stack) if isinstance(stack, Mapping) else stack,
-        "recurrent_fields": list(recurrent),
-    }
+    recurrent = list(recurrent)
+    for name in recurrent:
+        if not isinstance(name, str):
+            raise TypeError(f"recurrent_fields must hold field names, got {name!r}")
+    stack = _plain_stack(plain["frame_stack"])
+    mode = _mode_name(plain["autoreset_mode"])
+    plain.update(
+        frame_stack=stack,
+        next_obs=_plain_next_obs(plain["next_obs"], stack != 1),
+        autoreset_mode=mode if mode == "next_step" else None,  # the others need nothing
+        recurrent_fields=recurrent,
+        stride=_plain_stride(plain),
+    )
+    return plain
 
 
 def core_options(options: Mapping[str, Any], fields: _Parsed) -> dict[str, Any]:
     """Translate a buffer's arguments to what the core wants."""
-    stacks = _stacks(options["frame_stack"], fields)
+    names = [name for name, _, _ in fields]
+    stack = options["frame_stack"]
+    stacks = stack if isinstance(stack, dict) else {"obs": stack}
+    stacks = {name: depth for name, depth in stacks.items() if depth > 1}
+    if stacks and not isinstance(stack, dict) and "obs" not in names:
+        raise ValueError("frame_stack needs a field 'obs', or a mapping of field names to depths")
     length = options["sequence_length"]
     length = 0 if length is None else _integer("sequence_length", length)
     if options["sequence_length"] is not None and length < 1:
         raise ValueError(f"sequence_length is {length}; must be >= 1 or None")
-    stride = options["stride"]
-    if stride is None:
-        stride = max(1, length - _integer("burn_in", options["burn_in"]))
-    elif length == 0:
-        raise ValueError("stride needs sequence_length")
-    names = [name for name, _, _ in fields]
     steps = _integer("n_step", options["n_step"])
+    capacity = options["capacity"]
+    for name, value in (("sequence_length", length), ("n_step", steps)):
+        if isinstance(capacity, int) and capacity >= 1 and value > capacity:
+            raise ValueError(f"{name} is {value}; must be at most the capacity, {capacity}")
     for reserved, when in (("discount", steps > 1), ("mask", length > 0), ("env_ids", True)):
         if when and reserved in names:
             raise ValueError(f"field name {reserved!r} is reserved; a batch or add() has something of that name")
     return {
         **options,
-        "share_next": _shares_next(options["next_obs"], bool(stacks)),
-        "skip_reset_rows": _AUTORESET.get(options["autoreset_mode"], False),
+        "share_next": options["next_obs"] == "next",
+        "skip_reset_rows": options["autoreset_mode"] == "next_step",
         "frame_stack": stacks,
         "sequence_length": length,
-        "stride": stride,
+        "stride": options["stride"] or 1 if length == 0 else options["stride"],
         "priority_mix": options.get("priority_mix", 0.9),  # a uniform buffer has none
     }

@@ -292,7 +292,8 @@ TEST(streaming_copies_are_copies) {
   for (std::size_t i = 0; i < from.size(); ++i) from[i] = static_cast<std::byte>(i * 7 + i / 256);
   for (const auto copy : copies) {
     for (std::size_t offset = 0; offset < 80; offset += 16) {
-      for (const std::size_t bytes : {0, 1, 15, 63, 64, 65, 127, 128, 300, 700}) {
+      for (const int size : {0, 1, 15, 63, 64, 65, 127, 128, 300, 700}) {
+        const auto bytes = static_cast<std::size_t>(size);
         std::fill_n(to.data(), to.size(), std::byte{0xEE});
         copy(to.data() + offset, from.data() + 3, bytes);
         METARL_SELECT_KERNEL(copy_fence)();

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pickle
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
 import pytest
 from stream_helpers import atari
 
-from metarl_core import PrioritizedReplayBuffer
+from metarl_core import LinearSchedule, PrioritizedReplayBuffer
 
 PLAIN = {"obs": ((), float), "reward": ((), float), "next_obs": ((), float), "terminated": ((), bool)}
 
@@ -56,6 +59,17 @@ PLAIN = {"obs": ((), float), "reward": ((), float), "next_obs": ((), float), "te
         ({"mask": ((), float)}, {"sequence_length": 2}, ValueError, "field name 'mask' is reserved"),
         ({"env_ids": ((), float)}, {}, ValueError, "field name 'env_ids' is reserved"),
         ({}, {"n_step": 2, "capacity": 5}, ValueError, r"capacity is 5; with these options it must be in \[6, "),
+        ({}, {"n_step": 33}, ValueError, "n_step is 33; must be at most the capacity, 32"),
+        ({}, {"sequence_length": 1000}, ValueError, "sequence_length is 1000; must be at most the capacity, 32"),
+        (
+            {},
+            {"recurrent_fields": [3], "sequence_length": 2},
+            TypeError,
+            "recurrent_fields must hold field names, got 3",
+        ),
+        ({}, {"frame_stack": {3: 4}}, TypeError, "frame_stack must map field names to numbers, got the name 3"),
+        ({}, {"frame_stack": 2**40}, ValueError, "frame_stack is 1099511627776; must be >= 1 and at most 65536"),
+        ({}, {"next_obs": np.array([1, 2])}, TypeError, "next_obs must be a str or None, got ndarray"),
     ],
 )
 def test_bad_arguments(change: dict[str, Any], arguments: dict[str, Any], error: type[Exception], message: str) -> None:
@@ -88,3 +102,42 @@ def test_bad_rows_change_nothing() -> None:
         stacked.add(obs=frames[0], next_obs=frames[1], action=0, reward=0.0, terminated=False, truncated=False)
     assert len(stacked) == 0
     assert before["obs"].shape == (8,)
+
+
+def test_arguments_have_one_form_for_each_meaning() -> None:
+    stacked = {"obs": ((3, 2), np.uint8), "next_obs": ((3, 2), np.uint8), "terminated": ((), bool)}
+    for fields, one, other in [
+        (PLAIN, {}, {"next_obs": "stored", "autoreset_mode": "same_step", "frame_stack": {}}),
+        (PLAIN, {"n_step": 2, "gamma": 0.5}, {"n_step": np.int64(2), "gamma": np.float32(0.5)}),
+        (PLAIN, {"sequence_length": 4, "burn_in": 1}, {"sequence_length": 4, "burn_in": 1, "stride": 3}),
+        (stacked, {"frame_stack": 3}, {"frame_stack": {"obs": np.int8(3)}, "next_obs": "next"}),
+    ]:
+        a = PrioritizedReplayBuffer(32, fields, **one)
+        b = PrioritizedReplayBuffer(32, fields, **other)
+        b.load_state_dict(a.state_dict())
+        assert a.to_bytes() == b.to_bytes()
+
+
+def test_numpy_numbers_can_be_saved() -> None:
+    beta = LinearSchedule(np.float32(0.5), np.float64(1.0), np.int64(10))
+    buffer = PrioritizedReplayBuffer(
+        32, PLAIN, beta=beta, gamma=np.float32(0.75), priority_mix=np.float16(0.5), n_step=2
+    )
+    assert PrioritizedReplayBuffer.from_bytes(buffer.to_bytes()).to_bytes() == buffer.to_bytes()
+
+
+def test_a_batch_of_another_process_is_stale() -> None:
+    script = """
+import sys, pickle, numpy as np, metarl_core as m
+b = m.PrioritizedReplayBuffer(32, {"x": ((), float)})
+b.add(x=np.zeros(8))
+sys.stdout.buffer.write(pickle.dumps((b.sample(4), b.sample(4)._mark)))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    theirs, mark = pickle.loads(done.stdout)
+    buffer = PrioritizedReplayBuffer(32, {"x": ((), float)})
+    buffer.add(x=np.zeros(8))
+    assert buffer.sample(4)._mark != mark
+    theirs._mark = mark
+    buffer.update_priorities(theirs, np.ones(4) * 5)
+    assert buffer.stale_updates == 4

@@ -22,7 +22,7 @@ namespace metarl {
 
 // Identifies the moment of a sample: which slots were overwritten since then follows from it.
 struct WriteMark {
-  std::uint64_t epoch = 0;    // of one buffer between two calls of clear() or restore(), unique in the process
+  std::uint64_t epoch = 0;    // of one buffer between two calls of clear() or restore(), unique
   std::uint64_t written = 0;  // transitions written in this epoch
 };
 
