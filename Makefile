@@ -13,7 +13,7 @@ TRAIN_OUT ?= runs/deepsea20-$(STAMP)
 TRAIN_ARGS ?= --env DeepSea-v0 --seed 0 size=20 max_episodes=1500
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slow test-cpp test-wheel test-pythons tsan fuzz kill-test lint format bench bench-cpp wheel docs clean
+.PHONY: help setup train test test-slow test-cpp test-wheel test-pythons tsan fuzz kill-test drift-test lint format bench bench-cpp wheel docs clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ fuzz: setup ## Damaged checkpoints through the loader under ASan+UBSan (FUZZ_INP
 
 kill-test: setup ## Kill a process that saves, 200 times (METARL_KILLS=200); every checkpoint must be whole
 	$(BIN)/python -m pytest -n 0 -m slow -s -q --timeout=3600 tests/python/test_replay_checkpoint_crash.py
+
+drift-test: setup ## A billion draws in range, a hundred million updates without drift, memory that stays flat
+	$(BIN)/python -m pytest -n 0 -m slow -s -q --timeout=3600 tests/python/test_sum_tree.py tests/python/test_replay_soak.py
 
 CPP_FORMATTED = $(shell git ls-files '*.h' '*.cpp' '*.inl')
 lint: setup ## Check style, types, spelling, layering
