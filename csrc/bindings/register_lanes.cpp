@@ -28,7 +28,7 @@ RowLayout layout_of(const ReplayOptions& options) { return RowLayout(options.fie
 // The learner's end.
 struct PyLanes {
   PyLanes(py::object replay, const std::string& path, py::handle num_writers, py::handle num_slots)
-      : owner(std::move(replay)), buffer(py::cast<PyReplay&>(owner).core.get()) {
+      : owner(std::move(replay)), buffer(py::cast<Built<PyReplay>>(owner)->core.get()) {
     const std::int64_t writers = positive_argument(num_writers.ptr(), "num_writers");
     const std::int64_t num_envs = buffer->options().streams.num_envs;
     if (buffer->has_streams() && writers > num_envs) {
@@ -116,7 +116,7 @@ struct PyLaneWriter {
       throw py::value_error("add got " + std::to_string(n) + " rows; the lane has slots for " +
                             std::to_string(lanes->slots()) + ", and an add is published as a whole");
     }
-    if (checker) checker->check(rows.sources(), n);
+    if (checker) with_core([&] { checker->check(rows.sources(), n); });
     const bool heavy = static_cast<std::size_t>(n) * layout.row_bytes >= kReleaseBytes;
     check_learner();
     if (without_gil(heavy, [&] { return lanes->try_write(lane, rows.sources(), env_ids, n); })) return;
@@ -165,9 +165,7 @@ struct PyLaneWriter {
 
 PyObject* add(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyObject* names) {
   return guarded([&]() -> PyObject* {
-    void* value = reinterpret_cast<py::detail::instance*>(object)->get_value_and_holder().value_ptr();
-    if (value == nullptr) throw py::type_error(type_name(object) + ".__init__ was not called");
-    PyLaneWriter& self = *static_cast<PyLaneWriter*>(value);
+    PyLaneWriter& self = built<PyLaneWriter>(object);
     if (num_args != 0) throw py::type_error("add() takes keyword arguments only, one for each field");
     RowArguments rows(self.columns);
     const FlatKeywords keywords(self.structure, args, names);
@@ -212,9 +210,11 @@ void register_lanes(py::module_& m) {
   py::class_<PyLanes>(m, "SharedLanes")
       .def(py::init<py::object, std::string, py::handle, py::handle>(), py::arg("buffer"), py::arg("path"),
            py::arg("num_writers"), py::arg("slots"))
-      .def("drain", &PyLanes::drain, py::arg("max_rows"))
-      .def("stats", &PyLanes::stats, py::arg("lane"))
-      .def("close", [](PyLanes& self) { self.lanes->close(); });
+      .def(
+          "drain", [](Built<PyLanes> self, py::handle max_rows) { return self->drain(max_rows); }, py::arg("max_rows"))
+      .def(
+          "stats", [](Built<PyLanes> self, std::int64_t lane) { return self->stats(lane); }, py::arg("lane"))
+      .def("close", [](Built<PyLanes> self) { self->lanes->close(); });
 
   auto writer =
       py::class_<PyLaneWriter>(m, "LaneWriter")
@@ -222,10 +222,10 @@ void register_lanes(py::module_& m) {
                py::arg("lane"), py::arg("fields"), py::arg("options"), py::arg("structure"))
           .def_property(
               "timeout",
-              [](const PyLaneWriter& self) -> py::object {
-                return self.timeout < 0 ? py::none() : py::object(py::float_(self.timeout));
+              [](Built<PyLaneWriter> self) -> py::object {
+                return self->timeout < 0 ? py::none() : py::object(py::float_(self->timeout));
               },
-              [](PyLaneWriter& self, py::handle timeout) {
+              [](Built<PyLaneWriter> self, py::handle timeout) {
                 double seconds = -1.0;
                 if (!timeout.is_none()) {
                   seconds = real_number(timeout.ptr(), "timeout");
@@ -233,11 +233,12 @@ void register_lanes(py::module_& m) {
                     throw py::value_error("timeout is " + text_of(timeout) + "; must be None or >= 0 seconds");
                   }
                 }
-                self.timeout = seconds;
+                self->timeout = seconds;
               },
               "Seconds that add waits for room, or None.")
-          .def("close", &PyLaneWriter::close,
-               "Give the lane back, so that another process may take it. A second call does nothing.");
+          .def(
+              "close", [](Built<PyLaneWriter> self) { self->close(); },
+              "Give the lane back, so that another process may take it. A second call does nothing.");
   attach(writer, kWriterMethods);
 }
 

@@ -19,15 +19,15 @@ void register_replay(py::module_& m) {
 
   auto base = py::class_<PyReplay>(m, "ReplayBufferBase")
                   .def_property_readonly(
-                      "capacity", [](const PyReplay& self) { return self.core->capacity(); }, "Number of slots.")
+                      "capacity", [](Built<PyReplay> self) { return self->core->capacity(); }, "Number of slots.")
                   .def_property_readonly(
-                      "seed", [](const PyReplay& self) { return self.core->seed(); }, "Key of the random numbers.")
+                      "seed", [](Built<PyReplay> self) { return self->core->seed(); }, "Key of the random numbers.")
                   .def_property_readonly(
-                      "bytes_per_transition", [](const PyReplay& self) { return self.core->bytes_per_transition(); },
+                      "bytes_per_transition", [](Built<PyReplay> self) { return self->core->bytes_per_transition(); },
                       "Bytes of memory a slot takes, index structures included.")
-                  .def("__len__", [](const PyReplay& self) { return self.core->size(); })
+                  .def("__len__", [](Built<PyReplay> self) { return with_core([&] { return self->core->size(); }); })
                   .def(
-                      "clear", [](PyReplay& self) { without_gil(true, [&] { self.core->clear(); }); },
+                      "clear", [](Built<PyReplay> self) { without_gil(true, [&] { self->core->clear(); }); },
                       "Forget all transitions; the random stream goes on.")
                   .def("_snapshot", &snapshot)
                   .def("_restore", &restore, py::arg("state"))
@@ -66,42 +66,50 @@ void register_replay(py::module_& m) {
                }),
                py::arg("fields"), py::arg("options"), py::arg("batch_type"), py::arg("structure"))
           .def_property_readonly(
-              "alpha", [](const PyReplay& self) { return self.prioritized->prioritized_options().alpha; },
+              "alpha", [](Built<PyPrioritizedReplay> self) { return self->prioritized->prioritized_options().alpha; },
               "Exponent of the priorities.")
-          .def_property("beta", &PyReplay::current_beta, &PyReplay::set_beta,
-                        "Exponent of the importance weights of the next batch, unless sample() is given another. May "
-                        "be set to a\n"
-                        "number or to a function of the number of batches sampled so far.")
+          .def_property(
+              "beta", [](Built<PyPrioritizedReplay> self) { return self->current_beta(); },
+              [](Built<PyPrioritizedReplay> self, py::handle beta) { self->set_beta(beta); },
+              "Exponent of the importance weights of the next batch, unless sample() is given another. May "
+              "be set to a\n"
+              "number or to a function of the number of batches sampled so far.")
           .def_property_readonly("_beta",
-                                 [](const PyReplay& self) -> py::object {
-                                   if (self.beta_schedule) return self.beta_schedule;
-                                   return py::float_(self.beta);
+                                 [](Built<PyPrioritizedReplay> self) -> py::object {
+                                   if (self->beta_schedule) return self->beta_schedule;
+                                   return py::float_(self->beta);
                                  })
           .def_property_readonly(
-              "eps", [](const PyReplay& self) { return self.prioritized->prioritized_options().eps; },
+              "eps", [](Built<PyPrioritizedReplay> self) { return self->prioritized->prioritized_options().eps; },
               "Smallest priority (float32).")
           .def_property_readonly(
               "max_priority",
-              [](const PyReplay& self) -> py::object {
-                const float limit = self.prioritized->prioritized_options().max_priority;
+              [](Built<PyPrioritizedReplay> self) -> py::object {
+                const float limit = self->prioritized->prioritized_options().max_priority;
                 if (limit == std::numeric_limits<float>::max()) return py::none();
                 return py::float_(limit);
               },
               "Largest priority (float32), or None.")
           .def_property_readonly(
-              "stratified", [](const PyReplay& self) { return self.mode == SamplingMode::stratified; },
+              "stratified", [](Built<PyPrioritizedReplay> self) { return self->mode == SamplingMode::stratified; },
               "Whether batches are stratified.")
           .def_property_readonly(
               "weight_normalization",
-              [](const PyReplay& self) {
-                return weight_normalization_name(self.prioritized->prioritized_options().weight_normalization);
+              [](Built<PyPrioritizedReplay> self) {
+                return weight_normalization_name(self->prioritized->prioritized_options().weight_normalization);
               },
               "What the importance weights are divided by.")
           .def_property_readonly(
-              "stale_updates", [](const PyReplay& self) { return self.prioritized->stale_updates(); },
+              "stale_updates",
+              [](Built<PyPrioritizedReplay> self) {
+                return with_core([&] { return self->prioritized->stale_updates(); });
+              },
               "Priority updates skipped so far because their slot had been overwritten.")
           .def_property_readonly(
-              "running_max_priority", [](const PyReplay& self) { return self.prioritized->running_max(); },
+              "running_max_priority",
+              [](Built<PyPrioritizedReplay> self) {
+                return with_core([&] { return self->prioritized->running_max(); });
+              },
               "Raw priority that new transitions get.")
           .def("priorities", &priorities, py::arg("indices") = py::none(),
                R"(Return raw priorities p, before the exponent alpha.

@@ -2,8 +2,10 @@
 #include <mutex>
 
 #include "bindings/arrays.h"
+#include "bindings/built.h"
 #include "bindings/call_arguments.h"
 #include "bindings/errors.h"
+#include "bindings/gil.h"
 #include "bindings/output_pool.h"
 #include "bindings/register.h"
 #include "bindings/replay_options.h"
@@ -17,8 +19,7 @@ namespace {
 // Calls with at least this many elements release the GIL.
 constexpr std::int64_t kReleaseAbove = 256;
 
-// A tree and the lock that makes its Python face safe to call from any thread. No code waits for the GIL while it holds
-// the lock, so taking the lock with the GIL held cannot deadlock.
+// A tree and the lock that makes its Python face safe to call from any thread.
 struct LockedTree {
   LockedTree(std::int64_t capacity, std::uint64_t seed)
       : tree(capacity, seed),
@@ -32,11 +33,11 @@ struct LockedTree {
 
   template <typename F>
   void run(std::int64_t n, F&& f) {
-    std::optional<py::gil_scoped_release> release;
-    if (n >= kReleaseAbove) release.emplace();
-    const std::lock_guard lock(mutex);
-    tree.set_random_stream(mutex.stream());
-    f(tree);
+    without_gil(n >= kReleaseAbove, [&] {
+      const std::lock_guard lock(mutex);
+      tree.set_random_stream(mutex.stream());
+      f(tree);
+    });
   }
 };
 
@@ -44,12 +45,6 @@ struct LockedTree {
 constexpr std::uint64_t kSampleBytes = 8 + 8 + 8 + 4;
 
 std::string number_text(double x) { return text_of(py::float_(x)); }
-
-LockedTree& self_of(PyObject* object) {
-  void* value = reinterpret_cast<py::detail::instance*>(object)->get_value_and_holder().value_ptr();
-  if (value == nullptr) throw py::type_error(type_name(object) + ".__init__ was not called");
-  return *static_cast<LockedTree*>(value);
-}
 
 double largest(const double* priorities, std::int64_t n) {
   return METARL_SELECT_KERNEL(largest_priority)(priorities, n);
@@ -85,7 +80,7 @@ void set_as(LockedTree& self, PyObject* indices_object, PyObject* priorities_obj
 
 PyObject* set(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyObject* names) {
   return guarded([&]() -> PyObject* {
-    LockedTree& self = self_of(object);
+    LockedTree& self = built<LockedTree>(object);
     PyObject* given[2];
     unpack("set", {"indices", "priorities"}, 2, args, num_args, names, given);
     // float32 has every number of the type, so it need not become float64 first.
@@ -98,7 +93,8 @@ PyObject* set(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyOb
   });
 }
 
-py::array_t<double> get(LockedTree& self, py::handle indices_object) {
+py::array_t<double> get(Built<LockedTree> object, py::handle indices_object) {
+  LockedTree& self = *object;
   const auto indices = index_argument(indices_object.ptr(), "indices");
   check_indices(indices, self.tree.capacity());
   py::array_t<double> result(indices.size);
@@ -107,7 +103,8 @@ py::array_t<double> get(LockedTree& self, py::handle indices_object) {
   return result;
 }
 
-py::object find(LockedTree& self, py::handle mass_object) {
+py::object find(Built<LockedTree> object, py::handle mass_object) {
+  LockedTree& self = *object;
   const auto mass = real_argument<double>(mass_object.ptr(), "mass");
   py::array_t<std::int64_t> result(mass.size);
   std::int64_t* out = result.mutable_data();
@@ -136,7 +133,7 @@ bool truth(PyObject* object) {
 
 PyObject* sample(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyObject* names) {
   return guarded([&]() -> PyObject* {
-    LockedTree& self = self_of(object);
+    LockedTree& self = built<LockedTree>(object);
     PyObject* given[3];
     unpack("sample", {"batch_size", "stratified", "mode"}, 1, args, num_args, names, given);
     const std::int64_t n = positive_argument(given[0], "batch_size");
@@ -161,9 +158,12 @@ PyObject* sample(PyObject* object, PyObject* const* args, Py_ssize_t num_args, P
   });
 }
 
-double locked(LockedTree& self, double (SumTree::*method)() const) {
-  const std::lock_guard lock(self.mutex);
-  return (self.tree.*method)();
+template <typename T>
+T locked(Built<LockedTree> self, T (SumTree::*method)() const) {
+  return with_core([&] {
+    const std::lock_guard lock(self->mutex);
+    return (self->tree.*method)();
+  });
 }
 
 PyMethodDef kMethods[] = {
@@ -232,20 +232,17 @@ Returns:
 Raises:
     ValueError: A mass is outside [0, total).)")
       .def_property_readonly(
-          "total", [](LockedTree& self) { return locked(self, &SumTree::total); },
+          "total", [](Built<LockedTree> self) { return locked(self, &SumTree::total); },
           "Sum of the priorities as stored, rounded to float64 once.")
       .def_property_readonly(
-          "min", [](LockedTree& self) { return locked(self, &SumTree::min); },
+          "min", [](Built<LockedTree> self) { return locked(self, &SumTree::min); },
           "Smallest positive priority as stored, 0.0 if there is none.")
       .def_property_readonly(
-          "max", [](LockedTree& self) { return locked(self, &SumTree::max); },
+          "max", [](Built<LockedTree> self) { return locked(self, &SumTree::max); },
           "Largest priority as stored, 0.0 if there is none.")
       .def_property_readonly(
-          "capacity", [](const LockedTree& self) { return self.tree.capacity(); }, "Number of leaves.")
-      .def("__len__", [](LockedTree& self) {
-        const std::lock_guard lock(self.mutex);
-        return self.tree.num_valid();
-      });
+          "capacity", [](Built<LockedTree> self) { return self->tree.capacity(); }, "Number of leaves.")
+      .def("__len__", [](Built<LockedTree> self) { return locked(self, &SumTree::num_valid); });
 }
 
 }  // namespace metarl

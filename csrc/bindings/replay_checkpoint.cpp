@@ -100,23 +100,23 @@ Value to_value(py::handle object, const std::string& name) {
                        ", which a checkpoint cannot hold");
 }
 
-void save_checkpoint(const PyReplay& self, const std::string& path, const py::dict& config) {
+void save_checkpoint(Built<PyReplay> self, const std::string& path, const py::dict& config) {
   const Value value = to_value(config, "config");
   AtomicFile file(path);
   std::atomic<bool> cancel;
   run_interruptible(cancel, [&] {
-    save_buffer(*self.core, value, file, poll_of(cancel));
+    save_buffer(*self->core, value, file, poll_of(cancel));
     file.commit();
   });
 }
 
-py::bytes checkpoint_bytes(const PyReplay& self, const py::dict& config) {
+py::bytes checkpoint_bytes(Built<PyReplay> self, const py::dict& config) {
   const Value value = to_value(config, "config");
   for (;;) {
     std::uint64_t size = 0;
     {
       const py::gil_scoped_release release;
-      size = saved_bytes(*self.core, value);
+      size = saved_bytes(*self->core, value);
     }
     auto bytes = py::reinterpret_steal<py::bytes>(PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(size)));
     if (!bytes) throw py::error_already_set();
@@ -124,18 +124,18 @@ py::bytes checkpoint_bytes(const PyReplay& self, const py::dict& config) {
     ExactSink sink(reinterpret_cast<std::byte*>(PyBytes_AS_STRING(bytes.ptr())), size);
     std::atomic<bool> cancel;
     try {
-      run_interruptible(cancel, [&] { save_buffer(*self.core, value, sink, poll_of(cancel)); });
+      run_interruptible(cancel, [&] { save_buffer(*self->core, value, sink, poll_of(cancel)); });
       return bytes;
     } catch (const Retry&) {
     }
   }
 }
 
-void load_checkpoint(PyReplay& self, PyCheckpoint& checkpoint) {
-  run_interruptible(checkpoint.cancel(), [&] {
-    const std::unique_ptr<ReplayBuffer> fresh = self.core->make_empty();
-    fresh->load(CheckpointState(checkpoint.reader()));
-    self.core->exchange(*fresh);
+void load_checkpoint(Built<PyReplay> self, Built<PyCheckpoint> checkpoint) {
+  run_interruptible(checkpoint->cancel(), [&] {
+    const std::unique_ptr<ReplayBuffer> fresh = self->core->make_empty();
+    fresh->load(CheckpointState(checkpoint->reader()));
+    self->core->exchange(*fresh);
   });
 }
 
@@ -144,8 +144,17 @@ void register_checkpoint(py::module_& m) {
       .def(py::init([](const py::bytes& path) { return std::make_unique<PyCheckpoint>(std::string(path)); }),
            py::arg("path"))
       .def_static(
-          "from_bytes", [](py::bytes data) { return std::make_unique<PyCheckpoint>(std::move(data)); }, py::arg("data"))
-      .def_property_readonly("config", &PyCheckpoint::config);
+          "from_bytes",
+          [](py::handle data) {
+            if (PyObject_CheckBuffer(data.ptr()) == 0) {
+              throw py::type_error("data must be bytes or another buffer of bytes, got " + type_name(data));
+            }
+            auto bytes = py::reinterpret_steal<py::bytes>(PyBytes_FromObject(data.ptr()));  // itself, if it is bytes
+            if (!bytes) throw py::error_already_set();
+            return std::make_unique<PyCheckpoint>(std::move(bytes));
+          },
+          py::arg("data"))
+      .def_property_readonly("config", [](Built<PyCheckpoint> self) { return self->config(); });
 }
 
 }  // namespace metarl

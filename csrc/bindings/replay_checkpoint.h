@@ -34,9 +34,9 @@ class PyCheckpoint {
 py::object to_python(const Value& value);
 Value to_value(py::handle object, const std::string& name);
 
-void save_checkpoint(const PyReplay& self, const std::string& path, const py::dict& config);
-py::bytes checkpoint_bytes(const PyReplay& self, const py::dict& config);
-void load_checkpoint(PyReplay& self, PyCheckpoint& checkpoint);
+void save_checkpoint(Built<PyReplay> self, const std::string& path, const py::dict& config);
+py::bytes checkpoint_bytes(Built<PyReplay> self, const py::dict& config);
+void load_checkpoint(Built<PyReplay> self, Built<PyCheckpoint> checkpoint);
 
 void register_checkpoint(py::module_& m);
 

@@ -39,7 +39,8 @@ PyReplay::PyReplay(std::vector<Column> parsed, py::object batch_class)
 
 double PyReplay::current_beta() const {
   if (!beta_schedule) return beta;
-  return beta_argument(py::object(beta_schedule(core->draws())).ptr());
+  const std::uint64_t draws = with_core([&] { return core->draws(); });
+  return beta_argument(py::object(beta_schedule(draws)).ptr());
 }
 
 void PyReplay::set_beta(py::handle number_or_schedule) {
@@ -78,15 +79,9 @@ constexpr std::size_t kReleaseBytes = 16 * 1024;
 constexpr std::int64_t kInterruptRows = 1 << 18;
 constexpr std::size_t kInterruptBytes = std::size_t{64} << 20;
 
-PyReplay& self_of(PyObject* object) {
-  void* value = reinterpret_cast<py::detail::instance*>(object)->get_value_and_holder().value_ptr();
-  if (value == nullptr) throw py::type_error(type_name(object) + ".__init__ was not called");
-  return *static_cast<PyReplay*>(value);
-}
-
 PyObject* add(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyObject* names) {
   return guarded([&]() -> PyObject* {
-    PyReplay& self = self_of(object);
+    PyReplay& self = built<PyReplay>(object);
     if (num_args != 0) throw py::type_error("add() takes keyword arguments only, one for each field");
     RowArguments rows(self.columns);
     const FlatKeywords keywords(self.structure, args, names);
@@ -159,7 +154,7 @@ class BatchArrays {
 
 PyObject* sample(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyObject* names) {
   return guarded([&]() -> PyObject* {
-    PyReplay& self = self_of(object);
+    PyReplay& self = built<PyReplay>(object);
     PyObject* given[6];
     unpack("sample", {"batch_size", "beta", "mode", "task", "task_weights", "out"}, 1, args, num_args, names, given);
     SampleRequest request;
@@ -169,7 +164,8 @@ PyObject* sample(PyObject* object, PyObject* const* args, Py_ssize_t num_args, P
     const std::optional<TaskMix> mix = task_mix_argument(self, given[3], given[4]);
     if (mix) request.tasks = &*mix;
     const std::int64_t n = request.n;
-    if (self.core->size() == 0) throw BufferEmptyError("cannot sample from an empty buffer");  // before allocating
+    const bool empty = with_core([&] { return self.core->size() == 0; });
+    if (empty) throw BufferEmptyError("cannot sample from an empty buffer");  // before allocating
     const std::size_t bytes = static_cast<std::size_t>(n) * self.sample_bytes;
     check_allocation(static_cast<std::uint64_t>(n), self.sample_bytes);
 
@@ -231,7 +227,7 @@ PyObject* sample(PyObject* object, PyObject* const* args, Py_ssize_t num_args, P
 
 PyObject* update_priorities(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyObject* names) {
   return guarded([&]() -> PyObject* {
-    PyReplay& self = self_of(object);
+    PyReplay& self = built<PyReplay>(object);
     PyObject* given[3];
     unpack("update_priorities", {"indices", "td_errors", "strict"}, 2, args, num_args, names, given);
     const int strict = given[2] == nullptr ? 0 : PyObject_IsTrue(given[2]);

@@ -8,7 +8,9 @@
 #include <optional>
 #include <vector>
 
+#include "bindings/built.h"
 #include "bindings/columns.h"
+#include "bindings/gil.h"
 #include "bindings/output_pool.h"
 #include "metarl/replay_buffer.h"
 
@@ -53,18 +55,11 @@ struct PyPrioritizedReplay : PyReplay {
 // add, sample, update_priorities: plain C functions, with no conversion layer between the interpreter and the call.
 extern PyMethodDef kReplayMethods[];
 
-template <typename F>
-auto without_gil(bool release, F&& f) {
-  std::optional<py::gil_scoped_release> released;
-  if (release) released.emplace();
-  return f();
-}
-
 // The state: a dict of numbers and arrays, the columns in a dict of their own.
-py::dict snapshot(const PyReplay& self);
+py::dict snapshot(Built<PyReplay> self);
 // The reverse. All or nothing; raises ValueError that names the entry.
-void restore(PyReplay& self, const py::dict& state);
+void restore(Built<PyReplay> self, const py::dict& state);
 // Raw priorities as float64.
-py::array priorities(const PyReplay& self, py::object indices);
+py::array priorities(Built<PyPrioritizedReplay> self, py::object indices);
 
 }  // namespace metarl

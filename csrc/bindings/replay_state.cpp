@@ -106,15 +106,15 @@ std::vector<SectionSpec> specs_of(const BufferState& state) {
 
 }  // namespace
 
-py::dict snapshot(const PyReplay& self) {
+py::dict snapshot(Built<PyReplay> self) {
   for (;;) {
     std::vector<SectionSpec> specs;
-    self.core->visit_state([&](const BufferState& state) { specs = specs_of(state); });
+    without_gil(true, [&] { self->core->visit_state([&](const BufferState& state) { specs = specs_of(state); }); });
     py::dict result;
     py::dict columns;
     std::vector<std::byte*> targets;
     for (const SectionSpec& spec : specs) {
-      py::array array(dtype_of(self, spec), std::vector<py::ssize_t>(spec.shape.begin(), spec.shape.end()));
+      py::array array(dtype_of(*self, spec), std::vector<py::ssize_t>(spec.shape.begin(), spec.shape.end()));
       targets.push_back(static_cast<std::byte*>(array.mutable_data()));
       if (spec.name.starts_with(kColumns)) {
         columns[spec.name.substr(kColumns.size()).c_str()] = std::move(array);
@@ -126,7 +126,7 @@ py::dict snapshot(const PyReplay& self) {
     Value numbers;
     {
       const py::gil_scoped_release release;
-      self.core->visit_state([&](const BufferState& state) {
+      self->core->visit_state([&](const BufferState& state) {
         same = specs_of(state) == specs;  // or another thread added in between
         if (!same) return;
         numbers = state.numbers;
@@ -147,25 +147,27 @@ py::dict snapshot(const PyReplay& self) {
   }
 }
 
-void restore(PyReplay& self, const py::dict& state) {
-  const std::unique_ptr<ReplayBuffer> fresh = self.core->make_empty();
-  fresh->load(DictState(self, state));
+void restore(Built<PyReplay> self, const py::dict& state) {
+  const std::unique_ptr<ReplayBuffer> fresh = self->core->make_empty();
+  fresh->load(DictState(*self, state));
   const py::gil_scoped_release release;
-  self.core->exchange(*fresh);
+  self->core->exchange(*fresh);
 }
 
-py::array priorities(const PyReplay& self, py::object indices_object) {
+py::array priorities(Built<PyPrioritizedReplay> self, py::object indices_object) {
   if (!indices_object.is_none()) {
     const auto indices = index_argument(indices_object.ptr(), "indices");
     py::array_t<double> result(indices.size);
-    self.prioritized->read_priorities(indices.data, indices.size, result.mutable_data());
+    double* out = result.mutable_data();
+    without_gil(true, [&] { self->prioritized->read_priorities(indices.data, indices.size, out); });
     return std::move(result);
   }
-  const std::int64_t n = self.core->slots_used();
+  const std::int64_t n = with_core([&] { return self->core->slots_used(); });
   std::vector<std::int64_t> all(static_cast<std::size_t>(n));
   for (std::int64_t i = 0; i < n; ++i) all[static_cast<std::size_t>(i)] = i;
   py::array_t<double> result(n);
-  self.prioritized->read_priorities(all.data(), n, result.mutable_data());
+  double* out = result.mutable_data();
+  without_gil(true, [&] { self->prioritized->read_priorities(all.data(), n, out); });
   return std::move(result);
 }
 

@@ -137,8 +137,8 @@ std::optional<TaskMix> task_mix_argument(const PyReplay& self, PyObject* task, P
 void register_replay_tasks(py::class_<PyReplay>& base) {
   base.def(
           "task_counts",
-          [](const PyReplay& self) {
-            return task_numbers(self, [](const TaskSummary& task) { return py::int_(task.count); });
+          [](Built<PyReplay> self) {
+            return task_numbers(*self, [](const TaskSummary& task) { return py::int_(task.count); });
           },
           R"(Return how many transitions of each task can be sampled.
 
@@ -150,8 +150,8 @@ Raises:
     ValueError: The buffer was made without ``task_field``.)")
       .def(
           "task_masses",
-          [](const PyReplay& self) {
-            return task_numbers(self, [](const TaskSummary& task) { return py::float_(task.mass); });
+          [](Built<PyReplay> self) {
+            return task_numbers(*self, [](const TaskSummary& task) { return py::float_(task.mass); });
           },
           R"(Return the sum of priority^alpha of each task, in the fixed point in which it is sampled.
 
@@ -162,9 +162,9 @@ Raises:
     ValueError: The buffer was made without ``task_field``.)")
       .def(
           "clear_task",
-          [](PyReplay& self, py::handle task_object) {
+          [](Built<PyReplay> self, py::handle task_object) {
             const std::uint16_t task = task_argument(task_object.ptr(), "task");
-            return without_gil(true, [&] { return self.core->clear_task(task); });
+            return without_gil(true, [&] { return self->core->clear_task(task); });
           },
           py::arg("task"),
           R"(Forget the transitions of one task. Their slots are overwritten when their turn comes.
@@ -182,14 +182,14 @@ Raises:
     ValueError: The buffer was made without ``task_field``, or ``task`` is out of range.)")
       .def_property_readonly(
           "task_field",
-          [](const PyReplay& self) -> py::object {
-            const int field = self.core->options().tasks.field;
+          [](Built<PyReplay> self) -> py::object {
+            const int field = self->core->options().tasks.field;
             if (field < 0) return py::none();
-            return self.columns[static_cast<std::size_t>(field)].name;
+            return self->columns[static_cast<std::size_t>(field)].name;
           },
           "Name of the field that holds the task, or None.")
       .def_property_readonly(
-          "eviction", [](const PyReplay& self) { return self.core->options().reservoir ? "reservoir" : "fifo"; },
+          "eviction", [](Built<PyReplay> self) { return self->core->options().reservoir ? "reservoir" : "fifo"; },
           "Which transition a new one replaces in a full buffer: the oldest (\"fifo\"), or as in a reservoir.");
 }
 

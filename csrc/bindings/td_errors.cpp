@@ -84,7 +84,11 @@ ArrayArgument<float> errors_argument(const PyReplay& self, PyObject* object, PyO
                           "; must be (B,) or (B, sequence_length = " + std::to_string(streams.sequence_length) + ")");
   }
   if (batch == nullptr) return mix_sequence_errors(errors, streams, nullptr);
-  const auto mask = py::reinterpret_borrow<py::array>(py::handle(batch)[self.mask_name]);
+  const py::object mask_object = py::handle(batch)[self.mask_name];
+  if (!is_array(mask_object.ptr())) {
+    throw py::type_error("batch['mask'] must be a bool array, got " + type_name(mask_object));
+  }
+  const auto mask = py::reinterpret_borrow<py::array>(mask_object);
   if (!mask.dtype().equal(self.bool_dtype) || !is_c_contiguous(mask) || mask.ndim() != 2 ||
       mask.shape(0) != errors.shape(0) || mask.shape(1) != errors.shape(1)) {
     throw py::value_error("batch['mask'] has shape " + shape_text(mask) + ", td_errors has shape " +

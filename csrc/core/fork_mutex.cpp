@@ -13,6 +13,7 @@
 namespace metarl {
 
 std::atomic<std::uint32_t> fork_state::generation{0};
+std::atomic<void (*)()> ForkMutex::before_wait_{nullptr};
 
 namespace {
 
@@ -61,6 +62,11 @@ ForkMutex::ForkMutex() {
   generation_.store(fork_state::generation.load(std::memory_order_relaxed), std::memory_order_relaxed);
 }
 
+void ForkMutex::wait_and_lock() {
+  if (auto* const before_wait = before_wait_.load(std::memory_order_acquire)) before_wait();
+  mutex_.lock();
+}
+
 void ForkMutex::lock_in_child() {
   const std::uint32_t here = fork_state::generation.load(std::memory_order_relaxed);
   const auto deadline = std::chrono::steady_clock::now() + kPatience;
@@ -74,7 +80,7 @@ void ForkMutex::lock_in_child() {
     }
     // Held by a thread of this process, which came first, or by one that does not exist here.
     if (generation_.load(std::memory_order_acquire) == here) {
-      mutex_.lock();
+      wait_and_lock();
       return;
     }
     if (abandoned_.load(std::memory_order_relaxed) || std::chrono::steady_clock::now() > deadline) break;

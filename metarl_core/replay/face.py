@@ -34,6 +34,8 @@ class ReplayFace(_core.ReplayBufferBase):
 
     def _build(self, core: Any, fields: Fields, options: dict[str, Any]) -> None:
         """Construct the core's part; ``options`` are all other arguments of the constructor."""
+        if hasattr(self, "_columns"):
+            raise RuntimeError(f"{type(self).__name__}.__init__ was called before; a buffer is made once")
         nested = isinstance(fields, Mapping) and not all(map(is_leaf, fields.values()))
         parsed = parse_fields(flatten_fields(fields) if nested else fields)
         options = plain_options(options)

@@ -205,3 +205,57 @@ assert np.array_equal(buffer.sample(100).indices, twin.sample(100).indices)
         assert before > 0.1
         attempts.append(after)
     assert min(attempts) < 0.2
+
+
+def longest_pause(buffer, batch, short_call):
+    """While a thread samples a lot and another makes short calls: seconds of a sample, longest wait for the GIL."""
+    seconds = []
+    begun = threading.Event()
+
+    def sample():
+        begun.set()
+        start = time.perf_counter()
+        buffer.sample(len(batch.indices), out=batch)
+        seconds.append(time.perf_counter() - start)
+
+    def call():
+        begun.wait()
+        while not seconds:
+            short_call()
+
+    threads = [threading.Thread(target=sample), threading.Thread(target=call)]
+    for thread in threads:
+        thread.start()
+    begun.wait()
+    pause, last = 0.0, time.perf_counter()
+    while not seconds:
+        time.sleep(0.001)
+        now = time.perf_counter()
+        pause, last = max(pause, now - last), now
+    for thread in threads:
+        thread.join()
+    return seconds[0], pause
+
+
+SHORT_CALLS = {
+    "len": len,
+    "add": lambda buffer: buffer.add(x=1.0, y=np.ones(4)),
+    "sample": lambda buffer: buffer.sample(1),
+    "update_priorities": lambda buffer: buffer.update_priorities([0], [1.0]),
+    "priorities": lambda buffer: buffer.priorities([0]),
+    "stale_updates": lambda buffer: buffer.stale_updates,
+}
+
+
+@pytest.mark.parametrize("name", SHORT_CALLS)
+def test_who_waits_for_the_buffer_does_not_hold_the_interpreter(name):
+    buffer = PrioritizedReplayBuffer(1000, {"x": ((), np.float64), "y": ((4,), np.float64)}, stratified=False)
+    buffer.add(x=np.arange(1000.0), y=np.ones((1000, 4)))
+    batch = buffer.sample(4_000_000)
+    pauses = []
+    for _ in range(5):
+        seconds, pause = longest_pause(buffer, batch, lambda: SHORT_CALLS[name](buffer))
+        pauses.append(f"{1e3 * pause:.0f} of {1e3 * seconds:.0f} ms")
+        if pause < seconds / 3:
+            return
+    pytest.fail("the interpreter stood still for " + ", ".join(pauses))

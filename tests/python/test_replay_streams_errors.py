@@ -141,3 +141,16 @@ sys.stdout.buffer.write(pickle.dumps((b.sample(4), b.sample(4)._mark)))
     theirs._mark = mark
     buffer.update_priorities(theirs, np.ones(4) * 5)
     assert buffer.stale_updates == 4
+
+
+@pytest.mark.parametrize("mask", [[[True] * 3] * 2, None, 1])
+def test_a_mask_that_is_no_array(mask):
+    fields = {"obs": ((), np.float32), "terminated": ((), np.bool_)}
+    buffer = PrioritizedReplayBuffer(10, fields, sequence_length=3)
+    buffer.add(obs=np.arange(8), terminated=np.zeros(8, bool))
+    batch = buffer.sample(2)
+    batch["mask"] = mask
+    before = buffer.priorities()
+    with pytest.raises(TypeError, match=r"batch\['mask'\] must be a bool array, got " + type(mask).__name__):
+        buffer.update_priorities(batch, np.ones((2, 3)))
+    np.testing.assert_array_equal(before, buffer.priorities())

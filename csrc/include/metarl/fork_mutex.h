@@ -30,7 +30,7 @@ class ForkMutex {
 
   void lock() {
     if (generation_.load(std::memory_order_acquire) == fork_state::generation.load(std::memory_order_relaxed)) {
-      mutex_.lock();
+      if (!mutex_.try_lock()) wait_and_lock();
     } else {
       lock_in_child();
     }
@@ -41,8 +41,15 @@ class ForkMutex {
   std::uint64_t stream() const { return stream_; }
   void set_stream(std::uint64_t stream) { stream_ = stream; }
 
+  // Called by every thread that is about to wait for one of these locks, before it does: a host language releases its
+  // own lock there, so that whoever waits keeps nobody else waiting.
+  static void set_before_wait(void (*function)()) { before_wait_.store(function, std::memory_order_release); }
+
  private:
   void lock_in_child();
+  void wait_and_lock();
+
+  static std::atomic<void (*)()> before_wait_;
 
   std::mutex mutex_;
   std::atomic<std::uint32_t> generation_;  // of the process that locked last
