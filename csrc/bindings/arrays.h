@@ -5,6 +5,7 @@
 #include <pybind11/pybind11.h>
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 
@@ -14,7 +15,30 @@ namespace metarl {
 
 namespace py = pybind11;
 
-inline std::string text_of(py::handle object) { return py::cast<std::string>(py::repr(object)); }
+// Like repr(), in ASCII where UTF-8 cannot hold it.
+inline std::string text_of(py::handle object) {
+  py::object text = py::repr(object);
+  if (PyUnicode_AsUTF8(text.ptr()) == nullptr) {
+    PyErr_Clear();
+    text = py::reinterpret_steal<py::object>(PyObject_ASCII(object.ptr()));
+    if (!text) throw py::error_already_set();
+  }
+  return py::cast<std::string>(text);
+}
+
+// A str in UTF-8, which half of a surrogate pair has no form in.
+inline std::string utf8_text(PyObject* text, const char* name) {
+  Py_ssize_t size = 0;
+  const char* const data = PyUnicode_AsUTF8AndSize(text, &size);
+  if (data == nullptr) {
+    PyErr_Clear();
+    const auto ascii = py::reinterpret_steal<py::object>(PyObject_ASCII(text));
+    if (!ascii) throw py::error_already_set();
+    throw py::value_error(std::string(name) + " is " + py::cast<std::string>(ascii) +
+                          "; must be text that UTF-8 can hold, without lone surrogates");
+  }
+  return std::string(data, static_cast<std::size_t>(size));
+}
 
 inline std::string type_name(py::handle object) { return Py_TYPE(object.ptr())->tp_name; }
 
@@ -108,6 +132,16 @@ ArrayArgument<T> dense_argument(const py::array& array, const char* name) {
   return result;
 }
 
+// Numbers that int64 cannot hold. Raises IndexError.
+inline void refuse_large_indices(const py::array& array, const char* name) {
+  const auto wide = dense_argument<std::uint64_t>(array, name);
+  for (std::int64_t i = 0; i < wide.size; ++i) {
+    if (wide.data[i] <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) continue;
+    throw py::index_error("index " + std::to_string(wide.data[i]) + " at position " + std::to_string(i) + " of " +
+                          name + " is out of range");
+  }
+}
+
 // Integers, of any width. Raises TypeError for anything else (bool too: it would be taken for a mask).
 inline ArrayArgument<std::int64_t> index_argument(PyObject* object, const char* name) {
   ArrayArgument<std::int64_t> result;
@@ -118,6 +152,7 @@ inline ArrayArgument<std::int64_t> index_argument(PyObject* object, const char* 
   if (!integer && !(array.size() == 0 && !is_array(object))) {
     throw py::type_error(std::string(name) + " must be integers, got " + text_of(array.dtype()));
   }
+  if (kind == 'u' && array.dtype().itemsize() == 8) refuse_large_indices(array, name);
   return dense_argument<std::int64_t>(array, name);
 }
 

@@ -74,6 +74,7 @@ std::vector<Column> parse_columns(const py::sequence& fields) {
     Py_INCREF(name);
     PyUnicode_InternInPlace(&name);
     column.name = py::reinterpret_steal<py::object>(name);
+    utf8_text(name, "a field's name");
     column.dtype = py::reinterpret_borrow<py::dtype>(tuple[2]);
     column.scalar_type = column.dtype.attr("type");
     column.kind = column.dtype.kind();
@@ -312,7 +313,12 @@ std::optional<ArrayArgument<std::int64_t>> env_ids_argument(std::int64_t num_env
     }
     return std::nullopt;
   }
-  auto ids = index_argument(rows.env_ids(), "env_ids");
+  ArrayArgument<std::int64_t> ids;
+  try {
+    ids = index_argument(rows.env_ids(), "env_ids");
+  } catch (const py::index_error& error) {
+    throw py::value_error(std::string(error.what()) + "; must be in [0, num_envs = " + std::to_string(num_envs) + ")");
+  }
   if (ids.size != rows.rows() || ids.scalar != rows.single()) {
     throw py::value_error("env_ids has shape " + ids.shape() + "; must be " +
                           (rows.single() ? "()" : "(" + std::to_string(rows.rows()) + ",)") + " like the rows");

@@ -54,8 +54,9 @@ void register_replay(py::module_& m) {
                            py::object structure) {
                  auto self = std::make_unique<PyPrioritizedReplay>(parse_columns(fields), std::move(batch_type));
                  self->set_beta(py::object(options["beta"]));
-                 self->mode =
-                     py::cast<bool>(options["stratified"]) ? SamplingMode::stratified : SamplingMode::independent;
+                 self->mode = flag_argument(py::object(options["stratified"]).ptr(), "stratified")
+                                  ? SamplingMode::stratified
+                                  : SamplingMode::independent;
                  auto core = std::make_unique<PrioritizedReplayBuffer>(parse_replay_options(options, self->columns),
                                                                        parse_prioritized_options(options));
                  self->prioritized = core.get();
@@ -121,7 +122,7 @@ Returns:
     float64 of shape (B,); every value is a float32 number.
 
 Raises:
-    IndexError: A slot is outside [0, len(buffer)).)");
+    IndexError: A slot was never written: it is outside [0, number of slots written).)");
 }
 
 }  // namespace metarl

@@ -1,4 +1,5 @@
 // The methods of a replay buffer that are called in every step of an agent.
+#include <algorithm>
 #include <cmath>
 #include <memory>
 
@@ -104,11 +105,31 @@ PyObject* add(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyOb
   });
 }
 
-// The arrays of a batch: fresh ones, or those of `reused`, the dict that out= named (already flat).
+// The arrays of a batch: fresh ones, or those of `reused`, the dict that out= named (already flat). Of the latter,
+// references: other threads run while they are filled.
 class BatchArrays {
  public:
   BatchArrays(const PyReplay& self, std::int64_t n, PyObject* batch, PyObject* reused)
       : self_(self), n_(n), batch_(batch), reused_(reused) {}
+
+  // Memory from the pool, for this call only.
+  std::byte* scratch(const py::dtype& dtype, std::size_t element_bytes) {
+    const py::ssize_t shape[1] = {n_};
+    kept_.push_back(py::reinterpret_steal<py::object>(
+        self_.pool->array(dtype, 1, shape, static_cast<std::size_t>(n_) * element_bytes)));
+    return reinterpret_cast<std::byte*>(py::detail::array_proxy(kept_.back().ptr())->data);
+  }
+
+  // Two names of the same memory would get one content.
+  void refuse_overlaps() {
+    std::sort(ranges_.begin(), ranges_.end(), [](const Range& a, const Range& b) { return a.begin < b.begin; });
+    for (std::size_t i = 1; i < ranges_.size(); ++i) {
+      const Range& before = ranges_[i - 1];
+      if (ranges_[i].begin >= before.end) continue;
+      throw py::value_error("out[" + text_of(before.name) + "] and out[" + text_of(ranges_[i].name) +
+                            "] share memory; each array must have its own");
+    }
+  }
 
   std::byte* array(const py::object& name, const py::dtype& dtype, const std::vector<py::ssize_t>& element,
                    std::size_t element_bytes) {
@@ -140,16 +161,28 @@ class BatchArrays {
       throw py::type_error(text() + " expected " + py::cast<std::string>(py::str(dtype)) + ", got " +
                            py::cast<std::string>(py::str(found.dtype())));
     }
-    if (!is_c_contiguous(found) || !found.writeable()) {
-      throw py::value_error(text() + " must be C-contiguous and writeable");
+    const bool aligned = (found.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0;
+    if (!is_c_contiguous(found) || !found.writeable() || !aligned) {
+      throw py::value_error(text() + " must be C-contiguous, aligned and writeable");
     }
-    return reinterpret_cast<std::byte*>(py::detail::array_proxy(object)->data);
+    auto* begin = reinterpret_cast<std::byte*>(py::detail::array_proxy(object)->data);
+    kept_.push_back(found);
+    if (found.nbytes() > 0) ranges_.push_back({begin, begin + found.nbytes(), name});
+    return begin;
   }
+
+  struct Range {
+    const std::byte* begin;
+    const std::byte* end;
+    py::handle name;
+  };
 
   const PyReplay& self_;
   std::int64_t n_;
   PyObject* batch_;
   PyObject* reused_;
+  std::vector<py::object> kept_;
+  std::vector<Range> ranges_;
 };
 
 PyObject* sample(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyObject* names) {
@@ -211,12 +244,24 @@ PyObject* sample(PyObject* object, PyObject* const* args, Py_ssize_t num_args, P
     out.weights = reinterpret_cast<float*>(arrays.array(self.weights_name, self.float32_dtype, scalar, sizeof(float)));
     out.probabilities =
         reinterpret_cast<double*>(arrays.array(self.probabilities_name, self.float64_dtype, scalar, sizeof(double)));
+    const SampleOutput given_out = out;
+    if (reused) {  // what is drawn may turn out to be too little: until then, the caller's batch stays as it is
+      arrays.refuse_overlaps();
+      out.indices = reinterpret_cast<std::int64_t*>(arrays.scratch(self.int64_dtype, sizeof(std::int64_t)));
+      out.weights = reinterpret_cast<float*>(arrays.scratch(self.float32_dtype, sizeof(float)));
+      out.probabilities = reinterpret_cast<double*>(arrays.scratch(self.float64_dtype, sizeof(double)));
+    }
     WriteMark mark;
     if (n >= kInterruptRows || bytes >= kInterruptBytes) {
       std::atomic<bool> cancel;
       run_interruptible(cancel, [&] { mark = self.core->sample(request, out, poll_of(cancel)); });
     } else {
       mark = without_gil(n >= kReleaseRows || bytes >= kReleaseBytes, [&] { return self.core->sample(request, out); });
+    }
+    if (reused) {
+      std::copy_n(out.indices, n, given_out.indices);
+      std::copy_n(out.weights, n, given_out.weights);
+      std::copy_n(out.probabilities, n, given_out.probabilities);
     }
     const py::tuple mark_tuple = py::make_tuple(mark.epoch, mark.written);
     if (PyObject_SetAttr(batch.ptr(), self.mark_name.ptr(), mark_tuple.ptr()) < 0) throw py::error_already_set();
@@ -303,7 +348,7 @@ Args:
         number of draws is B * share rounded down or up, at random (systematic rounding), so that it is exact on average.
         Within each task draws are made as ``mode`` says; the batch is in the order of tasks.
     out: A Batch of an earlier call with this batch size, whose arrays are overwritten and which is returned; nothing is
-        allocated then.
+        allocated then. Its arrays may not share memory. It stays as it is if an error below is raised.
 
 Returns:
     A Batch: one fresh array of shape (B, ...) for every field, ``indices`` (int64), ``weights`` (float32) and
@@ -317,7 +362,8 @@ Raises:
     BufferEmptyError: Nothing is stored, or nothing of a task with a positive weight; the message lists the tasks present.
     ValueError: ``batch_size`` is below 1, or above the number of transitions of positive priority without replacement,
         ``beta`` is negative or not finite, ``mode`` is unknown, ``task`` or ``task_weights`` are out of range, all 0 or
-        both given, or the buffer has no tasks.)"},
+        both given, or the buffer has no tasks; a weight overflows float32 (``weight_normalization="none"``); an array of
+        ``out`` has another shape or shares memory with another one. After any error the buffer is unchanged.)"},
     {"update_priorities", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&update_priorities)),
      METH_FASTCALL | METH_KEYWORDS,
      R"(update_priorities($self, /, indices, td_errors, strict=False)
@@ -333,11 +379,12 @@ Args:
     td_errors: Signed TD errors, real numbers of shape (B,), finite in float32. For sequences also of shape
         (B, sequence_length): priority_mix times the largest absolute error of a sequence plus 1 - priority_mix times
         the mean one counts, over the steps behind burn_in that the Batch's mask has.
-    strict: Refuse the whole update with StaleIndexError if a slot of the Batch was overwritten.
+    strict: Refuse the whole update with StaleIndexError if a slot of the Batch is not in the buffer any more.
 
 Raises:
     ValueError: An error is NaN, infinite or overflows float32, or the lengths differ.
-    IndexError: A slot is outside [0, len(buffer)).
+    IndexError: A slot was never written: it is outside [0, number of slots written), which is the capacity once the
+        buffer has been full.
     StaleIndexError: See ``strict``.
     TypeError: A dtype is wrong. After any error the buffer is unchanged.)"},
     {nullptr, nullptr, 0, nullptr}};

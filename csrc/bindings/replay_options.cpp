@@ -26,11 +26,11 @@ std::int64_t slots_argument(PyObject* object, const std::vector<Column>& columns
 }
 
 int int_entry(const py::dict& options, const char* name, std::int64_t least) {
+  constexpr std::int64_t kMost = std::numeric_limits<int>::max();
   const std::int64_t value = integer_argument(entry(options, name).ptr(), name);
-  if (value < least || value > std::numeric_limits<int>::max()) {
-    throw py::value_error(std::string(name) + " is " + std::to_string(value) + "; must be >= " + std::to_string(least));
-  }
-  return static_cast<int>(value);
+  if (value >= least && value <= kMost) return static_cast<int>(value);
+  throw py::value_error(std::string(name) + " is " + std::to_string(value) + "; must be " +
+                        (value < least ? ">= " + std::to_string(least) : "at most " + std::to_string(kMost)));
 }
 
 int find_column(const std::vector<Column>& columns, const std::string& name) {
@@ -64,13 +64,16 @@ int flag_column(const std::vector<Column>& columns, const char* name) {
 
 void parse_stacks(const py::dict& options, const std::vector<Column>& columns, ReplayOptions* parsed) {
   for (const auto& item : py::reinterpret_borrow<py::dict>(entry(options, "frame_stack"))) {
-    const std::string name = py::cast<std::string>(item.first);
-    const auto stack = py::cast<int>(item.second);
+    if (!PyUnicode_Check(item.first.ptr())) {
+      throw py::type_error("frame_stack must have field names (str) as keys, got " + text_of(item.first));
+    }
+    const std::string name = utf8_text(item.first.ptr(), "frame_stack");
+    const std::int64_t stack = integer_argument(item.second.ptr(), "frame_stack");
     const int f = find_column(columns, name);
     if (f < 0) throw py::value_error("frame_stack names '" + name + "', which is no field");
     FieldSpec& field = parsed->fields[static_cast<std::size_t>(f)];
     const Column& column = columns[static_cast<std::size_t>(f)];
-    if (stack < 2 || column.shape.size() < 2 || column.shape[0] != stack) {
+    if (stack < 2 || stack > std::numeric_limits<int>::max() || column.shape.size() < 2 || column.shape[0] != stack) {
       throw py::value_error(
           "frame_stack is " + std::to_string(stack) + "; the first axis of '" + name + "', whose shape is " +
           shape_text(column.shape.data(), static_cast<py::ssize_t>(column.shape.size())) + ", must be that long");
@@ -78,11 +81,11 @@ void parse_stacks(const py::dict& options, const std::vector<Column>& columns, R
     bool has_next = false;
     for (FieldSpec& other : parsed->fields) {
       if (other.next_of != f) continue;
-      other.stack = stack;
+      other.stack = static_cast<int>(stack);
       has_next = true;
     }
     if (!has_next) throw py::value_error("frame_stack needs a field 'next_" + name + "' of the same shape and dtype");
-    field.stack = stack;
+    field.stack = static_cast<int>(stack);
   }
 }
 
@@ -113,7 +116,10 @@ void parse_streams(const py::dict& options, const std::vector<Column>& columns, 
     throw py::value_error("next_obs is 'next'; needs a field 'next_X' of the shape and dtype of a field 'X'");
   }
   for (const py::handle name : py::reinterpret_borrow<py::sequence>(entry(options, "recurrent_fields"))) {
-    const int f = find_column(columns, py::cast<std::string>(name));
+    if (!PyUnicode_Check(name.ptr())) {
+      throw py::type_error("recurrent_fields must be field names (str), got " + text_of(name));
+    }
+    const int f = find_column(columns, utf8_text(name.ptr(), "recurrent_fields"));
     if (f < 0) throw py::value_error("recurrent_fields names " + text_of(name) + ", which is no field");
     if (streams.sequence_length == 0) throw py::value_error("recurrent_fields needs sequence_length");
     FieldSpec& field = parsed->fields[static_cast<std::size_t>(f)];
@@ -160,6 +166,14 @@ double beta_argument(PyObject* object) {
     throw py::value_error("beta is " + text_of(object) + "; must be finite and >= 0");
   }
   return beta;
+}
+
+bool flag_argument(PyObject* object, const char* name) {
+  const py::object numpy_bool = py::dtype::of<bool>().attr("type");
+  if (!PyBool_Check(object) && Py_TYPE(object) != reinterpret_cast<PyTypeObject*>(numpy_bool.ptr())) {
+    throw py::type_error(std::string(name) + " must be a bool, got " + type_name(object));
+  }
+  return PyObject_IsTrue(object) == 1;
 }
 
 SamplingMode sampling_mode_argument(PyObject* object) {
@@ -210,7 +224,11 @@ PrioritizedOptions parse_prioritized_options(const py::dict& options) {
       throw py::value_error("max_priority is " + text_of(max_priority) + "; must be finite, > 0 and >= eps");
     }
   }
-  parsed.weight_normalization = weight_normalization(py::cast<std::string>(entry(options, "weight_normalization")));
+  const py::object normalization = entry(options, "weight_normalization");
+  if (!PyUnicode_Check(normalization.ptr())) {
+    throw py::type_error("weight_normalization must be a str, got " + type_name(normalization));
+  }
+  parsed.weight_normalization = weight_normalization(utf8_text(normalization.ptr(), "weight_normalization"));
   return parsed;
 }
 

@@ -15,6 +15,7 @@ ReplayOptions parse_replay_options(const py::dict& options, const std::vector<Co
 PrioritizedOptions parse_prioritized_options(const py::dict& options);
 
 double beta_argument(PyObject* object);
+bool flag_argument(PyObject* object, const char* name);  // bool, NumPy's too
 SamplingMode sampling_mode_argument(PyObject* object);
 
 }  // namespace metarl

@@ -238,7 +238,7 @@ void ReplayBuffer::check_finite(const float* td_errors, std::int64_t n) {
 
 void ReplayBuffer::refuse_stale(std::int64_t slot, std::int64_t position) {
   throw StaleIndexError("index " + std::to_string(slot) + " at position " + std::to_string(position) +
-                        " was overwritten since it was sampled");
+                        " is not in the buffer any more (overwritten, cleared or hidden)");
 }
 
 void ReplayBuffer::update_priorities(const std::int64_t* indices, const float* td_errors, std::int64_t n,

@@ -1,5 +1,7 @@
 // Which transitions a batch consists of, with what probability and weight.
 #include <algorithm>
+#include <limits>
+#include <stdexcept>
 
 #include "core/distinct_draws.h"
 #include "core/poll.h"
@@ -7,6 +9,15 @@
 #include "metarl/replay_buffer.h"
 
 namespace metarl {
+namespace {
+
+bool all_finite(const float* weights, std::int64_t n) {
+  bool finite = true;
+  for (std::int64_t i = 0; i < n; ++i) finite &= weights[i] <= std::numeric_limits<float>::max();
+  return finite;
+}
+
+}  // namespace
 
 void ReplayBuffer::draw(const SampleRequest& request, const SampleOutput& out, const std::function<void()>& poll) {
   const std::int64_t n = request.n;
@@ -41,6 +52,13 @@ void PrioritizedReplayBuffer::draw(const SampleRequest& request, const SampleOut
                                    const std::function<void()>& poll) {
   const std::int64_t n = request.n;
   if (n == 0) return;
+  const std::uint64_t before = num_draws();
+  const auto check_weights = [&] {  // those that are divided by something cannot overflow
+    if (prioritized_.weight_normalization != WeightNormalization::none || all_finite(out.weights, n)) return;
+    set_num_draws(before);
+    throw std::invalid_argument("beta is " + std::to_string(request.beta) +
+                                "; the weight of an item overflows float32");
+  };
   if (request.tasks != nullptr) {
     TaskDraw drawn;
     draw_tasks(request, out, &drawn);
@@ -49,6 +67,7 @@ void PrioritizedReplayBuffer::draw(const SampleRequest& request, const SampleOut
                        drawn.min_probability, wide_weights_.data());
     for (std::int64_t i = 0; i < n; ++i)
       out.weights[i] = static_cast<float>(wide_weights_[static_cast<std::size_t>(i)]);
+    check_weights();
     return;
   }
   grow(&masses_, static_cast<std::size_t>(n), poll);
@@ -58,6 +77,7 @@ void PrioritizedReplayBuffer::draw(const SampleRequest& request, const SampleOut
   // Equal probabilities make equal weights, as if all masses were zero.
   mass_importance_weights(masses_.data(), n, proportional ? tree_.total_mass() : 0, tree_.min_mass(), size,
                           request.beta, prioritized_.weight_normalization, out.weights);
+  check_weights();
   if (!proportional) {
     std::fill_n(out.probabilities, n, 1.0 / static_cast<double>(size));
     return;

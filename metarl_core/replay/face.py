@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 __all__ = ["ReplayFace"]
 
 
+def _encoded(path: str | os.PathLike[str]) -> bytes:
+    encoded = os.fsencode(path)
+    if b"\0" in encoded:
+        raise ValueError(f"path is {path!r}; must not contain a NUL character")
+    return encoded
+
+
 class ReplayFace(_core.ReplayBufferBase):
     """Fields, state and copies of a replay buffer; a class derives from this and from a base of the core."""
 
@@ -81,8 +88,9 @@ class ReplayFace(_core.ReplayBufferBase):
 
         Raises:
             OSError: The disk is full, the folder is missing, and so on; the old file is untouched.
+            ValueError: The path contains a NUL character.
         """
-        self._save(os.fsencode(path), buffer_config(self))
+        self._save(_encoded(path), buffer_config(self))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -98,7 +106,7 @@ class ReplayFace(_core.ReplayBufferBase):
             CheckpointCorruptError: It is truncated or damaged; the message names the section.
             CheckpointMismatchError: It holds a buffer of the other class.
         """
-        return cls._from_checkpoint(_core.ReplayCheckpoint(os.fsencode(path)))
+        return cls._from_checkpoint(_core.ReplayCheckpoint(_encoded(path)))
 
     def restore(self, path: str | os.PathLike[str]) -> None:
         """Replace the content by a checkpoint of a buffer with the same arguments (``beta`` may differ).
@@ -110,15 +118,15 @@ class ReplayFace(_core.ReplayBufferBase):
             OSError, CheckpointFormatError, CheckpointVersionError, CheckpointCorruptError: As of ``load``. After any
                 error the buffer is unchanged.
         """
-        restore_buffer(self, _core.ReplayCheckpoint(os.fsencode(path)))
+        restore_buffer(self, _core.ReplayCheckpoint(_encoded(path)))
 
     def to_bytes(self) -> bytes:
         """Return the bytes that ``save`` writes; ``pickle`` and ``copy.deepcopy`` carry the same."""
         return self._to_bytes(buffer_config(self))
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
-        """Construct a buffer from what ``to_bytes`` returned.
+    def from_bytes(cls, data: bytes | bytearray | memoryview) -> Self:
+        """Construct a buffer from what ``to_bytes`` returned, in any object with a buffer of bytes.
 
         Raises:
             CheckpointFormatError, CheckpointVersionError, CheckpointCorruptError, CheckpointMismatchError: As of

@@ -197,8 +197,7 @@ class PrefetchSampler(Generic[_T]):
     ) -> None:
         if transform is not None and not callable(transform):
             raise TypeError(f"transform must be callable or None, got {type(transform).__name__}")
-        if "out" in sample_kwargs:
-            raise ValueError("out cannot be used with a PrefetchSampler; batches drawn ahead would overwrite it")
+        _refuse_out(sample_kwargs)
         self._buffer = buffer
         self._batch_size = _count(batch_size, "batch_size")
         self._depth = _count(depth, "depth")
@@ -229,7 +228,7 @@ class PrefetchSampler(Generic[_T]):
 
     @property
     def sample_kwargs(self) -> dict[str, Any]:
-        """Arguments of ``buffer.sample`` besides the batch size; change them for the draws posted from then on."""
+        """Arguments of ``buffer.sample`` besides the batch size, but for ``out``; change them for the draws to come."""
         return self._kwargs
 
     @property
@@ -289,6 +288,7 @@ class PrefetchSampler(Generic[_T]):
             ClosedError: The sampler is closed.
         """
         self.wait()
+        _refuse_out(self._kwargs)
         last = self._last
         given: Any = last.batch if last is not None and indices is last.value else indices
         self._buffer.update_priorities(given, td_errors, strict)
@@ -309,6 +309,7 @@ class PrefetchSampler(Generic[_T]):
 
         Raises:
             ClosedError: The sampler is closed.
+            RuntimeError: The caller is the sampler's own ``transform``, or a forked child.
         """
         self._check_usable()
         shared = self._shared
@@ -349,9 +350,12 @@ class PrefetchSampler(Generic[_T]):
                 f"the PrefetchSampler belongs to process {self._pid}, its worker does not exist in this forked child; "
                 "make a new one"
             )
+        if self._worker is not None and self._worker[0] is threading.current_thread():
+            raise RuntimeError("the PrefetchSampler was called by its own transform, which it would wait for")
 
     def _post(self) -> None:
         """Post draws up to `depth` ahead of what was returned."""
+        _refuse_out(self._kwargs)
         while self._num_posted < self._num_returned + self._depth:
             if self._worker is None:
                 self._start()
@@ -380,13 +384,15 @@ class PrefetchSampler(Generic[_T]):
             raise RuntimeError("the PrefetchSampler's worker has ended")
 
 
+def _refuse_out(arguments: dict[str, Any]) -> None:
+    if "out" in arguments:
+        raise ValueError("out cannot be used with a PrefetchSampler; batches drawn ahead would overwrite it")
+
+
 def _count(value: Any, name: str) -> int:
-    if isinstance(value, bool):
-        raise TypeError(f"{name} must be an integer, got bool")
-    try:
-        count = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {type(value).__name__}") from None
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be an integer, got {type(value).__name__}")
+    count = operator.index(value)
     if count < 1:
         raise ValueError(f"{name} is {count}; must be >= 1")
     return count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import os
 import re
 import secrets
@@ -146,7 +147,7 @@ class SharedWriters:
             ClosedError: The lanes are closed.
         """
         self._check_usable()
-        self._check_index(index)
+        index = self._lane_number(index)
         return SharedWriter(str(self._path), index, self._columns, self._options, self._structure, timeout)
 
     def drain(self, max_rows: int | None = None) -> int:
@@ -197,11 +198,13 @@ class SharedWriters:
         if self._pid != os.getpid():
             raise RuntimeError(f"the SharedWriters belong to process {self._pid}; here only their writers may be used")
 
-    def _check_index(self, index: int) -> None:
-        if isinstance(index, bool) or not isinstance(index, int):
+    def _lane_number(self, index: Any) -> int:
+        if isinstance(index, bool) or not hasattr(index, "__index__"):
             raise TypeError(f"index must be an integer, got {type(index).__name__}")
-        if not 0 <= index < self._num_writers:
-            raise IndexError(f"index {index} out of range for {self._num_writers} writers")
+        number = operator.index(index)
+        if not 0 <= number < self._num_writers:
+            raise IndexError(f"index {number} out of range for {self._num_writers} writers")
+        return number
 
 
 def _namespace() -> str:

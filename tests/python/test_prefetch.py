@@ -464,3 +464,30 @@ def test_interrupts_at_random_moments_never_lose_or_repeat_a_batch():
         sampler.close()
     assert hits > 10
     assert all(np.array_equal(a, b) for a, b in zip(got, expected, strict=True))
+
+
+def test_out_is_refused_when_it_comes_later():
+    with PrefetchSampler(make(), 4) as sampler:
+        batch = next(sampler)
+        sampler.sample_kwargs["out"] = batch
+        with pytest.raises(ValueError, match="out cannot be used"):
+            next(sampler)
+        del sampler.sample_kwargs["out"]
+        assert len(next(sampler).indices) == 4
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda sampler, batch: sampler.wait(),
+        lambda sampler, batch: sampler.add(**columns(0, 1)),
+        lambda sampler, batch: sampler.update_priorities(batch, td_errors(batch)),
+        lambda sampler, batch: next(sampler),
+    ],
+)
+def test_a_transform_cannot_wait_for_itself(call):
+    samplers = []
+    with PrefetchSampler(make(), 4, transform=lambda batch: call(samplers[0], batch)) as sampler:
+        samplers.append(sampler)
+        with pytest.raises(RuntimeError, match="called by its own transform"):
+            next(sampler)

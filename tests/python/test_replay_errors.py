@@ -155,7 +155,7 @@ def test_a_uniform_buffer_checks_updates_and_ignores_them(uniform):
         uniform.update_priorities([3, 4], [1.0, -2.0])
         uniform.update_priorities(batch, np.ones(16), strict=True)
     uniform.add(**rows(10))
-    with Unchanged(uniform), pytest.raises(StaleIndexError, match="at position 0 was overwritten"):
+    with Unchanged(uniform), pytest.raises(StaleIndexError, match="at position 0 is not in the buffer any more"):
         uniform.update_priorities(batch, np.ones(16), strict=True)
     with Unchanged(uniform):
         uniform.update_priorities(batch, np.ones(16))
@@ -182,7 +182,7 @@ def test_stale_slots_are_ignored_and_counted(buffer):
     before = buffer.priorities()
     stale = batch.indices < 3
     assert stale.any()
-    with Unchanged(buffer), pytest.raises(StaleIndexError, match="was overwritten since it was sampled"):
+    with Unchanged(buffer), pytest.raises(StaleIndexError, match="is not in the buffer any more"):
         buffer.update_priorities(batch, np.full(64, 9.0), strict=True)
     buffer.update_priorities(batch, np.full(64, 9.0))
     assert buffer.stale_updates == stale.sum()

@@ -56,7 +56,7 @@ def test_updates_of_overwritten_slots_are_ignored():
     batch = buffer.sample(50, mode="without_replacement")
     replaced = {int(slot) for slot in buffer.add(x=np.arange(40)) if slot >= 0}
     assert 0 < len(replaced) < 50
-    with pytest.raises(StaleIndexError, match="was overwritten since it was sampled"):
+    with pytest.raises(StaleIndexError, match="is not in the buffer any more"):
         buffer.update_priorities(batch, np.full(50, 0.25), strict=True)
     buffer.update_priorities(batch, np.full(50, 0.25))
     assert buffer.stale_updates == len(replaced)
