@@ -224,14 +224,15 @@ def longest_pause(buffer, batch, short_call):
             short_call()
 
     threads = [threading.Thread(target=sample), threading.Thread(target=call)]
+    pause, last = 0.0, time.perf_counter()
     for thread in threads:
         thread.start()
-    begun.wait()
-    pause, last = 0.0, time.perf_counter()
-    while not seconds:
-        time.sleep(0.001)
+    while True:
         now = time.perf_counter()
         pause, last = max(pause, now - last), now
+        if seconds:
+            break
+        time.sleep(0.001)
     for thread in threads:
         thread.join()
     return seconds[0], pause

@@ -180,7 +180,11 @@ def test_out_that_does_not_fit_is_refused_and_nothing_is_drawn() -> None:
     for change, error, message in [
         ({"obs": np.zeros((7, 3), np.float32)}, ValueError, r"out\['obs'\] expected \(8, 3\), got \(7, 3\)"),
         ({"obs": np.zeros((8, 3))}, TypeError, r"out\['obs'\] expected float32, got float64"),
-        ({"obs": np.zeros((3, 8), np.float32).T}, ValueError, r"out\['obs'\] must be C-contiguous, aligned and writeable"),
+        (
+            {"obs": np.zeros((3, 8), np.float32).T},
+            ValueError,
+            r"out\['obs'\] must be C-contiguous, aligned and writeable",
+        ),
         ({"obs": read_only}, ValueError, "must be C-contiguous, aligned and writeable"),
         ({"weights": [1.0] * 8}, TypeError, r"out\['weights'\] must be an array, got list"),
     ]:
