@@ -22,7 +22,7 @@ PyObject* guarded(F&& f) noexcept {
   } catch (const std::invalid_argument& e) {
     PyErr_SetString(PyExc_ValueError, e.what());
   } catch (const std::bad_alloc&) {
-    PyErr_NoMemory();
+    if (!set_python_error(std::current_exception())) PyErr_NoMemory();
   } catch (const std::exception& e) {
     if (!set_python_error(std::current_exception())) PyErr_SetString(PyExc_RuntimeError, e.what());
   }

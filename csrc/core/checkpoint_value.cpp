@@ -128,8 +128,7 @@ class Decoder {
   }
   Value list(int depth) {
     const std::size_t n = count(1);
-    Value::List items;
-    items.reserve(n);
+    Value::List items;  // grows with what is there: nested counts may each claim all the rest
     for (std::size_t i = 0; i < n; ++i) items.push_back(value(depth + 1));
     return Value(std::move(items));
   }

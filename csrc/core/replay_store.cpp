@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <cstring>
+#include <exception>
 #include <numeric>
-#include <system_error>
 
 #include "core/block_copy.h"
 #include "metarl/transition_store.h"
@@ -130,7 +130,7 @@ void TransitionStore::share_rows(std::int64_t n, std::size_t bytes_each,
   auto copy = [&](int k) { work(context, k * step, std::min((k + 1) * step, n)); };
   try {
     pool_->share(static_cast<int>((n + step - 1) / step), copy);
-  } catch (const std::system_error&) {  // no thread is to be had, and nothing is done yet
+  } catch (const std::exception&) {  // no thread or no memory for it is to be had, and nothing is done yet
     work(context, 0, n);
   }
 }

@@ -82,9 +82,6 @@ Streams::Streams(const ReplayOptions& options, std::vector<int> column_of, Trans
   check_allocation(static_cast<std::uint64_t>(options_.num_envs), pending_bytes_ + sizeof(Stream));
   pending_ = AlignedMemory(static_cast<std::size_t>(options_.num_envs) * pending_bytes_);
   streams_.resize(static_cast<std::size_t>(options_.num_envs));
-  if (options_.sequence_length > 0) {
-    for (Stream& stream : streams_) stream.candidates.reserve(static_cast<std::size_t>(max_candidates()));
-  }
 }
 
 // Links are packed, and rows are aligned to four bytes.
@@ -173,7 +170,10 @@ void Streams::hide_dependents(std::int64_t slot, Window& window) {
     if (links::kind(link) == links::kNewest && step + 1 < std::max(stack_, 2)) {
       // What follows in the stream would need the slot too, or cannot be linked to it.
       Stream& stream = streams_[static_cast<std::size_t>(links::value(link))];
-      if (stream.last == at) stream.last = -1;
+      if (stream.last == at) {
+        stream.last = -1;
+        stream.candidates.clear();  // its next row begins a chain
+      }
     }
     if (step + 1 >= stack_ || links::kind(link) == links::kNewest || links::kind(link) == links::kEnd) return;
     at = links::value(link);
@@ -270,7 +270,15 @@ void Streams::append(std::int64_t env, const ColumnSource* columns, std::int64_t
     return;
   }
   window.changes.hidden.push_back(slot);
+  const auto overwritten = [&](const Candidate& candidate) {
+    return *window.written - candidate.number > static_cast<std::uint64_t>(capacity_);
+  };
   if (position % options_.stride == 0) {
+    // A chain may be longer than the ring.
+    while (!stream.candidates.empty() && (overwritten(stream.candidates.front()) ||
+                                          static_cast<std::int64_t>(stream.candidates.size()) >= max_candidates())) {
+      stream.candidates.erase(stream.candidates.begin());
+    }
     std::int64_t oldest = slot;  // whose frame its stack needs
     for (int back = 1; back < stack_ && previous_link(oldest) != links::kNoPrevious; ++back) {
       oldest = static_cast<std::int64_t>(previous_link(oldest));
@@ -278,7 +286,7 @@ void Streams::append(std::int64_t env, const ColumnSource* columns, std::int64_t
     const std::int64_t age = (slot - oldest + capacity_) % capacity_;
     stream.candidates.push_back({slot, *window.written - 1 - static_cast<std::uint64_t>(age), position});
   }
-  if (!stream.candidates.empty() && stream.candidates.front().position + options_.sequence_length - 1 == position) {
+  if (!stream.candidates.empty() && stream.candidates.front().position + options_.sequence_length - 1 <= position) {
     activate(stream.candidates.front(), window);
     stream.candidates.erase(stream.candidates.begin());
   }
@@ -304,6 +312,22 @@ void Streams::end_chain(std::int64_t env, Window& window) {
   stream.last = -1;
 }
 
+// Makes room for the candidates among n rows; returns how many may become valid at once.
+std::int64_t Streams::reserve_candidates(const std::int64_t* env_ids, std::int64_t n) {
+  if (options_.sequence_length == 0) return 0;
+  const std::int64_t most = max_candidates();
+  std::int64_t waiting = n;
+  for (std::int64_t i = 0; i < n; ++i) {
+    std::vector<Candidate>& candidates = streams_[static_cast<std::size_t>(stream_of(env_ids, i))].candidates;
+    const auto now = static_cast<std::int64_t>(candidates.size());
+    const auto room = static_cast<std::int64_t>(candidates.capacity());
+    waiting += now;
+    const std::int64_t wanted = std::min(most, now + n / options_.stride + 1);
+    if (room < wanted) candidates.reserve(static_cast<std::size_t>(std::min(most, std::max(2 * room, wanted))));
+  }
+  return std::min(waiting, options_.num_envs * most);
+}
+
 void Streams::add(const ColumnSource* columns, const std::int64_t* env_ids, std::int64_t n, std::uint64_t* written,
                   std::int64_t* slots, Listener* listener) {
   if (n == 0) return;
@@ -324,14 +348,14 @@ void Streams::add(const ColumnSource* columns, const std::int64_t* env_ids, std:
     window.sources[static_cast<std::size_t>(column_of_[f])] = source;
   }
   const std::int64_t at_once = std::min(window.limit, n * most) + most;
-  const std::int64_t waiting = options_.num_envs * max_candidates();
+  const std::int64_t waiting = reserve_candidates(env_ids, n);
   window.changes.hidden.reserve(static_cast<std::size_t>(at_once * stack_));
   window.changes.valid.reserve(static_cast<std::size_t>(at_once + waiting));
   listener->prepare(
       static_cast<std::int64_t>(std::max(window.changes.hidden.capacity(), window.changes.valid.capacity())));
 
   for (std::int64_t i = 0; i < n; ++i) {
-    const std::int64_t env = env_ids != nullptr ? env_ids[i] : (options_.num_envs == 1 ? 0 : i);
+    const std::int64_t env = stream_of(env_ids, i);
     Stream& stream = streams_[static_cast<std::size_t>(env)];
     if (options_.skip_reset_rows && stream.ended) {
       stream.ended = false;

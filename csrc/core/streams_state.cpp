@@ -15,7 +15,8 @@ constexpr std::int64_t kPerCandidate = 3;  // slot, number, position
 }  // namespace
 
 std::int64_t Streams::max_candidates() const {
-  return options_.sequence_length > 0 ? options_.sequence_length / options_.stride + 2 : 0;
+  if (options_.sequence_length == 0) return 0;
+  return std::min<std::int64_t>(options_.sequence_length / options_.stride, capacity_) + 2;
 }
 
 std::int64_t Streams::state_columns() const { return kNumbers + kPerCandidate * max_candidates(); }
@@ -43,12 +44,17 @@ void Streams::check_state(const std::int64_t* table, std::uint64_t written) cons
   const auto used = static_cast<std::int64_t>(std::min(written, static_cast<std::uint64_t>(capacity_)));
   for (std::size_t e = 0; e < streams_.size(); ++e) {
     const std::int64_t* row = table + static_cast<std::int64_t>(e) * state_columns();
-    bool good = row[0] >= -1 && row[0] < used && row[1] >= 0 && (row[2] == 0 || row[2] == 1) && row[3] >= 0 &&
-                row[3] <= max_candidates();
+    bool good = row[0] >= -1 && row[0] < used && row[1] >= 0 && static_cast<std::uint64_t>(row[1]) <= written &&
+                (row[2] == 0 || row[2] == 1) && row[3] >= 0 && row[3] <= (row[0] < 0 ? 0 : max_candidates());
+    // Starts wait in the order of the chain, and no longer than their sequence takes.
+    std::int64_t least = std::max<std::int64_t>(0, row[1] - options_.sequence_length + 1);
     for (std::int64_t c = 0; good && c < row[3]; ++c) {
       const std::int64_t* candidate = row + kNumbers + kPerCandidate * c;
+      const std::int64_t position = candidate[2];
       good = candidate[0] >= 0 && candidate[0] < used && candidate[1] >= 0 &&
-             static_cast<std::uint64_t>(candidate[1]) < written && candidate[2] >= 0;
+             static_cast<std::uint64_t>(candidate[1]) < written && position >= least && position < row[1] &&
+             position % options_.stride == 0;
+      least = position + 1;
     }
     if (!good) throw std::invalid_argument("stream " + std::to_string(e) + " is out of range");
   }

@@ -176,6 +176,7 @@ FuzzTarget buffer_target(const char* name, std::shared_ptr<ReplayBuffer> buffer)
     sample_and_update(*loaded);
     add_rows(*loaded, 1, 2 * kCapacity + 6);
     sample_and_update(*loaded);
+    saved(*loaded);
   };
   return target;
 }

@@ -5,10 +5,12 @@
 
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <new>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -20,6 +22,20 @@
 #include "metarl/checkpoint_file.h"
 
 using namespace metarl;
+
+namespace {
+
+std::size_t bytes_allocated = 0;  // by operator new, in all
+
+}  // namespace
+
+void* operator new(std::size_t bytes) {
+  bytes_allocated += bytes;
+  if (void* memory = std::malloc(bytes)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace {
 
@@ -461,6 +477,19 @@ TEST(a_killed_process_leaves_the_old_file_or_the_new) {
   save_pattern(path, 255, 10);
   CHECK(pattern_of(path) == 255);
   CHECK(folder.names() == std::vector<std::string>{"a"});
+}
+
+// Every one of the lists claims all that is left.
+TEST(nested_counts_allocate_for_the_bytes_once) {
+  Bytes bytes(std::size_t{1} << 16, std::byte{'0'});
+  for (std::size_t at = 0; at < 5 * 30; at += 5) {
+    bytes[at] = std::byte{'l'};
+    const auto left = static_cast<std::uint32_t>(bytes.size() - at - 5);
+    for (int i = 0; i < 4; ++i) bytes[at + 1 + static_cast<std::size_t>(i)] = static_cast<std::byte>(left >> (8 * i));
+  }
+  const std::size_t before = bytes_allocated;
+  CHECK_THROWS(decode_value(bytes.data(), bytes.size()), std::invalid_argument);
+  CHECK(bytes_allocated - before <= 160 * bytes.size());
 }
 
 METARL_TEST_MAIN()

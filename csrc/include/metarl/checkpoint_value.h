@@ -85,7 +85,7 @@ inline Value::Map::~Map() = default;
 std::vector<std::byte> encode_value(const Value& value);
 
 // Throws std::invalid_argument unless the bytes are exactly one value: at most kMaxValueDepth levels deep, keys unique.
-// Allocates at most 64 bytes for every byte given.
+// Allocates at most 128 bytes for every byte given.
 constexpr int kMaxValueDepth = 32;
 Value decode_value(const std::byte* data, std::size_t bytes);
 

@@ -1,6 +1,7 @@
 // Errors of the core that have a Python class of their own (metarl_core/errors.py).
 #pragma once
 
+#include <new>
 #include <stdexcept>
 #include <string>
 
@@ -22,8 +23,13 @@ struct ForkedWhileLockedError : std::runtime_error {
 };
 
 // An allocation was refused; the message states the bytes asked for.
-struct OutOfMemoryError : std::runtime_error {
-  using std::runtime_error::runtime_error;
+class OutOfMemoryError : public std::bad_alloc {
+ public:
+  explicit OutOfMemoryError(const std::string& message) : message_(message) {}
+  const char* what() const noexcept override { return message_.what(); }
+
+ private:
+  std::runtime_error message_;  // its copies cannot fail
 };
 
 // An operation on a file failed. `code` is the system's error number.

@@ -107,6 +107,11 @@ class Streams {
   struct Window;  // of one add
 
   std::int64_t max_candidates() const;
+  // Of row i of an add.
+  std::int64_t stream_of(const std::int64_t* env_ids, std::int64_t i) const {
+    return env_ids != nullptr ? env_ids[i] : (options_.num_envs == 1 ? 0 : i);
+  }
+  std::int64_t reserve_candidates(const std::int64_t* env_ids, std::int64_t n);
   std::uint32_t& next_link(std::int64_t slot) const;
   std::uint32_t& previous_link(std::int64_t slot) const;
   std::byte* pending(std::int64_t env, const Pair& pair) const;
