@@ -43,6 +43,12 @@ void PyCheckpoint::open(std::string name) {
 
 py::object PyCheckpoint::config() const { return to_python(saved_config(*reader_)); }
 
+py::object PyCheckpoint::section_shape(const std::string& name) const {
+  const CheckpointReader::Section* section = reader_->find(name);
+  if (section == nullptr) return py::none();
+  return py::tuple(py::cast(section->shape));
+}
+
 py::object to_python(const Value& value) {
   return std::visit(
       [](const auto& v) -> py::object {
@@ -154,7 +160,10 @@ void register_checkpoint(py::module_& m) {
             return std::make_unique<PyCheckpoint>(std::move(bytes));
           },
           py::arg("data"))
-      .def_property_readonly("config", [](Built<PyCheckpoint> self) { return self->config(); });
+      .def_property_readonly("config", [](Built<PyCheckpoint> self) { return self->config(); })
+      .def(
+          "section_shape", [](Built<PyCheckpoint> self, const std::string& name) { return self->section_shape(name); },
+          py::arg("name"));
 }
 
 }  // namespace metarl

@@ -21,6 +21,8 @@ class PyCheckpoint {
   const CheckpointReader& reader() const { return *reader_; }
   std::atomic<bool>& cancel() { return cancel_; }
   py::object config() const;
+  // The extents of an array in the file, or None if it has none of that name.
+  py::object section_shape(const std::string& name) const;
 
  private:
   void open(std::string name);

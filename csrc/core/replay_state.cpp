@@ -205,12 +205,12 @@ void ReplayBuffer::load(const StateSource& source) {
   const std::int64_t used = slots_used_unlocked();
   SlotSet all(capacity_);
   if (source.has("valid")) {
-    std::vector<std::uint64_t> words(num_words(capacity_));
+    std::vector<std::uint64_t> words(num_words(used));
     source.read(words_array(words.data(), used));
     if (used % 64 != 0 && (words[num_words(used) - 1] >> (used % 64)) != 0) {
       source.refuse("valid", "has bits behind the last slot");
     }
-    all.assign(words.data());
+    all.assign(words.data(), used);
   } else {
     all.insert_range(0, used);
   }
@@ -235,7 +235,7 @@ void ReplayBuffer::load_tasks(const StateSource& source) {
   const std::int64_t used = slots_used_unlocked();
   std::vector<std::uint32_t> positions;
   if (source.has("task_positions")) {
-    positions.resize(static_cast<std::size_t>(capacity_));
+    positions.resize(static_cast<std::size_t>(used));
     source.read(slot_array("task_positions", "<u4", reinterpret_cast<std::byte*>(positions.data()), 4, used));
   }
   try {

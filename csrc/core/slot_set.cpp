@@ -13,13 +13,13 @@ SlotSet::SlotSet(std::int64_t capacity)
       memory_(static_cast<std::size_t>(num_blocks_ * kBlockWords) * sizeof(std::uint64_t)),
       fenwick_(static_cast<std::size_t>(num_blocks_)) {}
 
-void SlotSet::count(std::int64_t block, std::int32_t delta) {
+void SlotSet::count(std::int64_t block, std::int64_t delta) {
   for (std::int64_t i = block + 1; i <= num_blocks_; i += i & -i) fenwick_[static_cast<std::size_t>(i - 1)] += delta;
 }
 
 void SlotSet::count_blocks() {
   const std::uint64_t* word = words();
-  for (std::int32_t& members : fenwick_) {
+  for (std::int64_t& members : fenwick_) {
     members = 0;
     for (std::int64_t w = 0; w < kBlockWords; ++w) members += std::popcount(*word++);
   }
@@ -68,11 +68,15 @@ void SlotSet::clear() {
   prefix_ = true;
 }
 
-void SlotSet::assign(const std::uint64_t* given) {
+void SlotSet::assign(const std::uint64_t* given, std::int64_t slots) {
   const std::int64_t num_words = (capacity_ + 63) / 64;
   auto* own = memory_.as<std::uint64_t>();
-  std::copy_n(given, num_words, own);
-  if (capacity_ % 64 != 0) own[num_words - 1] &= (std::uint64_t{1} << (capacity_ % 64)) - 1;
+  const std::int64_t num_given = (slots + 63) / 64;
+  std::copy_n(given, num_given, own);
+  if (slots % 64 != 0) own[num_given - 1] &= (std::uint64_t{1} << (slots % 64)) - 1;
+  for (std::int64_t w = num_given; w < num_words; ++w) {
+    if (own[w] != 0) own[w] = 0;  // pages never used stay so
+  }
   size_ = 0;
   std::int64_t end = 0;  // one past the last member
   for (std::int64_t w = 0; w < num_words; ++w) {
@@ -89,7 +93,7 @@ std::int64_t SlotSet::at_rank(std::int64_t rank) const {
   std::int64_t block = 0;
   for (std::int64_t step = top_block_; step > 0; step >>= 1) {
     if (block + step > num_blocks_) continue;
-    const std::int32_t members = fenwick_[static_cast<std::size_t>(block + step - 1)];
+    const std::int64_t members = fenwick_[static_cast<std::size_t>(block + step - 1)];
     if (members > rank) continue;
     rank -= members;
     block += step;

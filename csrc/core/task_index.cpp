@@ -34,7 +34,12 @@ std::uint32_t task_tag(PhiloxTag purpose, int task) { return purpose | static_ca
 }  // namespace
 
 TaskIndex::TaskIndex(std::int64_t capacity, bool weighted)
-    : capacity_(capacity), weighted_(weighted), memory_(static_cast<std::size_t>(capacity) * sizeof(Entry)) {}
+    : capacity_(capacity <= kMaxCapacity ? capacity
+                                         : throw std::invalid_argument("capacity is " + std::to_string(capacity) +
+                                                                       "; with task_field it must be at most " +
+                                                                       std::to_string(kMaxCapacity))),
+      weighted_(weighted),
+      memory_(static_cast<std::size_t>(capacity) * sizeof(Entry)) {}
 
 const TaskIndex::Task* TaskIndex::find(int task) const {
   if (task < 0 || static_cast<std::size_t>(task) >= by_id_.size()) return nullptr;
@@ -267,7 +272,10 @@ void TaskIndex::rebuild(const SlotSet& valid, const std::uint16_t* tasks, const 
     throw;
   }
   lost_ = false;
-  std::fill_n(memory_.data(), memory_.size(), std::byte{0});
+  // Only what was in use: the rest is zero, and its pages may never have been touched.
+  for (const std::uint16_t id : present) {
+    for (const std::uint32_t slot : by_id[id]->slots) entries()[slot] = {0, 0, 0};
+  }
   for (const std::uint16_t id : present_) {
     const std::vector<std::uint32_t>& slots = by_id_[id]->slots;
     for (std::size_t k = 0; k < slots.size(); ++k) entries()[slots[k]] = {static_cast<std::uint32_t>(k), id, 1};

@@ -256,7 +256,7 @@ void SumTree::restore(const State& state, const std::uint32_t* masses, std::int6
   masses_.rebuild(scratch.data());
   state_ = state;
   if (valid != nullptr) {
-    valid_.assign(valid);
+    valid_.assign(valid, capacity());
   } else {
     valid_.insert_range(0, n);
   }

@@ -14,9 +14,9 @@ from metarl_core.replay.schedules import LinearSchedule, plain_beta
 from metarl_core.replay.state import (
     buffer_config,
     buffer_state,
+    construct_saved,
     load_buffer_state,
     restore_buffer,
-    split_config,
 )
 from metarl_core.replay.streams import core_options, plain_options
 from metarl_core.replay.structure import Structure, flatten_fields, is_leaf
@@ -136,7 +136,7 @@ class ReplayFace(_core.ReplayBufferBase):
 
     @classmethod
     def _from_checkpoint(cls, checkpoint: _core.ReplayCheckpoint) -> Self:
-        buffer = cls(**split_config(checkpoint.config, cls))
+        buffer = construct_saved(cls, checkpoint)
         restore_buffer(buffer, checkpoint)
         return buffer
 

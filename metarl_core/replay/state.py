@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -18,7 +18,9 @@ from metarl_core.replay.structure import is_leaf
 if TYPE_CHECKING:
     from metarl_core.replay.face import ReplayFace
 
-__all__ = ["buffer_config", "buffer_state", "load_buffer_state", "restore_buffer", "split_config"]
+_Buffer = TypeVar("_Buffer", bound="ReplayFace")
+
+__all__ = ["buffer_config", "buffer_state", "construct_saved", "load_buffer_state", "restore_buffer"]
 
 _FORMAT = 1
 # Arguments that a state need not agree with: the caller's schedule, and what changes nothing but the time.
@@ -91,6 +93,38 @@ def split_config(config: Any, cls: type[ReplayFace]) -> dict[str, Any]:
     if unknown:
         raise CheckpointVersionError(f"the checkpoint has arguments that this version does not know: {sorted(unknown)}")
     return {**arguments, "fields": fields}
+
+
+def construct_saved(cls: type[_Buffer], checkpoint: _core.ReplayCheckpoint) -> _Buffer:
+    """Construct the buffer that a checkpoint describes, still empty.
+
+    Raises:
+        CheckpointMismatchError, CheckpointVersionError: As of ``split_config``.
+        CheckpointCorruptError: The header describes no buffer, or one that the arrays in the file do not belong to.
+    """
+    arguments = split_config(checkpoint.config, cls)
+    # A stream takes memory before it has any data; that must not be had for the asking.
+    num_envs = arguments.get("num_envs", 1)
+    shape = checkpoint.section_shape("streams")
+    if (shape is not None and shape[:1] != (num_envs,)) or (shape is None and num_envs != 1 and _is_linked(arguments)):
+        raise CheckpointCorruptError(
+            f"the checkpoint's header: num_envs is {num_envs!r}, which 'streams' of shape {shape} does not match"
+        )
+    try:
+        return cls(**arguments)
+    except (TypeError, ValueError, OverflowError, MemoryError) as error:
+        raise CheckpointCorruptError(f"the checkpoint's header: {error}") from error
+
+
+def _is_linked(arguments: Mapping[str, Any]) -> bool:
+    stack = arguments.get("frame_stack", 1)
+    return (
+        arguments.get("n_step", 1) != 1
+        or arguments.get("next_obs") == "next"
+        or arguments.get("sequence_length") is not None
+        or arguments.get("autoreset_mode") == "next_step"
+        or any(depth != 1 for depth in (stack.values() if isinstance(stack, Mapping) else (stack,)))
+    )
 
 
 def buffer_state(buffer: ReplayFace) -> dict[str, Any]:

@@ -29,13 +29,14 @@ std::size_t bytes_allocated = 0;  // by operator new, in all
 
 }  // namespace
 
-void* operator new(std::size_t bytes) {
+// Not inlined: GCC takes malloc and free inside for a mismatch then.
+[[gnu::noinline]] void* operator new(std::size_t bytes) {
   bytes_allocated += bytes;
   if (void* memory = std::malloc(bytes)) return memory;
   throw std::bad_alloc();
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace {
 

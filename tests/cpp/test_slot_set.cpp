@@ -55,7 +55,7 @@ TEST(members_and_ranks_agree_with_a_std_set) {
       }
       CHECK(same_members(slots, model));
       SlotSet copy(capacity);
-      copy.assign(slots.words());
+      copy.assign(slots.words(), slots.capacity());
       CHECK(same_members(copy, model));
     }
   }
@@ -64,7 +64,7 @@ TEST(members_and_ranks_agree_with_a_std_set) {
 TEST(assign_ignores_bits_beyond_the_capacity) {
   SlotSet slots(70);
   const std::uint64_t words[2] = {~std::uint64_t{0}, ~std::uint64_t{0}};
-  slots.assign(words);
+  slots.assign(words, slots.capacity());
   CHECK(slots.size() == 70 && slots.is_prefix() && slots.at_rank(69) == 69);
   slots.erase(0);
   CHECK(slots.size() == 69 && !slots.is_prefix() && slots.at_rank(0) == 1 && slots.at_rank(68) == 69);

@@ -294,4 +294,10 @@ TEST(without_masses_every_slot_of_a_task_is_equally_likely) {
   CHECK(index.count(1) == 2 && index.total(1) == 0);
 }
 
+// Slots are kept as 32-bit numbers.
+TEST(more_slots_than_fit_are_refused) {
+  CHECK_THROWS(TaskIndex(TaskIndex::kMaxCapacity + 1, false), std::invalid_argument);
+  CHECK_THROWS(TaskIndex(std::int64_t{1} << 40, true), std::invalid_argument);
+}
+
 METARL_TEST_MAIN()

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from metarl_core import ReplayBuffer
+from metarl_core.errors import CheckpointCorruptError
+from metarl_core.replay.state import buffer_config
 
 FIELDS = {
     "obs": ((2,), np.float32),
@@ -111,4 +113,51 @@ def test_tasks_survive_an_allocation_that_fails(room):
         resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
         assert len(b) == 31 * n
         assert (b.sample(8, 0.4, task=1)["task_id"] == 1).all()
+    """)
+
+
+def saved_as(b, **config):
+    return b._to_bytes({**buffer_config(b), **config})
+
+
+LINKED = [{"sequence_length": 8}, {"n_step": 3}, {"next_obs": "next"}, {"autoreset_mode": "next_step"}]
+
+
+@pytest.mark.parametrize("options", LINKED)
+def test_no_memory_for_streams_that_a_file_does_not_hold(options):
+    b = ReplayBuffer(64, FIELDS, **options)
+    b.add(**rows(0, 20))
+    with pytest.raises(CheckpointCorruptError, match="header: num_envs is 20000000, which 'streams' of shape"):
+        ReplayBuffer.from_bytes(saved_as(b, num_envs=20_000_000))
+    plain = ReplayBuffer(64, FIELDS)
+    plain.add(**rows(0, 20))
+    with pytest.raises(CheckpointCorruptError, match="header: num_envs is 20000000, which 'streams' of shape None"):
+        ReplayBuffer.from_bytes(saved_as(plain, num_envs=20_000_000, **options))
+
+
+@pytest.mark.parametrize("config", [{"capacity": 0}, {"capacity": "a"}, {"capacity": 2**50}, {"n_step": 2**40}])
+def test_a_header_that_describes_no_buffer_is_corrupt(config):
+    b = ReplayBuffer(64, FIELDS)
+    with pytest.raises(CheckpointCorruptError, match="the checkpoint's header: "):
+        ReplayBuffer.from_bytes(saved_as(b, **config))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kilobytes there")
+def test_memory_of_loading_follows_what_the_file_holds():
+    run("""
+        import resource
+        import numpy as np
+        from metarl_core import ReplayBuffer
+        from metarl_core.replay.state import buffer_config
+
+        b = ReplayBuffer(64, {"task_id": ((), np.uint16)}, task_field="task_id")
+        b.add(task_id=np.arange(50) % 3)
+        b.clear_task(1)
+        data = b._to_bytes({**buffer_config(b), "capacity": 1 << 26})
+        ReplayBuffer.from_bytes(b.to_bytes())
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        loaded = ReplayBuffer.from_bytes(data)
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        assert loaded.capacity == 1 << 26 and loaded.sample(5, task=2)["task_id"].tolist() == [2] * 5
+        assert grown < 32 << 10, f"{grown} kB"
     """)

@@ -30,8 +30,10 @@ namespace metarl {
 class TaskIndex {
  public:
   static constexpr int kMaxTask = 65535;
+  static constexpr std::int64_t kMaxCapacity = (std::int64_t{1} << 31) - 1;
 
-  // weighted: whether there are masses; without, every slot of a task is equally likely.
+  // weighted: whether there are masses; without, every slot of a task is equally likely. Throws std::invalid_argument
+  // if capacity is above kMaxCapacity, OutOfMemoryError.
   TaskIndex(std::int64_t capacity, bool weighted);
 
   // Of memory, when every slot is in use and tasks have the most room they may have.
