@@ -23,6 +23,7 @@ ARGUMENTS = {
     "_to_bytes": ({},),
     "drain": (None,),
     "stats": (0,),
+    "section_shape": ("streams",),
 }
 
 
