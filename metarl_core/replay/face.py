@@ -105,6 +105,7 @@ class ReplayFace(_core.ReplayBufferBase):
             CheckpointVersionError: It was written by a later version, in a format that this one does not know.
             CheckpointCorruptError: It is truncated or damaged; the message names the section.
             CheckpointMismatchError: It holds a buffer of the other class.
+            MemoryError: The buffer does not fit this machine; the message states the bytes.
         """
         return cls._from_checkpoint(_core.ReplayCheckpoint(_encoded(path)))
 

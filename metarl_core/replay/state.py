@@ -101,6 +101,7 @@ def construct_saved(cls: type[_Buffer], checkpoint: _core.ReplayCheckpoint) -> _
     Raises:
         CheckpointMismatchError, CheckpointVersionError: As of ``split_config``.
         CheckpointCorruptError: The header describes no buffer, or one that the arrays in the file do not belong to.
+        MemoryError: The buffer does not fit this machine, sound as the file may be; nothing was allocated.
     """
     arguments = split_config(checkpoint.config, cls)
     # A stream takes memory before it has any data; that must not be had for the asking.
@@ -112,7 +113,7 @@ def construct_saved(cls: type[_Buffer], checkpoint: _core.ReplayCheckpoint) -> _
         )
     try:
         return cls(**arguments)
-    except (TypeError, ValueError, OverflowError, MemoryError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise CheckpointCorruptError(f"the checkpoint's header: {error}") from error
 
 
