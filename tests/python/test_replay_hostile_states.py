@@ -143,7 +143,7 @@ def test_a_header_that_describes_no_buffer_is_corrupt(config):
 
 
 def test_a_buffer_larger_than_the_machine_is_not_called_corrupt():
-    with pytest.raises(MemoryError, match="cannot allocate [0-9]+ bytes"):
+    with pytest.raises(MemoryError, match=r"cannot allocate [0-9]+ bytes"):
         ReplayBuffer.from_bytes(saved_as(ReplayBuffer(64, FIELDS), capacity=2**50))
 
 
