@@ -3,9 +3,13 @@
 
 #include <pybind11/pybind11.h>
 
+#include <cstddef>
 #include <optional>
 
 namespace metarl {
+
+// Copying more than this takes more than a few microseconds: the GIL is released.
+constexpr std::size_t kReleaseBytes = 16 * 1024;
 
 // While one of these lives, the thread may wait for a lock of the core (ForkMutex): if the lock is taken, the GIL is
 // released before the wait, and had again when the scope ends, so that nobody waits for one lock with the other in

@@ -19,7 +19,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr auto kSignalEvery = std::chrono::milliseconds(20);
 constexpr auto kLearnerEvery = std::chrono::milliseconds(100);
-constexpr std::size_t kReleaseBytes = 16 * 1024;
 
 [[noreturn]] void raise_closed(const char* reason) { raise_metarl_error("ClosedError", reason); }
 

@@ -75,7 +75,6 @@ namespace {
 
 // Work above these amounts takes more than a few microseconds: the GIL is released.
 constexpr std::int64_t kReleaseRows = 64;
-constexpr std::size_t kReleaseBytes = 16 * 1024;
 // And above these more than some 10 ms: Ctrl-C must end it.
 constexpr std::int64_t kInterruptRows = 1 << 18;
 constexpr std::size_t kInterruptBytes = std::size_t{64} << 20;

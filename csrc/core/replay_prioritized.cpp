@@ -2,6 +2,7 @@
 #include <bit>
 #include <cmath>
 
+#include "core/prefetch.h"
 #include "core/tree_kernels.h"
 #include "metarl/detail/pow.h"
 #include "metarl/errors.h"
@@ -11,14 +12,6 @@ namespace metarl {
 namespace {
 
 constexpr std::int64_t kFetchedAhead = 128;
-
-void prefetch(const void* p) {
-#if defined(__GNUC__)
-  __builtin_prefetch(p, 1, 3);
-#else
-  (void)p;
-#endif
-}
 
 constexpr double kSmallest = std::numeric_limits<double>::denorm_min();
 
@@ -85,7 +78,7 @@ void PrioritizedReplayBuffer::update_priorities(const std::int64_t* indices, con
   const std::int64_t ahead = std::min(n, kFetchedAhead);
   for (std::int64_t i = 0; i < ahead; ++i) {
     tree_.prefetch(indices[i]);
-    prefetch(raw_.as<float>() + indices[i]);
+    prefetch_to_write(raw_.as<float>() + indices[i]);
   }
   if (new_raw_.size() < static_cast<std::size_t>(n)) new_raw_.resize(static_cast<std::size_t>(n));
   if (new_scaled_.size() < static_cast<std::size_t>(n)) new_scaled_.resize(static_cast<std::size_t>(n));
@@ -132,7 +125,7 @@ void PrioritizedReplayBuffer::update_priorities(const std::int64_t* indices, con
   stale_updates_ += stale;
   std::uint32_t largest = 0;  // numbers >= 0 are ordered as their bits, whose maximum takes a quarter of the time
   for (std::int64_t i = 0; i < n; ++i) {
-    if (i + kFetchedAhead < n) prefetch(raw_.as<float>() + indices[i + kFetchedAhead]);
+    if (i + kFetchedAhead < n) prefetch_to_write(raw_.as<float>() + indices[i + kFetchedAhead]);
     raw_.as<float>()[indices[i]] = raw[i];
     largest = std::max(largest, std::bit_cast<std::uint32_t>(raw[i]));
   }

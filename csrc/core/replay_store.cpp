@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "core/block_copy.h"
+#include "core/prefetch.h"
 #include "metarl/transition_store.h"
 
 namespace metarl {
@@ -28,14 +29,6 @@ constexpr std::size_t kStreamColumn = std::size_t{64} << 20;
 
 // What a thread copies before it asks for more.
 constexpr std::size_t kStepBytes = std::size_t{128} << 10;
-
-void prefetch(const std::byte* p) {
-#if defined(__GNUC__)
-  __builtin_prefetch(p, 0, 3);
-#else
-  (void)p;
-#endif
-}
 
 // Copies n elements of a size known to the compiler.
 template <std::size_t kBytes, typename Source, typename Target>

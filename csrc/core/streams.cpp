@@ -180,10 +180,7 @@ void Streams::hide_dependents(std::int64_t slot, Window& window) {
     const auto since = static_cast<std::uint64_t>(
         (at - static_cast<std::int64_t>(window.begun % static_cast<std::uint64_t>(capacity_)) + capacity_) % capacity_);
     const bool fresh = since < *window.written - window.begun || options_.sequence_length > 0;
-    if (fresh && !window.changes.valid.empty()) {
-      window.copy_rows(store_);  // the listener may read them
-      window.apply(store_);
-    }
+    if (fresh && !window.changes.valid.empty()) window.apply(store_);
     window.changes.hidden.push_back(at);
   }
 }

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <vector>
 
+#include "core/prefetch.h"
 #include "core/stream_links.h"
 #include "metarl/streams.h"
 
@@ -10,14 +11,6 @@ namespace metarl {
 namespace {
 
 constexpr std::int64_t kChunk = 128;  // slots whose rows are fetched together
-
-void prefetch(const void* p) {
-#if defined(__GNUC__)
-  __builtin_prefetch(p, 0, 3);
-#else
-  (void)p;
-#endif
-}
 
 }  // namespace
 

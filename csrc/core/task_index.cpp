@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/distinct_draws.h"
+#include "core/prefetch.h"
 #include "core/tree_kernels.h"
 #include "metarl/detail/philox.h"
 
@@ -14,14 +15,6 @@ namespace {
 
 constexpr std::int64_t kMinRoom = kTreeFanout;
 constexpr std::int64_t kAhead = 8;  // entries fetched before they are needed
-
-void prefetch(const void* p) {
-#if defined(__GNUC__)
-  __builtin_prefetch(p, 0, 3);
-#else
-  (void)p;
-#endif
-}
 
 template <typename T>
 void make_room(std::vector<T>* scratch, std::int64_t n) {

@@ -25,11 +25,6 @@ namespace metarl {
 
 class ReplayBuffer;
 
-// The learner closed the lanes, or its process is gone.
-struct LanesClosedError : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
 // A running process, by its id and start time; 0 if there is none or it is a zombie.
 std::uint64_t process_stamp(std::int64_t pid);
 inline std::int64_t pid_of_stamp(std::uint64_t stamp) { return static_cast<std::int64_t>(stamp >> 42); }
@@ -70,7 +65,7 @@ class SharedLanes {
   LaneStats stats(std::int64_t lane) const;
   bool closed() const;
   bool learner_alive() const;
-  // Learner: writers get LanesClosedError from now on.
+  // Learner: closed() is true for the writers from now on.
   void close();
 
   // Writer. Takes the lane for this process; throws std::runtime_error if a living process has it.

@@ -115,7 +115,6 @@ class Streams {
   std::uint32_t& next_link(std::int64_t slot) const;
   std::uint32_t& previous_link(std::int64_t slot) const;
   std::byte* pending(std::int64_t env, const Pair& pair) const;
-  bool flag(int field, std::int64_t slot) const;
   bool continues(std::int64_t env, const ColumnSource* columns, std::int64_t row, const Window& window) const;
   std::int64_t allocate(Window& window);
   void hide_dependents(std::int64_t slot, Window& window);
