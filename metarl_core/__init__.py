@@ -18,6 +18,7 @@ from metarl_core.errors import (
     ResetNeededError,
     RunError,
     StaleIndexError,
+    StorageInUseError,
 )
 from metarl_core.replay import (
     Batch,
@@ -55,6 +56,7 @@ __all__ = [
     "SharedWriter",
     "SharedWriters",
     "StaleIndexError",
+    "StorageInUseError",
     "StepBuffers",
     "SumTree",
     "WriterStats",

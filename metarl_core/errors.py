@@ -14,6 +14,7 @@ __all__ = [
     "ResetNeededError",
     "RunError",
     "StaleIndexError",
+    "StorageInUseError",
 ]
 
 
@@ -30,7 +31,11 @@ class StaleIndexError(MetarlError, RuntimeError):
 
 
 class ClosedError(MetarlError, RuntimeError):
-    """An environment, a sampler or a connection was used after ``close``."""
+    """An environment, a buffer, a sampler or a connection was used after ``close``."""
+
+
+class StorageInUseError(MetarlError, RuntimeError):
+    """A storage folder is that of another buffer that is open, in this process or in another one."""
 
 
 class ResetNeededError(MetarlError, RuntimeError):

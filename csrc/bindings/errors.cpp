@@ -3,6 +3,7 @@
 #include <cerrno>
 
 #include "metarl/errors.h"
+#include "metarl/mapped_files.h"
 
 namespace py = pybind11;
 
@@ -26,6 +27,8 @@ bool set_python_error(std::exception_ptr failure) {
     set_error("BufferEmptyError", e.what());
   } catch (const StaleIndexError& e) {
     set_error("StaleIndexError", e.what());
+  } catch (const ClosedError& e) {
+    set_error("ClosedError", e.what());
   } catch (const OutOfMemoryError& e) {
     PyErr_SetString(PyExc_MemoryError, e.what());
   } catch (const CheckpointFormatError& e) {
@@ -36,6 +39,8 @@ bool set_python_error(std::exception_ptr failure) {
     set_error("CheckpointCorruptError", e.what());
   } catch (const CheckpointMismatchError& e) {
     set_error("CheckpointMismatchError", e.what());
+  } catch (const StorageInUseError& e) {
+    set_error("StorageInUseError", e.what());
   } catch (const FileError& e) {
     errno = e.code;  // chooses the class: FileNotFoundError, PermissionError, ...
     PyErr_SetFromErrnoWithFilename(PyExc_OSError, e.path.c_str());

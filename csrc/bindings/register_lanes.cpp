@@ -73,6 +73,7 @@ struct PyLaneWriter {
     // Of what a buffer checks in the rows, the part behind their dtypes and shapes: a buffer of the smallest size does
     // it.
     ReplayOptions smallest = options;
+    smallest.mapped = false;
     int stack = 1;
     for (const FieldSpec& field : options.fields) stack = std::max(stack, field.stack);
     smallest.capacity = std::max<std::int64_t>(64, 4 * (stack + 2));

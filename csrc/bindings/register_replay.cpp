@@ -7,6 +7,7 @@
 #include "bindings/replay_checkpoint.h"
 #include "bindings/replay_object.h"
 #include "bindings/replay_options.h"
+#include "bindings/replay_storage.h"
 #include "bindings/replay_tasks.h"
 
 namespace metarl {
@@ -36,6 +37,7 @@ void register_replay(py::module_& m) {
                   .def("_load_checkpoint", &load_checkpoint, py::arg("checkpoint"));
   attach(base, kReplayMethods);
   register_replay_tasks(base);
+  register_replay_storage(m, base);
 
   py::class_<PyUniformReplay, PyReplay>(m, "UniformReplayBase")
       .def(py::init(

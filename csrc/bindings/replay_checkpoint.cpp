@@ -4,6 +4,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/interruptible.h"
+#include "bindings/replay_storage.h"
 
 namespace metarl {
 namespace {
@@ -29,9 +30,12 @@ class ExactSink : public ByteSink {
 
 }  // namespace
 
-PyCheckpoint::PyCheckpoint(const std::string& path) : source_(std::make_unique<FileSource>(path)) { open(path); }
+PyCheckpoint::PyCheckpoint(const std::string& path, Saved saved)
+    : saved_(saved), source_(std::make_unique<FileSource>(path)) {
+  open(path);
+}
 
-PyCheckpoint::PyCheckpoint(py::bytes data) : owner_(std::move(data)) {
+PyCheckpoint::PyCheckpoint(py::bytes data) : saved_(Saved::all), owner_(std::move(data)) {
   const std::string_view bytes = owner_;
   source_ = std::make_unique<MemorySource>(reinterpret_cast<const std::byte*>(bytes.data()), bytes.size());
   open("checkpoint");
@@ -41,7 +45,7 @@ void PyCheckpoint::open(std::string name) {
   reader_ = std::make_unique<CheckpointReader>(*source_, std::move(name), poll_of(cancel_));
 }
 
-py::object PyCheckpoint::config() const { return to_python(saved_config(*reader_)); }
+py::object PyCheckpoint::config() const { return to_python(saved_config(*reader_, saved_)); }
 
 py::object PyCheckpoint::section_shape(const std::string& name) const {
   const CheckpointReader::Section* section = reader_->find(name);
@@ -141,7 +145,7 @@ void load_checkpoint(Built<PyReplay> self, Built<PyCheckpoint> checkpoint) {
   run_interruptible(checkpoint->cancel(), [&] {
     const std::unique_ptr<ReplayBuffer> fresh = self->core->make_empty();
     fresh->load(CheckpointState(checkpoint->reader()));
-    self->core->exchange(*fresh);
+    replace_content(*self->core, *fresh, poll_of(checkpoint->cancel()));
   });
 }
 

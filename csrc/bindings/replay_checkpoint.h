@@ -9,13 +9,14 @@
 
 #include "bindings/replay_object.h"
 #include "metarl/checkpoint_file.h"
+#include "metarl/replay_state.h"
 
 namespace metarl {
 
 // An open checkpoint: its head is read and checked, its arrays are not yet.
 class PyCheckpoint {
  public:
-  explicit PyCheckpoint(const std::string& path);
+  explicit PyCheckpoint(const std::string& path, Saved saved = Saved::all);
   explicit PyCheckpoint(py::bytes data);
 
   const CheckpointReader& reader() const { return *reader_; }
@@ -26,6 +27,7 @@ class PyCheckpoint {
 
  private:
   void open(std::string name);
+  Saved saved_;
   py::bytes owner_;
   std::unique_ptr<ByteSource> source_;
   std::unique_ptr<CheckpointReader> reader_;

@@ -88,7 +88,8 @@ PyObject* add(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyOb
     rows.parse(keywords.values(), keywords.names());
     const std::int64_t n = rows.rows();
     const auto env_ids = env_ids_argument(self.core->options().streams.num_envs, rows);
-    const bool heavy = static_cast<std::size_t>(n) * self.row_bytes >= kReleaseBytes;
+    const bool on_disk = self.core->options().mapped;
+    const bool heavy = on_disk || static_cast<std::size_t>(n) * self.row_bytes >= kReleaseBytes;
     const auto add_rows = [&](std::int64_t* slots) {
       without_gil(heavy, [&] { self.core->add(rows.sources(), env_ids ? env_ids->data : nullptr, n, slots); });
     };
@@ -255,7 +256,8 @@ PyObject* sample(PyObject* object, PyObject* const* args, Py_ssize_t num_args, P
       std::atomic<bool> cancel;
       run_interruptible(cancel, [&] { mark = self.core->sample(request, out, poll_of(cancel)); });
     } else {
-      mark = without_gil(n >= kReleaseRows || bytes >= kReleaseBytes, [&] { return self.core->sample(request, out); });
+      const bool heavy = n >= kReleaseRows || bytes >= kReleaseBytes || self.core->options().mapped;
+      mark = without_gil(heavy, [&] { return self.core->sample(request, out); });
     }
     if (reused) {
       std::copy_n(out.indices, n, given_out.indices);

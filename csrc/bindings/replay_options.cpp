@@ -201,6 +201,12 @@ ReplayOptions parse_replay_options(const py::dict& options, const std::vector<Co
   parse_streams(options, columns, &parsed);
   parsed.tasks = parse_task_options(options, columns);
   parsed.reservoir = parse_eviction(options, parsed);
+  parsed.mapped = options.contains("mapped") && py::cast<bool>(entry(options, "mapped"));
+  if (parsed.mapped && parsed.reservoir) {
+    throw py::value_error(
+        "eviction is 'reservoir'; with storage='mmap:FOLDER' it must be 'fifo', as a crash would not "
+        "tell which random slots were overwritten");
+  }
   return parsed;
 }
 

@@ -2,8 +2,10 @@
 #include <cmath>
 #include <cstring>
 
+#include "bindings/interruptible.h"
 #include "bindings/replay_checkpoint.h"
 #include "bindings/replay_object.h"
+#include "bindings/replay_storage.h"
 
 namespace metarl {
 namespace {
@@ -150,8 +152,8 @@ py::dict snapshot(Built<PyReplay> self) {
 void restore(Built<PyReplay> self, const py::dict& state) {
   const std::unique_ptr<ReplayBuffer> fresh = self->core->make_empty();
   fresh->load(DictState(*self, state));
-  const py::gil_scoped_release release;
-  self->core->exchange(*fresh);
+  std::atomic<bool> cancel;
+  run_interruptible(cancel, [&] { replace_content(*self->core, *fresh, poll_of(cancel)); });
 }
 
 py::array priorities(Built<PyPrioritizedReplay> self, py::object indices_object) {

@@ -20,6 +20,10 @@ namespace {
 constexpr std::size_t kLine = 64;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
+[[noreturn]] void refuse(const std::string& bytes) { throw OutOfMemoryError("cannot allocate " + bytes + " bytes"); }
+
+}  // namespace
+
 std::uint64_t physical_memory() {
 #if defined(_SC_PHYS_PAGES) && defined(_SC_PAGESIZE)
   const long pages = sysconf(_SC_PHYS_PAGES);
@@ -28,10 +32,6 @@ std::uint64_t physical_memory() {
 #endif
   return std::numeric_limits<std::uint64_t>::max();
 }
-
-[[noreturn]] void refuse(const std::string& bytes) { throw OutOfMemoryError("cannot allocate " + bytes + " bytes"); }
-
-}  // namespace
 
 void check_allocation(std::uint64_t count, std::uint64_t bytes_each) {
   const long double bytes = static_cast<long double>(count) * static_cast<long double>(bytes_each);

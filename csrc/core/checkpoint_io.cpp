@@ -13,20 +13,13 @@
 #include <system_error>
 #include <utility>
 
+#include "core/retry.h"
+
 namespace metarl {
 namespace {
 
 constexpr int kMaxTemporaries = 64;
 constexpr std::uint64_t kPushEvery = std::uint64_t{32} << 20;
-
-template <typename F>
-auto retry(F&& call) {
-  decltype(call()) result;
-  do {
-    result = call();
-  } while (result < 0 && errno == EINTR);
-  return result;
-}
 
 bool same_file(int file, const std::string& path) {
   struct stat opened{};

@@ -67,7 +67,17 @@ void ForkMutex::wait_and_lock() {
   mutex_.lock();
 }
 
+void ForkMutex::refuse_closed() {
+  mutex_.unlock();
+  throw ClosedError("this buffer is closed");
+}
+
 void ForkMutex::lock_in_child() {
+  if (bound_.load(std::memory_order_relaxed)) {
+    throw ForkedWhileLockedError(
+        "this buffer's files (storage='mmap:...') are those of the process that was forked, which goes on to write to "
+        "them; a child must open a folder of its own");
+  }
   const std::uint32_t here = fork_state::generation.load(std::memory_order_relaxed);
   const auto deadline = std::chrono::steady_clock::now() + kPatience;
   for (;;) {
@@ -76,11 +86,13 @@ void ForkMutex::lock_in_child() {
         stream_ = hash(lineage, stream_, 1) >> 2 | 1;  // never 0
         generation_.store(here, std::memory_order_release);
       }
+      if (closed_) refuse_closed();
       return;
     }
     // Held by a thread of this process, which came first, or by one that does not exist here.
     if (generation_.load(std::memory_order_acquire) == here) {
       wait_and_lock();
+      if (closed_) refuse_closed();
       return;
     }
     if (abandoned_.load(std::memory_order_relaxed) || std::chrono::steady_clock::now() > deadline) break;

@@ -57,7 +57,12 @@ ReplayBuffer::ReplayBuffer(ReplayOptions options, bool own_valid)
                                        : throw std::invalid_argument(
                                              "capacity is " + std::to_string(options_.capacity) + "; must be >= 1")),
       seed_(options_.seed),
-      store_(capacity_, Streams::stored_fields(options_, &column_of_)) {
+      store_(capacity_, Streams::stored_fields(options_, &column_of_),
+             options_.mapped ? TransitionStore::Place::files : TransitionStore::Place::memory) {
+  if (options_.mapped && options_.reservoir) {
+    throw std::invalid_argument("a reservoir overwrites random slots; its columns must be in memory");
+  }
+  mutex_.set_closed(options_.mapped);
   mark_.epoch = next_epoch();
   store_.set_num_threads(options_.num_threads);
   if (Streams::needed(options_)) streams_ = std::make_unique<Streams>(options_, column_of_, &store_);
@@ -96,8 +101,10 @@ void ReplayBuffer::add(const ColumnSource* columns, const std::int64_t* env_ids,
   if (tasks_ != nullptr) parse_tasks(columns, n);
   if (streams_ != nullptr) {
     streams_->check(columns, n);
+    announce(streams_->most_slots(n));
     StreamListener listener(this);
     streams_->add(columns, env_ids, n, &mark_.written, slots, &listener);
+    trim_announcement();
   } else if (options_.reservoir) {
     add_to_reservoir(columns, n, slots);
   } else {
@@ -117,6 +124,7 @@ void ReplayBuffer::add_to_ring(const ColumnSource* columns, std::int64_t n, std:
     slot = (first + done) % capacity_;
   }
   // What can fail comes first: nothing is written then.
+  announce(n);
   std::vector<ColumnSource> shifted(n - done > capacity_ - slot || done > 0 ? store_.fields().size() : 0);
   while (done < n) {
     const std::int64_t count = std::min(n - done, capacity_ - slot);
@@ -143,6 +151,7 @@ void ReplayBuffer::add_to_ring(const ColumnSource* columns, std::int64_t n, std:
 
 void ReplayBuffer::clear() {
   const std::lock_guard lock(mutex_);
+  announce(capacity_);
   mark_ = {next_epoch(), 0};
   if (streams_ != nullptr) streams_->clear();
   on_clear();

@@ -25,7 +25,7 @@ std::string at(std::int64_t position) { return " at position " + std::to_string(
 
 }  // namespace
 
-std::unique_ptr<ReplayBuffer> PrioritizedReplayBuffer::make_empty() const {
+std::unique_ptr<ReplayBuffer> PrioritizedReplayBuffer::make_same() const {
   return std::make_unique<PrioritizedReplayBuffer>(options_, prioritized_);
 }
 

@@ -10,11 +10,11 @@
 namespace metarl {
 namespace {
 
-constexpr const char* kObject = "replay buffer";
+const char* object_name(Saved saved) { return saved == Saved::all ? "replay buffer" : "replay buffer without columns"; }
 
-CheckpointHeader header_of(const BufferState& state, const Value& config) {
+CheckpointHeader header_of(const BufferState& state, const Value& config, Saved saved) {
   CheckpointHeader header;
-  header.values.set("object", kObject);
+  header.values.set("object", object_name(saved));
   header.values.set("config", config);
   header.values.set("state", state.numbers);
   return header;
@@ -34,28 +34,32 @@ std::string shape_text(const std::vector<std::uint64_t>& shape) {
 
 }  // namespace
 
+void write_state(const BufferState& state, const Value& config, Saved saved, ByteSink& sink, const Poll& poll) {
+  CheckpointWriter writer(sink, header_of(state, config, saved), specs_of(state), poll);
+  for (const StateArray& array : state.arrays) {
+    writer.write_strided(array.data, array.element_bytes, array.stride, array.size());
+  }
+  writer.finish();
+}
+
 void save_buffer(const ReplayBuffer& buffer, const Value& config, ByteSink& sink, const Poll& poll) {
-  buffer.visit_state([&](const BufferState& state) {
-    CheckpointWriter writer(sink, header_of(state, config), specs_of(state), poll);
-    for (const StateArray& array : state.arrays) {
-      writer.write_strided(array.data, array.element_bytes, array.stride, array.size());
-    }
-    writer.finish();
-  });
+  buffer.visit_state([&](const BufferState& state) { write_state(state, config, Saved::all, sink, poll); });
 }
 
 std::uint64_t saved_bytes(const ReplayBuffer& buffer, const Value& config) {
   std::uint64_t bytes = 0;
   buffer.visit_state([&](const BufferState& state) {
-    bytes = CheckpointWriter::file_bytes(header_of(state, config), specs_of(state));
+    bytes = CheckpointWriter::file_bytes(header_of(state, config, Saved::all), specs_of(state));
   });
   return bytes;
 }
 
-const Value& saved_config(const CheckpointReader& checkpoint) {
+const Value& saved_config(const CheckpointReader& checkpoint, Saved saved) {
   const Value* object = checkpoint.header().find("object");
-  if (object == nullptr || !(*object == Value(kObject))) {
-    throw CheckpointFormatError("the checkpoint does not hold a replay buffer");
+  if (object == nullptr || !(*object == Value(object_name(saved)))) {
+    const bool storage = object != nullptr && *object == Value(object_name(Saved::all_but_columns));
+    throw CheckpointFormatError(storage ? "the checkpoint is part of a folder; open that as storage='mmap:FOLDER'"
+                                        : "the checkpoint does not hold a replay buffer");
   }
   checkpoint.check_features({});
   const Value* config = checkpoint.header().find("config");
@@ -63,8 +67,8 @@ const Value& saved_config(const CheckpointReader& checkpoint) {
   return *config;
 }
 
-CheckpointState::CheckpointState(const CheckpointReader& checkpoint) : checkpoint_(checkpoint) {
-  saved_config(checkpoint);
+CheckpointState::CheckpointState(const CheckpointReader& checkpoint, Saved saved) : checkpoint_(checkpoint) {
+  saved_config(checkpoint, saved);
   numbers_ = checkpoint.header().find("state");
   if (numbers_ == nullptr || !std::holds_alternative<Value::Map>(numbers_->data())) {
     checkpoint.corrupt("state", "is missing");
@@ -166,6 +170,10 @@ struct StreamTables {
 
 void ReplayBuffer::visit_state(const std::function<void(const BufferState&)>& visitor) const {
   const std::lock_guard lock(mutex_);
+  visit_unlocked(visitor);
+}
+
+void ReplayBuffer::visit_unlocked(const std::function<void(const BufferState&)>& visitor) const {
   BufferState state;
   state.numbers.set("written", mark_.written);
   if (mutex_.stream() != 0) state.numbers.set("random_stream", mutex_.stream());
@@ -195,7 +203,10 @@ void ReplayBuffer::visit_state(const std::function<void(const BufferState&)>& vi
   visitor(state);
 }
 
-void ReplayBuffer::load(const StateSource& source) {
+void ReplayBuffer::load(const StateSource& source) { load(source, 0); }
+
+// If the state is older than the columns: `overwritten` slots were announced since.
+void ReplayBuffer::load(const StateSource& source, std::uint64_t overwritten) {
   mark_ = {next_epoch(), source.count("written")};
   mutex_.set_stream(source.has("random_stream") ? source.count("random_stream") : 0);
   take_numbers(source);
@@ -217,7 +228,13 @@ void ReplayBuffer::load(const StateSource& source) {
   if (streams_ != nullptr) load_streams(source);
   complete_load(source, std::move(all));
   if (options_.reservoir) load_reservoir(source);
-  if (tasks_ != nullptr) load_tasks(source);
+  const bool lost = lose(overwritten);
+  if (tasks_ == nullptr) return;
+  if (lost) {  // positions have gaps now
+    rebuild_tasks(nullptr);
+  } else {
+    load_tasks(source);
+  }
 }
 
 void ReplayBuffer::load_reservoir(const StateSource& source) {
@@ -274,6 +291,7 @@ void ReplayBuffer::exchange(ReplayBuffer& other) {
   std::swap(mark_, other.mark_);
   std::swap(draws_, other.draws_);
   mutex_.set_stream(other.mutex_.stream());
+  std::swap(storage_, other.storage_);
   std::swap(store_, other.store_);
   std::swap(valid_, other.valid_);
   std::swap(streams_, other.streams_);
@@ -288,7 +306,7 @@ void ReplayBuffer::exchange(ReplayBuffer& other) {
   on_exchange(other);
 }
 
-std::unique_ptr<ReplayBuffer> ReplayBuffer::make_empty() const { return std::make_unique<ReplayBuffer>(options_); }
+std::unique_ptr<ReplayBuffer> ReplayBuffer::make_same() const { return std::make_unique<ReplayBuffer>(options_); }
 
 void ReplayBuffer::describe_numbers(Value* numbers) const { numbers->set("draws", draws_); }
 

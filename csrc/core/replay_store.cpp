@@ -1,10 +1,13 @@
 #include <algorithm>
+#include <cerrno>
+#include <cstdint>
 #include <cstring>
 #include <exception>
 #include <numeric>
 
 #include "core/block_copy.h"
 #include "core/prefetch.h"
+#include "metarl/errors.h"
 #include "metarl/transition_store.h"
 
 namespace metarl {
@@ -66,7 +69,8 @@ void copy_elements(std::size_t bytes, std::int64_t n, Source source, Target targ
 
 }  // namespace
 
-TransitionStore::TransitionStore(std::int64_t capacity, std::vector<FieldSpec> fields) : fields_(std::move(fields)) {
+TransitionStore::TransitionStore(std::int64_t capacity, std::vector<FieldSpec> fields, Place where)
+    : fields_(std::move(fields)), capacity_(capacity) {
   // Descending alignment leaves no holes inside the row.
   std::vector<std::size_t> order(fields_.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
@@ -93,21 +97,47 @@ TransitionStore::TransitionStore(std::int64_t capacity, std::vector<FieldSpec> f
   }
   row_bytes_ = (row + alignment - 1) / alignment * alignment;
   bytes_per_slot_ = checked_sum(row_bytes_, large);
-  const auto slots = static_cast<std::size_t>(capacity);
-  check_allocation(slots, bytes_per_slot_);  // of all columns together, before the first is allocated
-  rows_ = AlignedMemory(slots * row_bytes_);
   for (Column& column : columns_) {
-    if (column.packed) {
-      column.stride = row_bytes_;
-    } else {
-      column.own = AlignedMemory(slots * column.stride);
-    }
+    if (column.packed) column.stride = row_bytes_;
+  }
+  if (where == Place::files) return;
+  check_allocation(static_cast<std::uint64_t>(capacity), bytes_per_slot_);  // of all, before the first is allocated
+  place([this](const std::string&, std::size_t bytes) {
+    memory_.emplace_back(bytes);
+    return memory_.back().data();
+  });
+}
+
+// Gives the rows and each large field what `allocate(name, bytes)` returns.
+template <typename Allocate>
+void TransitionStore::place(Allocate&& allocate) {
+  const auto slots = static_cast<std::size_t>(capacity_);
+  rows_ = allocate("rows", slots * row_bytes_);
+  for (std::size_t f = 0; f < columns_.size(); ++f) {
+    Column& column = columns_[f];
+    column.data =
+        column.packed ? rows_ + column.offset : allocate("column-" + std::to_string(f), slots * column.stride);
   }
 }
 
-std::byte* TransitionStore::address(const Column& column, std::int64_t slot) const {
-  std::byte* base = column.packed ? rows_.data() + column.offset : column.own.data();
-  return base + static_cast<std::size_t>(slot) * column.stride;
+void TransitionStore::map(MappedFiles* files) {
+  if (bytes_per_slot_ > static_cast<std::size_t>(PTRDIFF_MAX) / static_cast<std::size_t>(capacity_)) {
+    throw FileError(EFBIG, files->folder().path());
+  }
+  place([files](const std::string& name, std::size_t bytes) { return files->map(name, bytes); });
+  // Pages that are in memory anyway need no asking, which takes a system call a slot.
+  if (files->mapped_bytes() > physical_memory() / 2) files_ = files;
+}
+
+void TransitionStore::fetch(const std::int64_t* slots, std::int64_t n) const {
+  if (!fetches()) return;
+  for (std::int64_t i = 0; i < n; ++i) {
+    if (slots[i] < 0) continue;
+    if (row_bytes_ > 0) files_->fetch(rows_ + static_cast<std::size_t>(slots[i]) * row_bytes_, row_bytes_);
+    for (const Column& column : columns_) {
+      if (!column.packed) files_->fetch(address(column, slots[i]), column.bytes);
+    }
+  }
 }
 
 void TransitionStore::set_num_threads(int num_threads) {
@@ -145,7 +175,7 @@ void TransitionStore::write_rows(std::int64_t slot, const ColumnSource* columns,
     if (from.data == nullptr) continue;
     std::byte* to = address(column, slot + first);
     const std::size_t stride = column.stride;
-    if (column.bytes >= kStreamElement && column.own.size() >= kStreamColumn) {
+    if (column.bytes >= kStreamElement && column.stride * static_cast<std::size_t>(capacity_) >= kStreamColumn) {
       const auto copy = METARL_SELECT_KERNEL(copy_streaming);
       for (std::int64_t i = 0; i < count; ++i) {
         copy(to + static_cast<std::size_t>(i) * stride, from.data + (first + i) * from.stride, column.bytes);
@@ -164,13 +194,14 @@ void TransitionStore::prefetch_rows(const std::int64_t* slots, std::int64_t n) c
   if (row_bytes_ == 0) return;
   for (std::int64_t i = 0; i < n; ++i) {
     if (slots[i] < 0) continue;
-    const std::byte* row = rows_.data() + static_cast<std::size_t>(slots[i]) * row_bytes_;
+    const std::byte* row = rows_ + static_cast<std::size_t>(slots[i]) * row_bytes_;
     for (std::size_t line = 0; line < row_bytes_; line += kLine) prefetch(row + line);
     prefetch(row + row_bytes_ - 1);
   }
 }
 
 void TransitionStore::gather(const std::int64_t* slots, std::int64_t n, std::byte* const* columns) const {
+  fetch(slots, n);
   for_rows(n, field_bytes_, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t first = begin; first < end; first += kChunk) {
       gather_rows(slots, first, std::min(kChunk, end - first), columns);

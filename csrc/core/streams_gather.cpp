@@ -142,11 +142,32 @@ void Streams::gather_field(std::size_t field, const std::int64_t* slots, std::in
   store_->gather_field(static_cast<std::size_t>(column_of_[field]), slots, n, out);
 }
 
+// Everything that a batch reads besides the slots themselves: next observations, and the frames before.
+void Streams::fetch_around(const std::int64_t* slots, std::int64_t n) const {
+  store_->fetch(slots, n);
+  std::vector<std::int64_t> others;
+  for (std::int64_t i = 0; i < n; ++i) {
+    std::int64_t slot = slots[i];
+    if (slot < 0) continue;
+    const std::uint32_t next = next_link(slot);
+    if (options_.share_next && (links::kind(next) == links::kNext || links::kind(next) == links::kTail)) {
+      others.push_back(links::value(next));
+    }
+    for (int back = 1; back < stack_ && previous_link(slot) != links::kNoPrevious; ++back) {
+      slot = static_cast<std::int64_t>(previous_link(slot));
+      others.push_back(slot);
+    }
+  }
+  store_->fetch(others.data(), static_cast<std::int64_t>(others.size()));
+}
+
 void Streams::gather(const std::int64_t* slots, std::int64_t n, std::byte* const* columns, float* discounts,
                      std::uint8_t* mask) const {
+  if (store_->fetches() && options_.sequence_length == 0) fetch_around(slots, n);
   if (options_.sequence_length > 0) {
     std::vector<std::int64_t> steps(static_cast<std::size_t>(n * options_.sequence_length));
     unroll(slots, n, steps.data(), mask);
+    if (store_->fetches()) fetch_around(steps.data(), n * options_.sequence_length);
     for (std::size_t f = 0; f < fields_.size(); ++f) {
       const bool first_only = fields_[f].recurrent;
       gather_field(f, first_only ? slots : steps.data(), first_only ? n : n * options_.sequence_length, columns[f]);

@@ -76,6 +76,33 @@ void Streams::restore_state(const std::int64_t* table, const std::byte* pending)
   std::copy_n(pending, pending_.size(), pending_.data());
 }
 
+void Streams::forget(const SlotRange& lost, std::int64_t used, std::vector<std::int64_t>* dependents) {
+  // Whether the newest `frames` frames up to that of `slot` hold a lost one.
+  const auto needs_lost = [&](std::int64_t slot, int frames) {
+    for (int k = 0; k < frames; ++k) {
+      if (lost.contains(slot)) return true;
+      if (stack_ == 1 || previous_link(slot) == links::kNoPrevious) return false;
+      slot = static_cast<std::int64_t>(previous_link(slot));
+    }
+    return false;
+  };
+  for (Stream& stream : streams_) {
+    // The next transition of its chain would need these.
+    if (stream.last < 0 || !needs_lost(stream.last, std::max(stack_ - 1, 1))) continue;
+    next_link(stream.last) = links::kEnd;
+    stream.last = -1;
+    stream.candidates.clear();
+  }
+  for (std::int64_t slot = 0; stack_ > 1 && slot < used; ++slot) {
+    if (!lost.contains(slot) && needs_lost(slot, stack_)) dependents->push_back(slot);
+  }
+  for (std::int64_t k = 0; k < lost.count; ++k) {
+    const std::int64_t slot = (lost.first + k) % capacity_;
+    next_link(slot) = links::kEnd;
+    if (stack_ > 1) previous_link(slot) = links::kNoPrevious;
+  }
+}
+
 bool Streams::links_are_safe(std::uint32_t next, std::uint32_t previous, std::int64_t used) const {
   const std::int64_t limit = links::kind(next) == links::kNewest ? options_.num_envs : used;
   return links::value(next) < limit && (previous == links::kNoPrevious || static_cast<std::int64_t>(previous) < used);

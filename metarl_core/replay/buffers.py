@@ -57,11 +57,19 @@ class ReplayBuffer(ReplayFace, _core.UniformReplayBase):
             reservoir holds single transitions: no n-step returns, frame stacks, shared observations or sequences.
         num_threads: Threads that share the copying of large batches (1 MiB or more), the calling one included; they
             start with the first such batch. By default the processors that this process may use, at most 4.
+        storage: ``"memory"``, or ``"mmap:FOLDER"``: the columns lie in memory-mapped files in that folder, which is made if
+            it is missing, and may be larger than memory. A folder that holds a buffer of the same arguments is opened
+            again, with what was flushed last: see ``flush`` and ``close``, and docs/replay.md for what a crash costs.
+            One buffer at a time has a folder; a forked child cannot use its parent's. Not with a reservoir.
 
     Raises:
         ValueError: A value is out of range.
         TypeError: A dtype has no fixed size or holds Python objects, or an argument has the wrong type.
         MemoryError: The storage does not fit; the message states its bytes.
+        OSError: The folder cannot be used, or the disk is too full for the files, whose space is reserved at once.
+        StorageInUseError: Another buffer, in this process or another one, has the folder open.
+        CheckpointMismatchError: The folder holds a buffer with other arguments; the message lists them.
+        CheckpointCorruptError: The folder's files are damaged; the message names the file or section.
     """
 
     _kind = "uniform"
@@ -85,6 +93,7 @@ class ReplayBuffer(ReplayFace, _core.UniformReplayBase):
         task_field: str | None = None,
         eviction: str = "fifo",
         num_threads: int | None = None,
+        storage: str = "memory",
     ) -> None:
         options = {
             "capacity": capacity,
@@ -102,6 +111,7 @@ class ReplayBuffer(ReplayFace, _core.UniformReplayBase):
             "task_field": task_field,
             "eviction": eviction,
             "num_threads": num_threads,
+            "storage": storage,
         }
         self._build(_core.UniformReplayBase, fields, options)
 
@@ -164,6 +174,10 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
             reservoir holds single transitions: no n-step returns, frame stacks, shared observations or sequences.
         num_threads: Threads that share the copying of large batches (1 MiB or more), the calling one included; they
             start with the first such batch. By default the processors that this process may use, at most 4.
+        storage: ``"memory"``, or ``"mmap:FOLDER"``: the columns lie in memory-mapped files in that folder, which is made if
+            it is missing, and may be larger than memory. A folder that holds a buffer of the same arguments is opened
+            again, with what was flushed last: see ``flush`` and ``close``, and docs/replay.md for what a crash costs.
+            One buffer at a time has a folder; a forked child cannot use its parent's. Not with a reservoir.
         priority_mix: A sequence's priority is this share of its largest absolute error plus the rest of the mean one
             (Kapturowski et al., "Recurrent experience replay in distributed reinforcement learning", ICLR 2019).
 
@@ -171,6 +185,10 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
         ValueError: A value is out of range.
         TypeError: A dtype has no fixed size or holds Python objects, or an argument has the wrong type.
         MemoryError: The storage does not fit; the message states its bytes.
+        OSError: The folder cannot be used, or the disk is too full for the files, whose space is reserved at once.
+        StorageInUseError: Another buffer, in this process or another one, has the folder open.
+        CheckpointMismatchError: The folder holds a buffer with other arguments; the message lists them.
+        CheckpointCorruptError: The folder's files are damaged; the message names the file or section.
     """
 
     _kind = "prioritized"
@@ -200,6 +218,7 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
         task_field: str | None = None,
         eviction: str = "fifo",
         num_threads: int | None = None,
+        storage: str = "memory",
         priority_mix: float = 0.9,
     ) -> None:
         options = {
@@ -224,6 +243,7 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
             "task_field": task_field,
             "eviction": eviction,
             "num_threads": num_threads,
+            "storage": storage,
             "priority_mix": priority_mix,
         }
         self._build(_core.PrioritizedReplayBase, fields, options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from metarl_core import _core
@@ -16,8 +16,10 @@ from metarl_core.replay.state import (
     buffer_state,
     construct_saved,
     load_buffer_state,
+    open_folder,
     restore_buffer,
 )
+from metarl_core.replay.storage import encoded_path, storage_folder
 from metarl_core.replay.streams import core_options, plain_options
 from metarl_core.replay.structure import Structure, flatten_fields, is_leaf
 
@@ -25,13 +27,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = ["ReplayFace"]
-
-
-def _encoded(path: str | os.PathLike[str]) -> bytes:
-    encoded = os.fsencode(path)
-    if b"\0" in encoded:
-        raise ValueError(f"path is {path!r}; must not contain a NUL character")
-    return encoded
 
 
 class ReplayFace(_core.ReplayBufferBase):
@@ -45,13 +40,18 @@ class ReplayFace(_core.ReplayBufferBase):
             raise RuntimeError(f"{type(self).__name__}.__init__ was called before; a buffer is made once")
         nested = isinstance(fields, Mapping) and not all(map(is_leaf, fields.values()))
         parsed = parse_fields(flatten_fields(fields) if nested else fields)
+        options = dict(options)
+        folder = storage_folder(options.pop("storage"))
         options = plain_options(options)
         structure = Structure(fields) if nested else None
-        core.__init__(self, parsed, core_options(options, parsed), Batch, structure)
+        core.__init__(self, parsed, {**core_options(options, parsed), "mapped": folder is not None}, Batch, structure)
         self._columns = {name: (shape, dtype) for name, shape, dtype in parsed}
         self._fields = copy.deepcopy(dict(fields)) if nested else self._columns
         self._structure = structure
         self._options = options
+        self._folder = folder
+        if folder is not None:
+            open_folder(self, _core.StorageFolder(encoded_path(folder)))
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -63,15 +63,27 @@ class ReplayFace(_core.ReplayBufferBase):
         """The columns: flat name (``obs.image`` in a nested field) to (shape, dtype)."""
         return dict(self._columns)
 
+    @property
+    def storage(self) -> str:
+        """``"memory"``, or ``"mmap:"`` and the absolute path of the folder with the buffer's files."""
+        return "memory" if self._folder is None else f"mmap:{self._folder}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
     def _argument(self, name: str) -> Any:
         """A constructor argument: as the core holds it, where it does."""
         if name == "beta":  # a number or a schedule
             name = "_beta"
         return getattr(self, name, self._options.get(name))
 
-    def _config(self) -> dict[str, Any]:
+    def _config(self, leave_out: Collection[str] = ()) -> dict[str, Any]:
         """The kind and the constructor's arguments besides the fields, as plain numbers, strings and lists."""
-        config = {"kind": self._kind, **{name: self._argument(name) for name in self._options}}
+        names = [name for name in self._options if name not in leave_out]
+        config = {"kind": self._kind, **{name: self._argument(name) for name in names}}
         if "beta" in config:
             config["beta"] = plain_beta(config["beta"], lambda: float(cast(Any, self).beta))
         return config
@@ -90,7 +102,7 @@ class ReplayFace(_core.ReplayBufferBase):
             OSError: The disk is full, the folder is missing, and so on; the old file is untouched.
             ValueError: The path contains a NUL character.
         """
-        self._save(_encoded(path), buffer_config(self))
+        self._save(encoded_path(path), buffer_config(self))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -107,7 +119,7 @@ class ReplayFace(_core.ReplayBufferBase):
             CheckpointMismatchError: It holds a buffer of the other class.
             MemoryError: The buffer does not fit this machine; the message states the bytes.
         """
-        return cls._from_checkpoint(_core.ReplayCheckpoint(_encoded(path)))
+        return cls._from_checkpoint(_core.ReplayCheckpoint(encoded_path(path)))
 
     def restore(self, path: str | os.PathLike[str]) -> None:
         """Replace the content by a checkpoint of a buffer with the same arguments (``beta`` may differ).
@@ -119,7 +131,7 @@ class ReplayFace(_core.ReplayBufferBase):
             OSError, CheckpointFormatError, CheckpointVersionError, CheckpointCorruptError: As of ``load``. After any
                 error the buffer is unchanged.
         """
-        restore_buffer(self, _core.ReplayCheckpoint(_encoded(path)))
+        restore_buffer(self, _core.ReplayCheckpoint(encoded_path(path)))
 
     def to_bytes(self) -> bytes:
         """Return the bytes that ``save`` writes; ``pickle`` and ``copy.deepcopy`` carry the same."""

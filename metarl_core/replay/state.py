@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
 _Buffer = TypeVar("_Buffer", bound="ReplayFace")
 
-__all__ = ["buffer_config", "buffer_state", "construct_saved", "load_buffer_state", "restore_buffer"]
+__all__ = [
+    "buffer_config",
+    "buffer_state",
+    "construct_saved",
+    "load_buffer_state",
+    "open_folder",
+    "restore_buffer",
+]
 
 _FORMAT = 1
 # Arguments that a state need not agree with: the caller's schedule, and what changes nothing but the time.
@@ -58,9 +65,9 @@ def _to_descr(value: Any) -> Any:
     ]
 
 
-def buffer_config(buffer: ReplayFace) -> dict[str, Any]:
+def buffer_config(buffer: ReplayFace, leave_out: Collection[str] = ()) -> dict[str, Any]:
     """Return what a buffer was constructed with, as plain numbers, strings, lists and dicts."""
-    config = {**buffer._config(), "fields": _field_texts(buffer)}
+    config = {**buffer._config(leave_out), "fields": _field_texts(buffer)}
     if buffer.fields.keys() != buffer.columns.keys():
         config["structure"] = {name: _skeleton(spec) for name, spec in buffer.fields.items()}
     return config
@@ -130,7 +137,7 @@ def _is_linked(arguments: Mapping[str, Any]) -> bool:
 
 def buffer_state(buffer: ReplayFace) -> dict[str, Any]:
     """Return a buffer's configuration and content as a dict of numbers, strings, lists and NumPy arrays."""
-    config = {name: value for name, value in buffer_config(buffer).items() if name not in _FREE}
+    config = buffer_config(buffer, _FREE)
     return {"format": _FORMAT, **config, **buffer._snapshot()}
 
 
@@ -166,8 +173,21 @@ def restore_buffer(buffer: ReplayFace, checkpoint: _core.ReplayCheckpoint) -> No
     buffer._load_checkpoint(checkpoint)
 
 
+def open_folder(buffer: ReplayFace, folder: _core.StorageFolder) -> None:
+    """Give a new buffer the files in a folder: those of a buffer of the same configuration, or new ones.
+
+    Raises:
+        CheckpointMismatchError: The buffer in the folder has other arguments; the message lists them.
+        CheckpointCorruptError, CheckpointVersionError, OSError: The files cannot be used.
+    """
+    checkpoint = folder.checkpoint()
+    if checkpoint is not None:
+        _check_config(buffer, checkpoint.config, "folder")
+    buffer._open(folder, checkpoint, buffer_config(buffer, _FREE))
+
+
 def _check_config(buffer: ReplayFace, found: Mapping[str, Any], where: str) -> None:
-    expected = {name: value for name, value in buffer_config(buffer).items() if name not in _FREE}
+    expected = buffer_config(buffer, _FREE)
     if "kind" in found and not _same(found["kind"], expected["kind"]):
         # A buffer of another kind has other arguments.
         expected = {name: value for name, value in expected.items() if name == "kind" or name in found}

@@ -111,8 +111,6 @@ class SharedWriters:
         self._buffer = buffer
         self._columns = [(name, shape, dtype) for name, (shape, dtype) in buffer.columns.items()]
         self._options = core_options(buffer._options, self._columns)
-        if "storage" in self._options:  # the writers' own checks need none
-            self._options["storage"] = "memory"
         self._structure = buffer._structure
         self._pid = os.getpid()
         self._closed = False

@@ -1,10 +1,15 @@
 #include "fuzz_targets.h"
 
+#include <stdlib.h>
+
 #include <algorithm>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
+#include <string>
 
 #include "metarl/checkpoint_file.h"
+#include "metarl/mapped_files.h"
 #include "metarl/replay_buffer.h"
 #include "metarl/replay_state.h"
 
@@ -181,6 +186,51 @@ FuzzTarget buffer_target(const char* name, std::shared_ptr<ReplayBuffer> buffer)
   return target;
 }
 
+// A folder for one run, in memory where there is such a place: announcements wait for the disk.
+std::string temporary_folder() {
+  std::string pattern = (std::filesystem::is_directory("/dev/shm") ? "/dev/shm" : "/tmp") + std::string("/fuzz-XXXXXX");
+  if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no temporary folder");
+  return pattern;
+}
+
+// A state beside columns that do not belong to it: each input that is accepted leaves other ones behind.
+template <typename Buffer, typename... Arguments>
+FuzzTarget folder_target(const char* name, ReplayOptions options, Arguments... arguments) {
+  options.mapped = true;
+  const std::string path = temporary_folder();
+  std::shared_ptr<StorageFolder> folder(new StorageFolder(path), [path](StorageFolder* made) {
+    delete made;
+    std::filesystem::remove_all(path);
+  });
+  const auto make = [options, arguments...] { return std::make_unique<Buffer>(options, arguments...); };
+  FuzzTarget target{name, {}, std::size_t{1} << 20, {}};
+  const std::unique_ptr<Buffer> buffer = make();
+  buffer->open(folder, nullptr, {});
+  for (const std::int64_t n : {6, 20, 80}) {
+    const FileSource source(folder->state_path());
+    target.corpus.emplace_back(source.size());
+    source.read(0, target.corpus.back().data(), target.corpus.back().size());
+    add_rows(*buffer, n, n);
+    sample_and_update(*buffer);
+    buffer->flush();
+  }
+  target.load = [folder, make](const FuzzBytes& bytes) {
+    const MemorySource source(bytes.data(), bytes.size());
+    const CheckpointReader reader(source, "input");
+    const std::unique_ptr<Buffer> opened = make();
+    try {
+      opened->open(folder, &reader, {});
+    } catch (const FileError& error) {  // it names files that do not exist
+      throw CheckpointCorruptError(error.what());
+    }
+    sample_and_update(*opened);
+    add_rows(*opened, 1, 2 * kCapacity + 6);
+    sample_and_update(*opened);
+    saved(*opened);
+  };
+  return target;
+}
+
 }  // namespace
 
 std::vector<FuzzTarget> fuzz_targets() {
@@ -203,6 +253,8 @@ std::vector<FuzzTarget> fuzz_targets() {
   stacked.streams.share_next = true;
   stacked.fields[0].stack = stacked.fields[2].stack = 3;
   targets.push_back(buffer_target("stacked", std::make_shared<PrioritizedReplayBuffer>(stacked, PrioritizedOptions{})));
+  stacked.tasks = {5, 2, false};
+  targets.push_back(folder_target<PrioritizedReplayBuffer>("folder", stacked, PrioritizedOptions{}));
   ReplayOptions sequences = stream_options();
   sequences.streams.sequence_length = 5;
   sequences.streams.burn_in = 2;

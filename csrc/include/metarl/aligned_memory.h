@@ -34,4 +34,7 @@ class AlignedMemory {
 // Throws OutOfMemoryError if count * bytes_each overflows or exceeds the machine's physical memory.
 void check_allocation(std::uint64_t count, std::uint64_t bytes_each);
 
+// Of the machine in bytes; the largest number if it is not known.
+std::uint64_t physical_memory();
+
 }  // namespace metarl

@@ -22,6 +22,11 @@ struct ForkedWhileLockedError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// An object was used after it was closed.
+struct ClosedError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 // An allocation was refused; the message states the bytes asked for.
 class OutOfMemoryError : public std::bad_alloc {
  public:

@@ -31,11 +31,19 @@ class ForkMutex {
   void lock() {
     if (generation_.load(std::memory_order_acquire) == fork_state::generation.load(std::memory_order_relaxed)) {
       if (!mutex_.try_lock()) wait_and_lock();
+      if (closed_) refuse_closed();
     } else {
       lock_in_child();
     }
   }
   void unlock() { mutex_.unlock(); }
+
+  // From now on lock() throws ClosedError, or no longer does. With the lock held, or before anybody else has the
+  // object.
+  void set_closed(bool closed) { closed_ = closed; }
+  // In a forked child lock() then throws ForkedWhileLockedError: what it guards is the parent's. Before anybody else
+  // has the object.
+  void bind_to_process() { bound_.store(true, std::memory_order_relaxed); }
 
   // With the lock held. In [0, 2^62); 0 as long as the object is in the process that made it.
   std::uint64_t stream() const { return stream_; }
@@ -48,12 +56,15 @@ class ForkMutex {
  private:
   void lock_in_child();
   void wait_and_lock();
+  [[noreturn]] void refuse_closed();
 
   static std::atomic<void (*)()> before_wait_;
 
   std::mutex mutex_;
   std::atomic<std::uint32_t> generation_;  // of the process that locked last
   std::atomic<bool> abandoned_{false};
+  std::atomic<bool> bound_{false};
+  bool closed_ = false;
   std::uint64_t stream_ = 0;
 };
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "metarl/fork_mutex.h"
+#include "metarl/mapped_files.h"
 #include "metarl/replay_options.h"
 #include "metarl/replay_state.h"
 #include "metarl/slot_set.h"
@@ -90,14 +91,29 @@ class ReplayBuffer {
   // Shows the visitor the whole state at one moment, with the buffer locked: the visitor must not call it, nor change
   // it.
   void visit_state(const std::function<void(const BufferState&)>& visitor) const;
-  // A buffer with the same options that holds nothing.
-  virtual std::unique_ptr<ReplayBuffer> make_empty() const;
+  // A buffer with the same options that holds nothing; in files of its own, which go with it, if these are in files.
+  std::unique_ptr<ReplayBuffer> make_empty() const;
   // Takes a state. Preconditions: new from make_empty(), not shared with another thread. After an exception (what the
   // source throws) the object may only be destroyed.
   void load(const StateSource& source);
   // Exchanges the content with a buffer from make_empty() that no other thread uses. Batches sampled before are stale
   // after that.
   void exchange(ReplayBuffer& other);
+
+  // Of buffers whose columns lie in files (options().mapped). Such a buffer is closed until it is opened.
+  //
+  // Takes what was flushed to the folder last, except for slots that may have been overwritten since, which are hidden;
+  // or makes new files, if `state` is null. `state` is the folder's, of a buffer with the same options; `config` is
+  // stored beside the state. Precondition: not shared with another thread. After an exception the object may only be
+  // destroyed. Throws FileError, CheckpointCorruptError, CheckpointVersionError, and what poll throws.
+  void open(std::shared_ptr<StorageFolder> folder, const CheckpointReader* state, Value config, const Poll& poll = {});
+  // Makes everything so far durable. Throws FileError and what poll throws: then, what was flushed before stands.
+  void flush(const Poll& poll = {});
+  // Whether the files stay when this object goes.
+  void keep_files(bool kept);
+
+  // Releases the columns, after a flush if they lie in files; every later call throws ClosedError. May be called again.
+  void close(const Poll& poll = {});
 
  protected:
   ReplayBuffer(ReplayOptions options, bool own_valid);
@@ -134,6 +150,7 @@ class ReplayBuffer {
   virtual void take_numbers(const StateSource& source);
   virtual void complete_load(const StateSource& source, SlotSet valid);
   virtual void on_exchange(ReplayBuffer& other);
+  virtual std::unique_ptr<ReplayBuffer> make_same() const;
   static std::uint64_t next_epoch();
 
   // What the importance weights of a batch with tasks depend on besides its own probabilities.
@@ -158,6 +175,14 @@ class ReplayBuffer {
   std::size_t sampled_bytes(std::size_t f) const;
   void gather(std::int64_t first, std::int64_t n, const SampleOutput& out) const;
   struct StreamListener;
+  struct Storage {
+    std::unique_ptr<MappedFiles> files;
+    Value config;
+    std::uint64_t flush = 0;      // the newest one, 0 if there was none
+    std::uint64_t flushed = 0;    // mark_.written then
+    std::uint64_t announced = 0;  // up to this value of mark_.written, slots may be overwritten
+    bool uncertain = false;       // whether the newest flush reached the disk
+  };
   struct Share {
     int task;
     std::uint64_t weight;
@@ -171,11 +196,20 @@ class ReplayBuffer {
   void rebuild_tasks(const std::uint32_t* positions);
   TaskIndex& tasks() const;
   void make_shares(const TaskMix& mix);
+  void visit_unlocked(const std::function<void(const BufferState&)>& visitor) const;
+  void load(const StateSource& source, std::uint64_t overwritten);
+  bool lose(std::uint64_t overwritten);
+  void open_new_files(const std::shared_ptr<StorageFolder>& folder, Value config);
+  void open_flushed(const std::shared_ptr<StorageFolder>& folder, const CheckpointReader& state, Value config);
+  void flush_unlocked(const Poll& poll);
+  void announce(std::int64_t slots);
+  void trim_announcement();
   void load_streams(const StateSource& source);
   void load_reservoir(const StateSource& source);
   void load_tasks(const StateSource& source);
 
-  std::vector<int> column_of_;  // stored column of each field, or -1
+  std::vector<int> column_of_;        // stored column of each field, or -1
+  std::unique_ptr<Storage> storage_;  // null: in memory
   TransitionStore store_;
   std::unique_ptr<Streams> streams_;  // null: every transition stands alone
   std::unique_ptr<SlotSet> valid_;    // null in a derived class that has its own
@@ -195,7 +229,6 @@ class PrioritizedReplayBuffer : public ReplayBuffer {
   PrioritizedReplayBuffer(ReplayOptions options, const PrioritizedOptions& prioritized);
 
   const PrioritizedOptions& prioritized_options() const { return prioritized_; }
-  std::unique_ptr<ReplayBuffer> make_empty() const override;
   std::size_t bytes_per_transition() const override;
 
   // Sets p = clip(|td_error|, eps, max_priority); the last of equal indices wins.
@@ -229,6 +262,7 @@ class PrioritizedReplayBuffer : public ReplayBuffer {
   void take_numbers(const StateSource& source) override;
   void complete_load(const StateSource& source, SlotSet valid) override;
   void on_exchange(ReplayBuffer& other) override;
+  std::unique_ptr<ReplayBuffer> make_same() const override;
 
  private:
   void set_running_max(float priority);

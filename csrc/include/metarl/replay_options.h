@@ -45,6 +45,7 @@ struct ReplayOptions {
   StreamOptions streams;
   TaskOptions tasks;
   int num_threads = 1;     // for large copies, the caller included
+  bool mapped = false;     // the columns lie in files, see ReplayBuffer::open; else in memory
   bool reservoir = false;  // a full buffer keeps a uniform sample of all transitions, not the newest ones
 };
 

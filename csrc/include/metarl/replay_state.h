@@ -47,10 +47,16 @@ class StateSource {
   [[noreturn]] virtual void refuse(const std::string& name, const std::string& problem) const = 0;
 };
 
+// What a checkpoint of a replay buffer holds.
+enum class Saved {
+  all,
+  all_but_columns,  // they lie in files beside it, see mapped_files.h
+};
+
 // The state in a checkpoint, which must outlive this object.
 class CheckpointState : public StateSource {
  public:
-  explicit CheckpointState(const CheckpointReader& checkpoint);
+  explicit CheckpointState(const CheckpointReader& checkpoint, Saved saved = Saved::all);
   bool has(const std::string& name) const override;
   std::uint64_t count(const std::string& name) const override;
   std::int64_t integer(const std::string& name, std::int64_t least, std::int64_t most) const override;
@@ -67,12 +73,13 @@ class CheckpointState : public StateSource {
 
 class ReplayBuffer;
 
+void write_state(const BufferState& state, const Value& config, Saved saved, ByteSink& sink, const Poll& poll);
 // Writes the buffer as a checkpoint, straight from its memory, while it is locked. `config` is stored beside it.
 // Throws what the sink and poll throw.
 void save_buffer(const ReplayBuffer& buffer, const Value& config, ByteSink& sink, const Poll& poll = {});
 std::uint64_t saved_bytes(const ReplayBuffer& buffer, const Value& config);
 // The configuration in a checkpoint of a replay buffer. Throws CheckpointFormatError if it holds another object,
 // CheckpointVersionError if it needs a feature that this version lacks.
-const Value& saved_config(const CheckpointReader& checkpoint);
+const Value& saved_config(const CheckpointReader& checkpoint, Saved saved = Saved::all);
 
 }  // namespace metarl

@@ -29,6 +29,14 @@
 
 namespace metarl {
 
+// Slots one after the other in a ring.
+struct SlotRange {
+  std::int64_t capacity;  // of the ring
+  std::int64_t first;
+  std::int64_t count;
+  bool contains(std::int64_t slot) const { return (slot >= first ? slot - first : slot - first + capacity) < count; }
+};
+
 class Streams {
  public:
   // Slots above this do not fit the links.
@@ -62,6 +70,8 @@ class Streams {
   void add(const ColumnSource* columns, const std::int64_t* env_ids, std::int64_t n, std::uint64_t* written,
            std::int64_t* slots, Listener* listener);
   void clear();
+  // The most slots that n rows can take.
+  std::int64_t most_slots(std::int64_t n) const { return options_.share_next ? n * (stack_ + 2) : n; }
 
   // Arrays of the caller for `n` items: one dense array a field, of n elements (sequences: n * sequence_length, but of
   // recurrent fields n); discounts of n (n-step only), mask of n * sequence_length (sequences only).
@@ -76,6 +86,9 @@ class Streams {
   void check_state(const std::int64_t* table, std::uint64_t written) const;
   // Precondition: checked.
   void restore_state(const std::int64_t* table, const std::byte* pending);
+  // The oldest slots, `lost`, were overwritten after the state that was restored, by what is not known: nothing leads
+  // there any more. Appends the slots in [0, used) whose stacks need one of them.
+  void forget(const SlotRange& lost, std::int64_t used, std::vector<std::int64_t>* dependents);
   // The store has moved.
   void set_store(TransitionStore* store) { store_ = store; }
   // Whether a slot's links stay inside [0, used) and the streams: what follows them then stays inside the store.
@@ -128,6 +141,7 @@ class Streams {
   template <typename T>
   void walk(const std::int64_t* slots, std::int64_t n, std::int64_t* last, T* rewards, float* discounts) const;
   void unroll(const std::int64_t* slots, std::int64_t n, std::int64_t* steps, std::uint8_t* mask) const;
+  void fetch_around(const std::int64_t* slots, std::int64_t n) const;
   void gather_field(std::size_t field, const std::int64_t* slots, std::int64_t n, std::byte* out) const;
   void gather_next(const Pair& pair, const std::int64_t* slots, std::int64_t n, std::byte* out) const;
   void gather_stack(const Pair& pair, const std::int64_t* slots, std::int64_t n, std::byte* out) const;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "metarl/aligned_memory.h"
+#include "metarl/mapped_files.h"
 #include "metarl/thread_pool.h"
 
 namespace metarl {
@@ -40,8 +41,12 @@ class TransitionStore {
   // Copies of at least this size are shared among the threads; below, waking them takes longer.
   static constexpr std::size_t kThreadedBytes = std::size_t{1} << 20;
 
-  // Throws OutOfMemoryError (with the bytes asked for).
-  TransitionStore(std::int64_t capacity, std::vector<FieldSpec> fields);
+  enum class Place { memory, files };
+
+  // In memory, or without any place until it is given one by map. Throws OutOfMemoryError (with the bytes asked for).
+  TransitionStore(std::int64_t capacity, std::vector<FieldSpec> fields, Place place = Place::memory);
+  // Puts the slots into files, which must outlive this object. Throws what MappedFiles::map does.
+  void map(MappedFiles* files);
 
   const std::vector<FieldSpec>& fields() const { return fields_; }
   // Of the fields alone, and of a slot with its padding.
@@ -76,6 +81,10 @@ class TransitionStore {
   // Copies n elements of `bytes` each to a dense array; a null pointer gives zeros.
   static void copy_from(std::size_t bytes, const std::byte* const* from, std::int64_t n, std::byte* out);
   void prefetch_rows(const std::int64_t* slots, std::int64_t n) const;
+  // Of slots that are likely on the disk: has it read all their pages at the same time, in place of one after the other
+  // as they are touched. Negative slots are left out.
+  void fetch(const std::int64_t* slots, std::int64_t n) const;
+  bool fetches() const { return files_ != nullptr; }
   // Element of field `f` in a slot; those of the following slots are stride(f) bytes apart.
   std::byte* at(std::size_t f, std::int64_t slot) const { return address(columns_[f], slot); }
   std::ptrdiff_t stride(std::size_t f) const { return static_cast<std::ptrdiff_t>(columns_[f].stride); }
@@ -88,10 +97,14 @@ class TransitionStore {
     std::size_t bytes;
     std::size_t stride;  // from slot to slot
     std::size_t offset;  // in the packed row
-    AlignedMemory own;   // of a large field
+    std::byte* data;     // of slot 0
     bool packed;
   };
-  std::byte* address(const Column& column, std::int64_t slot) const;
+  static std::byte* address(const Column& column, std::int64_t slot) {
+    return column.data + static_cast<std::size_t>(slot) * column.stride;
+  }
+  template <typename Allocate>
+  void place(Allocate&& allocate);
   void write_rows(std::int64_t slot, const ColumnSource* columns, std::int64_t first, std::int64_t count);
   void gather_rows(const std::int64_t* slots, std::int64_t first, std::int64_t count, std::byte* const* columns) const;
   void share_rows(std::int64_t n, std::size_t bytes_each, void (*work)(void*, std::int64_t, std::int64_t),
@@ -99,7 +112,10 @@ class TransitionStore {
 
   std::vector<FieldSpec> fields_;
   std::vector<Column> columns_;
-  AlignedMemory rows_;
+  std::byte* rows_ = nullptr;
+  std::vector<AlignedMemory> memory_;   // of the rows and of each large field, or:
+  const MappedFiles* files_ = nullptr;  // if they are likely not in memory
+  std::int64_t capacity_;
   std::size_t row_bytes_ = 0;
   std::size_t field_bytes_ = 0;
   std::size_t bytes_per_slot_ = 0;

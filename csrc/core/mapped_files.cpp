@@ -1,0 +1,237 @@
+#include "metarl/mapped_files.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstddef>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "core/crc32c.h"
+#include "core/retry.h"
+#include "metarl/errors.h"
+
+namespace metarl {
+namespace {
+
+constexpr std::string_view kPrefix = "metarl-";
+constexpr std::size_t kSyncPiece = std::size_t{64} << 20;
+
+// Their names last only once the folder is on the disk too.
+void sync_folder(const std::string& path) {
+  const int folder = retry([&] { return open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
+  if (folder < 0) throw FileError(errno, path);
+  const int code = retry([&] { return fsync(folder); }) == 0 || errno == EINVAL ? 0 : errno;
+  close(folder);
+  if (code != 0) throw FileError(code, path);
+}
+
+}  // namespace
+
+// ---- the folder
+// ------------------------------------------------------------------------------------------------------
+
+StorageFolder::StorageFolder(std::string path) : path_(std::move(path)) {
+  if (mkdir(path_.c_str(), 0777) != 0 && errno != EEXIST) throw FileError(errno, path_);
+  const std::string name = file("metarl.lock");
+  lock_ = retry([&] { return open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666); });
+  if (lock_ < 0) throw FileError(errno, name);
+  if (retry([&] { return flock(lock_, LOCK_EX | LOCK_NB); }) == 0) return;
+  const int code = errno;
+  close(lock_);
+  if (code != EWOULDBLOCK) throw FileError(code, name);
+  throw StorageInUseError("'" + path_ + "' is the storage of another buffer, in this process or another one");
+}
+
+StorageFolder::~StorageFolder() { close(lock_); }
+
+std::string StorageFolder::file(const std::string& name) const {
+  return (std::filesystem::path(path_) / name).string();
+}
+
+bool StorageFolder::has_state() const {
+  struct stat status{};
+  const std::string path = state_path();
+  if (stat(path.c_str(), &status) == 0) return true;
+  if (errno != ENOENT) throw FileError(errno, path);
+  return false;
+}
+
+std::vector<std::pair<std::string, std::uint64_t>> StorageFolder::set_files() const {
+  std::vector<std::pair<std::string, std::uint64_t>> files;
+  std::error_code failure;
+  for (auto entry = std::filesystem::directory_iterator(path_, failure);
+       !failure && entry != std::filesystem::directory_iterator(); entry.increment(failure)) {
+    const std::string name = entry->path().filename().string();
+    if (!name.starts_with(kPrefix) || !name.ends_with(".bin")) continue;
+    const char* begin = name.data() + kPrefix.size();
+    const char* end = name.data() + name.size();
+    std::uint64_t set = 0;
+    const auto parsed = std::from_chars(begin, end, set);
+    if (parsed.ec == std::errc() && parsed.ptr != end && *parsed.ptr == '-') files.emplace_back(name, set);
+  }
+  return files;
+}
+
+std::uint64_t StorageFolder::unused() const {
+  std::uint64_t next = 0;
+  for (const auto& [name, set] : set_files()) next = std::max(next, set + 1);
+  return next;
+}
+
+void StorageFolder::remove(std::uint64_t set) const {
+  for (const auto& [name, its_set] : set_files()) {
+    if (its_set == set) unlink(file(name).c_str());
+  }
+}
+
+void StorageFolder::remove_leftovers(const MappedFiles* used) const {
+  for (const auto& [name, set] : set_files()) {
+    if (used == nullptr || set != used->set()) unlink(file(name).c_str());
+  }
+}
+
+// ---- a set of files
+// --------------------------------------------------------------------------------------------------
+
+// There are two records, written in turn: if one is torn, the announcement was not made, and the other one holds.
+struct MappedFiles::Intent {
+  static constexpr off_t kDistance = 4096;
+
+  std::uint64_t number;  // of the announcement; the larger one is the newer
+  std::uint64_t flush;
+  std::uint64_t slots;
+  std::uint32_t checksum;  // of what is before
+  std::uint32_t zero;
+
+  std::uint32_t sum() const {
+    return crc32c(reinterpret_cast<const std::byte*>(this), offsetof(Intent, checksum), 0x6D74726C);
+  }
+};
+
+MappedFiles::MappedFiles(std::shared_ptr<StorageFolder> folder, std::uint64_t set, Mode mode)
+    : folder_(std::move(folder)),
+      set_(set),
+      mode_(mode),
+      kept_(mode == Mode::open),
+      owner_(getpid()),
+      intent_path_(file("intent")) {
+  const int flags = O_RDWR | O_CLOEXEC | (mode_ == Mode::create ? O_CREAT | O_EXCL : 0);
+  intent_ = retry([&] { return open(intent_path_.c_str(), flags, 0666); });
+  if (intent_ < 0) throw FileError(errno, intent_path_);
+  if (mode_ == Mode::open) {
+    announcements_ = newest().number;
+    return;
+  }
+  // Announcements must not fail for want of space.
+  const int code = posix_fallocate(intent_, 0, Intent::kDistance + static_cast<off_t>(sizeof(Intent)));
+  if (code == 0) return;
+  release();  // an object whose constructor throws has no destructor
+  throw FileError(code, intent_path_);
+}
+
+MappedFiles::~MappedFiles() { release(); }
+
+void MappedFiles::release() noexcept {
+  // A forked child shares the mappings and must leave the files to its parent.
+  for (const Mapping& mapping : mappings_) munmap(mapping.data, mapping.bytes);
+  mappings_.clear();
+  if (intent_ >= 0) close(std::exchange(intent_, -1));
+  if (kept_ || getpid() != owner_) return;
+  try {
+    folder_->remove(set_);
+  } catch (const std::exception&) {  // out of memory: whoever opens the folder next removes them
+  }
+}
+
+std::string MappedFiles::file(const std::string& name) const {
+  return folder_->file(std::string(kPrefix) + std::to_string(set_) + "-" + name + ".bin");
+}
+
+std::byte* MappedFiles::map(const std::string& name, std::size_t bytes) {
+  if (bytes == 0) return nullptr;
+  const std::string path = file(name);
+  mappings_.reserve(mappings_.size() + 1);
+  const int flags = O_RDWR | O_CLOEXEC | (mode_ == Mode::create ? O_CREAT | O_EXCL : 0);
+  const int descriptor = retry([&] { return open(path.c_str(), flags, 0666); });
+  if (descriptor < 0) throw FileError(errno, path);
+  int code = 0;
+  std::string wrong;
+  void* memory = MAP_FAILED;
+  struct stat status{};
+  if (mode_ == Mode::create) {
+    // A write to a page that has no place on a full disk would be a SIGBUS later.
+    code = posix_fallocate(descriptor, 0, static_cast<off_t>(bytes));
+    if (code == 0 && retry([&] { return fsync(descriptor); }) != 0) code = errno;
+  } else if (fstat(descriptor, &status) != 0) {
+    code = errno;
+  } else if (static_cast<std::uint64_t>(status.st_size) != bytes) {
+    wrong = path + " has " + std::to_string(status.st_size) + " bytes; must have " + std::to_string(bytes);
+  }
+  if (code == 0 && wrong.empty()) {
+    memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+    if (memory == MAP_FAILED) code = errno;
+  }
+  close(descriptor);
+  if (!wrong.empty()) throw CheckpointCorruptError(wrong);
+  if (code != 0) throw FileError(code, path);
+  mappings_.push_back({static_cast<std::byte*>(memory), bytes, path});
+  mapped_bytes_ += bytes;
+  if (mode_ == Mode::create) sync_folder(folder_->path());
+  return static_cast<std::byte*>(memory);
+}
+
+void MappedFiles::fetch(const std::byte* begin, std::size_t bytes) const {
+  static const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto first = reinterpret_cast<std::uintptr_t>(begin) & ~(page - 1);
+  const auto last = reinterpret_cast<std::uintptr_t>(begin) + bytes;
+  madvise(reinterpret_cast<void*>(first), last - first, MADV_WILLNEED);  // advice only
+}
+
+void MappedFiles::sync(const Poll& poll) const {
+  for (const Mapping& mapping : mappings_) {
+    for (std::size_t begin = 0; begin < mapping.bytes; begin += kSyncPiece) {
+      if (poll) poll();
+      const std::size_t piece = std::min(kSyncPiece, mapping.bytes - begin);
+      if (retry([&] { return msync(mapping.data + begin, piece, MS_SYNC); }) != 0) throw FileError(errno, mapping.path);
+    }
+  }
+}
+
+void MappedFiles::announce(std::uint64_t flush, std::uint64_t slots) {
+  Intent intent{announcements_ + 1, flush, slots, 0, 0};
+  intent.checksum = intent.sum();
+  const auto offset = static_cast<off_t>(intent.number % 2) * Intent::kDistance;
+  const ssize_t written = retry([&] { return pwrite(intent_, &intent, sizeof intent, offset); });
+  if (written != static_cast<ssize_t>(sizeof intent)) throw FileError(written < 0 ? errno : EIO, intent_path_);
+  if (retry([&] { return fdatasync(intent_); }) != 0) throw FileError(errno, intent_path_);
+  announcements_ = intent.number;
+}
+
+MappedFiles::Intent MappedFiles::newest() const {
+  Intent newest{};
+  for (off_t record = 0; record < 2; ++record) {
+    Intent intent{};
+    const ssize_t n = retry([&] { return pread(intent_, &intent, sizeof intent, record * Intent::kDistance); });
+    if (n < 0) throw FileError(errno, intent_path_);
+    if (n == static_cast<ssize_t>(sizeof intent) && intent.checksum == intent.sum() && intent.number > newest.number) {
+      newest = intent;
+    }
+  }
+  return newest;
+}
+
+std::uint64_t MappedFiles::announced(std::uint64_t flush) const {
+  const Intent intent = newest();
+  if (intent.flush > flush) return ~std::uint64_t{0};
+  return intent.flush == flush ? intent.slots : 0;
+}
+
+}  // namespace metarl
