@@ -62,8 +62,8 @@ fuzz: setup ## Damaged checkpoints through the loader under ASan+UBSan (FUZZ_INP
 	cmake --preset asan >/dev/null && cmake --build --preset asan --target fuzz_checkpoint
 	build/asan/tests/cpp/fuzz_checkpoint $(FUZZ_INPUTS)
 
-kill-test: setup ## Kill a process that saves, 200 times (METARL_KILLS=200); every checkpoint must be whole
-	$(BIN)/python -m pytest -n 0 -m slow -s -q --timeout=3600 tests/python/test_replay_checkpoint_crash.py
+kill-test: setup ## Kill processes that save or write to mapped files, 200 times each (METARL_KILLS=200)
+	$(BIN)/python -m pytest -n 0 -m slow -s -q --timeout=3600 tests/python/test_replay_checkpoint_crash.py tests/python/test_replay_mmap.py
 
 drift-test: setup ## A billion draws in range, a hundred million updates without drift, memory that stays flat
 	$(BIN)/python -m pytest -n 0 -m slow -s -q --timeout=3600 tests/python/test_sum_tree.py tests/python/test_replay_soak.py

@@ -30,6 +30,9 @@ constexpr std::int64_t kChunk = 128;  // rows whose lines are fetched together a
 constexpr std::size_t kStreamElement = 4096;
 constexpr std::size_t kStreamColumn = std::size_t{64} << 20;
 
+// Of files that fit into memory, elements of at least this size are fetched from the disk ahead.
+constexpr std::size_t kFetchedElement = 4096;
+
 // What a thread copies before it asks for more.
 constexpr std::size_t kStepBytes = std::size_t{128} << 10;
 
@@ -125,17 +128,21 @@ void TransitionStore::map(MappedFiles* files) {
     throw FileError(EFBIG, files->folder().path());
   }
   place([files](const std::string& name, std::size_t bytes) { return files->map(name, bytes); });
-  // Pages that are in memory anyway need no asking, which takes a system call a slot.
-  if (files->mapped_bytes() > physical_memory() / 2) files_ = files;
+  files_ = files;
+  // Asking takes a system call a slot. Of what is in memory anyway, that is much for a row and little for an image.
+  fetched_bytes_ = files->mapped_bytes() > physical_memory() / 2 ? 1 : kFetchedElement;
+  fetches_ = row_bytes_ >= fetched_bytes_;
+  for (const Column& column : columns_) fetches_ |= !column.packed && column.bytes >= fetched_bytes_;
 }
 
 void TransitionStore::fetch(const std::int64_t* slots, std::int64_t n) const {
   if (!fetches()) return;
   for (std::int64_t i = 0; i < n; ++i) {
     if (slots[i] < 0) continue;
-    if (row_bytes_ > 0) files_->fetch(rows_ + static_cast<std::size_t>(slots[i]) * row_bytes_, row_bytes_);
+    if (row_bytes_ >= fetched_bytes_)
+      files_->fetch(rows_ + static_cast<std::size_t>(slots[i]) * row_bytes_, row_bytes_);
     for (const Column& column : columns_) {
-      if (!column.packed) files_->fetch(address(column, slots[i]), column.bytes);
+      if (!column.packed && column.bytes >= fetched_bytes_) files_->fetch(address(column, slots[i]), column.bytes);
     }
   }
 }

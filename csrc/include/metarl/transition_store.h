@@ -81,10 +81,10 @@ class TransitionStore {
   // Copies n elements of `bytes` each to a dense array; a null pointer gives zeros.
   static void copy_from(std::size_t bytes, const std::byte* const* from, std::int64_t n, std::byte* out);
   void prefetch_rows(const std::int64_t* slots, std::int64_t n) const;
-  // Of slots that are likely on the disk: has it read all their pages at the same time, in place of one after the other
-  // as they are touched. Negative slots are left out.
+  // Of slots in files: has the disk read all their pages at the same time, in place of one after the other as they are
+  // touched. Negative slots are left out.
   void fetch(const std::int64_t* slots, std::int64_t n) const;
-  bool fetches() const { return files_ != nullptr; }
+  bool fetches() const { return fetches_; }
   // Element of field `f` in a slot; those of the following slots are stride(f) bytes apart.
   std::byte* at(std::size_t f, std::int64_t slot) const { return address(columns_[f], slot); }
   std::ptrdiff_t stride(std::size_t f) const { return static_cast<std::ptrdiff_t>(columns_[f].stride); }
@@ -113,8 +113,10 @@ class TransitionStore {
   std::vector<FieldSpec> fields_;
   std::vector<Column> columns_;
   std::byte* rows_ = nullptr;
-  std::vector<AlignedMemory> memory_;   // of the rows and of each large field, or:
-  const MappedFiles* files_ = nullptr;  // if they are likely not in memory
+  std::vector<AlignedMemory> memory_;  // of the rows and of each large field, or:
+  const MappedFiles* files_ = nullptr;
+  bool fetches_ = false;
+  std::size_t fetched_bytes_ = 0;  // smaller elements are not fetched
   std::int64_t capacity_;
   std::size_t row_bytes_ = 0;
   std::size_t field_bytes_ = 0;
