@@ -57,7 +57,7 @@ class ReplayBuffer(ReplayFace, _core.UniformReplayBase):
             reservoir holds single transitions: no n-step returns, frame stacks, shared observations or sequences.
         num_threads: Threads that share the copying of large batches (1 MiB or more), the calling one included; they
             start with the first such batch. By default the processors that this process may use, at most 4.
-        storage: ``"memory"``, or ``"mmap:FOLDER"``: the columns lie in memory-mapped files in that folder, which is made
+        storage: ``"memory"``, or ``"mmap:FOLDER"``: columns lie in memory-mapped files in that folder, which is made
             if missing, and may be larger than memory. A folder that holds a buffer of the same arguments is opened
             again, with what was flushed last: see ``flush`` and ``close``, and docs/replay.md for what a crash costs.
             One buffer at a time has a folder; a forked child cannot use its parent's. Not with a reservoir.
@@ -174,7 +174,7 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
             reservoir holds single transitions: no n-step returns, frame stacks, shared observations or sequences.
         num_threads: Threads that share the copying of large batches (1 MiB or more), the calling one included; they
             start with the first such batch. By default the processors that this process may use, at most 4.
-        storage: ``"memory"``, or ``"mmap:FOLDER"``: the columns lie in memory-mapped files in that folder, which is made
+        storage: ``"memory"``, or ``"mmap:FOLDER"``: columns lie in memory-mapped files in that folder, which is made
             if missing, and may be larger than memory. A folder that holds a buffer of the same arguments is opened
             again, with what was flushed last: see ``flush`` and ``close``, and docs/replay.md for what a crash costs.
             One buffer at a time has a folder; a forked child cannot use its parent's. Not with a reservoir.
