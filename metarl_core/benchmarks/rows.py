@@ -1,6 +1,6 @@
 """The rows of the two tables: the work, its unit, its goal, and what the machine allows where that is known.
 
-The goals, and the floors that a probe in C or C++ reached, are those of the project's design (AVX-512, one core of
+The goals, and what a probe in C or C++ reached, are those of the project's design (AVX-512, one core of
 another machine: what counts is the ratio in one run).
 """
 
@@ -53,7 +53,7 @@ class Row:
     case: str
     unit: str
     goal: Goal | None = None
-    floor: str = ""
+    probe: str = ""
 
     @property
     def case_params(self) -> dict[str, Any]:
@@ -83,19 +83,19 @@ def replay_rows(quick: bool = False) -> list[Row]:
         case: str,
         unit: str,
         goals: dict[int, Any],
-        floors: dict[int, str],
+        probes: dict[int, str],
     ) -> None:
         for size, goal in goals.items():
             # What a buffer holds is lost in the noise of the process's memory when it is small.
             if not quick or size in (1, 256):
                 wanted = goal if isinstance(goal, Goal) else _value(goal)
                 rows.append(
-                    Row("replay", work, size or None, workload, params, case, unit, wanted, floors.get(size, ""))
+                    Row("replay", work, size or None, workload, params, case, unit, wanted, probes.get(size, ""))
                 )
 
-    sample_floor = dict.fromkeys((32, 256, 1024, 8192), "21-25")
-    update_floor = dict.fromkeys((32, 256, 1024, 8192), "3.3-5.1")
-    add("tree: sample, ns an index", "tree", plain, "sample", "ns", {32: 60, 256: 30, 1024: 20, 8192: 15}, sample_floor)
+    sample_probe = dict.fromkeys((32, 256, 1024, 8192), "21-25")
+    update_probe = dict.fromkeys((32, 256, 1024, 8192), "3.3-5.1")
+    add("tree: sample, ns an index", "tree", plain, "sample", "ns", {32: 60, 256: 30, 1024: 20, 8192: 15}, sample_probe)
     add(
         "tree: update, ns a priority",
         "tree",
@@ -103,7 +103,7 @@ def replay_rows(quick: bool = False) -> list[Row]:
         "update",
         "ns",
         {32: 25, 256: 10, 1024: None, 8192: 6},
-        update_floor,
+        update_probe,
     )
     small = "small", plain
     add(
@@ -158,10 +158,10 @@ def env_rows(quick: bool = False, threads: int = 1) -> list[Row]:
     for name in ENVIRONMENTS:
         for num_envs in (1, 256) if quick else ENV_SIZES:
             goal = {1: Goal("value", 1.0), 256: Goal("ratio", 5.0), 4096: Goal("ratio", 8.0)}.get(num_envs)
-            floor = "225-520" if name == "CartPole-v1" and num_envs >= 256 else ""
+            probe = "225-520" if name == "CartPole-v1" and num_envs >= 256 else ""
             params = {"env_id": name, "num_envs": num_envs, "threads": threads}
             if name == "DeepSea-v0":
                 params["size"] = DEEP_SEA_SIZE
             work = f"{name}{f' {DEEP_SEA_SIZE}' if name == 'DeepSea-v0' else ''}, M steps/s"
-            rows.append(Row("env", work, num_envs, "env", params, "step", "M/s", goal, floor))
+            rows.append(Row("env", work, num_envs, "env", params, "step", "M/s", goal, probe))
     return rows

@@ -14,7 +14,8 @@ from .runner import RowResult
 
 SCHEMA_VERSION = 1
 OURS = "metarl_core"
-HEADERS = ("work", "size", "ours", "best peer", "next", "ratio", "goal", "met", "probe in C")
+FLOOR = "floor"  # no library, but what memory alone allows (drivers/floor.py)
+HEADERS = ("work", "size", "ours", "best peer", "next", "ratio", "goal", "met", "floor", "probe in C")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Summary:
         peers: (name, median), best first.
         ratio: How much better ours is than the best peer: above 1 is ahead. None without either.
         met: Whether the goal is met; None without a goal or a figure.
+        floor: What memory alone allows, or None.
     """
 
     ours: float | None
@@ -34,6 +36,7 @@ class Summary:
     peers: list[tuple[str, float]]
     ratio: float | None
     met: bool | None
+    floor: float | None
 
 
 def summarise(result: RowResult) -> Summary:
@@ -42,11 +45,19 @@ def summarise(result: RowResult) -> Summary:
     # Seconds and bytes: less is better, whatever the unit that is shown.
     medians = {name: statistics.median(values) for name, values in result.values.items() if values}
     own = sorted((value, name) for name, value in medians.items() if name.startswith(OURS))
+    floor = medians.pop(FLOOR, None)
     peers = sorted((value, name) for name, value in medians.items() if not name.startswith(OURS))
     ratio = peers[0][0] / own[0][0] if own and peers else None
     ours = row.shown(own[0][0]) if own else None
     met = row.goal.met(ours, ratio, row.unit) if row.goal and ours is not None else None
-    return Summary(ours, own[0][1] if own else "", [(name, row.shown(value)) for value, name in peers], ratio, met)
+    return Summary(
+        ours,
+        own[0][1] if own else "",
+        [(name, row.shown(value)) for value, name in peers],
+        ratio,
+        met,
+        None if floor is None else row.shown(floor),
+    )
 
 
 def number(value: float | None) -> str:
@@ -73,7 +84,8 @@ def _cells(result: RowResult) -> tuple[str, ...]:
         "-" if summary.ratio is None else f"{summary.ratio:.2f}x",
         row.goal.text(row.unit) if row.goal else "",
         "" if summary.met is None else ("yes" if summary.met else "no"),
-        row.floor,
+        "" if summary.floor is None else number(summary.floor),
+        row.probe,
     )
 
 
@@ -111,6 +123,8 @@ def failure_lines(results: list[RowResult], missing: dict[str, str]) -> list[str
     seen: dict[tuple[str, str, str], list[str]] = {}
     for result in results:
         for name, failure in result.failures.items():
+            if name == FLOOR and failure.kind == "unsupported":
+                continue
             size = "" if result.row.size is None else f" {result.row.size:,}"
             where = f"{result.row.work.split(',')[0]}{size}"
             seen.setdefault((name, failure.kind, failure.reason), []).append(where)
@@ -195,7 +209,8 @@ def to_json(results: list[RowResult]) -> list[dict[str, Any]]:
                 "ratio": summary.ratio,
                 "goal": None if row.goal is None else {"kind": row.goal.kind, "value": row.goal.value},
                 "goal_met": summary.met,
-                "probe": row.floor or None,
+                "floor": summary.floor,
+                "probe": row.probe or None,
             }
         )
     return rows

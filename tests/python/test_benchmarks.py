@@ -5,9 +5,10 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from metarl_core import benchmarks
+from metarl_core import _core, benchmarks
 from metarl_core.benchmarks.drivers.base import Contestant, Driver, UnsupportedError, WrongResultError, time_operation
 from metarl_core.benchmarks.drivers.worker import Worker
 from metarl_core.benchmarks.main import pinned
@@ -63,6 +64,30 @@ def test_the_better_of_our_variants_is_named():
 )
 def test_goals(unit, goal, seconds, met):
     assert summarise(RowResult(row(unit, goal), {"metarl_core": [seconds], "peer": [1e-6]})).met is met
+
+
+def test_the_floor_is_shown_and_is_no_peer():
+    result = RowResult(row(), {"metarl_core": [2e-8], "a": [6e-8], "floor": [5e-9]})
+    summary = summarise(result)
+    assert summary.ratio == pytest.approx(3)
+    assert summary.floor == pytest.approx(5)
+    assert [name for name, _ in summary.peers] == ["a"]
+    assert to_json([result])[0]["floor"] == pytest.approx(5)
+    assert failure_lines([RowResult(row(), {}, {"floor": Failure("unsupported", "a floor of time")})], {}) == []
+
+
+def test_lines_are_touched_once_each_and_in_range():
+    memory = np.zeros(16 * 130, np.uint8)
+    lines = _core.LineToucher([(memory, 130, 0), (np.ones(64, np.uint8), 16, 2)])
+    assert lines.touch(np.array([3, 3, 15]), True) == 3 + 6 + 3 + 2 + 3 + 2
+    assert memory.reshape(16, 130)[3].nonzero()[0].tolist() == [0, 64, 128]
+    assert memory.reshape(16, 130)[3, 64] == 2
+    assert lines.touch(np.array([0]), False) == 2
+    for bad in (-1, 16):
+        with pytest.raises(IndexError, match=f"index {bad} is out of range"):
+            lines.touch(np.array([bad]), True)
+    with pytest.raises(ValueError, match="parts must be"):
+        _core.LineToucher([(memory, 0, 0)])
 
 
 def test_rows_without_peers_or_without_ours_have_no_ratio():

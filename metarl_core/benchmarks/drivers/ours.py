@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import ours_env, ours_replay, ours_streams
+from . import floor, ours_env, ours_replay, ours_streams
 from .base import Driver, Factory
 
 
@@ -15,12 +15,12 @@ class Ours(Driver):
     packages = ("metarl-core", "numpy", "gymnasium")
 
     def contestants(self, workload: str, params: dict[str, Any]) -> dict[str, Factory]:
-        """Everything."""
+        """Everything, and beside it the floor that memory sets."""
         if workload == "env":
             return ours_env.contestants(workload, params)
-        if workload in ours_streams.CLASSES:
-            return ours_streams.contestants(workload, params)
-        return ours_replay.contestants(workload, params)
+        streams = workload in ours_streams.CLASSES
+        found = (ours_streams if streams else ours_replay).contestants(workload, params)
+        return {**found, **floor.contestants(workload, params)}
 
 
 DRIVER = Ours()
