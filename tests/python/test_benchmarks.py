@@ -82,7 +82,7 @@ def test_lines_are_touched_once_each_and_in_range():
     assert lines.touch(np.array([3, 3, 15]), True) == 3 + 6 + 3 + 2 + 3 + 2
     assert memory.reshape(16, 130)[3].nonzero()[0].tolist() == [0, 64, 128]
     assert memory.reshape(16, 130)[3, 64] == 2
-    assert lines.touch(np.array([0]), False) == 2
+    assert lines.touch(np.array([0]), False) == 3
     for bad in (-1, 16):
         with pytest.raises(IndexError, match=f"index {bad} is out of range"):
             lines.touch(np.array([bad]), True)
