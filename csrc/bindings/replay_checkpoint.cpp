@@ -4,7 +4,6 @@
 
 #include "bindings/arrays.h"
 #include "bindings/interruptible.h"
-#include "bindings/replay_storage.h"
 
 namespace metarl {
 namespace {
@@ -145,7 +144,7 @@ void load_checkpoint(Built<PyReplay> self, Built<PyCheckpoint> checkpoint) {
   run_interruptible(checkpoint->cancel(), [&] {
     const std::unique_ptr<ReplayBuffer> fresh = self->core->make_empty();
     fresh->load(CheckpointState(checkpoint->reader()));
-    replace_content(*self->core, *fresh, poll_of(checkpoint->cancel()));
+    self->core->exchange(*fresh, poll_of(checkpoint->cancel()));
   });
 }
 

@@ -5,7 +5,6 @@
 #include "bindings/interruptible.h"
 #include "bindings/replay_checkpoint.h"
 #include "bindings/replay_object.h"
-#include "bindings/replay_storage.h"
 
 namespace metarl {
 namespace {
@@ -150,10 +149,10 @@ py::dict snapshot(Built<PyReplay> self) {
 }
 
 void restore(Built<PyReplay> self, const py::dict& state) {
-  const std::unique_ptr<ReplayBuffer> fresh = self->core->make_empty();
+  const std::unique_ptr<ReplayBuffer> fresh = without_gil(true, [&] { return self->core->make_empty(); });
   fresh->load(DictState(*self, state));
   std::atomic<bool> cancel;
-  run_interruptible(cancel, [&] { replace_content(*self->core, *fresh, poll_of(cancel)); });
+  run_interruptible(cancel, [&] { self->core->exchange(*fresh, poll_of(cancel)); });
 }
 
 py::array priorities(Built<PyPrioritizedReplay> self, py::object indices_object) {

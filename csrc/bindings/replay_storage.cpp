@@ -16,13 +16,6 @@ struct PyStorageFolder {
 
 }  // namespace
 
-void replace_content(ReplayBuffer& core, ReplayBuffer& fresh, const Poll& poll) {
-  const bool mapped = core.options().mapped;
-  if (mapped) fresh.flush(poll);  // the folder's state names the new files from here on
-  core.exchange(fresh);
-  if (mapped) fresh.keep_files(false);
-}
-
 void register_replay_storage(py::module_& m, py::class_<PyReplay>& base) {
   py::class_<PyStorageFolder>(m, "StorageFolder")
       .def(py::init([](const py::bytes& path) {
@@ -30,6 +23,8 @@ void register_replay_storage(py::module_& m, py::class_<PyReplay>& base) {
                  PyStorageFolder{std::make_shared<StorageFolder>(std::string(path))});
            }),
            py::arg("path"))
+      // Gives the folder up; the object cannot be used after that.
+      .def("release", [](Built<PyStorageFolder> self) { self->folder.reset(); })
       // The state that was flushed, or None.
       .def("checkpoint", [](Built<PyStorageFolder> self) -> std::unique_ptr<PyCheckpoint> {
         if (!self->folder->has_state()) return nullptr;
@@ -56,11 +51,12 @@ void register_replay_storage(py::module_& m, py::class_<PyReplay>& base) {
       },
       R"(Make everything so far durable, in a buffer with ``storage="mmap:FOLDER"``.
 
-Waits until the disk has what was added, and replaces the state beside it (about 20 bytes a transition). What comes after
+Waits until the disk has what was added, and replaces the state beside it (10 to 20 bytes a transition). What comes after
 is safe with the next flush. Other threads that use the buffer wait.
 
 Raises:
-    OSError: The disk is full or fails; what was flushed before stands.
+    OSError: The disk is full or fails. What was flushed before stands, unless the very last step fails, after which
+        nothing is sure until a flush succeeds. If columns could not be written, every later flush fails too.
     ValueError: The buffer is in memory.
     ClosedError: After ``close``.)");
   base.def(

@@ -7,9 +7,6 @@
 
 namespace metarl {
 
-// Puts the content of a buffer from make_empty() into `core`, durably if it lies in files.
-void replace_content(ReplayBuffer& core, ReplayBuffer& fresh, const Poll& poll);
-
 void register_replay_storage(py::module_& m, py::class_<PyReplay>& base);
 
 }  // namespace metarl

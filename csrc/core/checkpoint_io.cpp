@@ -193,8 +193,11 @@ void AtomicFile::write(const std::byte* data, std::size_t bytes) {
 #endif
 }
 
-void AtomicFile::commit() {
+void AtomicFile::sync() {
   if (retry([&] { return fsync(file_); }) != 0) fail(errno, path_);
+}
+
+void AtomicFile::replace() {
   if (rename(temporary_.c_str(), path_.c_str()) != 0) fail(errno, path_);
   close(std::exchange(file_, -1));
   const int folder = retry([&] { return open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });

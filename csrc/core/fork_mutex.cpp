@@ -74,6 +74,7 @@ void ForkMutex::refuse_closed() {
 
 void ForkMutex::lock_in_child() {
   if (bound_.load(std::memory_order_relaxed)) {
+    if (closed_) throw ClosedError("this buffer is closed");
     throw ForkedWhileLockedError(
         "this buffer's files (storage='mmap:...') are those of the process that was forked, which goes on to write to "
         "them; a child must open a folder of its own");

@@ -1,6 +1,7 @@
 #include "metarl/mapped_files.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -11,6 +12,8 @@
 #include <charconv>
 #include <cstddef>
 #include <filesystem>
+#include <mutex>
+#include <new>
 #include <system_error>
 #include <utility>
 
@@ -22,9 +25,11 @@ namespace metarl {
 namespace {
 
 constexpr std::string_view kPrefix = "metarl-";
+constexpr std::string_view kIntent = "-intent.bin";
 constexpr std::size_t kSyncPiece = std::size_t{64} << 20;
+constexpr std::uint64_t kLargestNumber = std::uint64_t{1} << 62;
 
-// Their names last only once the folder is on the disk too.
+// The names in a folder last only once the folder is on the disk too.
 void sync_folder(const std::string& path) {
   const int folder = retry([&] { return open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
   if (folder < 0) throw FileError(errno, path);
@@ -33,24 +38,75 @@ void sync_folder(const std::string& path) {
   if (code != 0) throw FileError(code, path);
 }
 
+// A write to a page that has no place on a full disk would be a SIGBUS later. Returns an error number.
+int reserve_space(int descriptor, std::size_t bytes) {
+  int code = 0;
+  do {
+    code = posix_fallocate(descriptor, 0, static_cast<off_t>(bytes));
+  } while (code == EINTR);
+  return code;
+}
+
+// Descriptors with locks. A lock ends with the last descriptor of it, and a forked child gets one of each: it closes
+// them at once, or the folder would stay locked until it ends.
+std::mutex& lock_guard_of_locks() {
+  static std::mutex mutex;
+  return mutex;
+}
+std::vector<int>& locks() {
+  static std::vector<int> descriptors;
+  return descriptors;
+}
+
+void keep_from_children(int descriptor) {
+  static const int registered =
+      pthread_atfork([] { lock_guard_of_locks().lock(); }, [] { lock_guard_of_locks().unlock(); },
+                     [] {
+                       for (const int lock : locks()) close(lock);
+                       locks().clear();
+                       lock_guard_of_locks().unlock();
+                     });
+  if (registered != 0) throw std::bad_alloc();
+  const std::lock_guard guard(lock_guard_of_locks());
+  locks().push_back(descriptor);
+}
+
 }  // namespace
 
 // ---- the folder
 // ------------------------------------------------------------------------------------------------------
 
-StorageFolder::StorageFolder(std::string path) : path_(std::move(path)) {
-  if (mkdir(path_.c_str(), 0777) != 0 && errno != EEXIST) throw FileError(errno, path_);
+StorageFolder::StorageFolder(std::string path) : path_(std::move(path)), owner_(getpid()) {
+  if (mkdir(path_.c_str(), 0777) == 0) {
+    const std::filesystem::path parent = std::filesystem::path(path_).parent_path();
+    sync_folder(parent.empty() ? "." : parent.string());
+  } else if (errno != EEXIST) {
+    throw FileError(errno, path_);
+  }
   const std::string name = file("metarl.lock");
-  lock_ = retry([&] { return open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666); });
+  lock_ = retry([&] { return ::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666); });
   if (lock_ < 0) throw FileError(errno, name);
-  if (retry([&] { return flock(lock_, LOCK_EX | LOCK_NB); }) == 0) return;
+  if (retry([&] { return flock(lock_, LOCK_EX | LOCK_NB); }) == 0) {
+    try {
+      keep_from_children(lock_);
+      return;
+    } catch (...) {
+      close(lock_);
+      throw;
+    }
+  }
   const int code = errno;
   close(lock_);
   if (code != EWOULDBLOCK) throw FileError(code, name);
   throw StorageInUseError("'" + path_ + "' is the storage of another buffer, in this process or another one");
 }
 
-StorageFolder::~StorageFolder() { close(lock_); }
+StorageFolder::~StorageFolder() {
+  if (getpid() != owner_) return;  // closed when the process was forked
+  const std::lock_guard guard(lock_guard_of_locks());
+  std::erase(locks(), lock_);
+  close(lock_);
+}
 
 std::string StorageFolder::file(const std::string& name) const {
   return (std::filesystem::path(path_) / name).string();
@@ -64,11 +120,22 @@ bool StorageFolder::has_state() const {
   return false;
 }
 
+bool StorageFolder::has_columns() const {
+  for (const auto& [name, set] : set_files()) {
+    if (!name.ends_with(kIntent)) continue;
+    const FileSource intent(file(name));
+    std::vector<std::byte> bytes(static_cast<std::size_t>(std::min(intent.size(), std::uint64_t{8192})));
+    intent.read(0, bytes.data(), bytes.size());
+    if (std::any_of(bytes.begin(), bytes.end(), [](std::byte b) { return b != std::byte{0}; })) return true;
+  }
+  return false;
+}
+
 std::vector<std::pair<std::string, std::uint64_t>> StorageFolder::set_files() const {
   std::vector<std::pair<std::string, std::uint64_t>> files;
   std::error_code failure;
-  for (auto entry = std::filesystem::directory_iterator(path_, failure);
-       !failure && entry != std::filesystem::directory_iterator(); entry.increment(failure)) {
+  auto entry = std::filesystem::directory_iterator(path_, failure);
+  for (; !failure && entry != std::filesystem::directory_iterator(); entry.increment(failure)) {
     const std::string name = entry->path().filename().string();
     if (!name.starts_with(kPrefix) || !name.ends_with(".bin")) continue;
     const char* begin = name.data() + kPrefix.size();
@@ -77,6 +144,7 @@ std::vector<std::pair<std::string, std::uint64_t>> StorageFolder::set_files() co
     const auto parsed = std::from_chars(begin, end, set);
     if (parsed.ec == std::errc() && parsed.ptr != end && *parsed.ptr == '-') files.emplace_back(name, set);
   }
+  if (failure) throw FileError(failure.value(), path_);
   return files;
 }
 
@@ -104,6 +172,7 @@ void StorageFolder::remove_leftovers(const MappedFiles* used) const {
 // There are two records, written in turn: if one is torn, the announcement was not made, and the other one holds.
 struct MappedFiles::Intent {
   static constexpr off_t kDistance = 4096;
+  static const std::size_t kFileBytes;
 
   std::uint64_t number;  // of the announcement; the larger one is the newer
   std::uint64_t flush;
@@ -116,6 +185,8 @@ struct MappedFiles::Intent {
   }
 };
 
+const std::size_t MappedFiles::Intent::kFileBytes = static_cast<std::size_t>(kDistance) + sizeof(Intent);
+
 MappedFiles::MappedFiles(std::shared_ptr<StorageFolder> folder, std::uint64_t set, Mode mode)
     : folder_(std::move(folder)),
       set_(set),
@@ -124,24 +195,31 @@ MappedFiles::MappedFiles(std::shared_ptr<StorageFolder> folder, std::uint64_t se
       owner_(getpid()),
       intent_path_(file("intent")) {
   const int flags = O_RDWR | O_CLOEXEC | (mode_ == Mode::create ? O_CREAT | O_EXCL : 0);
-  intent_ = retry([&] { return open(intent_path_.c_str(), flags, 0666); });
+  intent_ = retry([&] { return ::open(intent_path_.c_str(), flags, 0666); });
   if (intent_ < 0) throw FileError(errno, intent_path_);
-  if (mode_ == Mode::open) {
-    announcements_ = newest().number;
-    return;
+  try {
+    if (mode_ == Mode::open) {
+      announcements_ = newest().number;
+      return;
+    }
+    // Announcements must not fail for want of space.
+    int code = reserve_space(intent_, Intent::kFileBytes);
+    if (code == 0 && retry([&] { return fsync(intent_); }) != 0) code = errno;
+    if (code != 0) throw FileError(code, intent_path_);
+  } catch (...) {
+    release();  // an object whose constructor throws has no destructor
+    throw;
   }
-  // Announcements must not fail for want of space.
-  const int code = posix_fallocate(intent_, 0, Intent::kDistance + static_cast<off_t>(sizeof(Intent)));
-  if (code == 0) return;
-  release();  // an object whose constructor throws has no destructor
-  throw FileError(code, intent_path_);
 }
 
 MappedFiles::~MappedFiles() { release(); }
 
 void MappedFiles::release() noexcept {
   // A forked child shares the mappings and must leave the files to its parent.
-  for (const Mapping& mapping : mappings_) munmap(mapping.data, mapping.bytes);
+  for (const Mapping& mapping : mappings_) {
+    munmap(mapping.data, mapping.bytes);
+    close(mapping.descriptor);
+  }
   mappings_.clear();
   if (intent_ >= 0) close(std::exchange(intent_, -1));
   if (kept_ || getpid() != owner_) return;
@@ -157,35 +235,41 @@ std::string MappedFiles::file(const std::string& name) const {
 
 std::byte* MappedFiles::map(const std::string& name, std::size_t bytes) {
   if (bytes == 0) return nullptr;
-  const std::string path = file(name);
+  Mapping mapping{nullptr, bytes, file(name), -1};
   mappings_.reserve(mappings_.size() + 1);
   const int flags = O_RDWR | O_CLOEXEC | (mode_ == Mode::create ? O_CREAT | O_EXCL : 0);
-  const int descriptor = retry([&] { return open(path.c_str(), flags, 0666); });
-  if (descriptor < 0) throw FileError(errno, path);
+  mapping.descriptor = retry([&] { return ::open(mapping.path.c_str(), flags, 0666); });
+  if (mapping.descriptor < 0) throw FileError(errno, mapping.path);
   int code = 0;
-  std::string wrong;
-  void* memory = MAP_FAILED;
   struct stat status{};
-  if (mode_ == Mode::create) {
-    // A write to a page that has no place on a full disk would be a SIGBUS later.
-    code = posix_fallocate(descriptor, 0, static_cast<off_t>(bytes));
-    if (code == 0 && retry([&] { return fsync(descriptor); }) != 0) code = errno;
-  } else if (fstat(descriptor, &status) != 0) {
-    code = errno;
-  } else if (static_cast<std::uint64_t>(status.st_size) != bytes) {
-    wrong = path + " has " + std::to_string(status.st_size) + " bytes; must have " + std::to_string(bytes);
+  if (mode_ == Mode::open) {
+    if (fstat(mapping.descriptor, &status) != 0) code = errno;
+    if (code == 0 && static_cast<std::uint64_t>(status.st_size) != bytes) {
+      close(mapping.descriptor);
+      throw CheckpointCorruptError(mapping.path + " has " + std::to_string(status.st_size) + " bytes; must have " +
+                                   std::to_string(bytes));
+    }
   }
-  if (code == 0 && wrong.empty()) {
-    memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
-    if (memory == MAP_FAILED) code = errno;
+  // A copy of a folder may have holes.
+  if (code == 0) code = reserve_space(mapping.descriptor, bytes);
+  if (code == 0 && mode_ == Mode::create && retry([&] { return fsync(mapping.descriptor); }) != 0) code = errno;
+  if (code == 0) {
+    void* const memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, mapping.descriptor, 0);
+    if (memory == MAP_FAILED) {
+      code = errno;
+    } else {
+      mapping.data = static_cast<std::byte*>(memory);
+    }
   }
-  close(descriptor);
-  if (!wrong.empty()) throw CheckpointCorruptError(wrong);
-  if (code != 0) throw FileError(code, path);
-  mappings_.push_back({static_cast<std::byte*>(memory), bytes, path});
+  if (code != 0) {
+    close(mapping.descriptor);
+    throw FileError(code, mapping.path);
+  }
+  std::byte* const data = mapping.data;
+  mappings_.push_back(std::move(mapping));
   mapped_bytes_ += bytes;
   if (mode_ == Mode::create) sync_folder(folder_->path());
-  return static_cast<std::byte*>(memory);
+  return data;
 }
 
 void MappedFiles::fetch(const std::byte* begin, std::size_t bytes) const {
@@ -195,12 +279,30 @@ void MappedFiles::fetch(const std::byte* begin, std::size_t bytes) const {
   madvise(reinterpret_cast<void*>(first), last - first, MADV_WILLNEED);  // advice only
 }
 
-void MappedFiles::sync(const Poll& poll) const {
+void MappedFiles::sync(const Poll& poll) {
+  if (failed_) throw FileError(EIO, folder_->path());
   for (const Mapping& mapping : mappings_) {
+#if defined(__linux__)
+    // Piece by piece, so that Ctrl-C is heard; what fails here fails below too.
     for (std::size_t begin = 0; begin < mapping.bytes; begin += kSyncPiece) {
       if (poll) poll();
+      constexpr unsigned kWrite = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
       const std::size_t piece = std::min(kSyncPiece, mapping.bytes - begin);
-      if (retry([&] { return msync(mapping.data + begin, piece, MS_SYNC); }) != 0) throw FileError(errno, mapping.path);
+      if (sync_file_range(mapping.descriptor, static_cast<off_t>(begin), static_cast<off_t>(piece), kWrite) != 0 &&
+          errno != EINVAL && errno != ENOSYS && errno != EINTR) {
+        failed_ = true;
+        throw FileError(errno, mapping.path);
+      }
+    }
+#else
+    if (msync(mapping.data, mapping.bytes, MS_SYNC) != 0) {
+      failed_ = true;
+      throw FileError(errno, mapping.path);
+    }
+#endif
+    if (retry([&] { return fdatasync(mapping.descriptor); }) != 0) {
+      failed_ = true;
+      throw FileError(errno, mapping.path);
     }
   }
 }
@@ -216,15 +318,20 @@ void MappedFiles::announce(std::uint64_t flush, std::uint64_t slots) {
 }
 
 MappedFiles::Intent MappedFiles::newest() const {
+  const FileSource file(intent_path_);
   Intent newest{};
-  for (off_t record = 0; record < 2; ++record) {
+  int bad = file.size() == Intent::kFileBytes ? 0 : 2;
+  for (std::uint64_t record = 0; record < 2; ++record) {
     Intent intent{};
-    const ssize_t n = retry([&] { return pread(intent_, &intent, sizeof intent, record * Intent::kDistance); });
-    if (n < 0) throw FileError(errno, intent_path_);
-    if (n == static_cast<ssize_t>(sizeof intent) && intent.checksum == intent.sum() && intent.number > newest.number) {
-      newest = intent;
+    file.read(record * static_cast<std::uint64_t>(Intent::kDistance), reinterpret_cast<std::byte*>(&intent),
+              sizeof intent);
+    if (intent.checksum == intent.sum() && intent.number <= kLargestNumber) {
+      if (intent.number > newest.number) newest = intent;
+    } else if (intent.number != 0 || intent.flush != 0 || intent.slots != 0 || intent.checksum != 0) {
+      ++bad;  // one may be torn
     }
   }
+  if (bad > 1) throw CheckpointCorruptError(intent_path_ + " is damaged");
   return newest;
 }
 

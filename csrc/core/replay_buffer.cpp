@@ -151,7 +151,7 @@ void ReplayBuffer::add_to_ring(const ColumnSource* columns, std::int64_t n, std:
 
 void ReplayBuffer::clear() {
   const std::lock_guard lock(mutex_);
-  announce(capacity_);
+  if (storage_ != nullptr) storage_->all_next = !storage_->all_announced;
   mark_ = {next_epoch(), 0};
   if (streams_ != nullptr) streams_->clear();
   on_clear();

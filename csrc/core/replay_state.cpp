@@ -286,8 +286,12 @@ void ReplayBuffer::load_streams(const StateSource& source) {
   streams_->restore_state(tables.table.data(), tables.pending.data());
 }
 
-void ReplayBuffer::exchange(ReplayBuffer& other) {
+void ReplayBuffer::exchange(ReplayBuffer& other, const Poll& poll) {
   const std::lock_guard lock(mutex_);
+  if (storage_ != nullptr) {
+    other.flush_unlocked(poll);  // the folder's state names the new files from here on
+    storage_->files->keep(false);
+  }
   std::swap(mark_, other.mark_);
   std::swap(draws_, other.draws_);
   mutex_.set_stream(other.mutex_.stream());

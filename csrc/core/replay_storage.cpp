@@ -3,7 +3,6 @@
 #include <cerrno>
 #include <cstring>
 #include <iterator>
-#include <limits>
 #include <stdexcept>
 
 #include "metarl/errors.h"
@@ -11,8 +10,6 @@
 
 namespace metarl {
 namespace {
-
-constexpr std::uint64_t kEverything = std::numeric_limits<std::uint64_t>::max();
 
 // The state that lies beside files with the columns. Links are in the columns' rows, but were saved with the state:
 // what is in the rows may be newer.
@@ -40,31 +37,46 @@ class StateBesideColumns : public CheckpointState {
 
 }  // namespace
 
-// Slots are announced in advance, many at a time, as each announcement waits for the disk. After a crash the flushed
-// transitions in these slots are lost, whether they were overwritten or not.
-void ReplayBuffer::announce(std::int64_t slots) {
-  if (storage_ == nullptr) return;
+// How many slots are announced at least: each announcement waits for the disk. After a crash the flushed transitions in
+// announced slots are lost, whether they were overwritten or not.
+std::uint64_t ReplayBuffer::slots_ahead() const {
+  const auto capacity = static_cast<std::uint64_t>(capacity_);
+  return std::max(capacity / 64, std::min(capacity / 8, std::uint64_t{1024}));
+}
+
+void ReplayBuffer::announce_until(std::uint64_t until) {
   Storage& storage = *storage_;
   const auto capacity = static_cast<std::uint64_t>(capacity_);
+  if (storage.all_next) {
+    storage.files->announce(storage.flush, capacity);
+    storage.all_announced = true;
+    storage.all_next = false;
+    return;
+  }
+  storage.files->announce(storage.flush, std::min(until - storage.flushed, capacity));
+  storage.announced = until;
+  storage.all_announced = mark_.written - storage.flushed >= capacity;  // and overwritten
+}
+
+// Before anything is written to the next slots.
+void ReplayBuffer::announce(std::int64_t slots) {
+  if (storage_ == nullptr || storage_->all_announced) return;
   const std::uint64_t needed = mark_.written + static_cast<std::uint64_t>(slots);
-  if (needed <= storage.announced) return;
-  const std::uint64_t ahead = std::max(capacity / 64, std::min(capacity / 8, std::uint64_t{1024}));
-  const std::uint64_t until = std::max(needed, mark_.written + ahead);
-  const bool all = storage.uncertain || until - storage.flushed >= capacity;
-  storage.files->announce(storage.flush, all ? capacity : until - storage.flushed);
-  storage.announced = all ? kEverything : until;
+  if (needed > storage_->announced || storage_->all_next) {
+    announce_until(std::max(needed, mark_.written + slots_ahead()));
+  }
 }
 
 // The most that an add might have needed can be far more than what it took.
 void ReplayBuffer::trim_announcement() {
-  if (storage_ == nullptr || storage_->announced == kEverything) return;
-  const auto ahead = static_cast<std::uint64_t>(capacity_) / 8;
-  if (storage_->announced <= mark_.written + ahead) return;
+  if (storage_ == nullptr || storage_->all_announced) return;
+  const std::uint64_t enough = mark_.written + slots_ahead();
+  if (storage_->announced <= enough) return;
   try {
-    storage_->files->announce(storage_->flush, mark_.written - storage_->flushed);
-    storage_->announced = mark_.written;
+    announce_until(enough);
   } catch (const FileError&) {
-    // Too much is announced: that is safe.
+    storage_->announced =
+        mark_.written;  // which of the two is on the disk is not known: the next write announces again
   }
 }
 
@@ -109,6 +121,9 @@ void ReplayBuffer::open(std::shared_ptr<StorageFolder> folder, const CheckpointR
   if (!options_.mapped) throw std::logic_error("the buffer's columns are in memory");
   try {
     if (state == nullptr) {
+      if (folder->has_columns()) {
+        throw CheckpointCorruptError("'" + folder->state_path() + "' is missing, but the columns beside it are there");
+      }
       folder->remove_leftovers(nullptr);
       open_new_files(folder, std::move(config));
       flush_unlocked(poll);
@@ -160,20 +175,16 @@ void ReplayBuffer::flush_unlocked(const Poll& poll) {
     write_state(state, storage.config, Saved::all_but_columns, file, poll);
   });
   if (poll) poll();
-  // A commit that fails may have replaced the state or not: from now on this flush is the newest, and everything in it
-  // counts as overwritten.
-  storage.uncertain = true;
-  ++storage.flush;
-  storage.announced = 0;
+  file.sync();
+  // If the last step fails, the state may have been replaced or not: from now on this flush is the newest one, and
+  // everything that it holds counts as overwritten with the next write.
   storage.files->keep(true);
-  file.commit();
-  storage.uncertain = false;
+  ++storage.flush;
+  storage.all_next = true;
+  storage.all_announced = false;
+  file.replace();
+  storage.all_next = false;
   storage.flushed = storage.announced = mark_.written;
-}
-
-void ReplayBuffer::keep_files(bool kept) {
-  const std::lock_guard lock(mutex_);
-  if (storage_ != nullptr) storage_->files->keep(kept);
 }
 
 void ReplayBuffer::close(const Poll& poll) {

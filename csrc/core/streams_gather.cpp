@@ -163,7 +163,7 @@ void Streams::fetch_around(const std::int64_t* slots, std::int64_t n) const {
 
 void Streams::gather(const std::int64_t* slots, std::int64_t n, std::byte* const* columns, float* discounts,
                      std::uint8_t* mask) const {
-  if (store_->fetches() && options_.sequence_length == 0) fetch_around(slots, n);
+  if (store_->fetches() && options_.sequence_length == 0) fetch_around(slots, n);  // also what walk needs
   if (options_.sequence_length > 0) {
     std::vector<std::int64_t> steps(static_cast<std::size_t>(n * options_.sequence_length));
     unroll(slots, n, steps.data(), mask);
@@ -186,6 +186,7 @@ void Streams::gather(const std::int64_t* slots, std::int64_t n, std::byte* const
   } else {
     walk(slots, n, last.data(), reinterpret_cast<double*>(rewards), discounts);
   }
+  if (store_->fetches()) fetch_around(last.data(), n);
   for (std::size_t f = 0; f < fields_.size(); ++f) {
     const auto field = static_cast<int>(f);
     if (field == options_.reward) continue;

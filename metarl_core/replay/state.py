@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from metarl_core import _core
-from metarl_core.errors import CheckpointCorruptError, CheckpointMismatchError, CheckpointVersionError
+from metarl_core.errors import CheckpointCorruptError, CheckpointMismatchError, CheckpointVersionError, MetarlError
 from metarl_core.replay.schedules import beta_from_plain
 from metarl_core.replay.streams import plain_options
 from metarl_core.replay.structure import is_leaf
@@ -180,10 +180,19 @@ def open_folder(buffer: ReplayFace, folder: _core.StorageFolder) -> None:
         CheckpointMismatchError: The buffer in the folder has other arguments; the message lists them.
         CheckpointCorruptError, CheckpointVersionError, OSError: The files cannot be used.
     """
-    checkpoint = folder.checkpoint()
-    if checkpoint is not None:
-        _check_config(buffer, checkpoint.config, "folder")
-    buffer._open(folder, checkpoint, buffer_config(buffer, _FREE))
+    try:
+        checkpoint = folder.checkpoint()
+        if checkpoint is not None:
+            try:
+                _check_config(buffer, checkpoint.config, "folder")
+            except MetarlError:
+                raise
+            except ValueError as error:
+                raise CheckpointCorruptError(f"the configuration in the folder cannot be used: {error}") from error
+        buffer._open(folder, checkpoint, buffer_config(buffer, _FREE))
+    except BaseException:
+        folder.release()  # the traceback would keep it locked
+        raise
 
 
 def _check_config(buffer: ReplayFace, found: Mapping[str, Any], where: str) -> None:

@@ -1,5 +1,6 @@
 """Buffers in memory-mapped files: opened again, after a crash at any moment, and used wrongly."""
 
+import contextlib
 import copy
 import os
 import pickle
@@ -9,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -24,13 +26,13 @@ CAPACITY = 60
 _OF_THE_BATCH = ("indices", "weights", "probabilities")
 
 
-def make(kind, folder=None, **other):
+def make(kind, folder=None, capacity=CAPACITY, **other):
     cls = ReplayBuffer if kind.startswith("uniform") else PrioritizedReplayBuffer
     name = kind.partition("-")[2]
     fields = FIELDS if name not in STREAMS else STACK_FIELDS if name == "stacked" else STREAM_FIELDS
     options = {**STREAMS, **TASKS}.get(name, {})
     storage = "memory" if folder is None else f"mmap:{folder}"
-    return cls(CAPACITY, fields, seed=5, storage=storage, **{**options, **other})
+    return cls(capacity, fields, seed=5, storage=storage, **{**options, **other})
 
 
 def contents(buffer):
@@ -77,6 +79,7 @@ def lay_out(folder, files):
     folder.mkdir()
     for name, data in files.items():
         (folder / name).write_bytes(data)
+    return folder
 
 
 @pytest.mark.parametrize("kind", MAPPED_KINDS)
@@ -185,6 +188,64 @@ def test_restore_replaces_the_files_in_one_step(tmp_path):
     assert make("prioritized", tmp_path / "replay").to_bytes() == other.to_bytes()
 
 
+def test_flushes_and_restores_at_the_same_time(tmp_path):
+    """Whatever is flushed or restored meanwhile, the state always names files that are there."""
+    source = fill(make("prioritized"), 30)
+    source.save(tmp_path / "other.ckpt")
+    mapped = fill(make("prioritized", tmp_path / "replay"), 40)
+    stop = threading.Event()
+    failures = []
+
+    def flush():
+        try:
+            while not stop.is_set():
+                mapped.flush()
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=flush)
+    thread.start()
+    for number in range(30):
+        mapped.restore(tmp_path / "other.ckpt")
+        with contextlib.suppress(FileNotFoundError):  # files go while they are copied; then another moment is as good
+            files = crash(mapped)
+            state = make("prioritized", lay_out(tmp_path / f"crashed-{number}", files))
+            assert len(state) == 30
+    stop.set()
+    thread.join()
+    assert not failures
+
+
+@pytest.mark.parametrize("kind", ["uniform", "uniform-shared", "uniform-stacked"])
+@pytest.mark.parametrize("added", [1, 40, 150, 700])
+def test_large_adds_announce_what_they_took(kind, added, tmp_path):
+    capacity = 2000
+    mapped = make(kind, tmp_path / "live", capacity=capacity)
+    for first in range(0, 1200, 100):
+        mapped.add(**rows(kind, first, 100))
+    mapped.flush()
+    before = len(mapped)
+    taken = mapped.add(**rows(kind, 1200, added))
+    lay_out(tmp_path / "crashed", crash(mapped))
+    lost = before - len(make(kind, tmp_path / "crashed", capacity=capacity))
+    # Shared observations and stacks take a few slots more for every episode of 9 or 13 steps.
+    most = len(taken) * (1 if kind == "uniform" else 1.6) + capacity // 8 + 8
+    assert lost <= most, (lost, most)
+    if before + len(taken) > capacity:
+        assert lost >= min(len(taken), capacity) - (capacity - before)
+
+
+def test_a_clear_that_nothing_follows_costs_nothing(tmp_path):
+    mapped = fill(make("uniform", tmp_path / "replay"), 90)
+    mapped.flush()
+    mapped.clear()
+    lay_out(tmp_path / "crashed", crash(mapped))
+    assert len(make("uniform", tmp_path / "crashed")) == CAPACITY
+    mapped.flush()
+    lay_out(tmp_path / "flushed", crash(mapped))
+    assert len(make("uniform", tmp_path / "flushed")) == 0
+
+
 def test_copies_are_in_memory(tmp_path):
     mapped = fill(make("prioritized-n_step", tmp_path / "replay"), 70)
     mapped.save(tmp_path / "file.ckpt")
@@ -242,6 +303,21 @@ def test_a_forked_child_is_refused_and_leaves_the_files(tmp_path):
     mapped.add(**rows("prioritized", 20, 20))
     mapped.close()
     assert len(make("prioritized", tmp_path / "replay")) == 40
+
+
+def test_a_child_that_lives_longer_does_not_keep_the_folder(tmp_path):
+    mapped = fill(make("uniform", tmp_path / "replay"), 20)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(writing)
+        os.read(reading, 1)  # until the parent closes its end
+        os._exit(0)
+    os.close(reading)
+    mapped.close()
+    assert len(make("uniform", tmp_path / "replay")) == 20
+    os.close(writing)
+    os.waitpid(child, 0)
 
 
 @pytest.mark.parametrize("mapped", [False, True])
@@ -302,7 +378,11 @@ def test_another_configuration_is_refused_and_the_files_stay(tmp_path):
         make("prioritized", tmp_path / "replay", alpha=0.3)
     with pytest.raises(mc.CheckpointMismatchError, match="kind is 'prioritized' in the folder"):
         make("uniform", tmp_path / "replay")
-    # What does not change what the buffer does may differ.
+    # The folder is free again, also while the error is being handled. What changes nothing but the time may differ.
+    try:
+        make("prioritized", tmp_path / "replay", alpha=0.3)
+    except mc.CheckpointMismatchError:
+        assert len(make("prioritized", tmp_path / "replay")) == 30
     assert len(make("prioritized", tmp_path / "replay", beta=lambda draws: 1.0, num_threads=1)) == 30
 
 
@@ -321,6 +401,9 @@ def test_damaged_folders_are_refused(tmp_path):
             (rows_file, files[rows_file][:-1], mc.CheckpointCorruptError),
             (rows_file, None, FileNotFoundError),
             (intent, None, FileNotFoundError),
+            (intent, b"", mc.CheckpointCorruptError),
+            (intent, b"\1" * len(files[intent]), mc.CheckpointCorruptError),
+            ("metarl-state.ckpt", None, mc.CheckpointCorruptError),
         ]
     ):
         folder = tmp_path / f"damaged-{number}"

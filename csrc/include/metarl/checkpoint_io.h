@@ -81,7 +81,14 @@ class AtomicFile : public ByteSink {
 
   void reserve(std::uint64_t bytes) override;
   void write(const std::byte* data, std::size_t bytes) override;
-  void commit();
+  void commit() {
+    sync();
+    replace();
+  }
+  // The two halves of commit: what was written becomes durable; `path` becomes it. Only where replace throws, it is not
+  // known which content is there after a crash.
+  void sync();
+  void replace();
 
  private:
   std::string temporary_name(int number) const;

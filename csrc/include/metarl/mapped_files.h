@@ -46,6 +46,8 @@ class StorageFolder {
   std::string file(const std::string& name) const;
   std::string state_path() const { return file("metarl-state.ckpt"); }
   bool has_state() const;
+  // Whether there are columns that a buffer wrote to.
+  bool has_columns() const;
 
   // A set that no file has the number of.
   std::uint64_t unused() const;
@@ -58,6 +60,7 @@ class StorageFolder {
 
   std::string path_;
   int lock_ = -1;
+  const std::int64_t owner_;  // process
 };
 
 // The files of one set.
@@ -83,14 +86,15 @@ class MappedFiles {
   std::size_t mapped_bytes() const { return mapped_bytes_; }
   // Asks for the pages to be read, which comes back before they are.
   void fetch(const std::byte* begin, std::size_t bytes) const;
-  // Returns when everything written to the mappings is on the disk. Throws FileError, and what poll throws.
-  void sync(const Poll& poll) const;
+  // Returns when everything written to the mappings is on the disk. Throws FileError, and what poll throws. What could
+  // not be written is lost to the system's memory too: after a FileError all later calls throw.
+  void sync(const Poll& poll);
 
   // Announces that up to `slots` slots may have been overwritten since the flush of that number; durable on return.
-  // Throws FileError, and nothing is announced then.
+  // Throws FileError: then it is announced, or what was before still is.
   void announce(std::uint64_t flush, std::uint64_t slots);
   // The number that was announced last, 0 if none since that flush; the largest number if there was a later flush.
-  // Throws FileError.
+  // Throws FileError, CheckpointCorruptError.
   std::uint64_t announced(std::uint64_t flush) const;
 
  private:
@@ -98,6 +102,7 @@ class MappedFiles {
     std::byte* data;
     std::size_t bytes;
     std::string path;
+    int descriptor;
   };
   struct Intent;
   Intent newest() const;
@@ -111,6 +116,7 @@ class MappedFiles {
   const std::int64_t owner_;  // process
   std::vector<Mapping> mappings_;
   std::size_t mapped_bytes_ = 0;
+  bool failed_ = false;  // a sync did
   std::string intent_path_;
   int intent_ = -1;
   std::uint64_t announcements_ = 0;

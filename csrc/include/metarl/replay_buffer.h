@@ -96,9 +96,9 @@ class ReplayBuffer {
   // Takes a state. Preconditions: new from make_empty(), not shared with another thread. After an exception (what the
   // source throws) the object may only be destroyed.
   void load(const StateSource& source);
-  // Exchanges the content with a buffer from make_empty() that no other thread uses. Batches sampled before are stale
-  // after that.
-  void exchange(ReplayBuffer& other);
+  // Exchanges the content with a buffer from make_empty() that no other thread uses, durably if it lies in files: those
+  // of `other` go with it. Batches sampled before are stale after that. Throws as flush does, and nothing is exchanged.
+  void exchange(ReplayBuffer& other, const Poll& poll = {});
 
   // Of buffers whose columns lie in files (options().mapped). Such a buffer is closed until it is opened.
   //
@@ -109,8 +109,6 @@ class ReplayBuffer {
   void open(std::shared_ptr<StorageFolder> folder, const CheckpointReader* state, Value config, const Poll& poll = {});
   // Makes everything so far durable. Throws FileError and what poll throws: then, what was flushed before stands.
   void flush(const Poll& poll = {});
-  // Whether the files stay when this object goes.
-  void keep_files(bool kept);
 
   // Releases the columns, after a flush if they lie in files; every later call throws ClosedError. May be called again.
   void close(const Poll& poll = {});
@@ -181,7 +179,8 @@ class ReplayBuffer {
     std::uint64_t flush = 0;      // the newest one, 0 if there was none
     std::uint64_t flushed = 0;    // mark_.written then
     std::uint64_t announced = 0;  // up to this value of mark_.written, slots may be overwritten
-    bool uncertain = false;       // whether the newest flush reached the disk
+    bool all_next = false;        // the next announcement must name all slots
+    bool all_announced = false;   // one has
   };
   struct Share {
     int task;
@@ -202,6 +201,8 @@ class ReplayBuffer {
   void open_new_files(const std::shared_ptr<StorageFolder>& folder, Value config);
   void open_flushed(const std::shared_ptr<StorageFolder>& folder, const CheckpointReader& state, Value config);
   void flush_unlocked(const Poll& poll);
+  std::uint64_t slots_ahead() const;
+  void announce_until(std::uint64_t until);
   void announce(std::int64_t slots);
   void trim_announcement();
   void load_streams(const StateSource& source);
