@@ -124,8 +124,8 @@ class ReplayFace(_core.ReplayBufferBase):
     def restore(self, path: str | os.PathLike[str]) -> None:
         """Replace the content by a checkpoint of a buffer with the same arguments (``beta`` may differ).
 
-        A buffer that holds data keeps it until the file has proved good: both are in memory for a moment, or on the disk
-        with ``storage="mmap:FOLDER"``, where the new content is durable when this returns.
+        A buffer that holds data keeps it until the file has proved good: both are in memory for a moment, or with
+        ``storage="mmap:FOLDER"`` on the disk, where the new content is durable when this returns.
 
         Raises:
             CheckpointMismatchError: The buffer in the file has other arguments; the message lists them.
