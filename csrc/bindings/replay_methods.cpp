@@ -75,9 +75,6 @@ namespace {
 
 // Work above these amounts takes more than a few microseconds: the GIL is released.
 constexpr std::int64_t kReleaseRows = 64;
-// And above these more than some 10 ms: Ctrl-C must end it.
-constexpr std::int64_t kInterruptRows = 1 << 18;
-constexpr std::size_t kInterruptBytes = std::size_t{64} << 20;
 
 PyObject* add(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyObject* names) {
   return guarded([&]() -> PyObject* {
@@ -88,9 +85,12 @@ PyObject* add(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyOb
     rows.parse(keywords.values(), keywords.names());
     const std::int64_t n = rows.rows();
     const auto env_ids = env_ids_argument(self.core->options().streams.num_envs, rows);
-    const bool heavy = static_cast<std::size_t>(n) * self.row_bytes >= kReleaseBytes;
+    const std::size_t bytes = static_cast<std::size_t>(n) * self.row_bytes;
+    const bool large = n > 1 && (n >= kInterruptItems || bytes >= kInterruptBytes);
     const auto add_rows = [&](std::int64_t* slots) {
-      without_gil(heavy, [&] { self.core->add(rows.sources(), env_ids ? env_ids->data : nullptr, n, slots); });
+      run_core(large, bytes >= kReleaseBytes, [&](const std::function<void()>& poll) {
+        self.core->add(rows.sources(), env_ids ? env_ids->data : nullptr, n, slots, poll);
+      });
     };
     if (rows.single()) {
       std::int64_t slot = 0;
@@ -251,12 +251,8 @@ PyObject* sample(PyObject* object, PyObject* const* args, Py_ssize_t num_args, P
       out.probabilities = reinterpret_cast<double*>(arrays.scratch(self.float64_dtype, sizeof(double)));
     }
     WriteMark mark;
-    if (n >= kInterruptRows || bytes >= kInterruptBytes) {
-      std::atomic<bool> cancel;
-      run_interruptible(cancel, [&] { mark = self.core->sample(request, out, poll_of(cancel)); });
-    } else {
-      mark = without_gil(n >= kReleaseRows || bytes >= kReleaseBytes, [&] { return self.core->sample(request, out); });
-    }
+    run_core(n >= kInterruptItems || bytes >= kInterruptBytes, n >= kReleaseRows || bytes >= kReleaseBytes,
+             [&](const std::function<void()>& poll) { mark = self.core->sample(request, out, poll); });
     if (reused) {
       std::copy_n(out.indices, n, given_out.indices);
       std::copy_n(out.weights, n, given_out.weights);
@@ -294,8 +290,9 @@ PyObject* update_priorities(PyObject* object, PyObject* const* args, Py_ssize_t 
     const auto indices = index_argument(index_object, "indices");
     const auto errors = errors_argument(self, given[1], is_batch ? given[0] : nullptr);
     check_same_length("indices", indices.shape(), indices.size, "td_errors", errors.shape(), errors.size);
-    without_gil(indices.size >= 2 * kReleaseRows, [&] {
-      self.core->update_priorities(indices.data, errors.data, indices.size, is_batch ? &mark : nullptr, strict != 0);
+    const std::int64_t n = indices.size;
+    run_core(n >= kInterruptItems, n >= 2 * kReleaseRows, [&](const std::function<void()>& poll) {
+      self.core->update_priorities(indices.data, errors.data, n, is_batch ? &mark : nullptr, strict != 0, poll);
     });
     Py_RETURN_NONE;
   });
@@ -325,7 +322,9 @@ Returns:
 Raises:
     KeyError: A field is missing or unknown.
     ValueError: A shape is wrong, or a number overflows the field's type.
-    TypeError: A dtype does not fit, or an integer that the field's type cannot hold. After any error the buffer is unchanged.)"},
+    TypeError: A dtype does not fit, or an integer that the field's type cannot hold. After any error the buffer is unchanged.
+    KeyboardInterrupt: Ctrl-C during a large call. The first rows are stored, some number of them (also none or all), as
+        if only they had been passed.)"},
     {"sample", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&sample)), METH_FASTCALL | METH_KEYWORDS,
      R"(sample($self, /, batch_size, beta=None, mode=None, task=None, task_weights=None, out=None)
 --
@@ -362,7 +361,8 @@ Raises:
     ValueError: ``batch_size`` is below 1, or above the number of transitions of positive priority without replacement,
         ``beta`` is negative or not finite, ``mode`` is unknown, ``task`` or ``task_weights`` are out of range, all 0 or
         both given, or the buffer has no tasks; a weight overflows float32 (``weight_normalization="none"``); an array of
-        ``out`` has another shape or shares memory with another one. After any error the buffer is unchanged.)"},
+        ``out`` has another shape or shares memory with another one. After any error the buffer is unchanged.
+    KeyboardInterrupt: Ctrl-C during a large call. The buffer is unchanged; the arrays of ``out`` may be half written.)"},
     {"update_priorities", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&update_priorities)),
      METH_FASTCALL | METH_KEYWORDS,
      R"(update_priorities($self, /, indices, td_errors, strict=False)
@@ -385,7 +385,9 @@ Raises:
     IndexError: A slot was never written: it is outside [0, number of slots written), which is the capacity once the
         buffer has been full.
     StaleIndexError: See ``strict``.
-    TypeError: A dtype is wrong. After any error the buffer is unchanged.)"},
+    TypeError: A dtype is wrong. After any error the buffer is unchanged.
+    KeyboardInterrupt: Ctrl-C during a large call. The first priorities are set, some number of them (also none or all),
+        as if only they had been passed.)"},
     {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace metarl

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/distinct_draws.h"
+#include "core/poll.h"
 #include "core/prefetch.h"
 #include "core/tree_kernels.h"
 #include "metarl/detail/philox.h"
@@ -281,7 +282,7 @@ void TaskIndex::read_positions(std::int64_t n, std::uint32_t* positions) const {
 }
 
 bool TaskIndex::sample(int id, std::int64_t n, SamplingMode mode, std::uint64_t seed, std::uint64_t call,
-                       std::int64_t* indices, std::uint32_t* masses) {
+                       std::int64_t* indices, std::uint32_t* masses, const Poll& poll) {
   Task& task = *by_id_[static_cast<std::size_t>(id)];
   const auto size = static_cast<std::int64_t>(task.slots.size());
   const bool proportional = mode != SamplingMode::uniform && task.masses && task.masses->total() > 0;
@@ -290,29 +291,33 @@ bool TaskIndex::sample(int id, std::int64_t n, SamplingMode mode, std::uint64_t 
     std::int64_t drawable = size;
     if (proportional) {
       const std::uint32_t* leaves = task.masses->leaves();
-      if (n > size || draw_successive(&*task.masses, bits, n, &draws_, indices, masses) < n) {
+      if (n > size || draw_successive(&*task.masses, bits, n, &draws_, indices, masses, poll) < n) {
         drawable = std::count_if(leaves, leaves + size, [](std::uint32_t mass) { return mass > 0; });
       }
     } else if (n <= size) {
-      draw_distinct(size, bits, n, indices);
+      draw_distinct(size, bits, n, indices, poll);
     }
     if (n > drawable) {
       throw std::invalid_argument("batch_size asks for " + std::to_string(n) + " items of task " + std::to_string(id) +
                                   "; without replacement at most " + std::to_string(drawable) + " can be drawn");
     }
   } else {
-    make_room(&draws_, n);
+    grow(&draws_, static_cast<std::size_t>(n), poll);
     METARL_SELECT_KERNEL(tree_draws)
     (seed, call, task_tag(kTagTaskSample, id), proportional ? task.masses->total() : static_cast<std::uint64_t>(size),
      n, mode == SamplingMode::stratified, draws_.data());
     if (proportional) {
-      task.masses->descend(draws_.data(), n, indices, masses);
+      in_parts(n, poll, [&](std::int64_t begin, std::int64_t end) {
+        task.masses->descend(draws_.data() + begin, end - begin, indices + begin, masses + begin);
+      });
     } else {
       std::copy_n(draws_.data(), n, indices);
     }
   }
   if (!proportional) std::fill_n(masses, n, 0u);
-  for (std::int64_t i = 0; i < n; ++i) indices[i] = task.slots[static_cast<std::size_t>(indices[i])];
+  in_parts(n, poll, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) indices[i] = task.slots[static_cast<std::size_t>(indices[i])];
+  });
   return proportional;
 }
 

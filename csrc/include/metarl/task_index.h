@@ -16,6 +16,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -71,8 +72,9 @@ class TaskIndex {
 
   // Draws n slots of one task; as SumTree::sample. The random numbers are those of (seed, call, task).
   // Preconditions: count(task) > 0. Throws std::invalid_argument if n slots cannot be drawn without replacement.
+  // `poll`, if given, is called every few milliseconds; when it throws, the index is as before.
   bool sample(int task, std::int64_t n, SamplingMode mode, std::uint64_t seed, std::uint64_t call,
-              std::int64_t* indices, std::uint32_t* masses);
+              std::int64_t* indices, std::uint32_t* masses, const std::function<void()>& poll = {});
 
  private:
   struct Entry {
