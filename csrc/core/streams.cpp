@@ -82,9 +82,12 @@ Streams::Streams(const ReplayOptions& options, std::vector<int> column_of, Trans
     refuse("capacity is " + std::to_string(capacity_) + "; with these options it must be in [" + std::to_string(least) +
            ", " + std::to_string(kMaxCapacity) + "]");
   }
-  if (options_.num_envs < 1 || options_.num_envs > kMaxCapacity) {
-    refuse("num_envs is " + std::to_string(options_.num_envs) + "; must be in [1, " + std::to_string(kMaxCapacity) +
-           "]");
+  // With fewer slots, environments that take turns overwrite each other's transitions before the next ones come.
+  const std::int64_t each = stack_ + (options_.share_next ? 1 : 0);  // the frames of a transition and the next one
+  if (options_.num_envs < 1 || options_.num_envs > capacity_ / each) {
+    refuse("num_envs is " + std::to_string(options_.num_envs) + "; must be in [1, " + std::to_string(capacity_ / each) +
+           "], so that the capacity, " + std::to_string(capacity_) + ", has room for a transition of each (" +
+           std::to_string(each) + (each == 1 ? " slot)" : " slots)"));
   }
   check_allocation(static_cast<std::uint64_t>(options_.num_envs), pending_bytes_ + sizeof(Stream));
   pending_ = AlignedMemory(static_cast<std::size_t>(options_.num_envs) * pending_bytes_);

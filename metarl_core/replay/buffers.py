@@ -26,6 +26,7 @@ class ReplayBuffer(ReplayFace, _core.UniformReplayBase):
             such; see also fields_from_spaces.
         seed: Key of the random numbers, in [0, 2**64). Equal seeds and calls give equal bits on every machine.
         num_envs: Number of environments that transitions come from: ``add`` takes one row of each, or ``env_ids``.
+            At most capacity / (frames of a stack + 1 with a shared ``next_obs``), if anything links transitions.
         n_step: Steps of the returns: ``reward`` is then r_0 + gamma r_1 + ... over up to n_step transitions, computed
             in float64 while sampling, ``next_obs``, ``terminated`` and ``truncated`` are those of the last of them, and
             the batch has ``discount``: gamma^k for k transitions, 0 after a termination. Returns end at
@@ -133,6 +134,7 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
         stratified: Draw number i of a batch comes from the i-th of B equal slices of the total; otherwise the draws are
             independent.
         num_envs: Number of environments that transitions come from: ``add`` takes one row of each, or ``env_ids``.
+            At most capacity / (frames of a stack + 1 with a shared ``next_obs``), if anything links transitions.
         n_step: Steps of the returns: ``reward`` is then r_0 + gamma r_1 + ... over up to n_step transitions, computed
             in float64 while sampling, ``next_obs``, ``terminated`` and ``truncated`` are those of the last of them, and
             the batch has ``discount``: gamma^k for k transitions, 0 after a termination. Returns end at
