@@ -109,13 +109,22 @@ PyObject* add(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyOb
 class BatchArrays {
  public:
   BatchArrays(const PyReplay& self, std::int64_t n, PyObject* batch, PyObject* reused)
-      : self_(self), n_(n), batch_(batch), reused_(reused) {}
+      : self_(self), n_(n), batch_(batch), reused_(reused) {
+    if (reused == nullptr) return;
+    kept_.reserve(self.columns.size() + 8);
+    ranges_.reserve(self.columns.size() + 8);
+  }
 
-  // Memory from the pool, for this call only.
+  // Memory for this call only: of few items in this object, otherwise from the pool.
   std::byte* scratch(const py::dtype& dtype, std::size_t element_bytes) {
+    const std::size_t bytes = static_cast<std::size_t>(n_) * element_bytes;
+    if (bytes <= sizeof inline_scratch_ - inline_used_) {
+      std::byte* found = inline_scratch_ + inline_used_;
+      inline_used_ += (bytes + 7) / 8 * 8;
+      return found;
+    }
     const py::ssize_t shape[1] = {n_};
-    kept_.push_back(py::reinterpret_steal<py::object>(
-        self_.pool->array(dtype, 1, shape, static_cast<std::size_t>(n_) * element_bytes)));
+    kept_.push_back(py::reinterpret_steal<py::object>(self_.pool->array(dtype, 1, shape, bytes)));
     return reinterpret_cast<std::byte*>(py::detail::array_proxy(kept_.back().ptr())->data);
   }
 
@@ -156,7 +165,7 @@ class BatchArrays {
     bool same = found.ndim() == ndim;
     for (int d = 0; same && d < ndim; ++d) same = found.shape(d) == shape[d];
     if (!same) throw py::value_error(text() + " expected " + shape_text(shape, ndim) + ", got " + shape_text(found));
-    if (!found.dtype().equal(dtype)) {
+    if (py::detail::array_proxy(object)->descr != dtype.ptr() && !found.dtype().equal(dtype)) {
       throw py::type_error(text() + " expected " + py::cast<std::string>(py::str(dtype)) + ", got " +
                            py::cast<std::string>(py::str(found.dtype())));
     }
@@ -182,6 +191,8 @@ class BatchArrays {
   PyObject* reused_;
   std::vector<py::object> kept_;
   std::vector<Range> ranges_;
+  std::size_t inline_used_ = 0;
+  alignas(8) std::byte inline_scratch_[2560];  // 128 items; a multiple of 8
 };
 
 PyObject* sample(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyObject* names) {
