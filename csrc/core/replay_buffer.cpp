@@ -7,16 +7,12 @@
 #include <stdexcept>
 #include <string>
 
+#include "core/number_text.h"
 #include "core/poll.h"
 #include "metarl/errors.h"
 
 namespace metarl {
 namespace {
-
-std::string describe(float x) {
-  if (std::isnan(x)) return "nan";
-  return x > 0 ? "inf" : "-inf";
-}
 
 void check_index(std::int64_t index, std::int64_t position, std::int64_t size) {
   if (index >= 0 && index < size) return;
@@ -245,7 +241,7 @@ void ReplayBuffer::check_finite(const float* td_errors, std::int64_t n, const Po
   in_parts(n, poll, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       if (std::isfinite(td_errors[i])) continue;
-      throw std::invalid_argument("td_errors[" + std::to_string(i) + "] is " + describe(td_errors[i]) +
+      throw std::invalid_argument("td_errors[" + std::to_string(i) + "] is " + text_of_infinite(td_errors[i]) +
                                   "; must be finite");
     }
   });
