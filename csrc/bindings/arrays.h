@@ -176,19 +176,25 @@ inline void check_same_length(const char* a_name, const std::string& a_shape, st
                         "; lengths must be equal");
 }
 
-inline void check_indices(const ArrayArgument<std::int64_t>& indices, std::int64_t size) {
+// Of the elements [begin, end).
+inline void check_indices(const ArrayArgument<std::int64_t>& indices, std::int64_t size, std::int64_t begin,
+                          std::int64_t end) {
   std::int64_t outside = 0;  // negative if an index or its distance from the end is
-  for (std::int64_t i = 0; i < indices.size; ++i) {
+  for (std::int64_t i = begin; i < end; ++i) {
     const auto index = static_cast<std::uint64_t>(indices.data[i]);
     outside |= static_cast<std::int64_t>(index | (static_cast<std::uint64_t>(size) - 1 - index));
   }
   if (outside >= 0) return;
-  for (std::int64_t i = 0; i < indices.size; ++i) {
+  for (std::int64_t i = begin; i < end; ++i) {
     if (indices.data[i] < 0 || indices.data[i] >= size) {
       throw py::index_error("index " + std::to_string(indices.data[i]) + " at position " + std::to_string(i) +
                             " out of range for size " + std::to_string(size));
     }
   }
+}
+
+inline void check_indices(const ArrayArgument<std::int64_t>& indices, std::int64_t size) {
+  check_indices(indices, size, 0, indices.size);
 }
 
 // A Python integer (anything with __index__, bool excepted).

@@ -2,7 +2,11 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
+#include <cstdint>
 #include <functional>
+
+#include "bindings/gil.h"
 
 namespace metarl {
 
@@ -15,10 +19,22 @@ void run_interruptible(std::atomic<bool>& cancel, const std::function<void()>& f
 // What a poll of f throws when `cancel` is set.
 struct Cancelled {};
 
+// Calls from this many items or bytes on take more than some 10 ms: Ctrl-C must end them.
+constexpr std::int64_t kInterruptItems = 1 << 18;
+constexpr std::size_t kInterruptBytes = std::size_t{64} << 20;
+
 inline std::function<void()> poll_of(const std::atomic<bool>& cancel) {
   return [&cancel] {
     if (cancel.load(std::memory_order_relaxed)) throw Cancelled();
   };
+}
+
+// Calls f(poll): as above if `large`, otherwise at once with an empty poll, the GIL released if `release`.
+template <typename F>
+void run_core(bool large, bool release, F&& f) {
+  if (!large) return without_gil(release, [&] { f(std::function<void()>()); });
+  std::atomic<bool> cancel;
+  run_interruptible(cancel, [&] { f(poll_of(cancel)); });
 }
 
 }  // namespace metarl

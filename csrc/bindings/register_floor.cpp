@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "bindings/arrays.h"
+#include "bindings/built.h"
 #include "bindings/register.h"
 #include "core/prefetch.h"
 
@@ -84,7 +85,12 @@ class LineToucher {
 void register_floor(py::module_& m) {
   py::class_<LineToucher>(m, "LineToucher")
       .def(py::init<const std::vector<std::tuple<py::array, std::size_t, int>>&>(), py::arg("parts"))
-      .def("touch", &LineToucher::touch, py::arg("indices"), py::arg("write"));
+      .def(
+          "touch",
+          [](Built<LineToucher> self, const py::array_t<std::int64_t, py::array::c_style>& indices, bool write) {
+            return self->touch(indices, write);
+          },
+          py::arg("indices"), py::arg("write"));
 }
 
 }  // namespace metarl

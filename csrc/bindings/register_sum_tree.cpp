@@ -6,9 +6,11 @@
 #include "bindings/call_arguments.h"
 #include "bindings/errors.h"
 #include "bindings/gil.h"
+#include "bindings/interruptible.h"
 #include "bindings/output_pool.h"
 #include "bindings/register.h"
 #include "bindings/replay_options.h"
+#include "core/poll.h"
 #include "core/tree_kernels.h"
 #include "metarl/fork_mutex.h"
 #include "metarl/sum_tree.h"
@@ -31,12 +33,13 @@ struct LockedTree {
   std::shared_ptr<OutputPool> pool;
   py::dtype int64_dtype, float64_dtype;
 
+  // Calls f(tree, poll); poll is empty unless n is large.
   template <typename F>
   void run(std::int64_t n, F&& f) {
-    without_gil(n >= kReleaseAbove, [&] {
+    run_core(n >= kInterruptItems, n >= kReleaseAbove, [&](const Poll& poll) {
       const std::lock_guard lock(mutex);
       tree.set_random_stream(mutex.stream());
-      f(tree);
+      f(tree, poll);
     });
   }
 };
@@ -54,28 +57,45 @@ double largest(const float* priorities, std::int64_t n) {
   return METARL_SELECT_KERNEL(largest_priority_float)(priorities, n);
 }
 
+// Index of the first priority that is negative, infinite or NaN, or -1.
+template <typename T>
+std::int64_t first_bad(const T* priorities, std::int64_t n, const Poll& poll) {
+  std::int64_t bad = -1;
+  in_parts(n, poll, [&](std::int64_t begin, std::int64_t end) {
+    if (bad >= 0 || largest(priorities + begin, end - begin) >= 0.0) return;
+    for (std::int64_t i = begin; i < end && bad < 0; ++i) {
+      if (!(priorities[i] >= 0 && priorities[i] <= std::numeric_limits<T>::max())) bad = i;
+    }
+  });
+  return bad;
+}
+
 template <typename T>
 void set_as(LockedTree& self, PyObject* indices_object, PyObject* priorities_object) {
   const auto indices = index_argument(indices_object, "indices");
   const auto given = real_argument<T>(priorities_object, "priorities");
-  std::vector<T> repeated;
-  const T* priorities = given.data;
-  if (given.scalar && !indices.scalar) {
-    repeated.assign(static_cast<std::size_t>(indices.size), *given.data);
-    priorities = repeated.data();
-  } else {
-    check_same_length("indices", indices.shape(), indices.size, "priorities", given.shape(), given.size);
-  }
-  if (largest(given.data, given.size) < 0.0) {
-    for (std::int64_t i = 0; i < given.size; ++i) {
-      if (!(given.data[i] >= 0 && given.data[i] <= std::numeric_limits<T>::max())) {
-        throw py::value_error("priorities[" + std::to_string(i) + "] is " +
-                              number_text(static_cast<double>(given.data[i])) + "; must be finite and >= 0");
-      }
+  const bool repeat = given.scalar && !indices.scalar;
+  if (!repeat) check_same_length("indices", indices.shape(), indices.size, "priorities", given.shape(), given.size);
+  std::int64_t bad = -1;
+  self.run(indices.size, [&](SumTree& tree, const Poll& poll) {
+    bad = first_bad(given.data, given.size, poll);
+    if (bad >= 0) return;
+    in_parts(indices.size, poll,
+             [&](std::int64_t begin, std::int64_t end) { check_indices(indices, tree.capacity(), begin, end); });
+    std::vector<T> repeated;
+    if (repeat) {
+      const auto n = static_cast<std::size_t>(indices.size);
+      grow(&repeated, n, poll);
+      in_parts(indices.size, poll, [&](std::int64_t begin, std::int64_t end) {
+        std::fill(repeated.begin() + begin, repeated.begin() + end, *given.data);
+      });
     }
+    tree.set(indices.data, repeat ? repeated.data() : given.data, indices.size, poll);
+  });
+  if (bad >= 0) {
+    throw py::value_error("priorities[" + std::to_string(bad) + "] is " +
+                          number_text(static_cast<double>(given.data[bad])) + "; must be finite and >= 0");
   }
-  check_indices(indices, self.tree.capacity());
-  self.run(indices.size, [&](SumTree& tree) { tree.set(indices.data, priorities, indices.size); });
 }
 
 PyObject* set(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyObject* names) {
@@ -99,7 +119,10 @@ py::array_t<double> get(Built<LockedTree> object, py::handle indices_object) {
   check_indices(indices, self.tree.capacity());
   py::array_t<double> result(indices.size);
   double* out = result.mutable_data();
-  self.run(indices.size, [&](SumTree& tree) { tree.get(indices.data, indices.size, out); });
+  self.run(indices.size, [&](const SumTree& tree, const Poll& poll) {
+    in_parts(indices.size, poll,
+             [&](std::int64_t begin, std::int64_t end) { tree.get(indices.data + begin, end - begin, out + begin); });
+  });
   return result;
 }
 
@@ -110,12 +133,14 @@ py::object find(Built<LockedTree> object, py::handle mass_object) {
   std::int64_t* out = result.mutable_data();
   std::int64_t bad = -1;
   double total = 0.0;
-  self.run(mass.size, [&](SumTree& tree) {
+  self.run(mass.size, [&](const SumTree& tree, const Poll& poll) {
     total = tree.total();
-    for (std::int64_t i = mass.size - 1; i >= 0; --i) {
-      if (!(mass.data[i] >= 0.0 && mass.data[i] < total)) bad = i;
-    }
-    if (bad < 0) tree.find(mass.data, mass.size, out);
+    in_parts(mass.size, poll, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end && bad < 0; ++i) {
+        if (!(mass.data[i] >= 0.0 && mass.data[i] < total)) bad = i;
+      }
+      if (bad < 0) tree.find(mass.data + begin, end - begin, out + begin);
+    });
   });
   if (bad >= 0) {
     throw py::value_error((mass.scalar ? "mass" : "mass[" + std::to_string(bad) + "]") + " is " +
@@ -141,7 +166,7 @@ PyObject* sample(PyObject* object, PyObject* const* args, Py_ssize_t num_args, P
     const SamplingMode mode = given[2] != nullptr && given[2] != Py_None ? sampling_mode_argument(given[2])
                               : stratified                               ? SamplingMode::stratified
                                                                          : SamplingMode::independent;
-    self.run(0, [&](const SumTree& tree) {
+    self.run(0, [&](const SumTree& tree, const Poll&) {
       if (tree.num_valid() == 0) throw BufferEmptyError("cannot sample: no item is valid");  // before allocating
     });
     check_allocation(static_cast<std::uint64_t>(n), kSampleBytes);
@@ -151,7 +176,7 @@ PyObject* sample(PyObject* object, PyObject* const* args, Py_ssize_t num_args, P
     const auto probabilities = py::reinterpret_steal<py::object>(self.pool->array(self.float64_dtype, 1, shape, bytes));
     auto* index_out = reinterpret_cast<std::int64_t*>(py::detail::array_proxy(indices.ptr())->data);
     auto* probability_out = reinterpret_cast<double*>(py::detail::array_proxy(probabilities.ptr())->data);
-    self.run(n, [&](SumTree& tree) { tree.sample(n, mode, index_out, probability_out); });
+    self.run(n, [&](SumTree& tree, const Poll& poll) { tree.sample(n, mode, index_out, probability_out, poll); });
     PyObject* pair = PyTuple_Pack(2, indices.ptr(), probabilities.ptr());
     if (pair == nullptr) throw py::error_already_set();
     return pair;
@@ -180,7 +205,9 @@ Args:
 Raises:
     ValueError: A priority is NaN, infinite or negative, or the lengths differ; the tree is unchanged.
     IndexError: An index is out of range; the tree is unchanged.
-    TypeError: ``indices`` are not integers or ``priorities`` not real numbers.)"},
+    TypeError: ``indices`` are not integers or ``priorities`` not real numbers.
+    KeyboardInterrupt: Ctrl-C during a large call. The first leaves are set, some number of them (also none or all), as if
+        only they had been passed; the sums are theirs.)"},
     {"sample", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&sample)), METH_FASTCALL | METH_KEYWORDS,
      R"(sample($self, /, batch_size, stratified=True, mode=None)
 --
@@ -202,7 +229,8 @@ Returns:
 Raises:
     BufferEmptyError: No leaf was set.
     ValueError: ``batch_size`` is below 1, or above the number of leaves that can be drawn without replacement, or
-        ``mode`` is unknown.)"},
+        ``mode`` is unknown.
+    KeyboardInterrupt: Ctrl-C during a large call. The tree is unchanged, and so are the draws to come.)"},
     {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace

@@ -75,9 +75,6 @@ namespace {
 
 // Work above these amounts takes more than a few microseconds: the GIL is released.
 constexpr std::int64_t kReleaseRows = 64;
-// And above these more than some 10 ms: Ctrl-C must end it.
-constexpr std::int64_t kInterruptRows = 1 << 18;
-constexpr std::size_t kInterruptBytes = std::size_t{64} << 20;
 
 PyObject* add(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyObject* names) {
   return guarded([&]() -> PyObject* {
@@ -88,10 +85,13 @@ PyObject* add(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyOb
     rows.parse(keywords.values(), keywords.names());
     const std::int64_t n = rows.rows();
     const auto env_ids = env_ids_argument(self.core->options().streams.num_envs, rows);
-    const bool on_disk = self.core->options().mapped;
-    const bool heavy = on_disk || static_cast<std::size_t>(n) * self.row_bytes >= kReleaseBytes;
+    const std::size_t bytes = static_cast<std::size_t>(n) * self.row_bytes;
+    const bool release = bytes >= kReleaseBytes || self.core->options().mapped;  // a disk may take its time
+    const bool large = n > 1 && (n >= kInterruptItems || bytes >= kInterruptBytes);
     const auto add_rows = [&](std::int64_t* slots) {
-      without_gil(heavy, [&] { self.core->add(rows.sources(), env_ids ? env_ids->data : nullptr, n, slots); });
+      run_core(large, release, [&](const std::function<void()>& poll) {
+        self.core->add(rows.sources(), env_ids ? env_ids->data : nullptr, n, slots, poll);
+      });
     };
     if (rows.single()) {
       std::int64_t slot = 0;
@@ -110,13 +110,22 @@ PyObject* add(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyOb
 class BatchArrays {
  public:
   BatchArrays(const PyReplay& self, std::int64_t n, PyObject* batch, PyObject* reused)
-      : self_(self), n_(n), batch_(batch), reused_(reused) {}
+      : self_(self), n_(n), batch_(batch), reused_(reused) {
+    if (reused == nullptr) return;
+    kept_.reserve(self.columns.size() + 8);
+    ranges_.reserve(self.columns.size() + 8);
+  }
 
-  // Memory from the pool, for this call only.
+  // Memory for this call only: of few items in this object, otherwise from the pool.
   std::byte* scratch(const py::dtype& dtype, std::size_t element_bytes) {
+    const std::size_t bytes = static_cast<std::size_t>(n_) * element_bytes;
+    if (bytes <= sizeof inline_scratch_ - inline_used_) {
+      std::byte* found = inline_scratch_ + inline_used_;
+      inline_used_ += (bytes + 7) / 8 * 8;
+      return found;
+    }
     const py::ssize_t shape[1] = {n_};
-    kept_.push_back(py::reinterpret_steal<py::object>(
-        self_.pool->array(dtype, 1, shape, static_cast<std::size_t>(n_) * element_bytes)));
+    kept_.push_back(py::reinterpret_steal<py::object>(self_.pool->array(dtype, 1, shape, bytes)));
     return reinterpret_cast<std::byte*>(py::detail::array_proxy(kept_.back().ptr())->data);
   }
 
@@ -157,7 +166,7 @@ class BatchArrays {
     bool same = found.ndim() == ndim;
     for (int d = 0; same && d < ndim; ++d) same = found.shape(d) == shape[d];
     if (!same) throw py::value_error(text() + " expected " + shape_text(shape, ndim) + ", got " + shape_text(found));
-    if (!found.dtype().equal(dtype)) {
+    if (py::detail::array_proxy(object)->descr != dtype.ptr() && !found.dtype().equal(dtype)) {
       throw py::type_error(text() + " expected " + py::cast<std::string>(py::str(dtype)) + ", got " +
                            py::cast<std::string>(py::str(found.dtype())));
     }
@@ -183,6 +192,8 @@ class BatchArrays {
   PyObject* reused_;
   std::vector<py::object> kept_;
   std::vector<Range> ranges_;
+  std::size_t inline_used_ = 0;
+  alignas(8) std::byte inline_scratch_[2560];  // 128 items; a multiple of 8
 };
 
 PyObject* sample(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyObject* names) {
@@ -252,13 +263,9 @@ PyObject* sample(PyObject* object, PyObject* const* args, Py_ssize_t num_args, P
       out.probabilities = reinterpret_cast<double*>(arrays.scratch(self.float64_dtype, sizeof(double)));
     }
     WriteMark mark;
-    if (n >= kInterruptRows || bytes >= kInterruptBytes) {
-      std::atomic<bool> cancel;
-      run_interruptible(cancel, [&] { mark = self.core->sample(request, out, poll_of(cancel)); });
-    } else {
-      const bool heavy = n >= kReleaseRows || bytes >= kReleaseBytes || self.core->options().mapped;
-      mark = without_gil(heavy, [&] { return self.core->sample(request, out); });
-    }
+    const bool release = n >= kReleaseRows || bytes >= kReleaseBytes || self.core->options().mapped;
+    run_core(n >= kInterruptItems || bytes >= kInterruptBytes, release,
+             [&](const std::function<void()>& poll) { mark = self.core->sample(request, out, poll); });
     if (reused) {
       std::copy_n(out.indices, n, given_out.indices);
       std::copy_n(out.weights, n, given_out.weights);
@@ -296,8 +303,9 @@ PyObject* update_priorities(PyObject* object, PyObject* const* args, Py_ssize_t 
     const auto indices = index_argument(index_object, "indices");
     const auto errors = errors_argument(self, given[1], is_batch ? given[0] : nullptr);
     check_same_length("indices", indices.shape(), indices.size, "td_errors", errors.shape(), errors.size);
-    without_gil(indices.size >= 2 * kReleaseRows, [&] {
-      self.core->update_priorities(indices.data, errors.data, indices.size, is_batch ? &mark : nullptr, strict != 0);
+    const std::int64_t n = indices.size;
+    run_core(n >= kInterruptItems, n >= 2 * kReleaseRows, [&](const std::function<void()>& poll) {
+      self.core->update_priorities(indices.data, errors.data, n, is_batch ? &mark : nullptr, strict != 0, poll);
     });
     Py_RETURN_NONE;
   });
@@ -327,7 +335,9 @@ Returns:
 Raises:
     KeyError: A field is missing or unknown.
     ValueError: A shape is wrong, or a number overflows the field's type.
-    TypeError: A dtype does not fit, or an integer that the field's type cannot hold. After any error the buffer is unchanged.)"},
+    TypeError: A dtype does not fit, or an integer that the field's type cannot hold. After any error the buffer is unchanged.
+    KeyboardInterrupt: Ctrl-C during a large call. The first rows are stored, some number of them (also none or all), as
+        if only they had been passed.)"},
     {"sample", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&sample)), METH_FASTCALL | METH_KEYWORDS,
      R"(sample($self, /, batch_size, beta=None, mode=None, task=None, task_weights=None, out=None)
 --
@@ -364,7 +374,8 @@ Raises:
     ValueError: ``batch_size`` is below 1, or above the number of transitions of positive priority without replacement,
         ``beta`` is negative or not finite, ``mode`` is unknown, ``task`` or ``task_weights`` are out of range, all 0 or
         both given, or the buffer has no tasks; a weight overflows float32 (``weight_normalization="none"``); an array of
-        ``out`` has another shape or shares memory with another one. After any error the buffer is unchanged.)"},
+        ``out`` has another shape or shares memory with another one. After any error the buffer is unchanged.
+    KeyboardInterrupt: Ctrl-C during a large call. The buffer is unchanged; the arrays of ``out`` may be half written.)"},
     {"update_priorities", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&update_priorities)),
      METH_FASTCALL | METH_KEYWORDS,
      R"(update_priorities($self, /, indices, td_errors, strict=False)
@@ -387,7 +398,9 @@ Raises:
     IndexError: A slot was never written: it is outside [0, number of slots written), which is the capacity once the
         buffer has been full.
     StaleIndexError: See ``strict``.
-    TypeError: A dtype is wrong. After any error the buffer is unchanged.)"},
+    TypeError: A dtype is wrong. After any error the buffer is unchanged.
+    KeyboardInterrupt: Ctrl-C during a large call. The first priorities are set, some number of them (also none or all),
+        as if only they had been passed.)"},
     {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace metarl

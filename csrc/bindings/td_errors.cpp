@@ -1,8 +1,9 @@
 // TD errors as an update of priorities takes them.
 #include "bindings/td_errors.h"
 
-#include <algorithm>
 #include <cmath>
+
+#include "metarl/sequence_priorities.h"
 
 namespace metarl {
 namespace {
@@ -36,38 +37,15 @@ ArrayArgument<float> td_error_argument(PyObject* object) {
   return result;
 }
 
-// Priorities of sequences: priority_mix of the largest absolute error and the rest of the mean one, over the steps of
-// the mask behind burn_in (Kapturowski et al., "Recurrent experience replay in distributed reinforcement learning",
-// ICLR 2019, section 2.3). `mask` may be null: all steps then.
-ArrayArgument<float> mix_sequence_errors(const py::array& errors, const StreamOptions& streams, const py::array* mask) {
+// `mask` may be null: all steps then.
+ArrayArgument<float> mixed_errors(const py::array& errors, const StreamOptions& streams, const py::array* mask) {
   const std::int64_t n = errors.shape(0);
-  const std::int64_t length = streams.sequence_length;
   const auto flat = td_error_argument(py::array(errors.attr("reshape")(-1)).ptr());
   py::array_t<float> mixed(n);
-  float* out = mixed.mutable_data();
-  const auto* kept = mask == nullptr ? nullptr : static_cast<const bool*>(mask->data());
-  for (std::int64_t i = 0; i < n; ++i) {
-    double largest = 0.0;
-    double sum = 0.0;
-    std::int64_t count = 0;
-    for (std::int64_t t = streams.burn_in; t < length; ++t) {
-      const std::int64_t k = i * length + t;
-      if (kept != nullptr && !kept[k]) continue;
-      if (!std::isfinite(flat.data[k])) {
-        throw py::value_error("td_errors[" + std::to_string(i) + ", " + std::to_string(t) + "] is " +
-                              text_of(py::float_(flat.data[k])) + "; must be finite");
-      }
-      const double error = std::abs(static_cast<double>(flat.data[k]));
-      largest = std::max(largest, error);
-      sum += error;
-      ++count;
-    }
-    if (count == 0) throw py::value_error("mask of sequence " + std::to_string(i) + " has no step behind burn_in");
-    out[i] = static_cast<float>(streams.priority_mix * largest +
-                                (1.0 - streams.priority_mix) * sum / static_cast<double>(count));
-  }
   ArrayArgument<float> result;
-  result.data = out;
+  mix_sequence_errors(flat.data, mask == nullptr ? nullptr : static_cast<const std::uint8_t*>(mask->data()), n, streams,
+                      mixed.mutable_data());
+  result.data = mixed.data();
   result.size = n;
   result.owner = std::move(mixed);
   return result;
@@ -83,7 +61,7 @@ ArrayArgument<float> errors_argument(const PyReplay& self, PyObject* object, PyO
     throw py::value_error("td_errors has shape " + shape_text(errors) +
                           "; must be (B,) or (B, sequence_length = " + std::to_string(streams.sequence_length) + ")");
   }
-  if (batch == nullptr) return mix_sequence_errors(errors, streams, nullptr);
+  if (batch == nullptr) return mixed_errors(errors, streams, nullptr);
   const py::object mask_object = py::handle(batch)[self.mask_name];
   if (!is_array(mask_object.ptr())) {
     throw py::type_error("batch['mask'] must be a bool array, got " + type_name(mask_object));
@@ -94,7 +72,7 @@ ArrayArgument<float> errors_argument(const PyReplay& self, PyObject* object, PyO
     throw py::value_error("batch['mask'] has shape " + shape_text(mask) + ", td_errors has shape " +
                           shape_text(errors));
   }
-  return mix_sequence_errors(errors, streams, &mask);
+  return mixed_errors(errors, streams, &mask);
 }
 
 }  // namespace metarl

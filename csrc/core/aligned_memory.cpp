@@ -20,6 +20,10 @@ namespace {
 constexpr std::size_t kLine = 64;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
+std::byte* align(void* block, std::size_t alignment) {
+  return reinterpret_cast<std::byte*>((reinterpret_cast<std::uintptr_t>(block) + alignment - 1) & ~(alignment - 1));
+}
+
 [[noreturn]] void refuse(const std::string& bytes) { throw OutOfMemoryError("cannot allocate " + bytes + " bytes"); }
 
 }  // namespace
@@ -47,26 +51,45 @@ void check_allocation(std::uint64_t count, std::uint64_t bytes_each) {
 AlignedMemory::AlignedMemory(std::size_t bytes) : size_(bytes) {
   if (bytes == 0) return;
   check_allocation(bytes, 1);
-  const std::size_t alignment = bytes >= 2 * kHugePage ? kHugePage : kLine;
-  // calloc takes large blocks straight from the system, which zeroes pages as they are touched.
-  block_ = std::calloc(bytes + alignment, 1);
-  if (block_ == nullptr) refuse(std::to_string(bytes));
-  const std::uintptr_t start = (reinterpret_cast<std::uintptr_t>(block_) + alignment - 1) & ~(alignment - 1);
-  data_ = reinterpret_cast<std::byte*>(start);
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-  if (alignment == kHugePage) madvise(data_, bytes & ~(kHugePage - 1), MADV_HUGEPAGE);  // advice only
+#if defined(__linux__)
+  if (bytes >= 2 * kHugePage) {
+    // Not by calloc: where it uses memory again, it zeroes all of it, the room for the alignment too.
+    const std::size_t length = bytes + kHugePage;
+    void* block = mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (block == MAP_FAILED) refuse(std::to_string(bytes));
+    block_ = block;
+    mapped_ = length;
+    data_ = align(block, kHugePage);
+#if defined(MADV_HUGEPAGE)
+    madvise(data_, bytes & ~(kHugePage - 1), MADV_HUGEPAGE);  // advice only
 #endif
+    return;
+  }
+#endif
+  block_ = std::calloc(bytes + kLine, 1);
+  if (block_ == nullptr) refuse(std::to_string(bytes));
+  data_ = align(block_, kLine);
 }
 
-AlignedMemory::~AlignedMemory() { std::free(block_); }
+AlignedMemory::~AlignedMemory() {
+#if defined(__linux__)
+  if (mapped_ > 0) {
+    munmap(block_, mapped_);
+    return;
+  }
+#endif
+  std::free(block_);
+}
 
 AlignedMemory::AlignedMemory(AlignedMemory&& other) noexcept
     : block_(std::exchange(other.block_, nullptr)),
+      mapped_(std::exchange(other.mapped_, 0)),
       data_(std::exchange(other.data_, nullptr)),
       size_(std::exchange(other.size_, 0)) {}
 
 AlignedMemory& AlignedMemory::operator=(AlignedMemory&& other) noexcept {
   std::swap(block_, other.block_);
+  std::swap(mapped_, other.mapped_);
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
   return *this;

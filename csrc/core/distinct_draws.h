@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "metarl/detail/philox.h"
@@ -30,14 +31,15 @@ class RandomBits {
 
 // Successive sampling: each draw is proportional to mass among the leaves not drawn before. Returns how many were
 // drawn: n, or all leaves of positive mass if there are fewer. `masses` are the leaves' own; the tree is the same
-// afterwards. Throws std::bad_alloc before anything changes.
+// afterwards, also if `poll`, called every few milliseconds, throws. Throws std::bad_alloc before anything changes.
 std::int64_t draw_successive(MassTree* tree, RandomBits bits, std::int64_t n, std::vector<std::uint64_t>* scratch,
-                             std::int64_t* indices, std::uint32_t* masses);
+                             std::int64_t* indices, std::uint32_t* masses, const std::function<void()>& poll = {});
 
 // Throws std::invalid_argument: only `drawable` items can be drawn without replacement.
 [[noreturn]] void refuse_batch_size(std::int64_t n, std::int64_t drawable);
 
 // n distinct numbers in [0, total), every sequence of them equally likely. Precondition: n <= total.
-void draw_distinct(std::int64_t total, RandomBits bits, std::int64_t n, std::int64_t* out);
+void draw_distinct(std::int64_t total, RandomBits bits, std::int64_t n, std::int64_t* out,
+                   const std::function<void()>& poll = {});
 
 }  // namespace metarl

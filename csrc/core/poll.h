@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <functional>
 #include <vector>
@@ -12,6 +13,17 @@ namespace metarl {
 using Poll = std::function<void()>;  // may throw; may be empty
 
 constexpr std::size_t kPollBytes = std::size_t{8} << 20;  // of memory, between two polls
+constexpr std::int64_t kPollItems = 1 << 17;              // that each cost a few random accesses, between two polls
+
+// Calls work(begin, end) for parts of [0, n), before each of them poll; all at once without one.
+template <typename F>
+void in_parts(std::int64_t n, const Poll& poll, F&& work) {
+  if (!poll) return work(std::int64_t{0}, n);
+  for (std::int64_t begin = 0; begin < n; begin += kPollItems) {
+    poll();
+    work(begin, std::min(n, begin + kPollItems));
+  }
+}
 
 // Gives a scratch vector at least n elements.
 template <typename T>

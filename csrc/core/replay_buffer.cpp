@@ -7,16 +7,12 @@
 #include <stdexcept>
 #include <string>
 
+#include "core/number_text.h"
 #include "core/poll.h"
 #include "metarl/errors.h"
 
 namespace metarl {
 namespace {
-
-std::string describe(float x) {
-  if (std::isnan(x)) return "nan";
-  return x > 0 ? "inf" : "-inf";
-}
 
 void check_index(std::int64_t index, std::int64_t position, std::int64_t size) {
   if (index >= 0 && index < size) return;
@@ -92,42 +88,50 @@ std::int64_t ReplayBuffer::size() const {
 
 void ReplayBuffer::check(const ColumnSource* columns, std::int64_t n) {
   const std::lock_guard lock(mutex_);
-  if (tasks_ != nullptr) parse_tasks(columns, n);
+  if (tasks_ != nullptr) parse_tasks(columns, n, {});
   if (streams_ != nullptr) streams_->check(columns, n);
 }
 
-void ReplayBuffer::add(const ColumnSource* columns, const std::int64_t* env_ids, std::int64_t n, std::int64_t* slots) {
+void ReplayBuffer::add(const ColumnSource* columns, const std::int64_t* env_ids, std::int64_t n, std::int64_t* slots,
+                       const Poll& poll) {
   const std::lock_guard lock(mutex_);
-  if (tasks_ != nullptr) parse_tasks(columns, n);
+  if (tasks_ != nullptr) parse_tasks(columns, n, poll);
   if (streams_ != nullptr) {
-    streams_->check(columns, n);
+    streams_->check(columns, n, poll);
     announce(streams_->most_slots(n));
     StreamListener listener(this);
-    streams_->add(columns, env_ids, n, &mark_.written, slots, &listener);
+    streams_->add(columns, env_ids, n, &mark_.written, slots, &listener, poll);
     trim_announcement();
   } else if (options_.reservoir) {
-    add_to_reservoir(columns, n, slots);
+    add_to_reservoir(columns, n, slots, poll);
   } else {
-    add_to_ring(columns, n, slots);
+    add_to_ring(columns, n, slots, poll);
   }
 }
 
-void ReplayBuffer::add_to_ring(const ColumnSource* columns, std::int64_t n, std::int64_t* slots) {
+void ReplayBuffer::add_to_ring(const ColumnSource* columns, std::int64_t n, std::int64_t* slots, const Poll& poll) {
   const auto capacity = static_cast<std::uint64_t>(capacity_);
   // A division takes longer than all else here for one row.
   const std::uint64_t position = mark_.written < capacity ? mark_.written : mark_.written % capacity;
   const auto first = static_cast<std::int64_t>(position);
   std::int64_t slot = first;
-  std::int64_t done = 0;
-  if (n > capacity_) {  // only the last ones stay
-    done = n - capacity_;
-    slot = (first + done) % capacity_;
+  std::int64_t dropped = 0;
+  if (n > capacity_) {
+    // Only the last ones stay. If the call may end early, the rest must be what follows in the ring: whole rounds.
+    dropped = poll ? (n / capacity_ - 1) * capacity_ : n - capacity_;
+    slot = (first + dropped) % capacity_;
   }
+  const auto row_bytes = static_cast<std::int64_t>(std::max(store_.bytes_per_slot(), std::size_t{1}));
+  const std::int64_t most =
+      poll ? std::clamp(static_cast<std::int64_t>(kPollBytes) / row_bytes, std::int64_t{1}, kPollItems) : n;
+  std::int64_t done = dropped;
   // What can fail comes first: nothing is written then.
   announce(n);
-  std::vector<ColumnSource> shifted(n - done > capacity_ - slot || done > 0 ? store_.fields().size() : 0);
+  std::vector<ColumnSource> shifted(n - done > std::min(capacity_ - slot, most) || done > 0 ? store_.fields().size()
+                                                                                            : 0);
   while (done < n) {
-    const std::int64_t count = std::min(n - done, capacity_ - slot);
+    if (poll) poll();
+    const std::int64_t count = std::min({n - done, capacity_ - slot, most});
     const ColumnSource* from = columns;
     if (done > 0) {
       std::copy_n(columns, shifted.size(), shifted.data());
@@ -136,17 +140,19 @@ void ReplayBuffer::add_to_ring(const ColumnSource* columns, std::int64_t n, std:
     }
     on_write(slot, slot + count);
     store_.write(slot, from, count);
+    mark_.written += static_cast<std::uint64_t>(count);
+    for (std::int64_t i = 0; i < count; ++i) slots[done + i] = slot + i;
+    if (tasks_ != nullptr && poll) track(slots + done, new_tasks_.data() + done, count);
     done += count;
     slot = slot + count == capacity_ ? 0 : slot + count;
   }
-  mark_.written += static_cast<std::uint64_t>(n);
+  mark_.written += static_cast<std::uint64_t>(dropped);
   slot = first;
-  for (std::int64_t i = 0; i < n; ++i) {
+  for (std::int64_t i = 0; i < dropped; ++i) {
     slots[i] = slot;
     if (++slot == capacity_) slot = 0;
   }
-  const std::int64_t dropped = std::max<std::int64_t>(n - capacity_, 0);
-  if (tasks_ != nullptr) track(slots + dropped, new_tasks_.data() + dropped, n - dropped);
+  if (tasks_ != nullptr && !poll) track(slots + dropped, new_tasks_.data() + dropped, n - dropped);
 }
 
 void ReplayBuffer::clear() {
@@ -224,25 +230,30 @@ bool ReplayBuffer::is_stale(std::int64_t slot, const WriteMark& mark) const {
   return ahead < mark_.written - mark.written;
 }
 
-void ReplayBuffer::check_slots(const std::int64_t* slots, std::int64_t n, const WriteMark* mark) const {
+void ReplayBuffer::check_slots(const std::int64_t* slots, std::int64_t n, const WriteMark* mark,
+                               const Poll& poll) const {
   // A batch from before clear() or a load may name slots that are not filled again; all of it is stale.
   const bool outdated = mark != nullptr && (mark->epoch != mark_.epoch || mark->written > mark_.written);
   const std::int64_t limit = outdated ? capacity_ : slots_used_unlocked();
-  std::int64_t outside = 0;  // negative if a slot or its distance from the end is
-  for (std::int64_t i = 0; i < n; ++i) {
-    const auto slot = static_cast<std::uint64_t>(slots[i]);
-    outside |= static_cast<std::int64_t>(slot | (static_cast<std::uint64_t>(limit) - 1 - slot));
-  }
-  if (outside >= 0) return;
-  for (std::int64_t i = 0; i < n; ++i) check_index(slots[i], i, limit);
+  in_parts(n, poll, [&](std::int64_t begin, std::int64_t end) {
+    std::int64_t outside = 0;  // negative if a slot or its distance from the end is
+    for (std::int64_t i = begin; i < end; ++i) {
+      const auto slot = static_cast<std::uint64_t>(slots[i]);
+      outside |= static_cast<std::int64_t>(slot | (static_cast<std::uint64_t>(limit) - 1 - slot));
+    }
+    if (outside >= 0) return;
+    for (std::int64_t i = begin; i < end; ++i) check_index(slots[i], i, limit);
+  });
 }
 
-void ReplayBuffer::check_finite(const float* td_errors, std::int64_t n) {
-  for (std::int64_t i = 0; i < n; ++i) {
-    if (std::isfinite(td_errors[i])) continue;
-    throw std::invalid_argument("td_errors[" + std::to_string(i) + "] is " + describe(td_errors[i]) +
-                                "; must be finite");
-  }
+void ReplayBuffer::check_finite(const float* td_errors, std::int64_t n, const Poll& poll) {
+  in_parts(n, poll, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      if (std::isfinite(td_errors[i])) continue;
+      throw std::invalid_argument("td_errors[" + std::to_string(i) + "] is " + text_of_infinite(td_errors[i]) +
+                                  "; must be finite");
+    }
+  });
 }
 
 void ReplayBuffer::refuse_stale(std::int64_t slot, std::int64_t position) {
@@ -251,14 +262,16 @@ void ReplayBuffer::refuse_stale(std::int64_t slot, std::int64_t position) {
 }
 
 void ReplayBuffer::update_priorities(const std::int64_t* indices, const float* td_errors, std::int64_t n,
-                                     const WriteMark* mark, bool strict) {
+                                     const WriteMark* mark, bool strict, const Poll& poll) {
   const std::lock_guard lock(mutex_);
-  check_slots(indices, n, mark);
-  check_finite(td_errors, n);
+  check_slots(indices, n, mark, poll);
+  check_finite(td_errors, n, poll);
   if (mark == nullptr || !strict || is_current(*mark)) return;
-  for (std::int64_t i = 0; i < n; ++i) {
-    if (is_stale(indices[i], *mark)) refuse_stale(indices[i], i);
-  }
+  in_parts(n, poll, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      if (is_stale(indices[i], *mark)) refuse_stale(indices[i], i);
+    }
+  });
 }
 
 std::uint64_t ReplayBuffer::draws() const {

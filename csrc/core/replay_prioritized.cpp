@@ -2,6 +2,7 @@
 #include <bit>
 #include <cmath>
 
+#include "core/poll.h"
 #include "core/prefetch.h"
 #include "core/tree_kernels.h"
 #include "metarl/detail/pow.h"
@@ -71,58 +72,75 @@ void PrioritizedReplayBuffer::on_clear() {
 }
 
 void PrioritizedReplayBuffer::update_priorities(const std::int64_t* indices, const float* td_errors, std::int64_t n,
-                                                const WriteMark* mark, bool strict) {
+                                                const WriteMark* mark, bool strict, const Poll& poll) {
   const std::lock_guard lock(mutex_);
-  check_slots(indices, n, mark);
+  check_slots(indices, n, mark, poll);
   // The lines that are written at the end come while the powers are computed.
   const std::int64_t ahead = std::min(n, kFetchedAhead);
   for (std::int64_t i = 0; i < ahead; ++i) {
     tree_.prefetch(indices[i]);
     prefetch_to_write(raw_.as<float>() + indices[i]);
   }
-  if (new_raw_.size() < static_cast<std::size_t>(n)) new_raw_.resize(static_cast<std::size_t>(n));
-  if (new_scaled_.size() < static_cast<std::size_t>(n)) new_scaled_.resize(static_cast<std::size_t>(n));
+  grow(&new_raw_, static_cast<std::size_t>(n), poll);
+  grow(&new_scaled_, static_cast<std::size_t>(n), poll);
   float* raw = new_raw_.data();
   double* scaled = new_scaled_.data();
-  double top = METARL_SELECT_KERNEL(prepare_priorities)(td_errors, n, prioritized_.eps, prioritized_.max_priority,
-                                                        prioritized_.alpha, raw, scaled);
-  if (top < 0.0) check_finite(td_errors, n);
+  double top = 0.0;
+  in_parts(n, poll, [&](std::int64_t begin, std::int64_t end) {
+    const double bound = METARL_SELECT_KERNEL(prepare_priorities)(td_errors + begin, end - begin, prioritized_.eps,
+                                                                  prioritized_.max_priority, prioritized_.alpha,
+                                                                  raw + begin, scaled + begin);
+    if (bound < 0.0) check_finite(td_errors, n);
+    top = std::max(top, bound);
+  });
   if (n > 0 && !std::isfinite(top)) {
     throw std::invalid_argument("td_errors: the largest one to the power of alpha overflows; set max_priority");
   }
   if (underflows_) {  // a positive priority stays reachable
-    for (std::int64_t i = 0; i < n; ++i) {
-      if (raw[i] > 0.0f) scaled[i] = std::max(scaled[i], kSmallest);
-      top = std::max(top, scaled[i]);
-    }
+    in_parts(n, poll, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        if (raw[i] > 0.0f) scaled[i] = std::max(scaled[i], kSmallest);
+        top = std::max(top, scaled[i]);
+      }
+    });
   }
   std::uint64_t stale = 0;
   const bool outdated = mark != nullptr && !is_current(*mark);
   const bool some_hidden = tree_.num_valid() < slots_used_unlocked();
   if (outdated || some_hidden) {
     kept_indices_.clear();
+    if (poll) kept_indices_.reserve(static_cast<std::size_t>(n));
     top = 0.0;
-    for (std::int64_t i = 0; i < n; ++i) {
-      if ((outdated && is_stale(indices[i], *mark)) || !tree_.valid().contains(indices[i])) {
-        if (strict) refuse_stale(indices[i], i);
-        ++stale;
-        continue;
+    in_parts(n, poll, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        if ((outdated && is_stale(indices[i], *mark)) || !tree_.valid().contains(indices[i])) {
+          if (strict) refuse_stale(indices[i], i);
+          ++stale;
+          continue;
+        }
+        const std::size_t k = kept_indices_.size();
+        raw[k] = raw[i];
+        scaled[k] = scaled[i];
+        top = std::max(top, scaled[i]);
+        kept_indices_.push_back(indices[i]);
       }
-      const std::size_t k = kept_indices_.size();
-      raw[k] = raw[i];
-      scaled[k] = scaled[i];
-      top = std::max(top, scaled[i]);
-      kept_indices_.push_back(indices[i]);
-    }
+    });
     indices = kept_indices_.data();
     n = static_cast<std::int64_t>(kept_indices_.size());
   }
+  in_parts(n, poll, [&](std::int64_t begin, std::int64_t end) {
+    write_priorities(indices + begin, raw + begin, scaled + begin, end - begin, top);
+  });
+  stale_updates_ += stale;
+}
+
+void PrioritizedReplayBuffer::write_priorities(const std::int64_t* indices, const float* raw, const double* scaled,
+                                               std::int64_t n, double top) {
   tree_.update(indices, scaled, n, top);  // may fail, having done nothing
   if (tasks_ != nullptr) {
     if (tree_.rescales() == seen_rescales_) tasks_->update(indices, n, tree_.leaves());
     follow_scale();
   }
-  stale_updates_ += stale;
   std::uint32_t largest = 0;  // numbers >= 0 are ordered as their bits, whose maximum takes a quarter of the time
   for (std::int64_t i = 0; i < n; ++i) {
     if (i + kFetchedAhead < n) prefetch_to_write(raw_.as<float>() + indices[i + kFetchedAhead]);

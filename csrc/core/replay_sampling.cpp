@@ -24,14 +24,14 @@ void ReplayBuffer::draw(const SampleRequest& request, const SampleOutput& out, c
   if (n == 0) return;
   if (request.tasks != nullptr) {
     TaskDraw drawn;
-    draw_tasks(request, out, &drawn);
+    draw_tasks(request, out, &drawn, poll);
     std::fill_n(out.weights, n, 1.0f);
     return;
   }
   const std::int64_t size = valid_->size();
   if (request.mode == SamplingMode::without_replacement) {
     if (n > size) refuse_batch_size(n, size);
-    draw_distinct(size, RandomBits(key(), draws_, kTagWithoutReplacement), n, out.indices);
+    draw_distinct(size, RandomBits(key(), draws_, kTagWithoutReplacement), n, out.indices, poll);
   } else {
     grow(&scratch_, static_cast<std::size_t>(n), poll);
     METARL_SELECT_KERNEL(tree_draws)
@@ -42,7 +42,9 @@ void ReplayBuffer::draw(const SampleRequest& request, const SampleOutput& out, c
   }
   ++draws_;
   if (!valid_->is_prefix()) {  // those were ranks
-    for (std::int64_t i = 0; i < n; ++i) out.indices[i] = valid_->at_rank(out.indices[i]);
+    in_parts(n, poll, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) out.indices[i] = valid_->at_rank(out.indices[i]);
+    });
   }
   std::fill_n(out.weights, n, 1.0f);
   std::fill_n(out.probabilities, n, 1.0 / static_cast<double>(size));
@@ -61,8 +63,8 @@ void PrioritizedReplayBuffer::draw(const SampleRequest& request, const SampleOut
   };
   if (request.tasks != nullptr) {
     TaskDraw drawn;
-    draw_tasks(request, out, &drawn);
-    if (wide_weights_.size() < static_cast<std::size_t>(n)) wide_weights_.resize(static_cast<std::size_t>(n));
+    draw_tasks(request, out, &drawn, poll);
+    grow(&wide_weights_, static_cast<std::size_t>(n), poll);
     importance_weights(out.probabilities, n, drawn.drawable, request.beta, prioritized_.weight_normalization,
                        drawn.min_probability, wide_weights_.data());
     for (std::int64_t i = 0; i < n; ++i)

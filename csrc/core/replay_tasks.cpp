@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/distinct_draws.h"
+#include "core/poll.h"
 #include "metarl/detail/fixed_point.h"
 #include "metarl/detail/philox.h"
 #include "metarl/errors.h"
@@ -47,11 +48,12 @@ std::string present_text(const std::vector<std::uint16_t>& tasks) {
 
 }  // namespace
 
-void ReplayBuffer::parse_tasks(const ColumnSource* columns, std::int64_t n) {
+void ReplayBuffer::parse_tasks(const ColumnSource* columns, std::int64_t n, const Poll& poll) {
   const TaskOptions& field = options_.tasks;
   const ColumnSource& column = columns[field.field];
   new_tasks_.resize(static_cast<std::size_t>(n));
   for (std::int64_t i = 0; i < n; ++i) {
+    if (poll && i % kPollItems == 0) poll();
     const std::int64_t task = read_integer(column.data + i * column.stride, field.bytes, field.is_signed);
     if (task < 0 || task > TaskIndex::kMaxTask) {
       const bool wrapped = task < 0 && !field.is_signed;
@@ -160,15 +162,14 @@ void ReplayBuffer::make_shares(const TaskMix& mix) {
   std::sort(shares_.begin(), shares_.end(), [](const Share& a, const Share& b) { return a.task < b.task; });
 }
 
-void ReplayBuffer::draw_tasks(const SampleRequest& request, const SampleOutput& out, TaskDraw* drawn) {
+void ReplayBuffer::draw_tasks(const SampleRequest& request, const SampleOutput& out, TaskDraw* drawn,
+                              const Poll& poll) {
   make_shares(*request.tasks);
   TaskIndex& index = *tasks_;
   std::uint64_t sum = 0;
   for (const Share& share : shares_) sum += share.weight;
   const std::uint64_t call = num_draws();
-  if (drawn_masses_.size() < static_cast<std::size_t>(request.n)) {
-    drawn_masses_.resize(static_cast<std::size_t>(request.n));
-  }
+  grow(&drawn_masses_, static_cast<std::size_t>(request.n), poll);
   *drawn = {1.0, 0};
   // Systematic rounding: with C_t = n * (w_0 + ... + w_t) / sum and u uniform in [0, 1), task t gets
   // floor(C_t + u) - floor(C_{t-1} + u) draws: n * w_t / sum on average, and never another number than that rounded
@@ -188,7 +189,7 @@ void ReplayBuffer::draw_tasks(const SampleRequest& request, const SampleOutput& 
     drawn->min_probability =
         std::min(drawn->min_probability, proportional ? weight * (index.smallest(share.task) / total) : each);
     if (n == 0) continue;
-    index.sample(share.task, n, request.mode, key(), call, out.indices + first, drawn_masses_.data() + first);
+    index.sample(share.task, n, request.mode, key(), call, out.indices + first, drawn_masses_.data() + first, poll);
     for (std::int64_t i = first; i < first + n; ++i) {
       out.probabilities[i] = proportional ? weight * (drawn_masses_[static_cast<std::size_t>(i)] / total) : each;
     }

@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "core/poll.h"
 #include "core/stream_links.h"
 
 namespace metarl {
@@ -13,12 +14,18 @@ namespace {
 // Changes of validity are handed over after at most this many slots.
 constexpr std::int64_t kLargestWindow = 4096;
 constexpr std::int64_t kLargestSequenceWindow = 256;
+constexpr std::int64_t kMostRowsBetweenPolls = 1 << 15;
 
 [[noreturn]] void refuse(const std::string& message) { throw std::invalid_argument(message); }
 
 const std::byte* row_of(const ColumnSource& column, std::int64_t row) { return column.data + row * column.stride; }
 
 bool is_set(const ColumnSource& column, std::int64_t row) { return *row_of(column, row) != std::byte{0}; }
+
+std::int64_t rows_between_polls(std::size_t row_bytes) {
+  return std::clamp(static_cast<std::int64_t>(kPollBytes / std::max(row_bytes, std::size_t{1})), std::int64_t{1},
+                    kMostRowsBetweenPolls);
+}
 
 }  // namespace
 
@@ -75,9 +82,12 @@ Streams::Streams(const ReplayOptions& options, std::vector<int> column_of, Trans
     refuse("capacity is " + std::to_string(capacity_) + "; with these options it must be in [" + std::to_string(least) +
            ", " + std::to_string(kMaxCapacity) + "]");
   }
-  if (options_.num_envs < 1 || options_.num_envs > kMaxCapacity) {
-    refuse("num_envs is " + std::to_string(options_.num_envs) + "; must be in [1, " + std::to_string(kMaxCapacity) +
-           "]");
+  // With fewer slots, environments that take turns overwrite each other's transitions before the next ones come.
+  const std::int64_t each = stack_ + (options_.share_next ? 1 : 0);  // the frames of a transition and the next one
+  if (options_.num_envs < 1 || options_.num_envs > capacity_ / each) {
+    refuse("num_envs is " + std::to_string(options_.num_envs) + "; must be in [1, " + std::to_string(capacity_ / each) +
+           "], so that the capacity, " + std::to_string(capacity_) + ", has room for a transition of each (" +
+           std::to_string(each) + (each == 1 ? " slot)" : " slots)"));
   }
   check_allocation(static_cast<std::uint64_t>(options_.num_envs), pending_bytes_ + sizeof(Stream));
   pending_ = AlignedMemory(static_cast<std::size_t>(options_.num_envs) * pending_bytes_);
@@ -97,10 +107,12 @@ std::byte* Streams::pending(std::int64_t env, const Pair& pair) const {
   return pending_.data() + static_cast<std::size_t>(env) * pending_bytes_ + pair.pending;
 }
 
-void Streams::check(const ColumnSource* columns, std::int64_t n) const {
+void Streams::check(const ColumnSource* columns, std::int64_t n, const Poll& poll) const {
   for (const Pair& pair : pairs_) {
     if (pair.stack == 1) continue;
+    const std::int64_t between = poll ? rows_between_polls(2 * pair.bytes) : n;
     for (std::int64_t i = 0; i < n; ++i) {
+      if (poll && i % between == 0) poll();
       const std::byte* now = row_of(columns[pair.field], i);
       const std::byte* next = row_of(columns[pair.next_field], i);
       if (std::memcmp(next, now + pair.frame, pair.bytes - pair.frame) == 0) continue;
@@ -326,7 +338,7 @@ std::int64_t Streams::reserve_candidates(const std::int64_t* env_ids, std::int64
 }
 
 void Streams::add(const ColumnSource* columns, const std::int64_t* env_ids, std::int64_t n, std::uint64_t* written,
-                  std::int64_t* slots, Listener* listener) {
+                  std::int64_t* slots, Listener* listener, const Poll& poll) {
   if (n == 0) return;
   // All that can fail comes first.
   Window window;
@@ -351,7 +363,12 @@ void Streams::add(const ColumnSource* columns, const std::int64_t* env_ids, std:
   listener->prepare(
       static_cast<std::int64_t>(std::max(window.changes.hidden.capacity(), window.changes.valid.capacity())));
 
+  const std::int64_t between = poll ? rows_between_polls(store_->bytes_per_slot()) : n;
   for (std::int64_t i = 0; i < n; ++i) {
+    if (poll && i % between == 0) {
+      window.apply(store_);
+      poll();
+    }
     const std::int64_t env = stream_of(env_ids, i);
     Stream& stream = streams_[static_cast<std::size_t>(env)];
     if (options_.skip_reset_rows && stream.ended) {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/distinct_draws.h"
+#include "core/poll.h"
 #include "core/prefetch.h"
 #include "core/tree_kernels.h"
 #include "metarl/detail/philox.h"
@@ -13,12 +14,19 @@
 namespace metarl {
 namespace {
 
-constexpr std::int64_t kMinRoom = kTreeFanout;
-constexpr std::int64_t kAhead = 8;  // entries fetched before they are needed
+constexpr std::int64_t kMostScanned = 256;       // positions without a tree
+constexpr std::uint32_t kUnknown = 0xFFFFFFFFu;  // no mass; also no slot
+constexpr std::int64_t kAhead = 8;               // entries fetched before they are needed
 
 template <typename T>
 void make_room(std::vector<T>* scratch, std::int64_t n) {
   if (scratch->size() < static_cast<std::size_t>(n)) scratch->resize(static_cast<std::size_t>(n));
+}
+
+// The next of 1, 2, 3, 4, 6, 8, 12, ... from `count` on.
+std::int64_t room_for(std::int64_t count) {
+  const auto power = static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(count)));
+  return power / 4 * 3 >= count ? power / 4 * 3 : power;
 }
 
 // The purpose in the low 8 bits, the task above: every task has random numbers of its own.
@@ -34,84 +42,128 @@ TaskIndex::TaskIndex(std::int64_t capacity, bool weighted)
       weighted_(weighted),
       memory_(static_cast<std::size_t>(capacity) * sizeof(Entry)) {}
 
-const TaskIndex::Task* TaskIndex::find(int task) const {
+TaskIndex::Task* TaskIndex::find(int task) const {
   if (task < 0 || static_cast<std::size_t>(task) >= by_id_.size()) return nullptr;
   return by_id_[static_cast<std::size_t>(task)].get();
 }
 
-std::int64_t TaskIndex::count(int task) const { return static_cast<std::int64_t>(slots(task).size()); }
+std::int64_t TaskIndex::count(int task) const {
+  const Task* found = find(task);
+  return found != nullptr ? found->count : 0;
+}
 
 std::uint64_t TaskIndex::total(int task) const {
   const Task* found = find(task);
-  return found != nullptr && found->masses ? found->masses->total() : 0;
+  if (found == nullptr) return 0;
+  return found->tree != nullptr ? found->tree->total() : found->total;
 }
 
 std::uint32_t TaskIndex::smallest(int task) const {
-  const Task* found = find(task);
-  return found != nullptr && found->masses ? found->masses->smallest() : 0;
+  Task* found = find(task);
+  if (found == nullptr || !weighted_) return 0;
+  if (found->tree != nullptr) return found->tree->smallest();
+  if (found->smallest == kUnknown) {
+    std::uint32_t least = kUnknown;  // minus one, so that zero does not count
+    for (std::uint32_t k = 0; k < found->count; ++k) least = std::min(least, found->masses()[k] - 1);
+    found->smallest = least + 1;
+  }
+  return found->smallest;
 }
 
-const std::vector<std::uint32_t>& TaskIndex::slots(int task) const {
-  static const std::vector<std::uint32_t> none;
-  const Task* found = find(task);
-  return found != nullptr ? found->slots : none;
+std::span<const std::uint32_t> TaskIndex::slots(int task) const {
+  Task* found = find(task);
+  return found != nullptr ? std::span<const std::uint32_t>(found->slots(), found->count)
+                          : std::span<const std::uint32_t>();
 }
 
 // Room for as many positions; the ones in use must fit.
-void TaskIndex::resize(Task* task, std::int64_t room) {
-  room = std::min(std::max(room, kMinRoom), std::max(capacity_, kMinRoom));
-  if (weighted_) {
-    MassTree masses(room);
-    make_room(&rebuild_scratch_, masses.scratch_size());
-    if (!task->slots.empty()) {
-      std::copy_n(task->masses->leaves(), task->slots.size(), masses.raw_leaves());
-      masses.rebuild(rebuild_scratch_.data());
-    }
-    task->masses.emplace(std::move(masses));
+void TaskIndex::resize(TaskPointer* task, std::int64_t room) {
+  room = std::min(room, capacity_);
+  const bool scanned = room <= kMostScanned;
+  const std::size_t numbers = static_cast<std::size_t>(room) * (weighted_ && scanned ? 2 : 1) * sizeof(std::uint32_t);
+  const std::size_t tree = weighted_ && !scanned ? sizeof(MassTree) : 0;
+  TaskPointer bigger(new (::operator new(sizeof(Task) + tree + numbers)) Task);
+  bigger->room = static_cast<std::uint32_t>(room);
+  if (tree > 0) {
+    bigger->tree = new (bigger.get() + 1) MassTree(room);  // nothing to delete yet if that throws
+    make_room(&rebuild_scratch_, bigger->tree->scratch_size());
   }
-  std::vector<std::uint32_t> slots;
-  slots.reserve(static_cast<std::size_t>(room));
-  slots.assign(task->slots.begin(), task->slots.end());
-  task->slots = std::move(slots);
-  task->room = room;
+  if (Task* old = task->get(); old != nullptr) {
+    std::copy_n(old->slots(), old->count, bigger->slots());
+    bigger->count = old->count;
+    bigger->touched = old->touched;
+    if (weighted_) {
+      std::copy_n(old->masses(), old->count, bigger->masses());
+      if (bigger->tree != nullptr) {
+        bigger->tree->rebuild(rebuild_scratch_.data());
+      } else {
+        bigger->total = old->tree != nullptr ? old->tree->total() : old->total;
+        bigger->smallest = kUnknown;
+      }
+    }
+  }
+  *task = std::move(bigger);
+}
+
+// Of a task without a tree.
+void TaskIndex::set_mass(Task* task, std::uint32_t position, std::uint32_t mass) {
+  std::uint32_t& stored = task->masses()[position];
+  task->total += std::uint64_t{mass} - std::uint64_t{stored};
+  if (task->smallest != kUnknown) {
+    if (mass > 0 && (task->smallest == 0 || mass < task->smallest)) {
+      task->smallest = mass;
+    } else if (stored == task->smallest && mass != stored) {
+      task->smallest = kUnknown;
+    }
+  }
+  stored = mass;
+}
+
+void TaskIndex::set_masses(Task* task, const std::int64_t* positions, const std::uint32_t* masses, std::int64_t n) {
+  if (task->tree != nullptr) return task->tree->set(positions, masses, n);
+  for (std::int64_t i = 0; i < n; ++i) set_mass(task, static_cast<std::uint32_t>(positions[i]), masses[i]);
 }
 
 void TaskIndex::add(std::int64_t slot, std::uint16_t id, std::uint32_t mass) {
-  if (by_id_.size() <= id) by_id_.resize(std::size_t{id} + 1);
-  std::unique_ptr<Task>& task = by_id_[id];
+  if (by_id_.size() <= id) by_id_.resize(std::bit_ceil(std::size_t{id} + 1));
+  TaskPointer& task = by_id_[id];
   if (task == nullptr) {
+    TaskPointer made;
+    resize(&made, 1);
     present_.insert(std::lower_bound(present_.begin(), present_.end(), id), id);
-    task = std::make_unique<Task>();
+    task = std::move(made);
+  } else if (task->count == task->room) {
+    resize(&task, room_for(std::int64_t{task->count} + 1));
   }
-  const auto position = static_cast<std::int64_t>(task->slots.size());
-  if (position == task->room) {
-    resize(task.get(), static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(position + 1))));
+  const std::int64_t position = task->count++;
+  task->slots()[position] = static_cast<std::uint32_t>(slot);
+  if (weighted_) {
+    if (task->tree == nullptr) task->masses()[position] = 0;
+    set_masses(task.get(), &position, &mass, 1);
   }
-  task->slots.push_back(static_cast<std::uint32_t>(slot));
-  if (weighted_) task->masses->set(&position, &mass, 1);
   entries()[slot] = {static_cast<std::uint32_t>(position), id, 1};
 }
 
 void TaskIndex::take_out(std::int64_t slot) {
   Entry& entry = entries()[slot];
-  Task& task = *by_id_[entry.task];
-  const std::int64_t last = static_cast<std::int64_t>(task.slots.size()) - 1;
-  const std::uint32_t moved = task.slots.back();
+  TaskPointer& task = by_id_[entry.task];
+  const std::int64_t last = std::int64_t{task->count} - 1;
+  const std::uint32_t moved = task->slots()[last];
   if (weighted_) {
     // If it is the last itself, the second of the equal positions wins.
     const std::int64_t positions[2] = {entry.position, last};
-    const std::uint32_t masses[2] = {task.masses->leaves()[last], 0};
-    task.masses->set(positions, masses, 2);
+    const std::uint32_t masses[2] = {task->masses()[last], 0};
+    set_masses(task.get(), positions, masses, 2);
   }
-  task.slots[entry.position] = moved;
+  task->slots()[entry.position] = moved;
   entries()[moved].position = entry.position;
-  task.slots.pop_back();
+  --task->count;
   const std::uint16_t id = entry.task;
   entry = {0, 0, 0};
   if (last == 0) {
     drop(id);
-  } else if (task.room > kMinRoom && last <= task.room / 4) {
-    resize(&task, task.room / 2);
+  } else if (2 * last <= std::int64_t{task->room}) {
+    resize(&task, room_for(last + last / 4));
   }
 }
 
@@ -148,7 +200,7 @@ void TaskIndex::place(const std::int64_t* slots, const std::uint16_t* tasks, std
         add(slots[i], tasks[i], mass);
       } else if (weighted_) {
         const std::int64_t position = entry.position;
-        by_id_[entry.task]->masses->set(&position, &mass, 1);
+        set_masses(by_id_[entry.task].get(), &position, &mass, 1);
       }
     }
   } catch (const std::bad_alloc&) {
@@ -186,23 +238,23 @@ void TaskIndex::update(const std::int64_t* slots, std::int64_t n, const std::uin
       if (by_id_[entry.task]->touched++ == 0) touched_.push_back(entry.task);
     }
     // Each task's slots behind one another, so that every tree is updated in one go.
-    std::int64_t begin = 0;
+    std::uint32_t begin = 0;
     for (const std::uint16_t id : touched_) {
-      std::int64_t& touched = by_id_[id]->touched;
+      std::uint32_t& touched = by_id_[id]->touched;
       begin += touched;
       touched = begin - touched;
     }
     for (std::int64_t i = 0; i < n; ++i) {
       Task& task = *by_id_[entries()[slots[i]].task];
-      const auto k = static_cast<std::size_t>(task.touched++);
+      const std::size_t k = task.touched++;
       grouped_[k] = positions_[static_cast<std::size_t>(i)];
       masses_[k] = leaves[slots[i]];
-      task.masses->prefetch(grouped_[k]);  // small groups would wait for each of their lines
+      if (task.tree != nullptr) task.tree->prefetch(grouped_[k]);  // small groups would wait for each of their lines
     }
     begin = 0;
     for (const std::uint16_t id : touched_) {
       Task& task = *by_id_[id];
-      task.masses->set(grouped_.data() + begin, masses_.data() + begin, task.touched - begin);
+      set_masses(&task, grouped_.data() + begin, masses_.data() + begin, task.touched - begin);
       begin = task.touched;
       task.touched = 0;
     }
@@ -215,15 +267,21 @@ void TaskIndex::reload(const std::uint32_t* leaves) noexcept {
   if (lost_ || !weighted_) return;
   for (const std::uint16_t id : present_) {
     Task& task = *by_id_[id];
-    std::uint32_t* own = task.masses->raw_leaves();
-    for (std::size_t k = 0; k < task.slots.size(); ++k) own[k] = leaves[task.slots[k]];
-    task.masses->rebuild(rebuild_scratch_.data());  // has room for every task
+    std::uint32_t* own = task.masses();
+    std::uint64_t total = 0;
+    for (std::uint32_t k = 0; k < task.count; ++k) {
+      own[k] = leaves[task.slots()[k]];
+      total += own[k];
+    }
+    task.total = total;
+    task.smallest = kUnknown;
+    if (task.tree != nullptr) task.tree->rebuild(rebuild_scratch_.data());  // has room for every task
   }
 }
 
 void TaskIndex::rebuild(const SlotSet& valid, const std::uint16_t* tasks, const std::uint32_t* leaves,
                         const std::uint32_t* positions) {
-  std::vector<std::unique_ptr<Task>> by_id;
+  std::vector<TaskPointer> by_id;
   std::vector<std::uint16_t> present;
   by_id.swap(by_id_);
   present.swap(present_);
@@ -241,24 +299,24 @@ void TaskIndex::rebuild(const SlotSet& valid, const std::uint16_t* tasks, const 
     for (int id = 0; id <= kMaxTask; ++id) {
       const std::int64_t count = counts[static_cast<std::size_t>(id)];
       if (count == 0) continue;
-      by_id_.resize(static_cast<std::size_t>(id) + 1);
+      if (by_id_.size() <= static_cast<std::size_t>(id)) by_id_.resize(std::bit_ceil(static_cast<std::size_t>(id) + 1));
       present_.push_back(static_cast<std::uint16_t>(id));
-      by_id_.back() = std::make_unique<Task>();
-      resize(by_id_.back().get(), static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(count))));
-      by_id_.back()->slots.assign(static_cast<std::size_t>(count), 0xFFFFFFFFu);
+      TaskPointer& task = by_id_[static_cast<std::size_t>(id)];
+      resize(&task, room_for(count));
+      task->count = static_cast<std::uint32_t>(count);
+      std::fill_n(task->slots(), count, kUnknown);
     }
     std::fill(counts.begin(), counts.end(), 0);
     for (std::int64_t rank = 0; rank < n; ++rank) {
       const std::int64_t slot = valid.at_rank(rank);
       Task& task = *by_id_[tasks[slot]];
       const std::int64_t position = positions != nullptr ? positions[slot] : counts[tasks[slot]]++;
-      if (position >= static_cast<std::int64_t>(task.slots.size()) ||
-          task.slots[static_cast<std::size_t>(position)] != 0xFFFFFFFFu) {
+      if (position >= std::int64_t{task.count} || task.slots()[position] != kUnknown) {
         throw std::invalid_argument("slot " + std::to_string(slot) + " of task " + std::to_string(tasks[slot]) +
                                     " has position " + std::to_string(position) +
-                                    ", which is another slot's or not below " + std::to_string(task.slots.size()));
+                                    ", which is another slot's or not below " + std::to_string(task.count));
       }
-      task.slots[static_cast<std::size_t>(position)] = static_cast<std::uint32_t>(slot);
+      task.slots()[position] = static_cast<std::uint32_t>(slot);
     }
   } catch (...) {
     restore();
@@ -267,11 +325,12 @@ void TaskIndex::rebuild(const SlotSet& valid, const std::uint16_t* tasks, const 
   lost_ = false;
   // Only what was in use: the rest is zero, and its pages may never have been touched.
   for (const std::uint16_t id : present) {
-    for (const std::uint32_t slot : by_id[id]->slots) entries()[slot] = {0, 0, 0};
+    Task& task = *by_id[id];
+    for (std::uint32_t k = 0; k < task.count; ++k) entries()[task.slots()[k]] = {0, 0, 0};
   }
   for (const std::uint16_t id : present_) {
-    const std::vector<std::uint32_t>& slots = by_id_[id]->slots;
-    for (std::size_t k = 0; k < slots.size(); ++k) entries()[slots[k]] = {static_cast<std::uint32_t>(k), id, 1};
+    Task& task = *by_id_[id];
+    for (std::uint32_t k = 0; k < task.count; ++k) entries()[task.slots()[k]] = {k, id, 1};
   }
   reload(leaves);
 }
@@ -280,39 +339,79 @@ void TaskIndex::read_positions(std::int64_t n, std::uint32_t* positions) const {
   for (std::int64_t slot = 0; slot < n; ++slot) positions[slot] = entries()[slot].position;
 }
 
+// The positions that contain the prefix masses in draws_, and their masses.
+void TaskIndex::descend(Task* task, std::int64_t n, std::int64_t* positions, std::uint32_t* masses, const Poll& poll) {
+  if (task->tree != nullptr) {
+    return in_parts(n, poll, [&](std::int64_t begin, std::int64_t end) {
+      task->tree->descend(draws_.data() + begin, end - begin, positions + begin, masses + begin);
+    });
+  }
+  sums_.resize(task->count);
+  const std::uint32_t* own = task->masses();
+  std::uint64_t sum = 0;
+  for (std::uint32_t k = 0; k < task->count; ++k) sums_[k] = sum += own[k];
+  in_parts(n, poll, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      positions[i] = std::upper_bound(sums_.begin(), sums_.end(), draws_[static_cast<std::size_t>(i)]) - sums_.begin();
+      masses[i] = own[positions[i]];
+    }
+  });
+}
+
+MassTree TaskIndex::copy_masses(Task* task) {
+  MassTree tree(task->count);
+  make_room(&sums_, tree.scratch_size());
+  std::copy_n(task->masses(), task->count, tree.raw_leaves());
+  tree.rebuild(sums_.data());
+  return tree;
+}
+
 bool TaskIndex::sample(int id, std::int64_t n, SamplingMode mode, std::uint64_t seed, std::uint64_t call,
-                       std::int64_t* indices, std::uint32_t* masses) {
+                       std::int64_t* indices, std::uint32_t* masses, const Poll& poll) {
   Task& task = *by_id_[static_cast<std::size_t>(id)];
-  const auto size = static_cast<std::int64_t>(task.slots.size());
-  const bool proportional = mode != SamplingMode::uniform && task.masses && task.masses->total() > 0;
+  const std::int64_t size = task.count;
+  const bool proportional = mode != SamplingMode::uniform && total(id) > 0;
   if (mode == SamplingMode::without_replacement) {
     const RandomBits bits(seed, call, task_tag(kTagTaskDistinct, id));
     std::int64_t drawable = size;
     if (proportional) {
-      const std::uint32_t* leaves = task.masses->leaves();
-      if (n > size || draw_successive(&*task.masses, bits, n, &draws_, indices, masses) < n) {
-        drawable = std::count_if(leaves, leaves + size, [](std::uint32_t mass) { return mass > 0; });
+      const auto draw = [&](MassTree* tree) {
+        return n > size ? 0 : draw_successive(tree, bits, n, &draws_, indices, masses, poll);
+      };
+      std::int64_t drawn = 0;
+      if (task.tree != nullptr) {
+        drawn = draw(task.tree);
+      } else {
+        MassTree copy = copy_masses(&task);
+        drawn = draw(&copy);
+      }
+      if (drawn < n) {
+        const std::uint32_t* own = task.masses();
+        drawable = std::count_if(own, own + size, [](std::uint32_t mass) { return mass > 0; });
       }
     } else if (n <= size) {
-      draw_distinct(size, bits, n, indices);
+      draw_distinct(size, bits, n, indices, poll);
     }
     if (n > drawable) {
       throw std::invalid_argument("batch_size asks for " + std::to_string(n) + " items of task " + std::to_string(id) +
                                   "; without replacement at most " + std::to_string(drawable) + " can be drawn");
     }
   } else {
-    make_room(&draws_, n);
+    grow(&draws_, static_cast<std::size_t>(n), poll);
     METARL_SELECT_KERNEL(tree_draws)
-    (seed, call, task_tag(kTagTaskSample, id), proportional ? task.masses->total() : static_cast<std::uint64_t>(size),
-     n, mode == SamplingMode::stratified, draws_.data());
+    (seed, call, task_tag(kTagTaskSample, id), proportional ? total(id) : static_cast<std::uint64_t>(size), n,
+     mode == SamplingMode::stratified, draws_.data());
     if (proportional) {
-      task.masses->descend(draws_.data(), n, indices, masses);
+      descend(&task, n, indices, masses, poll);
     } else {
       std::copy_n(draws_.data(), n, indices);
     }
   }
   if (!proportional) std::fill_n(masses, n, 0u);
-  for (std::int64_t i = 0; i < n; ++i) indices[i] = task.slots[static_cast<std::size_t>(indices[i])];
+  const std::uint32_t* slots = task.slots();
+  in_parts(n, poll, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) indices[i] = slots[indices[i]];
+  });
   return proportional;
 }
 

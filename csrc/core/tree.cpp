@@ -20,8 +20,6 @@ constexpr std::uint32_t kRaiseBelow = 1u << 20;  // the scale is raised when the
 constexpr double kLargestMass = 4294967040.0;    // 2^32 - 2^8: the margin covers a bound that is slightly too large
 constexpr int kLargestExponent = 1000;           // 2^exponent and its inverse are normal numbers
 
-constexpr std::int64_t kPollDraws = 1 << 17;  // between two polls
-
 // For a normal result.
 double power_of_two(int exponent) { return bits_double(static_cast<std::uint64_t>(exponent + 1023) << 52); }
 
@@ -78,16 +76,22 @@ void SumTree::raise_scale() {
 }
 
 template <typename T>
-void SumTree::assign(const std::int64_t* indices, const T* priorities, std::int64_t n, double top) {
-  if (new_masses_.size() < static_cast<std::size_t>(n)) new_masses_.resize(static_cast<std::size_t>(n));
+void SumTree::assign(const std::int64_t* indices, const T* priorities, std::int64_t n, double top, bool valid,
+                     const Poll& poll) {
+  const std::int64_t most = poll ? std::min(n, kPollItems) : n;
+  if (new_masses_.size() < static_cast<std::size_t>(most)) new_masses_.resize(static_cast<std::size_t>(most));
   fit_scale(top);
-  if constexpr (std::is_same_v<T, float>) {
-    METARL_SELECT_KERNEL(quantize_floats)(priorities, n, factor(), new_masses_.data());
-  } else {
-    METARL_SELECT_KERNEL(quantize)(priorities, n, factor(), new_masses_.data());
-  }
-  masses_.set(indices, new_masses_.data(), n);
-  state_.changes += static_cast<std::uint64_t>(n);
+  in_parts(n, poll, [&](std::int64_t begin, std::int64_t end) {
+    const std::int64_t count = end - begin;
+    if constexpr (std::is_same_v<T, float>) {
+      METARL_SELECT_KERNEL(quantize_floats)(priorities + begin, count, factor(), new_masses_.data());
+    } else {
+      METARL_SELECT_KERNEL(quantize)(priorities + begin, count, factor(), new_masses_.data());
+    }
+    masses_.set(indices + begin, new_masses_.data(), count);
+    state_.changes += static_cast<std::uint64_t>(count);
+    if (valid) insert_valid(indices + begin, count);
+  });
   raise_scale();
 }
 
@@ -97,22 +101,34 @@ void SumTree::insert_valid(const std::int64_t* indices, std::int64_t n) {
 }
 
 void SumTree::update(const std::int64_t* indices, const double* priorities, std::int64_t n, double top) {
-  assign(indices, priorities, n, top);
+  assign(indices, priorities, n, top, false, {});
 }
 
-void SumTree::set(const std::int64_t* indices, const double* priorities, std::int64_t n) {
-  // Negative zeros are zeros, and below any top.
-  double top = METARL_SELECT_KERNEL(largest_priority)(priorities, n);
-  if (top < 0.0) top = n > 0 ? *std::max_element(priorities, priorities + n) : 0.0;
-  assign(indices, priorities, n, top);
-  insert_valid(indices, n);
+template <typename T>
+void SumTree::set_any(const std::int64_t* indices, const T* priorities, std::int64_t n, const Poll& poll) {
+  double top = 0.0;
+  in_parts(n, poll, [&](std::int64_t begin, std::int64_t end) {
+    double largest = 0.0;
+    if constexpr (std::is_same_v<T, float>) {
+      largest = METARL_SELECT_KERNEL(largest_priority_float)(priorities + begin, end - begin);
+    } else {
+      largest = METARL_SELECT_KERNEL(largest_priority)(priorities + begin, end - begin);
+    }
+    // Negative zeros are zeros, and below any top.
+    if (largest < 0.0 && end > begin) {
+      largest = static_cast<double>(*std::max_element(priorities + begin, priorities + end));
+    }
+    top = std::max(top, largest);
+  });
+  assign(indices, priorities, n, top, true, poll);
 }
 
-void SumTree::set(const std::int64_t* indices, const float* priorities, std::int64_t n) {
-  double top = METARL_SELECT_KERNEL(largest_priority_float)(priorities, n);
-  if (top < 0.0) top = n > 0 ? static_cast<double>(*std::max_element(priorities, priorities + n)) : 0.0;
-  assign(indices, priorities, n, top);
-  insert_valid(indices, n);
+void SumTree::set(const std::int64_t* indices, const double* priorities, std::int64_t n, const Poll& poll) {
+  set_any(indices, priorities, n, poll);
+}
+
+void SumTree::set(const std::int64_t* indices, const float* priorities, std::int64_t n, const Poll& poll) {
+  set_any(indices, priorities, n, poll);
 }
 
 void SumTree::fill(std::int64_t begin, std::int64_t end, double priority) {
@@ -182,17 +198,28 @@ void SumTree::find(const double* at, std::int64_t n, std::int64_t* indices) cons
 }
 
 bool SumTree::sample(std::int64_t n, SamplingMode mode, std::int64_t* indices, std::uint32_t* masses,
-                     const std::function<void()>& poll) {
+                     const Poll& poll) {
+  if (!poll) return draw(n, mode, indices, masses, poll);
+  const std::uint64_t before = state_.draws;
+  try {
+    return draw(n, mode, indices, masses, poll);
+  } catch (...) {
+    state_.draws = before;
+    throw;
+  }
+}
+
+bool SumTree::draw(std::int64_t n, SamplingMode mode, std::int64_t* indices, std::uint32_t* masses, const Poll& poll) {
   if (num_valid() == 0) throw BufferEmptyError("cannot sample: no item is valid");
   if (n == 0) return true;
   if (mode == SamplingMode::uniform || masses_.total() == 0) {
-    sample_valid(n, mode, indices);
+    sample_valid(n, mode, indices, poll);
     std::fill_n(masses, n, 0u);
     return false;
   }
   if (mode == SamplingMode::without_replacement) {
     const RandomBits bits(key_, state_.draws, kTagWithoutReplacement);
-    if (n > num_valid() || draw_successive(&masses_, bits, n, &scratch_, indices, masses) < n) {
+    if (n > num_valid() || draw_successive(&masses_, bits, n, &scratch_, indices, masses, poll) < n) {
       refuse_batch_size(n, std::count_if(leaves(), leaves() + capacity(), [](std::uint32_t mass) { return mass > 0; }));
     }
     ++state_.draws;
@@ -202,17 +229,17 @@ bool SumTree::sample(std::int64_t n, SamplingMode mode, std::int64_t* indices, s
   METARL_SELECT_KERNEL(tree_draws)
   (key_, state_.draws, kTagTreeSample, masses_.total(), n, mode == SamplingMode::stratified, scratch_.data());
   ++state_.draws;
-  const std::int64_t chunk = poll ? kPollDraws : n;
-  for (std::int64_t first = 0; first < n; first += chunk) {
-    if (poll) poll();
-    masses_.descend(scratch_.data() + first, std::min(chunk, n - first), indices + first, masses + first);
-  }
+  in_parts(n, poll, [&](std::int64_t begin, std::int64_t end) {
+    masses_.descend(scratch_.data() + begin, end - begin, indices + begin, masses + begin);
+  });
   return true;
 }
 
-void SumTree::sample(std::int64_t n, SamplingMode mode, std::int64_t* indices, double* probabilities) {
-  if (new_masses_.size() < static_cast<std::size_t>(n)) new_masses_.resize(static_cast<std::size_t>(n));
-  if (!sample(n, mode, indices, new_masses_.data())) {
+void SumTree::sample(std::int64_t n, SamplingMode mode, std::int64_t* indices, double* probabilities,
+                     const Poll& poll) {
+  grow(&new_masses_, static_cast<std::size_t>(n), poll);
+  if (poll) touch(probabilities, static_cast<std::size_t>(n) * sizeof *probabilities, poll);
+  if (!sample(n, mode, indices, new_masses_.data(), poll)) {
     std::fill_n(probabilities, n, 1.0 / static_cast<double>(num_valid()));
     return;
   }
@@ -222,22 +249,26 @@ void SumTree::sample(std::int64_t n, SamplingMode mode, std::int64_t* indices, d
 }
 
 // Uniform over the valid leaves, by rank.
-void SumTree::sample_valid(std::int64_t n, SamplingMode mode, std::int64_t* indices) {
+void SumTree::sample_valid(std::int64_t n, SamplingMode mode, std::int64_t* indices, const Poll& poll) {
   if (mode == SamplingMode::without_replacement) {
     if (n > num_valid()) refuse_batch_size(n, num_valid());
-    draw_distinct(num_valid(), RandomBits(key_, state_.draws, kTagWithoutReplacement), n, indices);
+    draw_distinct(num_valid(), RandomBits(key_, state_.draws, kTagWithoutReplacement), n, indices, poll);
     ++state_.draws;
-    for (std::int64_t i = 0; i < n; ++i) indices[i] = valid_.at_rank(indices[i]);
+    in_parts(n, poll, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) indices[i] = valid_.at_rank(indices[i]);
+    });
     return;
   }
-  if (scratch_.size() < static_cast<std::size_t>(n)) scratch_.resize(static_cast<std::size_t>(n));
+  grow(&scratch_, static_cast<std::size_t>(n), poll);
   METARL_SELECT_KERNEL(tree_draws)
   (key_, state_.draws, kTagTreeSample, static_cast<std::uint64_t>(num_valid()), n, mode == SamplingMode::stratified,
    scratch_.data());
   ++state_.draws;
-  for (std::int64_t i = 0; i < n; ++i) {
-    indices[i] = valid_.at_rank(static_cast<std::int64_t>(scratch_[static_cast<std::size_t>(i)]));
-  }
+  in_parts(n, poll, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      indices[i] = valid_.at_rank(static_cast<std::int64_t>(scratch_[static_cast<std::size_t>(i)]));
+    }
+  });
 }
 
 void SumTree::adopt_leaves(const State& state, SlotSet valid) {

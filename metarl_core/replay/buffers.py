@@ -26,6 +26,7 @@ class ReplayBuffer(ReplayFace, _core.UniformReplayBase):
             such; see also fields_from_spaces.
         seed: Key of the random numbers, in [0, 2**64). Equal seeds and calls give equal bits on every machine.
         num_envs: Number of environments that transitions come from: ``add`` takes one row of each, or ``env_ids``.
+            At most capacity / (frames of a stack + 1 with a shared ``next_obs``), if anything links transitions.
         n_step: Steps of the returns: ``reward`` is then r_0 + gamma r_1 + ... over up to n_step transitions, computed
             in float64 while sampling, ``next_obs``, ``terminated`` and ``truncated`` are those of the last of them, and
             the batch has ``discount``: gamma^k for k transitions, 0 after a termination. Returns end at
@@ -143,6 +144,7 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
         stratified: Draw number i of a batch comes from the i-th of B equal slices of the total; otherwise the draws are
             independent.
         num_envs: Number of environments that transitions come from: ``add`` takes one row of each, or ``env_ids``.
+            At most capacity / (frames of a stack + 1 with a shared ``next_obs``), if anything links transitions.
         n_step: Steps of the returns: ``reward`` is then r_0 + gamma r_1 + ... over up to n_step transitions, computed
             in float64 while sampling, ``next_obs``, ``terminated`` and ``truncated`` are those of the last of them, and
             the batch has ``discount``: gamma^k for k transitions, 0 after a termination. Returns end at
@@ -167,7 +169,7 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
         recurrent_fields: Fields of which a sequence has only its first step's value (B, ...): recurrent states.
         task_field: Name of the field that says which task a transition belongs to, of integer dtype and shape (), with
             values in [0, 65535]; then ``sample`` takes ``task`` and ``task_weights``, and there are ``task_counts``,
-            ``task_masses`` and ``clear_task``. Costs up to 26 bytes a transition.
+            ``task_masses`` and ``clear_task``. Costs up to 30 bytes a transition and 64 a task.
         eviction: What a new transition replaces in a full buffer: ``"fifo"``, the oldest one; ``"reservoir"``, a random
             one or none, so that at all times every transition ever added is equally likely to be kept (algorithm R:
             Vitter, "Random sampling with a reservoir", ACM TOMS 1985). ``add`` returns -1 for what is not kept. A

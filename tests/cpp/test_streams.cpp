@@ -180,6 +180,30 @@ void check_case(const Case& c, std::uint64_t seed) {
   }
 }
 
+TEST(every_environment_needs_room_for_a_transition) {
+  for (const int stack : {1, 4}) {
+    for (const bool share : {false, true}) {
+      if (stack > 1 && !share) continue;
+      metarl::ReplayOptions options;
+      options.capacity = 60;
+      const std::size_t bytes = sizeof(std::int32_t);
+      options.fields = {{"obs", bytes * static_cast<std::size_t>(stack), bytes, stack},
+                        {"next_obs", bytes * static_cast<std::size_t>(stack), bytes, stack, 0},
+                        {"terminated", 1, 1}};
+      options.streams.terminated = 2;
+      options.streams.share_next = share;
+      options.streams.skip_reset_rows = true;
+      const std::int64_t most = 60 / (stack + (share ? 1 : 0));
+      options.streams.num_envs = most;
+      const metarl::ReplayBuffer fits(options);
+      for (const std::int64_t num_envs : {most + 1, std::int64_t{0}, std::int64_t{1} << 40}) {
+        options.streams.num_envs = num_envs;
+        CHECK_THROWS(metarl::ReplayBuffer(options), std::invalid_argument);
+      }
+    }
+  }
+}
+
 TEST(samples_follow_from_the_rows_under_all_options) {
   std::uint64_t seed = 0;
   for (const std::int64_t capacity : {13, 50, 400}) {
@@ -189,7 +213,8 @@ TEST(samples_follow_from_the_rows_under_all_options) {
           for (const int sequence : {0, 1, 6}) {
             for (const bool share : {false, true}) {
               if ((stack > 1 && !share) || (sequence > 0 && n_step > 1)) continue;
-              check_case({capacity, num_envs, stack, n_step, share, sequence, seed % 2 == 0}, seed);
+              const std::int64_t most = capacity / (stack + (share ? 1 : 0));
+              check_case({capacity, std::min(num_envs, most), stack, n_step, share, sequence, seed % 2 == 0}, seed);
               ++seed;
             }
           }

@@ -149,7 +149,7 @@ def test_large_calls_release_the_gil():
         assert ticks > 5
 
 
-LONG = {
+SAMPLING = {
     "prioritized": """
         buffer = mc.PrioritizedReplayBuffer(1_000_000, {"x": ((32,), np.float32)})
         buffer.add(x=np.zeros((1_000_000, 32), np.float32))
@@ -167,35 +167,129 @@ LONG = {
         buffer.add(x=np.zeros((1_000_000, 8), np.float32), terminated=flags, truncated=flags)
         call = lambda: buffer.sample(1_000_000)
         """,
+    "uniform-with-hidden-slots": """
+        buffer = mc.ReplayBuffer(4_000_000, {"t": ((), np.uint8)}, task_field="t")
+        buffer.add(t=np.arange(4_000_000) % 250)
+        buffer.clear_task(100)
+        call = lambda: buffer.sample(20_000_000)
+        """,
+    "uniform-without-replacement": """
+        buffer = mc.ReplayBuffer(20_000_000, {"x": ((), np.uint8)})
+        buffer.add(x=np.zeros(20_000_000, np.uint8))
+        call = lambda: buffer.sample(10_000_000, mode="without_replacement")
+        """,
+    "without-replacement": """
+        buffer = mc.PrioritizedReplayBuffer(8_000_000, {"x": ((), np.uint8)})
+        buffer.add(x=np.zeros(8_000_000, np.uint8))
+        call = lambda: buffer.sample(7_000_000, mode="without_replacement")
+        """,
+    "task": """
+        buffer = mc.PrioritizedReplayBuffer(4_000_000, {"t": ((), np.uint8)}, task_field="t")
+        buffer.add(t=np.arange(4_000_000) % 2)
+        call = lambda: buffer.sample(20_000_000, task=1, mode="iid")
+        """,
+    "task-without-replacement": """
+        buffer = mc.PrioritizedReplayBuffer(8_000_000, {"t": ((), np.uint8)}, task_field="t")
+        buffer.add(t=np.arange(8_000_000) % 2)
+        call = lambda: buffer.sample(3_900_000, task=1, mode="without_replacement")
+        """,
 }
 
+# What Ctrl-C leaves of these is the work on the first `k` rows: done(k) does it on the twin, k = count() of them.
+WRITING = {
+    "add": """
+        rows = np.arange(8 * 20_000_000, dtype=np.int64).reshape(-1, 8)
+        buffer = mc.PrioritizedReplayBuffer(20_000_000, {"x": ((8,), np.int64)})
+        call = lambda: buffer.add(x=rows)
+        count = lambda: len(buffer)
+        done = lambda k: twin.add(x=rows[:k])
+        """,
+    "add-more-than-fits": """
+        rows = np.arange(30_000_000, dtype=np.int64)
+        buffer = mc.PrioritizedReplayBuffer(12_000_000, {"x": ((), np.int64)})
+        call = lambda: buffer.add(x=rows)
+        count = lambda: buffer.state_dict()["written"]
+        done = lambda k: twin.add(x=rows[12_000_000 : 12_000_000 + k])
+        """,
+    "add-tasks": """
+        buffer = mc.PrioritizedReplayBuffer(4_000_000, {"t": ((), np.uint8)}, task_field="t")
+        rows = np.random.default_rng(0).integers(0, 200, 4_000_000).astype(np.uint8)
+        call = lambda: buffer.add(t=rows)
+        count = lambda: len(buffer)
+        done = lambda k: twin.add(t=rows[:k])
+        """,
+    "add-reservoir": """
+        buffer = mc.ReplayBuffer(1_000_000, {"x": ((), np.int64)}, eviction="reservoir")
+        rows = np.arange(20_000_000)
+        call = lambda: buffer.add(x=rows)
+        count = lambda: buffer.state_dict()["written"]
+        done = lambda k: twin.add(x=rows[:k])
+        """,
+    "add-steps": """
+        fields = {"obs": ((), np.int64), "reward": ((), np.float32), "next_obs": ((), np.int64)}
+        fields |= {"terminated": ((), bool), "truncated": ((), bool)}
+        buffer = mc.PrioritizedReplayBuffer(16_000_000, fields, n_step=3, next_obs="next")
+        obs = np.arange(12_000_000)
+        rows = {"obs": obs, "reward": np.ones(len(obs), np.float32), "next_obs": obs + 1}
+        rows |= {"terminated": obs % 100 == 99, "truncated": np.zeros(len(obs), bool)}
+        call = lambda: buffer.add(**rows)
+        count = lambda: len(buffer)
+        done = lambda k: twin.add(**{name: column[:k] for name, column in rows.items()})
+        """,
+    "update": """
+        n = 10_000_000
+        buffer = mc.PrioritizedReplayBuffer(n, {"x": ((), np.uint8)})
+        buffer.add(x=np.zeros(n, np.uint8))
+        indices = np.random.default_rng(0).permutation(n)
+        errors = np.random.default_rng(1).uniform(2, 3, n).astype(np.float32)
+        call = lambda: buffer.update_priorities(indices, errors)
+        count = lambda: np.count_nonzero(buffer.priorities(indices) > 1)
+        done = lambda k: twin.update_priorities(indices[:k], errors[:k])
+        """,
+    "update-tasks": """
+        n = 4_000_000
+        buffer = mc.PrioritizedReplayBuffer(n, {"t": ((), np.uint8)}, task_field="t")
+        buffer.add(t=np.arange(n) % 100)
+        indices = np.random.default_rng(0).permutation(n)
+        errors = np.random.default_rng(1).uniform(2, 3, n).astype(np.float32)
+        call = lambda: buffer.update_priorities(indices, errors)
+        count = lambda: np.count_nonzero(buffer.priorities(indices) > 1)
+        done = lambda k: twin.update_priorities(indices[:k], errors[:k])
+        """,
+}
 
-@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
-@pytest.mark.parametrize("kind", LONG)
-def test_ctrl_c_ends_a_long_sample_and_changes_nothing(kind):
-    code = (
-        """
+TREES = {
+    "set": "tree.set(indices, priorities)",
+    "set-one-value": "tree.set(indices, 2.5)",
+    "find": "tree.find(np.random.default_rng(0).uniform(0, tree.total, n))",
+    "sample": "tree.sample(5 * n)",
+    "sample-uniform": "tree.sample(3 * n, mode='uniform')",
+    "sample-without-replacement": "tree.sample(n // 2, mode='without_replacement')",
+}
+
+INTERRUPTED = """
 import copy, os, signal, threading, time
 import numpy as np
 import metarl_core as mc
-"""
-        + textwrap.dedent(LONG[kind])
-        + """
-twin = copy.deepcopy(buffer)
+{setup}
 def interrupt():
     global sent
     time.sleep(0.15)
     sent = time.perf_counter()
     os.kill(os.getpid(), signal.SIGINT)
-threading.Thread(target=interrupt).start()
+thread = threading.Thread(target=interrupt)
+thread.start()
 begin = time.perf_counter()
 try:
     call()
 except KeyboardInterrupt:
-    print(f"{time.perf_counter() - sent:.3f} {sent - begin:.3f}")
-assert np.array_equal(buffer.sample(100).indices, twin.sample(100).indices)
+    print(f"{{time.perf_counter() - sent:.3f}} {{sent - begin:.3f}}")
+{check}
 """
-    )
+
+
+def check_ctrl_c(kind, setup, check):
+    code = INTERRUPTED.format(setup=textwrap.dedent(setup), check=textwrap.dedent(check))
     attempts = []
     while len(attempts) < 3 and not (attempts and attempts[-1] < 0.2):  # other programs may have the processor
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
@@ -205,6 +299,56 @@ assert np.array_equal(buffer.sample(100).indices, twin.sample(100).indices)
         assert before > 0.1
         attempts.append(after)
     assert min(attempts) < 0.2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+@pytest.mark.parametrize("kind", SAMPLING)
+def test_ctrl_c_ends_a_long_sample_and_changes_nothing(kind):
+    check = """
+        state, expected = buffer.to_bytes(), twin.to_bytes()
+        assert state == expected
+        for mode in ("stratified", "without_replacement"):
+            assert np.array_equal(buffer.sample(100, mode=mode).indices, twin.sample(100, mode=mode).indices)
+        """
+    check_ctrl_c(kind, textwrap.dedent(SAMPLING[kind]) + "twin = copy.deepcopy(buffer)", check)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+@pytest.mark.parametrize("kind", WRITING)
+def test_ctrl_c_ends_a_long_write_after_the_first_rows(kind):
+    check = """
+        k = count()  # 0 if the signal came while the arguments were still being checked
+        if k > 0:
+            done(k)
+        assert buffer.to_bytes() == twin.to_bytes()
+        """
+    check_ctrl_c(kind, textwrap.dedent(WRITING[kind]) + "twin = copy.deepcopy(buffer)", check)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+@pytest.mark.parametrize("kind", TREES)
+def test_ctrl_c_ends_a_long_call_of_the_tree(kind):
+    setup = f"""
+        n = 10_000_000
+        trees = [mc.SumTree(n, seed=3) for _ in range(2)]
+        indices = np.random.default_rng(0).permutation(n)
+        priorities = np.random.default_rng(1).uniform(2, 3, n)
+        for tree in trees:
+            tree.set(indices[::-1], np.ones(n))
+        tree, twin = trees
+        call = lambda: {TREES[kind]}
+        """
+    check = """
+        k = np.count_nonzero(tree.get(indices) > 1)
+        if k > 0:
+            assert "set" in KIND and k < n
+            twin.set(indices[:k], priorities[:k] if KIND == "set" else 2.5)
+        assert np.array_equal(tree.get(indices), twin.get(indices)) and tree.total == twin.total
+        for mode in ("stratified", "uniform", "without_replacement"):
+            for found, expected in zip(tree.sample(1000, mode=mode), twin.sample(1000, mode=mode), strict=True):
+                assert np.array_equal(found, expected)
+        """.replace("KIND", repr(kind))
+    check_ctrl_c(kind, setup, check)
 
 
 def longest_pause(buffer, batch, short_call):

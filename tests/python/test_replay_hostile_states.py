@@ -135,6 +135,16 @@ def test_no_memory_for_streams_that_a_file_does_not_hold(options):
         ReplayBuffer.from_bytes(saved_as(plain, num_envs=20_000_000, **options))
 
 
+@pytest.mark.parametrize(("options", "each"), [({"n_step": 3}, 1), ({"next_obs": "next"}, 2)])
+def test_more_environments_than_the_capacity_has_room_for_are_corrupt(options, each):
+    b = ReplayBuffer(64, FIELDS, num_envs=20, **options)
+    b.add(**rows(0, 20))
+    assert ReplayBuffer.from_bytes(saved_as(b, capacity=20 * each)).capacity == 20 * each
+    message = rf"header: num_envs is 20; must be in \[1, 19\], so that the capacity, {20 * each - 1}, has room"
+    with pytest.raises(CheckpointCorruptError, match=message):
+        ReplayBuffer.from_bytes(saved_as(b, capacity=20 * each - 1))
+
+
 @pytest.mark.parametrize("config", [{"capacity": 0}, {"capacity": "a"}, {"n_step": 2**40}])
 def test_a_header_that_describes_no_buffer_is_corrupt(config):
     b = ReplayBuffer(64, FIELDS)

@@ -1,5 +1,8 @@
 """Numbers at the ends of their ranges, sizes beyond the memory, and arrays in awkward layouts."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -211,3 +214,40 @@ def test_a_batch_of_other_origin_has_no_moment(cls):
     buffer.add(x=[1.0, 2.0])
     with pytest.raises(TypeError, match="Batch that was not sampled"):
         buffer.update_priorities(Batch(indices=np.array([0])), [1.0])
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_resident_memory_does_not_depend_on_what_was_freed_before():
+    """A second buffer takes the memory of the first: nothing but what it holds may become resident."""
+    code = """
+import ctypes, gc
+import subprocess
+import sys
+
+import numpy as np
+import metarl_core as mc
+
+def resident():
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+
+n = 2**20
+x = np.zeros((8192, 45), np.uint8)
+kept = []
+for _ in range(3):
+    blocks = [np.ones(7 << 20, np.uint8) for _ in range(8)]
+    kept.append(blocks.pop())  # above the others, which so become free room in the heap
+    del blocks
+    before = resident()
+    buffer = mc.PrioritizedReplayBuffer(n, {"x": ((45,), np.uint8)})
+    for _ in range(n // len(x)):
+        buffer.add(x=x)
+    print((resident() - before) / n, buffer.bytes_per_transition)
+    del buffer
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    print(done.stdout)
+    for line in done.stdout.splitlines():
+        taken, declared = map(float, line.split())
+        assert taken < declared + 2

@@ -1,6 +1,7 @@
 """Objects whose __init__ has not run, did not end, or is called again: an exception, never a crash."""
 
 import inspect
+import tempfile
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from metarl_core.replay.writers import SharedWriter
 
 FIELDS = {"obs": ((3,), np.float32)}
 CLASSES = [ReplayBuffer, PrioritizedReplayBuffer, SumTree, SharedWriter, _core.SharedLanes, _core.ReplayCheckpoint]
+CLASSES += [_core.StorageFolder, _core.LineToucher]
 # What the core's classes define. Arguments only so that the call gets as far as looking at its object.
 ARGUMENTS = {
     "sample": (1,),
@@ -19,11 +21,13 @@ ARGUMENTS = {
     "find": (0.0,),
     "clear_task": (0,),
     "_restore": ({},),
+    "_open": (_core.StorageFolder(tempfile.mkdtemp().encode()), None, {}),
     "_save": (b"/nowhere/at/all", {}),
     "_to_bytes": ({},),
     "drain": (None,),
     "stats": (0,),
     "section_shape": ("streams",),
+    "touch": (np.zeros(1, np.int64), False),
 }
 
 

@@ -96,3 +96,16 @@ def test_arrays_of_out_must_be_aligned():
     out["task"] = memory[1:].view(np.int64)
     with pytest.raises(ValueError, match=r"out\['task'\] must be C-contiguous, aligned and writeable"):
         buffer.sample(4, out=out)
+
+
+@pytest.mark.parametrize("n", [1, 127, 128, 129, 300, 9000])  # scratch of few items is on the stack
+def test_out_of_any_size_gives_the_bits_of_a_fresh_batch(n):
+    one, two = filled(), filled()
+    out = two.sample(n)
+    one.sample(n)
+    for _ in range(3):
+        two.sample(n, out=out)
+        expected = one.sample(n)
+        assert_unchanged(out, expected)
+        for name in ("indices", "weights", "probabilities"):
+            np.testing.assert_array_equal(getattr(out, name), getattr(expected, name))

@@ -69,6 +69,14 @@ PLAIN = {"obs": ((), float), "reward": ((), float), "next_obs": ((), float), "te
         ),
         ({}, {"frame_stack": {3: 4}}, TypeError, "frame_stack must map field names to numbers, got the name 3"),
         ({}, {"frame_stack": 2**40}, ValueError, "frame_stack is 1099511627776; must be >= 1 and at most 65536"),
+        ({}, {"num_envs": 33, "n_step": 2}, ValueError, r"num_envs is 33; must be in \[1, 32\], .* of each \(1 slot\)"),
+        ({}, {"num_envs": 17, "next_obs": "next"}, ValueError, r"num_envs is 17; must be in \[1, 16\], .* \(2 slots\)"),
+        (
+            {"obs": ((3, 2), float), "next_obs": ((3, 2), float)},
+            {"num_envs": 2**40, "frame_stack": 3},
+            ValueError,
+            r"num_envs is 1099511627776; must be in \[1, 8\], so that the capacity, 32, has room",
+        ),
         ({}, {"next_obs": np.array([1, 2])}, TypeError, "next_obs must be a str or None, got ndarray"),
     ],
 )

@@ -97,6 +97,7 @@ def test_every_item_is_what_the_list_model_says(chosen: dict[str, Any]) -> None:
     stack, sequence = chosen["stack"], chosen["sequence"]
     share = chosen["share"] or stack > 1
     n_step = 1 if sequence else chosen["n_step"]
+    chosen["num_envs"] = min(chosen["num_envs"], chosen["capacity"] // (stack + share))
     rng = np.random.default_rng(chosen["seed"])
     model = ListModel(chosen["capacity"], chosen["num_envs"], n_step, 0.9, stack, share, chosen["skip_reset"], sequence)
     arguments: dict[str, Any] = {

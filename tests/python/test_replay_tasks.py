@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -452,3 +454,39 @@ def test_states_with_impossible_tasks_or_positions_are_refused():
         with pytest.raises(ValueError, match=message):
             buffer.load_state_dict({**state, key: value})
         check_partition(buffer, *content(buffer))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize(("num_tasks", "capacity"), [(65_536, 65_536), (65_536, 300_000), (3_000, 10**6), (1, 10**6)])
+def test_memory_is_bounded_however_many_tasks_there_are(num_tasks, capacity):
+    code = """
+import subprocess
+import sys
+
+import numpy as np
+import sys
+import metarl_core as mc
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+
+num_tasks, capacity = map(int, sys.argv[1:])
+tasks = (np.arange(capacity) % num_tasks).astype(np.uint16)
+buffer = mc.PrioritizedReplayBuffer(capacity, {"task": ((), np.uint16)}, task_field="task")
+before = resident()
+for begin in range(0, capacity, 1000):
+    buffer.add(task=tasks[begin : begin + 1000])
+full = resident()
+for begin in range(0, capacity * 2 // 5, 1000):  # most tasks shrink, one grows
+    buffer.add(task=np.zeros(1000, np.uint16))
+print(full - before, resident() - before, buffer.bytes_per_transition)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(num_tasks), str(capacity)], capture_output=True, text=True, check=True
+    )
+    full, later, declared = map(int, done.stdout.split())
+    bound = capacity * declared + 64 * num_tasks + 2**20
+    print(f"{num_tasks} tasks: {full / capacity:.1f}, then {later / capacity:.1f}; bound {bound / capacity:.1f}")
+    assert declared == 12 + 30
+    assert full < bound
+    assert later < bound + capacity * 4  # what malloc keeps

@@ -27,6 +27,7 @@ class AlignedMemory {
 
  private:
   void* block_ = nullptr;
+  std::size_t mapped_ = 0;  // bytes of the block that came straight from the system, or 0
   std::byte* data_ = nullptr;
   std::size_t size_ = 0;
 };

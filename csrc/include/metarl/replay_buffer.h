@@ -64,21 +64,25 @@ class ReplayBuffer {
 
   // Writes n transitions; slots[i] gets the slot of the i-th, or -1 if it was not stored (a reset row, or left out by
   // the reservoir). env_ids: see Streams::add; null unless the buffer has streams. Throws std::invalid_argument.
-  void add(const ColumnSource* columns, const std::int64_t* env_ids, std::int64_t n, std::int64_t* slots);
+  // `poll`, here and below, is called every few milliseconds, if given, with the lock held. When it throws here, the
+  // buffer is as if it had been called with the first rows only, some number of them.
+  void add(const ColumnSource* columns, const std::int64_t* env_ids, std::int64_t n, std::int64_t* slots,
+           const std::function<void()>& poll = {});
   // Whether rows can be stored, as far as that does not depend on what is stored. Throws std::invalid_argument.
   void check(const ColumnSource* columns, std::int64_t n);
   void clear();
 
   // Draws request.n transitions. Throws BufferEmptyError, also if a task has none; std::invalid_argument if too few can
   // be drawn without replacement. With tasks, the batch is in the order of tasks.
-  // `poll`, if given, is called every few milliseconds, with the lock held; when it throws, the buffer is as before.
+  // When poll throws, the buffer is as before.
   WriteMark sample(const SampleRequest& request, const SampleOutput& out, const std::function<void()>& poll = {});
 
   // Sets priorities, which a buffer without any only checks the arguments of. With `mark`, slots overwritten since then
   // are skipped and counted, or, if strict, all is refused with StaleIndexError.
   // Throws std::out_of_range (index outside [0, size)) and std::invalid_argument (error not finite).
+  // When poll throws, the priorities of the first indices are set, those of the others are as before.
   virtual void update_priorities(const std::int64_t* indices, const float* td_errors, std::int64_t n,
-                                 const WriteMark* mark, bool strict);
+                                 const WriteMark* mark, bool strict, const std::function<void()>& poll = {});
 
   // Batches drawn so far.
   std::uint64_t draws() const;
@@ -120,8 +124,9 @@ class ReplayBuffer {
   virtual const SlotSet& valid() const { return *valid_; }
   // Of all random numbers: the seed, or in a forked child another one.
   std::uint64_t key() const { return stream_key(seed_, mutex_.stream()); }
-  void check_slots(const std::int64_t* slots, std::int64_t n, const WriteMark* mark) const;
-  static void check_finite(const float* td_errors, std::int64_t n);
+  void check_slots(const std::int64_t* slots, std::int64_t n, const WriteMark* mark,
+                   const std::function<void()>& poll = {}) const;
+  static void check_finite(const float* td_errors, std::int64_t n, const std::function<void()>& poll = {});
   [[noreturn]] static void refuse_stale(std::int64_t slot, std::int64_t position);
   bool is_stale(std::int64_t slot, const WriteMark& mark) const;
   bool is_current(const WriteMark& mark) const { return mark.epoch == mark_.epoch && mark.written == mark_.written; }
@@ -156,7 +161,8 @@ class ReplayBuffer {
     double min_probability;  // of all items that could have been drawn
     std::int64_t drawable;   // their number
   };
-  void draw_tasks(const SampleRequest& request, const SampleOutput& out, TaskDraw* drawn);
+  void draw_tasks(const SampleRequest& request, const SampleOutput& out, TaskDraw* drawn,
+                  const std::function<void()>& poll);
   // The masses of all slots have another unit, if they have.
   void follow_scale();
 
@@ -186,9 +192,10 @@ class ReplayBuffer {
     int task;
     std::uint64_t weight;
   };
-  void add_to_ring(const ColumnSource* columns, std::int64_t n, std::int64_t* slots);
-  void add_to_reservoir(const ColumnSource* columns, std::int64_t n, std::int64_t* slots);
-  void parse_tasks(const ColumnSource* columns, std::int64_t n);
+  void add_to_ring(const ColumnSource* columns, std::int64_t n, std::int64_t* slots, const std::function<void()>& poll);
+  void add_to_reservoir(const ColumnSource* columns, std::int64_t n, std::int64_t* slots,
+                        const std::function<void()>& poll);
+  void parse_tasks(const ColumnSource* columns, std::int64_t n, const std::function<void()>& poll);
   std::int64_t stored_task(std::int64_t slot) const;
   void track(const std::int64_t* slots, const std::uint16_t* tasks, std::int64_t n);
   void track_stored(const std::int64_t* slots, std::int64_t n);
@@ -235,7 +242,7 @@ class PrioritizedReplayBuffer : public ReplayBuffer {
   // Sets p = clip(|td_error|, eps, max_priority); the last of equal indices wins.
   // Throws std::invalid_argument if p^alpha overflows, too.
   void update_priorities(const std::int64_t* indices, const float* td_errors, std::int64_t n, const WriteMark* mark,
-                         bool strict) override;
+                         bool strict, const std::function<void()>& poll = {}) override;
 
   std::uint64_t stale_updates() const;
   float running_max() const;
@@ -267,6 +274,8 @@ class PrioritizedReplayBuffer : public ReplayBuffer {
 
  private:
   void set_running_max(float priority);
+  void write_priorities(const std::int64_t* indices, const float* raw, const double* scaled, std::int64_t n,
+                        double top);
 
   PrioritizedOptions prioritized_;
   SumTree tree_;

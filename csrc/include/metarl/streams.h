@@ -21,6 +21,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "metarl/aligned_memory.h"
@@ -64,11 +65,13 @@ class Streams {
   };
 
   // Checks that rows can be rebuilt. Throws std::invalid_argument that names the field and row.
-  void check(const ColumnSource* columns, std::int64_t n) const;
+  // `poll`, if given, is called every few milliseconds.
+  void check(const ColumnSource* columns, std::int64_t n, const std::function<void()>& poll = {}) const;
   // Writes n rows, row i to stream env_ids[i] (null: stream i, or stream 0 if there is one), at *written modulo the
   // capacity, and advances *written. slots[i] gets the row's slot, or -1 for a reset row, which is not stored.
+  // When poll throws, the rows before the one that was next are written, and the listener knows all about them.
   void add(const ColumnSource* columns, const std::int64_t* env_ids, std::int64_t n, std::uint64_t* written,
-           std::int64_t* slots, Listener* listener);
+           std::int64_t* slots, Listener* listener, const std::function<void()>& poll = {});
   void clear();
   // The most slots that n rows can take.
   std::int64_t most_slots(std::int64_t n) const { return options_.share_next ? n * (stack_ + 2) : n; }

@@ -36,9 +36,12 @@ class SumTree {
   void set_random_stream(std::uint64_t stream);
 
   // Preconditions of the following: indices in [0, capacity), priorities finite and >= 0.
-  // set: the last of equal indices wins.
-  void set(const std::int64_t* indices, const double* priorities, std::int64_t n);
-  void set(const std::int64_t* indices, const float* priorities, std::int64_t n);
+  // set: the last of equal indices wins. `poll`, here and below, is called every few milliseconds; when it throws, the
+  // leaves of the first indices are set, those of the others are as before.
+  void set(const std::int64_t* indices, const double* priorities, std::int64_t n,
+           const std::function<void()>& poll = {});
+  void set(const std::int64_t* indices, const float* priorities, std::int64_t n,
+           const std::function<void()>& poll = {});
   void fill(std::int64_t begin, std::int64_t end, double priority);
   void fill_at(const std::int64_t* indices, std::int64_t n, double priority);
   // As set for leaves that are valid already; `top` bounds the priorities from above (at most 2^-20 too large).
@@ -68,11 +71,12 @@ class SumTree {
   // Stratified: draw i comes from the i-th of n equal slices of the total, so indices ascend.
   // Throws BufferEmptyError if no leaf is valid, std::invalid_argument if n leaves cannot be drawn without replacement:
   // those of positive mass, or all valid ones if there are none.
-  // poll: called every few milliseconds; may throw, and set_num_draws() must undo the draw then.
+  // When poll throws, the tree is as before.
   bool sample(std::int64_t n, SamplingMode mode, std::int64_t* indices, std::uint32_t* masses,
               const std::function<void()>& poll = {});
   // The same, with probabilities.
-  void sample(std::int64_t n, SamplingMode mode, std::int64_t* indices, double* probabilities);
+  void sample(std::int64_t n, SamplingMode mode, std::int64_t* indices, double* probabilities,
+              const std::function<void()>& poll = {});
 
   // What a checkpoint needs besides the leaves.
   struct State {
@@ -96,12 +100,17 @@ class SumTree {
 
  private:
   template <typename T>
-  void assign(const std::int64_t* indices, const T* priorities, std::int64_t n, double top);
+  void assign(const std::int64_t* indices, const T* priorities, std::int64_t n, double top, bool valid,
+              const std::function<void()>& poll);
+  template <typename T>
+  void set_any(const std::int64_t* indices, const T* priorities, std::int64_t n, const std::function<void()>& poll);
+  bool draw(std::int64_t n, SamplingMode mode, std::int64_t* indices, std::uint32_t* masses,
+            const std::function<void()>& poll);
   void insert_valid(const std::int64_t* indices, std::int64_t n);
   void fit_scale(double top);
   void raise_scale();
   void shift(int by);
-  void sample_valid(std::int64_t n, SamplingMode mode, std::int64_t* indices);
+  void sample_valid(std::int64_t n, SamplingMode mode, std::int64_t* indices, const std::function<void()>& poll);
   double factor() const;
 
   std::uint64_t seed_;

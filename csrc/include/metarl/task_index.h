@@ -1,10 +1,11 @@
 // The slots of a buffer by task: how many there are, their masses, draws from one task.
 //
-// The slots of a task are numbered 0 ... count - 1 without gaps ("positions"), and a MassTree of its own holds copies
-// of their masses in this order. A removed slot's position goes to the task's last slot. Every slot that is in the
-// index is in exactly one task, so the tasks' totals add up exactly to the total of the tree that the masses are copied
-// from. Memory is O(capacity), whatever the number of tasks: 8 bytes a slot, and 9 bytes for each of at most twice
-// (four times, while a task shrinks) as many positions as there are slots in the index.
+// The slots of a task are numbered 0 ... count - 1 without gaps ("positions"), and copies of their masses are kept in
+// this order: in a MassTree of its own, or, of few, in an array that is scanned. A removed slot's position goes to the
+// task's last slot. Every slot that is in the index is in exactly one task, so the tasks' totals add up exactly to the
+// total of the tree that the masses are copied from. Memory: 8 bytes a slot; for each slot in the index room for at
+// most two positions of 8 bytes, or of 11 in a task with a tree; 64 bytes a task, and 8 for each number up to the
+// largest task's, rounded up to a power of two.
 //
 // The order of positions decides which slot a random number means, and it depends on history: a state that is to go on
 // with the same bits stores it (read_positions) and gives it back (rebuild). Nothing else needs to be stored.
@@ -15,9 +16,12 @@
 // Not synchronised: one thread at a time.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
-#include <optional>
+#include <new>
+#include <span>
 #include <vector>
 
 #include "metarl/aligned_memory.h"
@@ -36,15 +40,15 @@ class TaskIndex {
   // if capacity is above kMaxCapacity, OutOfMemoryError.
   TaskIndex(std::int64_t capacity, bool weighted);
 
-  // Of memory, when every slot is in use and tasks have the most room they may have.
-  std::size_t bytes_per_slot() const { return sizeof(Entry) + 2 * (weighted_ ? 9 : 4); }
+  // Of memory, when every slot is in use and tasks have the most room they may have; besides what a task takes.
+  std::size_t bytes_per_slot() const { return sizeof(Entry) + 2 * (weighted_ ? 11 : 4); }
   // Tasks with at least one slot, ascending.
   const std::vector<std::uint16_t>& tasks() const { return present_; }
   std::int64_t count(int task) const;
   std::uint64_t total(int task) const;
   std::uint32_t smallest(int task) const;  // positive mass, or 0
   // The slots of a task, in order of position; empty for a task without any.
-  const std::vector<std::uint32_t>& slots(int task) const;
+  std::span<const std::uint32_t> slots(int task) const;
 
   // `leaves` (null if not weighted) is the array of all slots' masses, up to date. After a change of scale of the tree
   // it belongs to, reload must follow.
@@ -55,7 +59,7 @@ class TaskIndex {
   void remove(const std::int64_t* slots, std::int64_t n) noexcept;
   // All slots of a task leave.
   void clear_task(int task) noexcept;
-  // The masses of slots in the index changed; they may repeat.
+  // The masses of slots in the index changed; they may repeat. Precondition: n < 2^32.
   void update(const std::int64_t* slots, std::int64_t n, const std::uint32_t* leaves) noexcept;
   // Any mass may have changed.
   void reload(const std::uint32_t* leaves) noexcept;
@@ -71,8 +75,9 @@ class TaskIndex {
 
   // Draws n slots of one task; as SumTree::sample. The random numbers are those of (seed, call, task).
   // Preconditions: count(task) > 0. Throws std::invalid_argument if n slots cannot be drawn without replacement.
+  // `poll`, if given, is called every few milliseconds; when it throws, the index is as before.
   bool sample(int task, std::int64_t n, SamplingMode mode, std::uint64_t seed, std::uint64_t call,
-              std::int64_t* indices, std::uint32_t* masses);
+              std::int64_t* indices, std::uint32_t* masses, const std::function<void()>& poll = {});
 
  private:
   struct Entry {
@@ -80,17 +85,38 @@ class TaskIndex {
     std::uint16_t task;
     std::uint16_t used;  // 0 or 1
   };
+  // In one block of memory with its tree, if any, the slots by position, and, without a tree, their masses.
   struct Task {
-    std::vector<std::uint32_t> slots;  // by position
-    std::optional<MassTree> masses;
-    std::int64_t room = 0;     // positions that fit
-    std::int64_t touched = 0;  // scratch of update
+    std::uint32_t* slots() {
+      auto* next = reinterpret_cast<std::byte*>(this + 1);
+      return reinterpret_cast<std::uint32_t*>(next + (tree != nullptr ? sizeof(MassTree) : 0));
+    }
+    std::uint32_t* masses() { return tree != nullptr ? tree->raw_leaves() : slots() + room; }
+
+    MassTree* tree = nullptr;
+    std::uint64_t total = 0;  // of the masses, without a tree
+    std::uint32_t smallest = 0;
+    std::uint32_t count = 0;
+    std::uint32_t room = 0;     // positions that fit
+    std::uint32_t touched = 0;  // scratch of update
   };
+  struct DeleteTask {
+    void operator()(Task* task) const {
+      if (task->tree != nullptr) task->tree->~MassTree();
+      ::operator delete(task);
+    }
+  };
+  using TaskPointer = std::unique_ptr<Task, DeleteTask>;
   Entry* entries() const { return memory_.as<Entry>(); }
-  const Task* find(int task) const;
+  Task* find(int task) const;
+  static void set_mass(Task* task, std::uint32_t position, std::uint32_t mass);
+  void set_masses(Task* task, const std::int64_t* positions, const std::uint32_t* masses, std::int64_t n);
+  void descend(Task* task, std::int64_t n, std::int64_t* positions, std::uint32_t* masses,
+               const std::function<void()>& poll);
+  MassTree copy_masses(Task* task);
   void add(std::int64_t slot, std::uint16_t task, std::uint32_t mass);
   void take_out(std::int64_t slot);
-  void resize(Task* task, std::int64_t room);
+  void resize(TaskPointer* task, std::int64_t room);
   void drop(std::uint16_t task);
   void lose() noexcept;
 
@@ -98,7 +124,7 @@ class TaskIndex {
   bool weighted_;
   bool lost_ = false;
   AlignedMemory memory_;
-  std::vector<std::unique_ptr<Task>> by_id_;
+  std::vector<TaskPointer> by_id_;
   std::vector<std::uint16_t> present_;
   std::vector<std::uint64_t> rebuild_scratch_;
   // Scratch of update and sample.
@@ -107,6 +133,7 @@ class TaskIndex {
   std::vector<std::int64_t> grouped_;
   std::vector<std::uint32_t> masses_;
   std::vector<std::uint64_t> draws_;
+  std::vector<std::uint64_t> sums_;
 };
 
 }  // namespace metarl
