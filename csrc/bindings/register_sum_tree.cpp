@@ -158,8 +158,8 @@ PyObject* sample(PyObject* object, PyObject* const* args, Py_ssize_t num_args, P
   });
 }
 
-template <typename T>
-T locked(Built<LockedTree> self, T (SumTree::*method)() const) {
+template <typename Method>
+auto locked(Built<LockedTree> self, Method method) {
   return with_core([&] {
     const std::lock_guard lock(self->mutex);
     return (self->tree.*method)();
@@ -211,7 +211,7 @@ void register_sum_tree(py::module_& m) {
   py::class_<LockedTree> tree(m, "SumTree");
   attach(tree, kMethods);
   tree.def(py::init([](py::handle capacity, py::handle seed) {
-             const std::int64_t slots = capacity_argument(capacity.ptr(), [] { return py::int_(6); });
+             const std::int64_t slots = capacity_argument(capacity.ptr(), [] { return py::int_(5); });
              return std::make_unique<LockedTree>(slots, seed_argument(seed.ptr()));
            }),
            py::arg("capacity"), py::arg("seed") = 0)

@@ -36,8 +36,9 @@ PrioritizedReplayBuffer::PrioritizedReplayBuffer(ReplayOptions options, const Pr
 }
 
 std::size_t PrioritizedReplayBuffer::bytes_per_transition() const {
-  // A raw priority, a leaf, a bit, and 256 bytes of a node for 256 leaves (a sixteenth of that again above).
-  return ReplayBuffer::bytes_per_transition() + sizeof(float) + sizeof(std::uint32_t) + 2;
+  // A raw priority, a leaf, and for a bit, 128 bytes of a node for 256 leaves (a sixteenth of that again above) and 16
+  // bytes for 1024 leaves less than a byte.
+  return ReplayBuffer::bytes_per_transition() + sizeof(float) + sizeof(std::uint32_t) + 1;
 }
 
 double PrioritizedReplayBuffer::scaled_priority(float raw) const {

@@ -46,9 +46,9 @@ std::uint64_t TaskIndex::total(int task) const {
   return found != nullptr && found->masses ? found->masses->total() : 0;
 }
 
-std::uint32_t TaskIndex::smallest(int task) const {
+std::uint32_t TaskIndex::smallest(int task) {
   const Task* found = find(task);
-  return found != nullptr && found->masses ? found->masses->smallest() : 0;
+  return found != nullptr && found->masses ? by_id_[static_cast<std::size_t>(task)]->masses->smallest() : 0;
 }
 
 const std::vector<std::uint32_t>& TaskIndex::slots(int task) const {

@@ -65,8 +65,9 @@ void SumTree::fit_scale(double top) {
 }
 
 void SumTree::raise_scale() {
+  if (state_.changes < static_cast<std::uint64_t>(capacity()) / 4 + 1) return;
   const std::uint32_t largest = masses_.largest();
-  if (largest == 0 || largest >= kRaiseBelow || state_.changes < static_cast<std::uint64_t>(capacity()) / 4 + 1) return;
+  if (largest == 0 || largest >= kRaiseBelow) return;
   const int by =
       std::min(kTargetBits - static_cast<int>(std::bit_width(largest)), kLargestExponent - state_.scale_exponent);
   if (by <= 0) return;
@@ -164,9 +165,9 @@ void SumTree::clear() {
 
 double SumTree::total() const { return static_cast<double>(masses_.total()) * power_of_two(-state_.scale_exponent); }
 
-double SumTree::min() const { return min_mass() * power_of_two(-state_.scale_exponent); }
+double SumTree::min() { return min_mass() * power_of_two(-state_.scale_exponent); }
 
-double SumTree::max() const {
+double SumTree::max() {
   return std::min(masses_.largest() * power_of_two(-state_.scale_exponent), std::numeric_limits<double>::max());
 }
 

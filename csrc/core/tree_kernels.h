@@ -22,6 +22,9 @@ METARL_DECLARE_KERNEL(void tree_fill, (TreeView * tree, std::int64_t begin, std:
 // Computes all nodes from the leaves; `sums` is scratch of num_groups elements.
 METARL_DECLARE_KERNEL(void tree_rebuild, (TreeView * tree, std::uint64_t* sums))
 
+// Makes the top of an extreme one that a leaf has.
+METARL_DECLARE_KERNEL(void tree_settle, (TreeView * tree, int which))
+
 // Multiplies all leaves by 2^shift (shift < 0: rounded, positive ones stay positive); the nodes must be rebuilt.
 METARL_DECLARE_KERNEL(void tree_shift_leaves, (TreeView * tree, int shift))
 

@@ -339,7 +339,7 @@ def test_bad_construction():
     for capacity in (2**31, 10**15):
         with pytest.raises(MemoryError):
             SumTree(capacity)
-    with pytest.raises(MemoryError, match="6000000000000000 bytes"):
+    with pytest.raises(MemoryError, match="5000000000000000 bytes"):
         SumTree(10**15)
     with pytest.raises(TypeError):
         SumTree(2.5)

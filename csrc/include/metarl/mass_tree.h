@@ -22,9 +22,10 @@ class MassTree {
 
   std::int64_t capacity() const { return capacity_; }
   std::uint64_t total() const { return view_.total; }
-  std::uint32_t largest() const { return view_.root_extreme[0]; }
+  // Not const: what updates left open is settled here. An update costs at most one look at 1024 leaves here.
+  std::uint32_t largest() { return top(0); }
   // Smallest positive mass, 0 if there is none.
-  std::uint32_t smallest() const { return 0u - view_.root_extreme[1]; }
+  std::uint32_t smallest() { return 0u - top(1); }
   const std::uint32_t* leaves() const { return view_.leaves; }
 
   // Preconditions of the following: indices in [0, capacity), at in [0, total()).
@@ -56,6 +57,8 @@ class MassTree {
   void shift(int by, std::uint64_t* scratch);
 
  private:
+  std::uint32_t top(int which);
+
   std::int64_t capacity_;
   AlignedMemory leaf_memory_;
   AlignedMemory node_memory_;

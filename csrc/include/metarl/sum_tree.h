@@ -54,10 +54,10 @@ class SumTree {
 
   // Priorities as stored. min is the smallest positive one; both are 0 if there is none.
   double total() const;
-  double min() const;
-  double max() const;
+  double min();
+  double max();
   std::uint64_t total_mass() const { return masses_.total(); }
-  std::uint32_t min_mass() const { return masses_.smallest(); }
+  std::uint32_t min_mass() { return masses_.smallest(); }
 
   // The leaves that contain prefix masses. Precondition: 0 <= at < total().
   void find(const double* at, std::int64_t n, std::int64_t* indices) const;

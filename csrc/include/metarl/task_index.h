@@ -3,7 +3,7 @@
 // The slots of a task are numbered 0 ... count - 1 without gaps ("positions"), and a MassTree of its own holds copies
 // of their masses in this order. A removed slot's position goes to the task's last slot. Every slot that is in the
 // index is in exactly one task, so the tasks' totals add up exactly to the total of the tree that the masses are copied
-// from. Memory is O(capacity), whatever the number of tasks: 8 bytes a slot, and 9 bytes for each of at most twice
+// from. Memory is O(capacity), whatever the number of tasks: 8 bytes a slot, and 8.6 bytes for each of at most twice
 // (four times, while a task shrinks) as many positions as there are slots in the index.
 //
 // The order of positions decides which slot a random number means, and it depends on history: a state that is to go on
@@ -37,12 +37,12 @@ class TaskIndex {
   TaskIndex(std::int64_t capacity, bool weighted);
 
   // Of memory, when every slot is in use and tasks have the most room they may have.
-  std::size_t bytes_per_slot() const { return sizeof(Entry) + 2 * (weighted_ ? 9 : 4); }
+  std::size_t bytes_per_slot() const { return sizeof(Entry) + (weighted_ ? 17 : 8); }
   // Tasks with at least one slot, ascending.
   const std::vector<std::uint16_t>& tasks() const { return present_; }
   std::int64_t count(int task) const;
   std::uint64_t total(int task) const;
-  std::uint32_t smallest(int task) const;  // positive mass, or 0
+  std::uint32_t smallest(int task);  // positive mass, or 0
   // The slots of a task, in order of position; empty for a task without any.
   const std::vector<std::uint32_t>& slots(int task) const;
 
