@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <mutex>
 
@@ -18,6 +19,8 @@ namespace {
 
 // Calls with at least this many elements release the GIL.
 constexpr std::int64_t kReleaseAbove = 256;
+// Leaves fetched before they are set.
+constexpr std::int64_t kFetchedAhead = 32;
 
 // A tree and the lock that makes its Python face safe to call from any thread.
 struct LockedTree {
@@ -64,8 +67,12 @@ void set_as(LockedTree& self, PyObject* indices_object, PyObject* priorities_obj
     repeated.assign(static_cast<std::size_t>(indices.size), *given.data);
     priorities = repeated.data();
   } else {
-    check_same_length("indices", indices.shape(), indices.size, "priorities", given.shape(), given.size);
+    check_same_length("indices", indices, "priorities", given);
   }
+  const bool inside = indices_inside(indices, self.tree.capacity());
+  // What is far away comes while the rest is checked.
+  const std::int64_t fetched = inside ? std::min(indices.size, kFetchedAhead) : 0;
+  for (std::int64_t i = 0; i < fetched; ++i) self.tree.prefetch(indices.data[i]);
   if (largest(given.data, given.size) < 0.0) {
     for (std::int64_t i = 0; i < given.size; ++i) {
       if (!(given.data[i] >= 0 && given.data[i] <= std::numeric_limits<T>::max())) {
@@ -74,8 +81,8 @@ void set_as(LockedTree& self, PyObject* indices_object, PyObject* priorities_obj
       }
     }
   }
-  check_indices(indices, self.tree.capacity());
-  self.run(indices.size, [&](SumTree& tree) { tree.set(indices.data, priorities, indices.size); });
+  if (!inside) check_indices(indices, self.tree.capacity());
+  self.run(indices.size, [&](SumTree& tree) { tree.set(indices.data, priorities, indices.size, fetched); });
 }
 
 PyObject* set(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyObject* names) {

@@ -293,7 +293,7 @@ PyObject* update_priorities(PyObject* object, PyObject* const* args, Py_ssize_t 
     }
     const auto indices = index_argument(index_object, "indices");
     const auto errors = errors_argument(self, given[1], is_batch ? given[0] : nullptr);
-    check_same_length("indices", indices.shape(), indices.size, "td_errors", errors.shape(), errors.size);
+    check_same_length("indices", indices, "td_errors", errors);
     without_gil(indices.size >= 2 * kReleaseRows, [&] {
       self.core->update_priorities(indices.data, errors.data, indices.size, is_batch ? &mark : nullptr, strict != 0);
     });

@@ -48,8 +48,8 @@ MassTree::MassTree(std::int64_t capacity) : capacity_(capacity) {
   }
 }
 
-void MassTree::set(const std::int64_t* indices, const std::uint32_t* masses, std::int64_t n) {
-  METARL_SELECT_KERNEL(tree_set)(&view_, indices, masses, n);
+void MassTree::set(const std::int64_t* indices, const std::uint32_t* masses, std::int64_t n, std::int64_t fetched) {
+  METARL_SELECT_KERNEL(tree_set)(&view_, indices, masses, n, fetched);
 }
 
 void MassTree::fill(std::int64_t begin, std::int64_t end, std::uint32_t mass) {

@@ -118,7 +118,7 @@ void PrioritizedReplayBuffer::update_priorities(const std::int64_t* indices, con
     indices = kept_indices_.data();
     n = static_cast<std::int64_t>(kept_indices_.size());
   }
-  tree_.update(indices, scaled, n, top);  // may fail, having done nothing
+  tree_.update(indices, scaled, n, top, std::min(ahead, n));  // may fail, having done nothing
   if (tasks_ != nullptr) {
     if (tree_.rescales() == seen_rescales_) tasks_->update(indices, n, tree_.leaves());
     follow_scale();

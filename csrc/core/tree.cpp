@@ -79,7 +79,8 @@ void SumTree::raise_scale() {
 }
 
 template <typename T>
-void SumTree::assign(const std::int64_t* indices, const T* priorities, std::int64_t n, double top) {
+void SumTree::assign(const std::int64_t* indices, const T* priorities, std::int64_t n, double top,
+                     std::int64_t fetched) {
   if (new_masses_.size() < static_cast<std::size_t>(n)) new_masses_.resize(static_cast<std::size_t>(n));
   fit_scale(top);
   if constexpr (std::is_same_v<T, float>) {
@@ -87,7 +88,7 @@ void SumTree::assign(const std::int64_t* indices, const T* priorities, std::int6
   } else {
     METARL_SELECT_KERNEL(quantize)(priorities, n, factor(), new_masses_.data());
   }
-  masses_.set(indices, new_masses_.data(), n);
+  masses_.set(indices, new_masses_.data(), n, fetched);
   state_.changes += static_cast<std::uint64_t>(n);
   raise_scale();
 }
@@ -97,22 +98,23 @@ void SumTree::insert_valid(const std::int64_t* indices, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) valid_.insert(indices[i]);
 }
 
-void SumTree::update(const std::int64_t* indices, const double* priorities, std::int64_t n, double top) {
-  assign(indices, priorities, n, top);
+void SumTree::update(const std::int64_t* indices, const double* priorities, std::int64_t n, double top,
+                     std::int64_t fetched) {
+  assign(indices, priorities, n, top, fetched);
 }
 
-void SumTree::set(const std::int64_t* indices, const double* priorities, std::int64_t n) {
+void SumTree::set(const std::int64_t* indices, const double* priorities, std::int64_t n, std::int64_t fetched) {
   // Negative zeros are zeros, and below any top.
   double top = METARL_SELECT_KERNEL(largest_priority)(priorities, n);
   if (top < 0.0) top = n > 0 ? *std::max_element(priorities, priorities + n) : 0.0;
-  assign(indices, priorities, n, top);
+  assign(indices, priorities, n, top, fetched);
   insert_valid(indices, n);
 }
 
-void SumTree::set(const std::int64_t* indices, const float* priorities, std::int64_t n) {
+void SumTree::set(const std::int64_t* indices, const float* priorities, std::int64_t n, std::int64_t fetched) {
   double top = METARL_SELECT_KERNEL(largest_priority_float)(priorities, n);
   if (top < 0.0) top = n > 0 ? static_cast<double>(*std::max_element(priorities, priorities + n)) : 0.0;
-  assign(indices, priorities, n, top);
+  assign(indices, priorities, n, top, fetched);
   insert_valid(indices, n);
 }
 

@@ -178,7 +178,8 @@ METARL_HD void add_sums(TreeView* tree, int level, std::int64_t children, std::u
 
 }  // namespace
 
-void tree_set(TreeView* tree, const std::int64_t* indices, const std::uint32_t* masses, std::int64_t n) {
+void tree_set(TreeView* tree, const std::int64_t* indices, const std::uint32_t* masses, std::int64_t n,
+              std::int64_t fetched) {
   // Levels with few nodes for this many updates: the changes are added up per child, and each node is changed once.
   std::int64_t children = tree->num_groups;
   int direct = 0;
@@ -189,11 +190,11 @@ void tree_set(TreeView* tree, const std::int64_t* indices, const std::uint32_t* 
   std::uint64_t sums[kMaxSums + kTreeFanout];
   for (std::int64_t c = 0; c < children; ++c) sums[c] = 0;
   std::uint32_t olds[kMaxOlds];
-  for (std::int64_t i = 0; i < n && i < kUpdateAhead; ++i) prefetch_leaf(tree, indices[i]);
+  for (; fetched < n && fetched < kUpdateAhead; ++fetched) prefetch_leaf(tree, indices[fetched]);
   for (std::int64_t first = 0; first < n; first += kMaxOlds) {
     const std::int64_t end = n - first < kMaxOlds ? n : first + kMaxOlds;
     for (std::int64_t i = first; i < end; ++i) {
-      if (i + kUpdateAhead < n) prefetch_leaf(tree, indices[i + kUpdateAhead]);
+      if (i + kUpdateAhead >= fetched && i + kUpdateAhead < n) prefetch_leaf(tree, indices[i + kUpdateAhead]);
       const std::uint32_t old = tree->leaves[indices[i]];
       tree->leaves[indices[i]] = masses[i];
       olds[i - first] = old;
@@ -212,7 +213,7 @@ void tree_set(TreeView* tree, const std::int64_t* indices, const std::uint32_t* 
 
 void tree_fill(TreeView* tree, std::int64_t begin, std::int64_t end, std::uint32_t mass) {
   if (end - begin == 1) {
-    tree_set(tree, &begin, &mass, 1);
+    tree_set(tree, &begin, &mass, 1, 0);
     return;
   }
   while (begin < end) {

@@ -12,9 +12,9 @@ namespace metarl {
 METARL_DECLARE_KERNEL(void tree_descend, (const TreeView* tree, const std::uint64_t* at, std::int64_t n,
                                           std::int64_t* indices, std::uint32_t* masses))
 
-// Sets leaves one after the other: the last of equal indices wins.
-METARL_DECLARE_KERNEL(void tree_set,
-                      (TreeView * tree, const std::int64_t* indices, const std::uint32_t* masses, std::int64_t n))
+// Sets leaves one after the other: the last of equal indices wins. The first `fetched` ones are near already.
+METARL_DECLARE_KERNEL(void tree_set, (TreeView * tree, const std::int64_t* indices, const std::uint32_t* masses,
+                                      std::int64_t n, std::int64_t fetched))
 
 // Sets the leaves [begin, end) to one mass.
 METARL_DECLARE_KERNEL(void tree_fill, (TreeView * tree, std::int64_t begin, std::int64_t end, std::uint32_t mass))

@@ -175,7 +175,7 @@ std::vector<std::uint64_t> exercise(const Kernels& kernels, std::int64_t capacit
     for (auto& p : priorities) p = random() % 5 == 0 ? 0.0 : std::ldexp(static_cast<double>(random()), exponent);
     kernels.quantize(priorities.data(), n, 2.0, masses.data());
     keep(masses.data(), masses.size());
-    kernels.set(&tree, indices.data(), masses.data(), n);
+    kernels.set(&tree, indices.data(), masses.data(), n, 0);
     const std::int64_t begin = below(capacity);
     kernels.fill(&tree, begin, begin + 1 + below(capacity - begin), static_cast<std::uint32_t>(random() >> 40));
     keep_tree();
@@ -286,7 +286,7 @@ TEST(updated_nodes_equal_rebuilt_ones) {
           for (auto& m : masses)
             m = random() % 4 == 0 ? 0u : static_cast<std::uint32_t>(random() >> (32 + random() % 32));
           std::vector<std::uint32_t> last(tree.view.leaves, tree.view.leaves + capacity);
-          kernels.set(&tree.view, indices.data(), masses.data(), n);
+          kernels.set(&tree.view, indices.data(), masses.data(), n, 0);
           for (std::size_t k = 0; k < indices.size(); ++k) last[static_cast<std::size_t>(indices[k])] = masses[k];
           CHECK(std::equal(last.begin(), last.end(), tree.view.leaves));
           const std::vector<std::uint64_t> updated = tree.content();
@@ -333,7 +333,7 @@ TEST(extremes_agree_with_a_scan_whatever_changes) {
               if (found == tree.view.leaves + capacity) break;
               indices.assign(1, found - tree.view.leaves);
               masses.assign(1, round % 2 == 0 ? away / 2 : away + away / 4 + 1);
-              kernels.set(&tree.view, indices.data(), masses.data(), 1);
+              kernels.set(&tree.view, indices.data(), masses.data(), 1, 0);
             }
             break;
           }
@@ -353,12 +353,13 @@ TEST(extremes_agree_with_a_scan_whatever_changes) {
           default:  // one after the other, nobody asking in between
             for (std::int64_t i = 0; i < n; ++i) {
               const auto mass = static_cast<std::uint32_t>(below(50));
-              kernels.set(&tree.view, &indices[static_cast<std::size_t>(i)], &mass, 1);
+              kernels.set(&tree.view, &indices[static_cast<std::size_t>(i)], &mass, 1, 0);
             }
             check_extremes(tree, kernels);
             continue;
         }
-        kernels.set(&tree.view, indices.data(), masses.data(), static_cast<std::int64_t>(indices.size()));
+        kernels.set(&tree.view, indices.data(), masses.data(), static_cast<std::int64_t>(indices.size()),
+                    below(2) * 30);
         if (round % 3 != 1) check_extremes(tree, kernels);
       }
       check_extremes(tree, kernels);

@@ -29,8 +29,8 @@ class MassTree {
   const std::uint32_t* leaves() const { return view_.leaves; }
 
   // Preconditions of the following: indices in [0, capacity), at in [0, total()).
-  // set: the last of equal indices wins.
-  void set(const std::int64_t* indices, const std::uint32_t* masses, std::int64_t n);
+  // set: the last of equal indices wins; of the first ones, so many were prefetched.
+  void set(const std::int64_t* indices, const std::uint32_t* masses, std::int64_t n, std::int64_t fetched = 0);
   void fill(std::int64_t begin, std::int64_t end, std::uint32_t mass);
   void clear();
   // The leaf that contains each prefix mass, and its mass.

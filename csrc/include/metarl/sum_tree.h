@@ -37,12 +37,14 @@ class SumTree {
 
   // Preconditions of the following: indices in [0, capacity), priorities finite and >= 0.
   // set: the last of equal indices wins.
-  void set(const std::int64_t* indices, const double* priorities, std::int64_t n);
-  void set(const std::int64_t* indices, const float* priorities, std::int64_t n);
+  // fetched: of the first ones, so many were prefetched.
+  void set(const std::int64_t* indices, const double* priorities, std::int64_t n, std::int64_t fetched = 0);
+  void set(const std::int64_t* indices, const float* priorities, std::int64_t n, std::int64_t fetched = 0);
   void fill(std::int64_t begin, std::int64_t end, double priority);
   void fill_at(const std::int64_t* indices, std::int64_t n, double priority);
   // As set for leaves that are valid already; `top` bounds the priorities from above (at most 2^-20 too large).
-  void update(const std::int64_t* indices, const double* priorities, std::int64_t n, double top);
+  void update(const std::int64_t* indices, const double* priorities, std::int64_t n, double top,
+              std::int64_t fetched = 0);
   // Afterwards fill_at of at most n leaves with this priority, and invalidate, allocate nothing.
   void prepare(std::int64_t n, double priority);
   // Fetches what an update of a leaf will need.
@@ -96,7 +98,7 @@ class SumTree {
 
  private:
   template <typename T>
-  void assign(const std::int64_t* indices, const T* priorities, std::int64_t n, double top);
+  void assign(const std::int64_t* indices, const T* priorities, std::int64_t n, double top, std::int64_t fetched);
   void insert_valid(const std::int64_t* indices, std::int64_t n);
   void fit_scale(double top);
   void raise_scale();
