@@ -66,12 +66,9 @@ METARL_HD void exchange(TreeExtreme* extreme, std::int64_t b, std::uint32_t remo
                         std::uint32_t added) {
   std::uint32_t largest = extreme->keys[b];
   std::uint32_t holders = extreme->holders[b] - removed;
-  if (key > largest) {
-    largest = key;
-    holders = added;
-  } else if (key == largest) {
-    holders += added;
-  }
+  // Where many leaves are equal, what is the case is not predictable: no branches.
+  holders = (key > largest ? 0 : holders) + (key >= largest ? added : 0);
+  largest = key > largest ? key : largest;
   extreme->keys[b] = largest;
   extreme->holders[b] = holders;
   if (largest >= extreme->top) {
@@ -278,21 +275,28 @@ void tree_settle(TreeView* tree, int which) {
   TreeExtreme* extreme = &tree->extremes[which];
   const std::int64_t n = tree_blocks(tree->num_groups);
   std::uint32_t top = 0;
+  std::uint32_t bound = 0;
   for (std::int64_t b = 0; b < n; ++b) {
-    const std::uint32_t key = extreme->holders[b] != 0 ? extreme->keys[b] : 0;
-    top = key > top ? key : top;
+    const std::uint32_t key = extreme->keys[b];
+    const std::uint32_t held = extreme->holders[b] != 0 ? key : 0;
+    top = held > top ? held : top;
+    bound = key > bound ? key : bound;
   }
-  // What is left is at most a bound.
-  for (std::int64_t first = 0; first < n; first += kTreeFanout) {
-    const std::int64_t end = n - first < kTreeFanout ? n : first + kTreeFanout;
-    std::uint32_t largest = 0;
-    for (std::int64_t b = first; b < end; ++b) largest = extreme->keys[b] > largest ? extreme->keys[b] : largest;
-    if (largest <= top) continue;
-    for (std::int64_t b = first; b < end; ++b) {
-      if (extreme->keys[b] <= top) continue;
+  constexpr int kTogether = 16;
+  for (std::int64_t b = 0; bound > top && b < n;) {
+    if (b + kTogether <= n) {
+      std::uint32_t most = 0;
+      for (int j = 0; j < kTogether; ++j) most = extreme->keys[b + j] > most ? extreme->keys[b + j] : most;
+      if (most <= top) {
+        b += kTogether;
+        continue;
+      }
+    }
+    if (extreme->keys[b] > top) {
       look_through(tree, which, b);
       top = extreme->keys[b] > top ? extreme->keys[b] : top;
     }
+    ++b;
   }
   extreme->top = top;
   extreme->loose = false;

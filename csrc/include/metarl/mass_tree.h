@@ -22,7 +22,7 @@ class MassTree {
 
   std::int64_t capacity() const { return capacity_; }
   std::uint64_t total() const { return view_.total; }
-  // Not const: what updates left open is settled here. An update costs at most one look at 1024 leaves here.
+  // Not const: what updates left open is settled here, at most one look at 1024 leaves for each changed leaf.
   std::uint32_t largest() { return top(0); }
   // Smallest positive mass, 0 if there is none.
   std::uint32_t smallest() { return 0u - top(1); }

@@ -30,8 +30,8 @@ struct alignas(64) TreeNode {
 //
 // No leaf of block b has a key above keys[b], and holders[b] leaves have that key (0 if it is 0). A block that lost its
 // last holder only has a bound: its leaves are looked through when the extreme is asked for and the bound matters. So
-// one changed leaf costs at most one later look at the 1024 leaves of its block, some 0.1 to 0.4 us, and at the keys of
-// all blocks, as much for 2^20 leaves; of random changes 2 of 1024 may.
+// one changed leaf costs at most one later look at the 1024 leaves of its block and at the keys of all blocks, about 1
+// us for 2^20 leaves; of random changes 2 of 1024 may.
 struct TreeExtreme {
   std::uint32_t* keys;
   std::uint32_t* holders;
