@@ -71,21 +71,21 @@ struct Batches {
 // One line of the leaves and the lines of the lowest nodes for each index; what lies above stays in the near caches.
 struct Floor {
   explicit Floor(std::int64_t capacity)
-      : leaves(static_cast<std::size_t>(capacity) * 4 + 64), nodes(static_cast<std::size_t>(capacity) + 256) {
+      : leaves(static_cast<std::size_t>(capacity) * 4 + 64), nodes(static_cast<std::size_t>(capacity) / 2 + 256) {
     std::memset(leaves.data(), 1, leaves.size());
     std::memset(nodes.data(), 1, nodes.size());
   }
   void read(const std::int64_t* at, std::int64_t n) {
     std::uint64_t sum = 0;
     for (std::int64_t i = 0; i < n; ++i) {
-      const std::uint64_t* node = nodes.as<std::uint64_t>() + (at[i] >> 8) * 32;
+      const std::uint64_t* node = nodes.as<std::uint64_t>() + (at[i] >> 8) * 16;
       sum += node[0] + node[8] + leaves.as<std::uint32_t>()[at[i]];
     }
     sink = sink + sum;
   }
   void write(const std::int64_t* at, std::int64_t n) {
     for (std::int64_t i = 0; i < n; ++i) {
-      std::uint64_t* node = nodes.as<std::uint64_t>() + (at[i] >> 8) * 32;
+      std::uint64_t* node = nodes.as<std::uint64_t>() + (at[i] >> 8) * 16;
       ++node[0];
       ++node[8];
       ++leaves.as<std::uint32_t>()[at[i]];

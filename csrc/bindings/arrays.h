@@ -74,7 +74,7 @@ inline bool is_native(const py::dtype& dtype) {
 // An argument as a dense one-dimensional array of T; a scalar is an array of one.
 template <typename T>
 struct ArrayArgument {
-  py::array owner;
+  py::object owner;  // no py::array: one without a value makes an empty array
   const T* data = nullptr;
   std::int64_t size = 0;
   bool scalar = false;
@@ -92,9 +92,10 @@ inline py::array as_array(PyObject* object) {
 template <typename T>
 bool is_array_of(PyObject* object) {
   constexpr int usable = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  static const PyObject* const dtype = py::detail::npy_format_descriptor<T>::dtype().release().ptr();
   if (!is_array(object)) return false;
   const auto* array = py::detail::array_proxy(object);
-  return array->descr == py::detail::npy_format_descriptor<T>::dtype().ptr() && (array->flags & usable) == usable;
+  return array->descr == dtype && (array->flags & usable) == usable;
 }
 
 // The argument if it needs no conversion, which is found out faster this way than by converting it.
@@ -103,7 +104,7 @@ bool take_as_it_is(PyObject* object, ArrayArgument<T>* result) {
   if (!is_array_of<T>(object)) return false;
   const auto* array = py::detail::array_proxy(object);
   if (array->nd > 1) return false;
-  result->owner = py::reinterpret_borrow<py::array>(object);
+  result->owner = py::reinterpret_borrow<py::object>(object);
   result->data = static_cast<const T*>(static_cast<const void*>(array->data));
   result->scalar = array->nd == 0;
   result->size = result->scalar ? 1 : array->dimensions[0];
@@ -128,7 +129,7 @@ ArrayArgument<T> dense_argument(const py::array& array, const char* name) {
     result.owner = py::array_t<T, usable | py::array::forcecast>::ensure(array);
     if (!result.owner) throw py::error_already_set();
   }
-  result.data = static_cast<const T*>(result.owner.data());
+  result.data = static_cast<const T*>(static_cast<const void*>(py::detail::array_proxy(result.owner.ptr())->data));
   return result;
 }
 
@@ -169,22 +170,28 @@ ArrayArgument<T> real_argument(PyObject* object, const char* name) {
   return dense_argument<T>(array, name);
 }
 
-inline void check_same_length(const char* a_name, const std::string& a_shape, std::int64_t a, const char* b_name,
-                              const std::string& b_shape, std::int64_t b) {
-  if (a == b) return;
-  throw py::value_error(std::string(a_name) + " has shape " + a_shape + ", " + b_name + " has shape " + b_shape +
+template <typename A, typename B>
+void check_same_length(const char* a_name, const ArrayArgument<A>& a, const char* b_name, const ArrayArgument<B>& b) {
+  if (a.size == b.size) return;
+  throw py::value_error(std::string(a_name) + " has shape " + a.shape() + ", " + b_name + " has shape " + b.shape() +
                         "; lengths must be equal");
 }
 
-// Of the elements [begin, end).
-inline void check_indices(const ArrayArgument<std::int64_t>& indices, std::int64_t size, std::int64_t begin,
-                          std::int64_t end) {
+// Whether the indices [begin, end) are in [0, size).
+inline bool indices_inside(const ArrayArgument<std::int64_t>& indices, std::int64_t size, std::int64_t begin,
+                           std::int64_t end) {
   std::int64_t outside = 0;  // negative if an index or its distance from the end is
   for (std::int64_t i = begin; i < end; ++i) {
     const auto index = static_cast<std::uint64_t>(indices.data[i]);
     outside |= static_cast<std::int64_t>(index | (static_cast<std::uint64_t>(size) - 1 - index));
   }
-  if (outside >= 0) return;
+  return outside >= 0;
+}
+
+// Of the elements [begin, end).
+inline void check_indices(const ArrayArgument<std::int64_t>& indices, std::int64_t size, std::int64_t begin,
+                          std::int64_t end) {
+  if (indices_inside(indices, size, begin, end)) return;
   for (std::int64_t i = begin; i < end; ++i) {
     if (indices.data[i] < 0 || indices.data[i] >= size) {
       throw py::index_error("index " + std::to_string(indices.data[i]) + " at position " + std::to_string(i) +

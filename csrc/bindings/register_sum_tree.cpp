@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <mutex>
 
@@ -20,6 +21,8 @@ namespace {
 
 // Calls with at least this many elements release the GIL.
 constexpr std::int64_t kReleaseAbove = 256;
+// Leaves fetched before they are set.
+constexpr std::int64_t kFetchedAhead = 32;
 
 // A tree and the lock that makes its Python face safe to call from any thread.
 struct LockedTree {
@@ -75,9 +78,13 @@ void set_as(LockedTree& self, PyObject* indices_object, PyObject* priorities_obj
   const auto indices = index_argument(indices_object, "indices");
   const auto given = real_argument<T>(priorities_object, "priorities");
   const bool repeat = given.scalar && !indices.scalar;
-  if (!repeat) check_same_length("indices", indices.shape(), indices.size, "priorities", given.shape(), given.size);
+  if (!repeat) check_same_length("indices", indices, "priorities", given);
   std::int64_t bad = -1;
   self.run(indices.size, [&](SumTree& tree, const Poll& poll) {
+    // What is far away comes while the rest is checked.
+    const std::int64_t ahead = std::min(indices.size, kFetchedAhead);
+    const std::int64_t fetched = indices_inside(indices, tree.capacity(), 0, ahead) ? ahead : 0;
+    for (std::int64_t i = 0; i < fetched; ++i) tree.prefetch(indices.data[i]);
     bad = first_bad(given.data, given.size, poll);
     if (bad >= 0) return;
     in_parts(indices.size, poll,
@@ -90,7 +97,7 @@ void set_as(LockedTree& self, PyObject* indices_object, PyObject* priorities_obj
         std::fill(repeated.begin() + begin, repeated.begin() + end, *given.data);
       });
     }
-    tree.set(indices.data, repeat ? repeated.data() : given.data, indices.size, poll);
+    tree.set(indices.data, repeat ? repeated.data() : given.data, indices.size, fetched, poll);
   });
   if (bad >= 0) {
     throw py::value_error("priorities[" + std::to_string(bad) + "] is " +
@@ -183,8 +190,8 @@ PyObject* sample(PyObject* object, PyObject* const* args, Py_ssize_t num_args, P
   });
 }
 
-template <typename T>
-T locked(Built<LockedTree> self, T (SumTree::*method)() const) {
+template <typename Method>
+auto locked(Built<LockedTree> self, Method method) {
   return with_core([&] {
     const std::lock_guard lock(self->mutex);
     return (self->tree.*method)();
@@ -239,7 +246,7 @@ void register_sum_tree(py::module_& m) {
   py::class_<LockedTree> tree(m, "SumTree");
   attach(tree, kMethods);
   tree.def(py::init([](py::handle capacity, py::handle seed) {
-             const std::int64_t slots = capacity_argument(capacity.ptr(), [] { return py::int_(6); });
+             const std::int64_t slots = capacity_argument(capacity.ptr(), [] { return py::int_(5); });
              return std::make_unique<LockedTree>(slots, seed_argument(seed.ptr()));
            }),
            py::arg("capacity"), py::arg("seed") = 0)

@@ -302,7 +302,7 @@ PyObject* update_priorities(PyObject* object, PyObject* const* args, Py_ssize_t 
     }
     const auto indices = index_argument(index_object, "indices");
     const auto errors = errors_argument(self, given[1], is_batch ? given[0] : nullptr);
-    check_same_length("indices", indices.shape(), indices.size, "td_errors", errors.shape(), errors.size);
+    check_same_length("indices", indices, "td_errors", errors);
     const std::int64_t n = indices.size;
     run_core(n >= kInterruptItems, n >= 2 * kReleaseRows, [&](const std::function<void()>& poll) {
       self.core->update_priorities(indices.data, errors.data, n, is_batch ? &mark : nullptr, strict != 0, poll);

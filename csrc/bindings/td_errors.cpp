@@ -55,6 +55,8 @@ ArrayArgument<float> mixed_errors(const py::array& errors, const StreamOptions& 
 
 ArrayArgument<float> errors_argument(const PyReplay& self, PyObject* object, PyObject* batch) {
   const StreamOptions& streams = self.core->options().streams;
+  ArrayArgument<float> plain;
+  if (take_as_it_is(object, &plain)) return plain;
   const py::array errors = as_array(object);
   if (streams.sequence_length == 0 || errors.ndim() != 2) return td_error_argument(errors.ptr());
   if (errors.shape(1) != streams.sequence_length) {

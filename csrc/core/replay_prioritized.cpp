@@ -37,8 +37,9 @@ PrioritizedReplayBuffer::PrioritizedReplayBuffer(ReplayOptions options, const Pr
 }
 
 std::size_t PrioritizedReplayBuffer::bytes_per_transition() const {
-  // A raw priority, a leaf, a bit, and 256 bytes of a node for 256 leaves (a sixteenth of that again above).
-  return ReplayBuffer::bytes_per_transition() + sizeof(float) + sizeof(std::uint32_t) + 2;
+  // A raw priority, a leaf, and for a bit, 128 bytes of a node for 256 leaves (a sixteenth of that again above) and 16
+  // bytes for 1024 leaves less than a byte.
+  return ReplayBuffer::bytes_per_transition() + sizeof(float) + sizeof(std::uint32_t) + 1;
 }
 
 double PrioritizedReplayBuffer::scaled_priority(float raw) const {
@@ -129,14 +130,15 @@ void PrioritizedReplayBuffer::update_priorities(const std::int64_t* indices, con
     n = static_cast<std::int64_t>(kept_indices_.size());
   }
   in_parts(n, poll, [&](std::int64_t begin, std::int64_t end) {
-    write_priorities(indices + begin, raw + begin, scaled + begin, end - begin, top);
+    write_priorities(indices + begin, raw + begin, scaled + begin, end - begin, top,
+                     begin == 0 ? std::min(ahead, end) : 0);
   });
   stale_updates_ += stale;
 }
 
 void PrioritizedReplayBuffer::write_priorities(const std::int64_t* indices, const float* raw, const double* scaled,
-                                               std::int64_t n, double top) {
-  tree_.update(indices, scaled, n, top);  // may fail, having done nothing
+                                               std::int64_t n, double top, std::int64_t fetched) {
+  tree_.update(indices, scaled, n, top, fetched);  // may fail, having done nothing
   if (tasks_ != nullptr) {
     if (tree_.rescales() == seen_rescales_) tasks_->update(indices, n, tree_.leaves());
     follow_scale();

@@ -58,7 +58,7 @@ std::uint64_t TaskIndex::total(int task) const {
   return found->tree != nullptr ? found->tree->total() : found->total;
 }
 
-std::uint32_t TaskIndex::smallest(int task) const {
+std::uint32_t TaskIndex::smallest(int task) {
   Task* found = find(task);
   if (found == nullptr || !weighted_) return 0;
   if (found->tree != nullptr) return found->tree->smallest();

@@ -63,8 +63,9 @@ void SumTree::fit_scale(double top) {
 }
 
 void SumTree::raise_scale() {
+  if (state_.changes < static_cast<std::uint64_t>(capacity()) / 4 + 1) return;
   const std::uint32_t largest = masses_.largest();
-  if (largest == 0 || largest >= kRaiseBelow || state_.changes < static_cast<std::uint64_t>(capacity()) / 4 + 1) return;
+  if (largest == 0 || largest >= kRaiseBelow) return;
   const int by =
       std::min(kTargetBits - static_cast<int>(std::bit_width(largest)), kLargestExponent - state_.scale_exponent);
   if (by <= 0) return;
@@ -77,7 +78,7 @@ void SumTree::raise_scale() {
 
 template <typename T>
 void SumTree::assign(const std::int64_t* indices, const T* priorities, std::int64_t n, double top, bool valid,
-                     const Poll& poll) {
+                     std::int64_t fetched, const Poll& poll) {
   const std::int64_t most = poll ? std::min(n, kPollItems) : n;
   if (new_masses_.size() < static_cast<std::size_t>(most)) new_masses_.resize(static_cast<std::size_t>(most));
   fit_scale(top);
@@ -88,7 +89,7 @@ void SumTree::assign(const std::int64_t* indices, const T* priorities, std::int6
     } else {
       METARL_SELECT_KERNEL(quantize)(priorities + begin, count, factor(), new_masses_.data());
     }
-    masses_.set(indices + begin, new_masses_.data(), count);
+    masses_.set(indices + begin, new_masses_.data(), count, begin == 0 ? std::min(fetched, count) : 0);
     state_.changes += static_cast<std::uint64_t>(count);
     if (valid) insert_valid(indices + begin, count);
   });
@@ -100,12 +101,14 @@ void SumTree::insert_valid(const std::int64_t* indices, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) valid_.insert(indices[i]);
 }
 
-void SumTree::update(const std::int64_t* indices, const double* priorities, std::int64_t n, double top) {
-  assign(indices, priorities, n, top, false, {});
+void SumTree::update(const std::int64_t* indices, const double* priorities, std::int64_t n, double top,
+                     std::int64_t fetched) {
+  assign(indices, priorities, n, top, false, fetched, {});
 }
 
 template <typename T>
-void SumTree::set_any(const std::int64_t* indices, const T* priorities, std::int64_t n, const Poll& poll) {
+void SumTree::set_any(const std::int64_t* indices, const T* priorities, std::int64_t n, std::int64_t fetched,
+                      const Poll& poll) {
   double top = 0.0;
   in_parts(n, poll, [&](std::int64_t begin, std::int64_t end) {
     double largest = 0.0;
@@ -120,15 +123,17 @@ void SumTree::set_any(const std::int64_t* indices, const T* priorities, std::int
     }
     top = std::max(top, largest);
   });
-  assign(indices, priorities, n, top, true, poll);
+  assign(indices, priorities, n, top, true, fetched, poll);
 }
 
-void SumTree::set(const std::int64_t* indices, const double* priorities, std::int64_t n, const Poll& poll) {
-  set_any(indices, priorities, n, poll);
+void SumTree::set(const std::int64_t* indices, const double* priorities, std::int64_t n, std::int64_t fetched,
+                  const Poll& poll) {
+  set_any(indices, priorities, n, fetched, poll);
 }
 
-void SumTree::set(const std::int64_t* indices, const float* priorities, std::int64_t n, const Poll& poll) {
-  set_any(indices, priorities, n, poll);
+void SumTree::set(const std::int64_t* indices, const float* priorities, std::int64_t n, std::int64_t fetched,
+                  const Poll& poll) {
+  set_any(indices, priorities, n, fetched, poll);
 }
 
 void SumTree::fill(std::int64_t begin, std::int64_t end, double priority) {
@@ -180,9 +185,9 @@ void SumTree::clear() {
 
 double SumTree::total() const { return static_cast<double>(masses_.total()) * power_of_two(-state_.scale_exponent); }
 
-double SumTree::min() const { return min_mass() * power_of_two(-state_.scale_exponent); }
+double SumTree::min() { return min_mass() * power_of_two(-state_.scale_exponent); }
 
-double SumTree::max() const {
+double SumTree::max() {
   return std::min(masses_.largest() * power_of_two(-state_.scale_exponent), std::numeric_limits<double>::max());
 }
 

@@ -14,9 +14,9 @@ namespace {
 
 // Updates ahead of which lines are fetched.
 constexpr int kUpdateAhead = 24;
-// Most sums of changes kept at once, and most groups whose extremes may have changed.
+// Most sums of changes, and most old masses, kept at once.
 constexpr std::int64_t kMaxSums = 4096;
-constexpr int kMaxEdges = 32;
+constexpr std::int64_t kMaxOlds = 256;
 
 #if !defined(__AVX512F__)
 // All bits set from element 16 on: 15 - c of its elements before those after child c.
@@ -61,116 +61,82 @@ METARL_HD void add_to_ancestors(TreeView* tree, std::int64_t group, std::uint64_
 
 METARL_HD std::uint32_t extreme_key(int which, std::uint32_t mass) { return which == 0 ? mass : 0u - mass; }
 
-METARL_HD std::uint32_t group_extreme(int which, const std::uint32_t* leaves) {
-#if defined(__AVX512F__)
-  const __m512i group = _mm512_load_si512(leaves);
-  return _mm512_reduce_max_epu32(which == 0 ? group : _mm512_sub_epi32(_mm512_setzero_si512(), group));
-#else
-  std::uint32_t best = 0;
-  for (int j = 0; j < kTreeFanout; ++j) {
-    const std::uint32_t key = extreme_key(which, leaves[j]);
-    best = key > best ? key : best;
+// `removed` holders of block b's key are gone, and `added` leaves have `key` now.
+METARL_HD void exchange(TreeExtreme* extreme, std::int64_t b, std::uint32_t removed, std::uint32_t key,
+                        std::uint32_t added) {
+  std::uint32_t largest = extreme->keys[b];
+  std::uint32_t holders = extreme->holders[b] - removed;
+  // Where many leaves are equal, what is the case is not predictable: no branches.
+  holders = (key > largest ? 0 : holders) + (key >= largest ? added : 0);
+  largest = key > largest ? key : largest;
+  extreme->keys[b] = largest;
+  extreme->holders[b] = holders;
+  if (largest >= extreme->top) {
+    extreme->top = largest;
+    extreme->loose = holders == 0 && largest != 0;
   }
-  return best;
-#endif
 }
 
-METARL_HD std::uint32_t node_extreme(const std::uint32_t* keys) { return group_extreme(0, keys); }
-
-// The group's extreme changed from `old` to `now`: climb while an ancestor's changes too.
-METARL_HD void climb_extreme(TreeView* tree, int which, std::int64_t group, std::uint32_t old, std::uint32_t now) {
-  std::int64_t child = group;
-  for (int level = 0; level < tree->num_levels; ++level) {
-    if (old == now) return;
-    std::uint32_t* keys = tree->levels[level][child >> 4].extreme[which];
-    keys[child & 15] = now;
-    child >>= 4;
-    std::uint32_t* stored =
-        level + 1 < tree->num_levels ? &tree->levels[level + 1][child >> 4].extreme[which][child & 15] : nullptr;
-    const std::uint32_t before = stored != nullptr ? *stored : tree->root_extreme[which];
-    std::uint32_t after = before;
-    if (now > before) {
-      after = now;
-    } else if (old == before) {
-      after = node_extreme(keys);
-    }
-    old = before;
-    now = after;
-  }
-  tree->root_extreme[which] = now;
-}
-
-// Sets values[j] and returns what it was. *largest: whether the old or the new value may be the largest of the group,
-// *smallest: the smallest positive one.
-METARL_HD std::uint32_t replace(std::uint32_t* values, int j, std::uint32_t now, bool* largest, bool* smallest) {
-  const std::uint32_t old = values[j];
-  // Nothing above the larger of the two: one of them is the largest, before or after. Likewise below, where minus one
-  // makes zero, which does not count, the largest.
-  const std::uint32_t most = old > now ? old : now;
-  const std::uint32_t least = old - 1 < now - 1 ? old - 1 : now - 1;
-#if defined(__AVX512F__)
-  const __m512i group = _mm512_load_si512(values);
-  const unsigned above = _mm512_cmpgt_epu32_mask(group, _mm512_set1_epi32(static_cast<int>(most)));
-  const unsigned below = _mm512_cmplt_epu32_mask(_mm512_add_epi32(group, _mm512_set1_epi32(-1)),
-                                                 _mm512_set1_epi32(static_cast<int>(least)));
-  // The whole line is written: a later read of it need not wait for a store of four bytes.
-  _mm512_store_si512(values, _mm512_mask_set1_epi32(group, static_cast<__mmask16>(1u << j), static_cast<int>(now)));
-  *largest = above == 0;
-  *smallest = below == 0;
-#elif defined(__AVX2__)
-  const __m256i low = _mm256_load_si256(reinterpret_cast<const __m256i*>(values));
-  const __m256i high = _mm256_load_si256(reinterpret_cast<const __m256i*>(values + 8));
-  const __m256i one = _mm256_set1_epi32(1);
-  const __m256i most8 = _mm256_set1_epi32(static_cast<int>(most));
-  const __m256i least8 = _mm256_set1_epi32(static_cast<int>(least));
-  const __m256i top = _mm256_max_epu32(_mm256_max_epu32(low, high), most8);
-  const __m256i bottom =
-      _mm256_min_epu32(_mm256_min_epu32(_mm256_sub_epi32(low, one), _mm256_sub_epi32(high, one)), least8);
-  values[j] = now;
-  *largest = _mm256_movemask_epi8(_mm256_cmpeq_epi32(top, most8)) == -1;
-  *smallest = _mm256_movemask_epi8(_mm256_cmpeq_epi32(bottom, least8)) == -1;
-#else
-  std::uint32_t above = 0, below = 0;
-  for (int k = 0; k < kTreeFanout; ++k) {
-    above |= values[k] > most ? 1u : 0u;
-    below |= values[k] - 1 < least ? 1u : 0u;
-  }
-  values[j] = now;
-  *largest = above == 0;
-  *smallest = below == 0;
-#endif
-  return old;
-}
-
-// Groups whose extreme [which] may have changed: n[which] of them.
-struct Edges {
-  std::int64_t groups[2][kMaxEdges];
-  int n[2];
-};
-
-// Brings the nodes' extremes up to date with the leaves of these groups, level by level: what decides whether the next
-// level changes is hard to predict, so nothing branches on it.
-METARL_HD void refresh_extremes(TreeView* tree, Edges* edges) {
+METARL_HD void note_change(TreeView* tree, std::int64_t index, std::uint32_t old, std::uint32_t now) {
+  const std::int64_t b = index >> kTreeBlockBits;
   for (int which = 0; which < 2; ++which) {
-    std::int64_t* children = edges->groups[which];
-    int n = edges->n[which];
-    edges->n[which] = 0;
-    for (int k = 0; k < n; ++k) prefetch(tree->levels[0][children[k] >> 4].extreme[which]);
-    for (int level = 0; level < tree->num_levels && n > 0; ++level) {
-      int next = 0;
-      for (int k = 0; k < n; ++k) {
-        const std::int64_t child = children[k];
-        const std::uint32_t now = level == 0 ? group_extreme(which, tree->leaves + child * kTreeFanout)
-                                             : node_extreme(tree->levels[level - 1][child].extreme[which]);
-        bool largest, smallest;
-        replace(tree->levels[level][child >> 4].extreme[which], static_cast<int>(child & 15), now, &largest, &smallest);
-        children[next] = child >> 4;
-        next += largest ? 1 : 0;
-      }
-      n = next;
-    }
-    if (n > 0) tree->root_extreme[which] = node_extreme(tree->levels[tree->num_levels - 1]->extreme[which]);
+    TreeExtreme* extreme = &tree->extremes[which];
+    exchange(extreme, b, extreme_key(which, old) == extreme->keys[b] ? 1 : 0, extreme_key(which, now), 1);
   }
+}
+
+// n leaves changed, one after the other. Seldom is an old or new key as large as that of its block; the others say
+// nothing. Keys of blocks only grow here, so comparing many changes with them at once finds all that matter.
+METARL_HD void note_changes(TreeView* tree, const std::int64_t* indices, const std::uint32_t* olds,
+                            const std::uint32_t* masses, std::int64_t n) {
+  const std::uint32_t* largest = tree->extremes[0].keys;
+  const std::uint32_t* smallest = tree->extremes[1].keys;
+#if defined(__AVX512F__)
+  const __m512i zero = _mm512_setzero_si512();
+  for (std::int64_t i = 0; i < n; i += 16) {
+    const auto lanes = static_cast<__mmask16>(n - i >= 16 ? 0xFFFF : (1 << (n - i)) - 1);
+    const __m512i low = _mm512_maskz_loadu_epi64(static_cast<__mmask8>(lanes), indices + i);
+    const __m512i high = _mm512_maskz_loadu_epi64(static_cast<__mmask8>(lanes >> 8), indices + i + 8);
+    const __m512i b =
+        _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi64_epi32(_mm512_srli_epi64(low, kTreeBlockBits))),
+                           _mm512_cvtepi64_epi32(_mm512_srli_epi64(high, kTreeBlockBits)), 1);
+    const __m512i old = _mm512_maskz_loadu_epi32(lanes, olds + i);
+    const __m512i now = _mm512_maskz_loadu_epi32(lanes, masses + i);
+    const __m512i most = _mm512_max_epu32(old, now);
+    const __m512i least = _mm512_max_epu32(_mm512_sub_epi32(zero, old), _mm512_sub_epi32(zero, now));
+    unsigned noted =
+        _mm512_mask_cmpge_epu32_mask(lanes, most, _mm512_mask_i32gather_epi32(zero, lanes, b, largest, 4)) |
+        _mm512_mask_cmpge_epu32_mask(lanes, least, _mm512_mask_i32gather_epi32(zero, lanes, b, smallest, 4));
+    for (; noted != 0; noted &= noted - 1) {
+      const int j = __builtin_ctz(noted);
+      note_change(tree, indices[i + j], olds[i + j], masses[i + j]);
+    }
+  }
+#else
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::int64_t b = indices[i] >> kTreeBlockBits;
+    const std::uint32_t most = olds[i] > masses[i] ? olds[i] : masses[i];
+    const std::uint32_t least = 0u - olds[i] > 0u - masses[i] ? 0u - olds[i] : 0u - masses[i];
+    if ((most >= largest[b]) | (least >= smallest[b])) note_change(tree, indices[i], olds[i], masses[i]);
+  }
+#endif
+}
+
+METARL_HD void look_through(TreeView* tree, int which, std::int64_t b) {
+  const std::int64_t begin = b * kTreeBlockLeaves;
+  const std::int64_t rest = tree->num_groups * kTreeFanout - begin;
+  const std::int64_t n = rest < kTreeBlockLeaves ? rest : kTreeBlockLeaves;
+  const std::uint32_t* leaves = tree->leaves + begin;
+  std::uint32_t largest = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::uint32_t key = extreme_key(which, leaves[i]);
+    largest = key > largest ? key : largest;
+  }
+  const std::uint32_t mass = extreme_key(which, largest);
+  std::uint32_t holders = 0;
+  for (std::int64_t i = 0; i < n; ++i) holders += leaves[i] == mass ? 1 : 0;
+  tree->extremes[which].keys[b] = largest;
+  tree->extremes[which].holders[b] = largest != 0 ? holders : 0;
 }
 
 // Adds what accumulated below each child of the nodes of `level` to these nodes and to those above. The sums of the
@@ -209,7 +175,8 @@ METARL_HD void add_sums(TreeView* tree, int level, std::int64_t children, std::u
 
 }  // namespace
 
-void tree_set(TreeView* tree, const std::int64_t* indices, const std::uint32_t* masses, std::int64_t n) {
+void tree_set(TreeView* tree, const std::int64_t* indices, const std::uint32_t* masses, std::int64_t n,
+              std::int64_t fetched) {
   // Levels with few nodes for this many updates: the changes are added up per child, and each node is changed once.
   std::int64_t children = tree->num_groups;
   int direct = 0;
@@ -219,51 +186,52 @@ void tree_set(TreeView* tree, const std::int64_t* indices, const std::uint32_t* 
   }
   std::uint64_t sums[kMaxSums + kTreeFanout];
   for (std::int64_t c = 0; c < children; ++c) sums[c] = 0;
-  Edges edges;
-  edges.n[0] = edges.n[1] = 0;
-  for (std::int64_t i = 0; i < n && i < kUpdateAhead; ++i) prefetch_leaf(tree, indices[i]);
-  for (std::int64_t i = 0; i < n; ++i) {
-    if (i + kUpdateAhead < n) prefetch_leaf(tree, indices[i + kUpdateAhead]);
-    const std::int64_t group = indices[i] >> 4;
-    bool largest, smallest;
-    const std::uint32_t old =
-        replace(tree->leaves + group * kTreeFanout, static_cast<int>(indices[i] & 15), masses[i], &largest, &smallest);
-    const std::uint64_t delta = std::uint64_t{masses[i]} - std::uint64_t{old};
-    std::int64_t child = group;
-    for (int level = 0; level < direct; ++level) {
-      add_after(&tree->levels[level][child >> 4], static_cast<int>(child & 15), delta);
-      child >>= 4;
+  std::uint32_t olds[kMaxOlds];
+  for (; fetched < n && fetched < kUpdateAhead; ++fetched) prefetch_leaf(tree, indices[fetched]);
+  for (std::int64_t first = 0; first < n; first += kMaxOlds) {
+    const std::int64_t end = n - first < kMaxOlds ? n : first + kMaxOlds;
+    for (std::int64_t i = first; i < end; ++i) {
+      if (i + kUpdateAhead >= fetched && i + kUpdateAhead < n) prefetch_leaf(tree, indices[i + kUpdateAhead]);
+      const std::uint32_t old = tree->leaves[indices[i]];
+      tree->leaves[indices[i]] = masses[i];
+      olds[i - first] = old;
+      const std::uint64_t delta = std::uint64_t{masses[i]} - std::uint64_t{old};
+      std::int64_t child = indices[i] >> 4;
+      for (int level = 0; level < direct; ++level) {
+        add_after(&tree->levels[level][child >> 4], static_cast<int>(child & 15), delta);
+        child >>= 4;
+      }
+      sums[child] += delta;
     }
-    sums[child] += delta;
-    edges.groups[0][edges.n[0]] = group;
-    edges.groups[1][edges.n[1]] = group;
-    edges.n[0] += largest ? 1 : 0;
-    edges.n[1] += smallest ? 1 : 0;
-    if (edges.n[0] == kMaxEdges || edges.n[1] == kMaxEdges) refresh_extremes(tree, &edges);
+    note_changes(tree, indices + first, olds, masses + first, end - first);
   }
-  refresh_extremes(tree, &edges);
   add_sums(tree, direct, children, sums);
 }
 
 void tree_fill(TreeView* tree, std::int64_t begin, std::int64_t end, std::uint32_t mass) {
   if (end - begin == 1) {
-    tree_set(tree, &begin, &mass, 1);
+    tree_set(tree, &begin, &mass, 1, 0);
     return;
   }
   while (begin < end) {
     const std::int64_t group = begin >> 4;
     const std::int64_t group_end = (group + 1) * kTreeFanout;
     const std::int64_t stop = end < group_end ? end : group_end;
+    const std::int64_t b = begin >> kTreeBlockBits;
     std::uint64_t delta = 0;
+    std::uint32_t removed[2] = {0, 0};
     for (std::int64_t i = begin; i < stop; ++i) {
-      delta += std::uint64_t{mass} - std::uint64_t{tree->leaves[i]};
+      const std::uint32_t old = tree->leaves[i];
+      delta += std::uint64_t{mass} - std::uint64_t{old};
+      for (int which = 0; which < 2; ++which) {
+        removed[which] += extreme_key(which, old) == tree->extremes[which].keys[b] ? 1 : 0;
+      }
       tree->leaves[i] = mass;
     }
     if (delta != 0) add_to_ancestors(tree, group, delta);
-    // Even with an unchanged sum the extremes may differ.
     for (int which = 0; which < 2; ++which) {
-      climb_extreme(tree, which, group, tree->levels[0][group >> 4].extreme[which][group & 15],
-                    group_extreme(which, tree->leaves + group * kTreeFanout));
+      exchange(&tree->extremes[which], b, removed[which], extreme_key(which, mass),
+               static_cast<std::uint32_t>(stop - begin));
     }
     begin = stop;
   }
@@ -275,9 +243,6 @@ void tree_rebuild(TreeView* tree, std::uint64_t* sums) {
     std::uint64_t sum = 0;
     for (int j = 0; j < kTreeFanout; ++j) sum += leaves[j];
     sums[g] = sum;
-    for (int which = 0; which < 2; ++which) {
-      tree->levels[0][g >> 4].extreme[which][g & 15] = group_extreme(which, leaves);
-    }
   }
   std::int64_t children = tree->num_groups;
   for (int level = 0; level < tree->num_levels; ++level) {
@@ -291,18 +256,50 @@ void tree_rebuild(TreeView* tree, std::uint64_t* sums) {
         if (child < children) sum += sums[child];
       }
       sums[m] = sum;  // the sums read so far are behind m * 16 >= m
-      for (int which = 0; which < 2; ++which) {
-        const std::uint32_t extreme = node_extreme(node->extreme[which]);
-        if (level + 1 < tree->num_levels) {
-          tree->levels[level + 1][m >> 4].extreme[which][m & 15] = extreme;
-        } else {
-          tree->root_extreme[which] = extreme;
-        }
-      }
     }
     children = nodes;
   }
   tree->total = sums[0];
+  for (int which = 0; which < 2; ++which) {
+    TreeExtreme* extreme = &tree->extremes[which];
+    extreme->top = 0;
+    extreme->loose = false;
+    for (std::int64_t b = 0; b < tree_blocks(tree->num_groups); ++b) {
+      look_through(tree, which, b);
+      extreme->top = extreme->keys[b] > extreme->top ? extreme->keys[b] : extreme->top;
+    }
+  }
+}
+
+void tree_settle(TreeView* tree, int which) {
+  TreeExtreme* extreme = &tree->extremes[which];
+  const std::int64_t n = tree_blocks(tree->num_groups);
+  std::uint32_t top = 0;
+  std::uint32_t bound = 0;
+  for (std::int64_t b = 0; b < n; ++b) {
+    const std::uint32_t key = extreme->keys[b];
+    const std::uint32_t held = extreme->holders[b] != 0 ? key : 0;
+    top = held > top ? held : top;
+    bound = key > bound ? key : bound;
+  }
+  constexpr int kTogether = 16;
+  for (std::int64_t b = 0; bound > top && b < n;) {
+    if (b + kTogether <= n) {
+      std::uint32_t most = 0;
+      for (int j = 0; j < kTogether; ++j) most = extreme->keys[b + j] > most ? extreme->keys[b + j] : most;
+      if (most <= top) {
+        b += kTogether;
+        continue;
+      }
+    }
+    if (extreme->keys[b] > top) {
+      look_through(tree, which, b);
+      top = extreme->keys[b] > top ? extreme->keys[b] : top;
+    }
+    ++b;
+  }
+  extreme->top = top;
+  extreme->loose = false;
 }
 
 void tree_shift_leaves(TreeView* tree, int shift) {

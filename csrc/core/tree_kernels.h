@@ -12,15 +12,18 @@ namespace metarl {
 METARL_DECLARE_KERNEL(void tree_descend, (const TreeView* tree, const std::uint64_t* at, std::int64_t n,
                                           std::int64_t* indices, std::uint32_t* masses))
 
-// Sets leaves one after the other: the last of equal indices wins.
-METARL_DECLARE_KERNEL(void tree_set,
-                      (TreeView * tree, const std::int64_t* indices, const std::uint32_t* masses, std::int64_t n))
+// Sets leaves one after the other: the last of equal indices wins. The first `fetched` ones are near already.
+METARL_DECLARE_KERNEL(void tree_set, (TreeView * tree, const std::int64_t* indices, const std::uint32_t* masses,
+                                      std::int64_t n, std::int64_t fetched))
 
 // Sets the leaves [begin, end) to one mass.
 METARL_DECLARE_KERNEL(void tree_fill, (TreeView * tree, std::int64_t begin, std::int64_t end, std::uint32_t mass))
 
 // Computes all nodes from the leaves; `sums` is scratch of num_groups elements.
 METARL_DECLARE_KERNEL(void tree_rebuild, (TreeView * tree, std::uint64_t* sums))
+
+// Makes the top of an extreme one that a leaf has.
+METARL_DECLARE_KERNEL(void tree_settle, (TreeView * tree, int which))
 
 // Multiplies all leaves by 2^shift (shift < 0: rounded, positive ones stay positive); the nodes must be rebuilt.
 METARL_DECLARE_KERNEL(void tree_shift_leaves, (TreeView * tree, int shift))

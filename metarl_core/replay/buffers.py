@@ -127,7 +127,7 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
     uniform. Methods may be called from any thread.
 
     Memory a transition: the packed row of its fields up to 256 bytes each (padded to 4 bytes), 16-byte multiples for
-    larger fields, and 10 bytes for priority and tree: ``bytes_per_transition``.
+    larger fields, and 9 bytes for priority and tree: ``bytes_per_transition``.
 
     Args:
         capacity: Number of transitions that are kept, 1 ... 2**31 - 1; then the oldest are overwritten.
@@ -169,7 +169,7 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
         recurrent_fields: Fields of which a sequence has only its first step's value (B, ...): recurrent states.
         task_field: Name of the field that says which task a transition belongs to, of integer dtype and shape (), with
             values in [0, 65535]; then ``sample`` takes ``task`` and ``task_weights``, and there are ``task_counts``,
-            ``task_masses`` and ``clear_task``. Costs up to 30 bytes a transition and 64 a task.
+            ``task_masses`` and ``clear_task``. Costs up to 26 bytes a transition and 64 a task.
         eviction: What a new transition replaces in a full buffer: ``"fifo"``, the oldest one; ``"reservoir"``, a random
             one or none, so that at all times every transition ever added is equally likely to be kept (algorithm R:
             Vitter, "Random sampling with a reservoir", ACM TOMS 1985). ``add`` returns -1 for what is not kept. A

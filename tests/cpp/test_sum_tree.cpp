@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <numeric>
 #include <random>
 #include <vector>
@@ -23,16 +24,18 @@ std::vector<std::int64_t> range(std::int64_t n) {
 }
 
 // Total, extremes and every boundary between leaves agree with a plain scan.
-void check_against_scan(const SumTree& tree) {
+void check_against_scan(SumTree& tree) {
   const std::uint32_t* leaves = tree.leaves();
   std::uint64_t sum = 0;
   std::uint32_t smallest = 0;
+  std::uint32_t largest = 0;
   std::vector<double> at;
   std::vector<std::int64_t> expected;
   const double unit = std::ldexp(1.0, -tree.state().scale_exponent);
   for (std::int64_t i = 0; i < tree.capacity(); ++i) {
     if (leaves[i] == 0) continue;
     smallest = smallest == 0 ? leaves[i] : std::min(smallest, leaves[i]);
+    largest = std::max(largest, leaves[i]);
     at.push_back(static_cast<double>(sum) * unit);
     at.push_back(static_cast<double>(sum + leaves[i] - 1) * unit);
     expected.insert(expected.end(), {i, i});
@@ -40,6 +43,7 @@ void check_against_scan(const SumTree& tree) {
   }
   CHECK(tree.total_mass() == sum);
   CHECK(tree.min_mass() == smallest);
+  CHECK(tree.max() == std::min(largest * unit, std::numeric_limits<double>::max()));
   std::vector<std::int64_t> found(at.size());
   if (!at.empty()) tree.find(at.data(), static_cast<std::int64_t>(at.size()), found.data());
   CHECK(found == expected);
@@ -52,6 +56,7 @@ struct Kernels {
   decltype(&metarl::baseline::tree_fill) fill;
   decltype(&metarl::baseline::tree_shift_leaves) shift_leaves;
   decltype(&metarl::baseline::tree_rebuild) rebuild;
+  decltype(&metarl::baseline::tree_settle) settle;
   decltype(&metarl::baseline::tree_draws) draws;
   decltype(&metarl::baseline::tree_descend) descend;
 };
@@ -59,8 +64,18 @@ struct Kernels {
 #define METARL_TEST_KERNELS(level)                                                                                    \
   Kernels {                                                                                                           \
     &metarl::level::quantize, &metarl::level::tree_set, &metarl::level::tree_fill, &metarl::level::tree_shift_leaves, \
-        &metarl::level::tree_rebuild, &metarl::level::tree_draws, &metarl::level::tree_descend                        \
+        &metarl::level::tree_rebuild, &metarl::level::tree_settle, &metarl::level::tree_draws,                        \
+        &metarl::level::tree_descend                                                                                  \
   }
+
+std::vector<Kernels> all_levels() {
+  std::vector<Kernels> levels{METARL_TEST_KERNELS(baseline)};
+#if defined(METARL_HAVE_X86_LEVELS)
+  if (metarl::active_isa() >= metarl::Isa::avx2) levels.push_back(METARL_TEST_KERNELS(avx2));
+  if (metarl::active_isa() >= metarl::Isa::avx512) levels.push_back(METARL_TEST_KERNELS(avx512));
+#endif
+  return levels;
+}
 
 // A tree for kernels, without the class around it.
 struct BareTree {
@@ -74,20 +89,60 @@ struct BareTree {
       levels.emplace_back(static_cast<std::size_t>(children) * sizeof(metarl::TreeNode));
       view.levels[view.num_levels++] = levels.back().as<metarl::TreeNode>();
     } while (children > 1);
+    of_blocks.resize(static_cast<std::size_t>(4 * blocks()));
+    std::uint32_t* next = of_blocks.data();
+    for (metarl::TreeExtreme& extreme : view.extremes) {
+      extreme = {next, next + blocks(), 0, false};
+      next += 2 * blocks();
+    }
   }
-  // Leaves, nodes, total and extremes.
+  std::int64_t blocks() const { return metarl::tree_blocks(view.num_groups); }
+  // Leaves, nodes and total.
   std::vector<std::uint64_t> content() const {
     std::vector<std::uint64_t> all(leaves.as<std::uint32_t>(), leaves.as<std::uint32_t>() + leaves.size() / 4);
     for (const auto& level : levels) {
       all.insert(all.end(), level.as<std::uint32_t>(), level.as<std::uint32_t>() + level.size() / 4);
     }
-    all.insert(all.end(), {view.total, view.root_extreme[0], view.root_extreme[1]});
+    all.push_back(view.total);
     return all;
+  }
+  // What is known of the extremes.
+  std::vector<std::uint64_t> bounds() const {
+    std::vector<std::uint64_t> all(of_blocks.begin(), of_blocks.end());
+    for (const auto& extreme : view.extremes) all.insert(all.end(), {extreme.top, extreme.loose ? 1u : 0u});
+    return all;
+  }
+  std::uint32_t top(const Kernels& kernels, int which) {
+    if (view.extremes[which].loose) kernels.settle(&view, which);
+    return view.extremes[which].top;
   }
   metarl::TreeView view{};
   metarl::AlignedMemory leaves;
   std::vector<metarl::AlignedMemory> levels;
+  std::vector<std::uint32_t> of_blocks;
 };
+
+// Both extremes agree with a scan, and so does what is kept of each block.
+void check_extremes(BareTree& tree, const Kernels& kernels) {
+  const std::int64_t n = tree.view.num_groups * metarl::kTreeFanout;
+  const std::int64_t block = metarl::kTreeBlockLeaves;
+  for (int which = 0; which < 2; ++which) {
+    const metarl::TreeExtreme& extreme = tree.view.extremes[which];
+    const auto key = [&](std::int64_t i) { return which == 0 ? tree.view.leaves[i] : 0u - tree.view.leaves[i]; };
+    std::uint32_t top = 0;
+    for (std::int64_t b = 0; b < tree.blocks(); ++b) {
+      std::uint32_t largest = 0, holders = 0;
+      for (std::int64_t i = b * block; i < std::min(n, (b + 1) * block); ++i) {
+        largest = std::max(largest, key(i));
+        holders += key(i) == extreme.keys[b] && key(i) != 0 ? 1 : 0;
+      }
+      CHECK(largest <= extreme.keys[b] && extreme.keys[b] <= extreme.top);
+      CHECK(holders == extreme.holders[b]);
+      top = std::max(top, largest);
+    }
+    CHECK(tree.top(kernels, which) == top);
+  }
+}
 
 // Runs every kernel on a tree of its own and returns all that they wrote.
 std::vector<std::uint64_t> exercise(const Kernels& kernels, std::int64_t capacity) {
@@ -100,6 +155,9 @@ std::vector<std::uint64_t> exercise(const Kernels& kernels, std::int64_t capacit
   const auto keep_tree = [&] {
     const std::vector<std::uint64_t> content = bare.content();
     written.insert(written.end(), content.begin(), content.end());
+    const std::vector<std::uint64_t> bounds = bare.bounds();
+    written.insert(written.end(), bounds.begin(), bounds.end());
+    for (int which = 0; which < 2; ++which) written.push_back(bare.top(kernels, which));
   };
   std::mt19937_64 random(static_cast<std::uint64_t>(capacity));
   const auto below = [&random](std::int64_t n) {
@@ -117,7 +175,7 @@ std::vector<std::uint64_t> exercise(const Kernels& kernels, std::int64_t capacit
     for (auto& p : priorities) p = random() % 5 == 0 ? 0.0 : std::ldexp(static_cast<double>(random()), exponent);
     kernels.quantize(priorities.data(), n, 2.0, masses.data());
     keep(masses.data(), masses.size());
-    kernels.set(&tree, indices.data(), masses.data(), n);
+    kernels.set(&tree, indices.data(), masses.data(), n, 0);
     const std::int64_t begin = below(capacity);
     kernels.fill(&tree, begin, begin + 1 + below(capacity - begin), static_cast<std::uint32_t>(random() >> 40));
     keep_tree();
@@ -208,21 +266,13 @@ TEST(largest_masses_do_not_overflow) {
 TEST(every_level_gives_the_same_bits) {
   for (const std::int64_t capacity : {1, 16, 17, 255, 257, 3001, 70001}) {
     const std::vector<std::uint64_t> expected = exercise(METARL_TEST_KERNELS(baseline), capacity);
-#if defined(METARL_HAVE_X86_LEVELS)
-    if (metarl::active_isa() >= metarl::Isa::avx2) CHECK(exercise(METARL_TEST_KERNELS(avx2), capacity) == expected);
-    if (metarl::active_isa() >= metarl::Isa::avx512) CHECK(exercise(METARL_TEST_KERNELS(avx512), capacity) == expected);
-#endif
+    for (const Kernels& kernels : all_levels()) CHECK(exercise(kernels, capacity) == expected);
   }
 }
 
 TEST(updated_nodes_equal_rebuilt_ones) {
-  std::vector<Kernels> levels{METARL_TEST_KERNELS(baseline)};
-#if defined(METARL_HAVE_X86_LEVELS)
-  if (metarl::active_isa() >= metarl::Isa::avx2) levels.push_back(METARL_TEST_KERNELS(avx2));
-  if (metarl::active_isa() >= metarl::Isa::avx512) levels.push_back(METARL_TEST_KERNELS(avx512));
-#endif
   std::mt19937_64 random(3);
-  for (const Kernels& kernels : levels) {
+  for (const Kernels& kernels : all_levels()) {
     for (const std::int64_t capacity : {1, 17, 300, 5000, 70001, 300000}) {
       BareTree tree(capacity);
       std::vector<std::uint64_t> sums(static_cast<std::size_t>(tree.view.num_groups));
@@ -236,7 +286,7 @@ TEST(updated_nodes_equal_rebuilt_ones) {
           for (auto& m : masses)
             m = random() % 4 == 0 ? 0u : static_cast<std::uint32_t>(random() >> (32 + random() % 32));
           std::vector<std::uint32_t> last(tree.view.leaves, tree.view.leaves + capacity);
-          kernels.set(&tree.view, indices.data(), masses.data(), n);
+          kernels.set(&tree.view, indices.data(), masses.data(), n, 0);
           for (std::size_t k = 0; k < indices.size(); ++k) last[static_cast<std::size_t>(indices[k])] = masses[k];
           CHECK(std::equal(last.begin(), last.end(), tree.view.leaves));
           const std::vector<std::uint64_t> updated = tree.content();
@@ -246,6 +296,139 @@ TEST(updated_nodes_equal_rebuilt_ones) {
       }
     }
   }
+}
+
+TEST(extremes_agree_with_a_scan_whatever_changes) {
+  for (const Kernels& kernels : all_levels()) {
+    for (const std::int64_t capacity : {1, 15, 16, 17, 255, 256, 257, 1023, 1024, 1025, 4095, 4096, 4097, 100000}) {
+      std::mt19937_64 random(static_cast<std::uint64_t>(capacity));
+      const auto below = [&random](std::int64_t n) {
+        return static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(n));
+      };
+      BareTree tree(capacity);
+      check_extremes(tree, kernels);
+      std::vector<std::uint64_t> sums(static_cast<std::size_t>(tree.view.num_groups));
+      const int rounds = capacity > 10000 ? 120 : 400;
+      for (int round = 0; round < rounds; ++round) {
+        std::vector<std::int64_t> indices(static_cast<std::size_t>(1 + below(round % 3 == 0 ? 700 : 40)));
+        std::vector<std::uint32_t> masses(indices.size());
+        const auto n = static_cast<std::int64_t>(indices.size());
+        const std::int64_t range = round % 4 == 0 ? std::min<std::int64_t>(capacity, 7) : capacity;
+        for (auto& i : indices) i = below(range);
+        switch (below(9)) {
+          case 0:  // any mass
+            for (auto& m : masses) m = static_cast<std::uint32_t>(random() >> (32 + below(32)));
+            break;
+          case 1:  // ties at both ends, and zeros
+            for (auto& m : masses) m = static_cast<std::uint32_t>(below(4)) * 0x55555555u;
+            break;
+          case 2:
+            std::fill(masses.begin(), masses.end(), static_cast<std::uint32_t>(below(3)));
+            break;
+          case 3:  // what is on top moves away, twice in a row
+          case 4: {
+            const std::uint32_t away = round % 2 == 0 ? tree.top(kernels, 0) : 0u - tree.top(kernels, 1);
+            for (int again = 0; again < 2; ++again) {
+              const auto* found = std::find(tree.view.leaves, tree.view.leaves + capacity, away);
+              if (found == tree.view.leaves + capacity) break;
+              indices.assign(1, found - tree.view.leaves);
+              masses.assign(1, round % 2 == 0 ? away / 2 : away + away / 4 + 1);
+              kernels.set(&tree.view, indices.data(), masses.data(), 1, 0);
+            }
+            break;
+          }
+          case 5:
+          case 6: {
+            const std::int64_t begin = below(capacity);
+            kernels.fill(&tree.view, begin, begin + 1 + below(capacity - begin),
+                         static_cast<std::uint32_t>(below(1000)));
+            check_extremes(tree, kernels);
+            continue;
+          }
+          case 7:
+            kernels.shift_leaves(&tree.view, round % 2 == 0 ? -1 : -4);
+            kernels.rebuild(&tree.view, sums.data());
+            check_extremes(tree, kernels);
+            continue;
+          default:  // one after the other, nobody asking in between
+            for (std::int64_t i = 0; i < n; ++i) {
+              const auto mass = static_cast<std::uint32_t>(below(50));
+              kernels.set(&tree.view, &indices[static_cast<std::size_t>(i)], &mass, 1, 0);
+            }
+            check_extremes(tree, kernels);
+            continue;
+        }
+        kernels.set(&tree.view, indices.data(), masses.data(), static_cast<std::int64_t>(indices.size()),
+                    below(2) * 30);
+        if (round % 3 != 1) check_extremes(tree, kernels);
+      }
+      check_extremes(tree, kernels);
+    }
+  }
+}
+
+// Through the class: changes of scale, cleared, hidden and restored leaves too.
+TEST(smallest_and_largest_priority_agree_with_a_scan) {
+  std::uint64_t rescales = 0;
+  for (const std::int64_t capacity : {1, 15, 16, 17, 255, 256, 257, 4095, 4096, 4097, 100000}) {
+    std::mt19937_64 random(static_cast<std::uint64_t>(capacity));
+    const auto below = [&random](std::int64_t n) {
+      return static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(n));
+    };
+    SumTree tree(capacity, 0);
+    const auto check = [&random](SumTree& one) {
+      const std::vector<std::uint32_t> leaves(one.leaves(), one.leaves() + one.capacity());
+      std::uint32_t smallest = 0, largest = 0;
+      for (const std::uint32_t mass : leaves) {
+        if (mass != 0) smallest = smallest == 0 ? mass : std::min(smallest, mass);
+        largest = std::max(largest, mass);
+      }
+      // Whichever is asked for first.
+      if (random() % 2 == 0) CHECK(one.min_mass() == smallest);
+      CHECK(one.max() == std::min(largest * one.unit(), std::numeric_limits<double>::max()));
+      CHECK(one.min_mass() == smallest);
+    };
+    for (int round = 0; round < (capacity > 10000 ? 60 : 300); ++round) {
+      std::vector<std::int64_t> indices(static_cast<std::size_t>(1 + below(300)));
+      const auto n = static_cast<std::int64_t>(indices.size());
+      for (auto& i : indices) i = below(capacity);
+      const double scale = std::ldexp(1.0, static_cast<int>(below(60)) - 30);
+      switch (below(8)) {
+        case 0:
+          tree.invalidate(indices.data(), n);
+          break;
+        case 1:
+          if (below(10) == 0) tree.clear();
+          break;
+        case 2: {
+          const std::int64_t begin = below(capacity);
+          tree.fill(begin, begin + 1 + below(capacity - begin), below(3) == 0 ? 0.0 : scale);
+          break;
+        }
+        case 3:
+          tree.fill_at(indices.data(), n, scale);
+          break;
+        case 4: {
+          SumTree copy(capacity, 0);
+          copy.restore(tree.state(), tree.leaves(), capacity, tree.valid().words());
+          check(copy);
+          copy.set(indices.data(), std::vector<double>(indices.size(), scale).data(), n);
+          check(copy);
+          break;
+        }
+        default: {
+          std::vector<double> priorities(indices.size());
+          for (auto& p : priorities)
+            p = below(5) == 0 ? 0.0 : static_cast<double>(below(20)) * (round % 2 == 0 ? scale : 1.0);
+          tree.set(indices.data(), priorities.data(), n);
+        }
+      }
+      if (below(3) != 0) check(tree);
+    }
+    check(tree);
+    rescales += tree.rescales();
+  }
+  CHECK(rescales > 200);
 }
 
 TEST(sampling_an_empty_tree_is_an_error) {

@@ -61,7 +61,7 @@ struct Fixture {
     }
   }
   // The tasks partition the valid slots, with the tree's own masses.
-  void check() const {
+  void check() {
     CHECK(!index.is_lost());
     std::map<int, std::set<std::int64_t>> expected;
     for (std::int64_t rank = 0; rank < tree.num_valid(); ++rank) {

@@ -41,6 +41,39 @@ def test_sums_extremes_and_search_agree_with_numpy(capacity):
             np.testing.assert_array_equal(tree.find(masses), expected)
 
 
+@pytest.mark.parametrize("capacity", [1, 15, 16, 17, 255, 256, 257, 4095, 4096, 4097, 100_000])
+def test_min_and_max_follow_whatever_changes(capacity):
+    rng = np.random.default_rng(capacity)
+    tree = SumTree(capacity)
+    everything = np.arange(capacity)
+
+    def check():
+        stored = tree.get(everything)
+        assert tree.max == stored.max()
+        assert tree.min == (stored[stored > 0].min() if stored.any() else 0.0)
+
+    check()
+    tree.set(everything, 1.0)  # all equal
+    check()
+    for round_ in range(60):
+        indices = rng.integers(0, capacity, rng.integers(1, 300))  # some of them twice
+        values = [rng.random(len(indices)), rng.integers(0, 4, len(indices)) / 2.0, 10.0 ** rng.integers(-9, 9)][
+            round_ % 3
+        ]
+        tree.set(indices, values)
+        if round_ % 4:
+            check()
+        for _ in range(3):  # the smallest becomes larger, the largest smaller
+            stored = tree.get(everything)
+            if not stored.any():
+                break
+            tree.set(np.flatnonzero(stored == tree.min)[:1], tree.min * 1.5)
+            tree.set(np.flatnonzero(tree.get(everything) == tree.max)[:1], tree.max / 2.0)
+            check()
+    tree.set(everything, 0.0)
+    check()
+
+
 def test_capacity_length_and_scalars():
     tree = SumTree(10)
     assert tree.capacity == 10
@@ -339,7 +372,7 @@ def test_bad_construction():
     for capacity in (2**31, 10**15):
         with pytest.raises(MemoryError):
             SumTree(capacity)
-    with pytest.raises(MemoryError, match="6000000000000000 bytes"):
+    with pytest.raises(MemoryError, match="5000000000000000 bytes"):
         SumTree(10**15)
     with pytest.raises(TypeError):
         SumTree(2.5)

@@ -22,14 +22,15 @@ class MassTree {
 
   std::int64_t capacity() const { return capacity_; }
   std::uint64_t total() const { return view_.total; }
-  std::uint32_t largest() const { return view_.root_extreme[0]; }
+  // Not const: what updates left open is settled here, at most one look at 1024 leaves for each changed leaf.
+  std::uint32_t largest() { return top(0); }
   // Smallest positive mass, 0 if there is none.
-  std::uint32_t smallest() const { return 0u - view_.root_extreme[1]; }
+  std::uint32_t smallest() { return 0u - top(1); }
   const std::uint32_t* leaves() const { return view_.leaves; }
 
   // Preconditions of the following: indices in [0, capacity), at in [0, total()).
-  // set: the last of equal indices wins.
-  void set(const std::int64_t* indices, const std::uint32_t* masses, std::int64_t n);
+  // set: the last of equal indices wins; of the first ones, so many were prefetched.
+  void set(const std::int64_t* indices, const std::uint32_t* masses, std::int64_t n, std::int64_t fetched = 0);
   void fill(std::int64_t begin, std::int64_t end, std::uint32_t mass);
   void clear();
   // The leaf that contains each prefix mass, and its mass.
@@ -56,6 +57,8 @@ class MassTree {
   void shift(int by, std::uint64_t* scratch);
 
  private:
+  std::uint32_t top(int which);
+
   std::int64_t capacity_;
   AlignedMemory leaf_memory_;
   AlignedMemory node_memory_;

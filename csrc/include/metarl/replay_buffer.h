@@ -274,8 +274,8 @@ class PrioritizedReplayBuffer : public ReplayBuffer {
 
  private:
   void set_running_max(float priority);
-  void write_priorities(const std::int64_t* indices, const float* raw, const double* scaled, std::int64_t n,
-                        double top);
+  void write_priorities(const std::int64_t* indices, const float* raw, const double* scaled, std::int64_t n, double top,
+                        std::int64_t fetched);
 
   PrioritizedOptions prioritized_;
   SumTree tree_;

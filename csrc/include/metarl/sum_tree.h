@@ -37,15 +37,17 @@ class SumTree {
 
   // Preconditions of the following: indices in [0, capacity), priorities finite and >= 0.
   // set: the last of equal indices wins. `poll`, here and below, is called every few milliseconds; when it throws, the
-  // leaves of the first indices are set, those of the others are as before.
-  void set(const std::int64_t* indices, const double* priorities, std::int64_t n,
+  // leaves of the first indices are set, those of the others are as before. fetched: of the first ones, so many were
+  // prefetched.
+  void set(const std::int64_t* indices, const double* priorities, std::int64_t n, std::int64_t fetched = 0,
            const std::function<void()>& poll = {});
-  void set(const std::int64_t* indices, const float* priorities, std::int64_t n,
+  void set(const std::int64_t* indices, const float* priorities, std::int64_t n, std::int64_t fetched = 0,
            const std::function<void()>& poll = {});
   void fill(std::int64_t begin, std::int64_t end, double priority);
   void fill_at(const std::int64_t* indices, std::int64_t n, double priority);
   // As set for leaves that are valid already; `top` bounds the priorities from above (at most 2^-20 too large).
-  void update(const std::int64_t* indices, const double* priorities, std::int64_t n, double top);
+  void update(const std::int64_t* indices, const double* priorities, std::int64_t n, double top,
+              std::int64_t fetched = 0);
   // Afterwards fill_at of at most n leaves with this priority, and invalidate, allocate nothing.
   void prepare(std::int64_t n, double priority);
   // Fetches what an update of a leaf will need.
@@ -57,10 +59,10 @@ class SumTree {
 
   // Priorities as stored. min is the smallest positive one; both are 0 if there is none.
   double total() const;
-  double min() const;
-  double max() const;
+  double min();
+  double max();
   std::uint64_t total_mass() const { return masses_.total(); }
-  std::uint32_t min_mass() const { return masses_.smallest(); }
+  std::uint32_t min_mass() { return masses_.smallest(); }
 
   // The leaves that contain prefix masses. Precondition: 0 <= at < total().
   void find(const double* at, std::int64_t n, std::int64_t* indices) const;
@@ -101,9 +103,10 @@ class SumTree {
  private:
   template <typename T>
   void assign(const std::int64_t* indices, const T* priorities, std::int64_t n, double top, bool valid,
-              const std::function<void()>& poll);
+              std::int64_t fetched, const std::function<void()>& poll);
   template <typename T>
-  void set_any(const std::int64_t* indices, const T* priorities, std::int64_t n, const std::function<void()>& poll);
+  void set_any(const std::int64_t* indices, const T* priorities, std::int64_t n, std::int64_t fetched,
+               const std::function<void()>& poll);
   bool draw(std::int64_t n, SamplingMode mode, std::int64_t* indices, std::uint32_t* masses,
             const std::function<void()>& poll);
   void insert_valid(const std::int64_t* indices, std::int64_t n);

@@ -4,7 +4,7 @@
 // this order: in a MassTree of its own, or, of few, in an array that is scanned. A removed slot's position goes to the
 // task's last slot. Every slot that is in the index is in exactly one task, so the tasks' totals add up exactly to the
 // total of the tree that the masses are copied from. Memory: 8 bytes a slot; for each slot in the index room for at
-// most two positions of 8 bytes, or of 11 in a task with a tree; 64 bytes a task, and 8 for each number up to the
+// most two positions of 8 bytes, or of 9 in a task with a tree; 64 bytes a task, and 8 for each number up to the
 // largest task's, rounded up to a power of two.
 //
 // The order of positions decides which slot a random number means, and it depends on history: a state that is to go on
@@ -41,12 +41,12 @@ class TaskIndex {
   TaskIndex(std::int64_t capacity, bool weighted);
 
   // Of memory, when every slot is in use and tasks have the most room they may have; besides what a task takes.
-  std::size_t bytes_per_slot() const { return sizeof(Entry) + 2 * (weighted_ ? 11 : 4); }
+  std::size_t bytes_per_slot() const { return sizeof(Entry) + 2 * (weighted_ ? 9 : 4); }
   // Tasks with at least one slot, ascending.
   const std::vector<std::uint16_t>& tasks() const { return present_; }
   std::int64_t count(int task) const;
   std::uint64_t total(int task) const;
-  std::uint32_t smallest(int task) const;  // positive mass, or 0
+  std::uint32_t smallest(int task);  // positive mass, or 0
   // The slots of a task, in order of position; empty for a task without any.
   std::span<const std::uint32_t> slots(int task) const;
 
