@@ -19,12 +19,17 @@ METARL_DECLARE_ENV_KERNELS(cartpole_semi_implicit_f32)
 METARL_DECLARE_ENV_KERNELS(cartpole_semi_implicit_f64)
 METARL_DECLARE_ENV_KERNELS(mountain_car_f32)
 METARL_DECLARE_ENV_KERNELS(mountain_car_f64)
+METARL_DECLARE_ENV_KERNELS(mountain_car_continuous_f32)
+METARL_DECLARE_ENV_KERNELS(mountain_car_continuous_f64)
 METARL_DECLARE_ENV_KERNELS(acrobot_f32)
 METARL_DECLARE_ENV_KERNELS(acrobot_f64)
 METARL_DECLARE_ENV_KERNELS(pendulum_f32)
 METARL_DECLARE_ENV_KERNELS(pendulum_f64)
 METARL_DECLARE_ENV_KERNELS(frozen_lake)
 METARL_DECLARE_ENV_KERNELS(deep_sea)
+METARL_DECLARE_ENV_KERNELS(cliff_walking)
+METARL_DECLARE_ENV_KERNELS(taxi)
+METARL_DECLARE_ENV_KERNELS(blackjack)
 
 // Checks actions[begin, end) and converts them to uint8 (num_actions > 0: each must be in [0, num_actions)) or float32
 // (num_actions == 0: each must be finite). Returns the first illegal index, or -1.

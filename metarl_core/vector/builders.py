@@ -24,6 +24,7 @@ class BuildPlan:
         observation_high: Upper bounds.
         observation_shape: Shape of one observation.
         num_observations: Size of a Discrete observation space.
+        observation_tuple: Sizes of the Discrete spaces of a Tuple observation, which the core keeps in one row.
         num_actions: Number of actions; 0: one float in [action_low, action_high].
         action_low: Lower bound of a continuous action.
         action_high: Upper bound of a continuous action.
@@ -35,6 +36,7 @@ class BuildPlan:
     observation_low: npt.NDArray[np.float32] | None = None
     observation_high: npt.NDArray[np.float32] | None = None
     num_observations: int = 0
+    observation_tuple: tuple[int, ...] = ()
     num_actions: int = 0
     action_low: float = 0.0
     action_high: float = 0.0
@@ -167,6 +169,10 @@ _BUILDERS: dict[str, Callable[[Mapping[str, Any]], BuildPlan]] = {
     "FrozenLake-v1": _frozen_lake,
     "DeepSea-v0": _deep_sea,
 }
+# They import from here what they are made of.
+from metarl_core.vector.builders_toy_text import TOY_TEXT_BUILDERS  # noqa: E402
+
+_BUILDERS |= TOY_TEXT_BUILDERS
 
 
 def build_plan(id: str, params: Mapping[str, Any]) -> BuildPlan:  # noqa: A002

@@ -5,10 +5,15 @@ from __future__ import annotations
 import gymnasium
 import numpy as np
 import pytest
-from vector_helpers import IDS, rollout
+from vector_helpers import IDS, obs_bytes, rollout
 
 import metarl_core
 from metarl_core import ClosedError, env_spec, make_vec
+
+
+def pairs_of(obs, space):
+    """Return the arrays of an observation and their spaces."""
+    return (obs, space.spaces) if isinstance(obs, tuple) else ([obs], [space])
 
 
 @pytest.mark.parametrize("env_id", IDS)
@@ -25,7 +30,8 @@ def test_is_a_gymnasium_vector_env(env_id):
     for _ in range(30):
         obs, reward, terminated, truncated, info = envs.step(envs.action_space.sample())
         assert obs in envs.observation_space
-        assert obs.dtype == envs.single_observation_space.dtype
+        for array, space in zip(*pairs_of(obs, envs.single_observation_space), strict=True):
+            assert array.dtype == space.dtype
         assert (reward.dtype, terminated.dtype, truncated.dtype) == (np.float64, np.bool_, np.bool_)
         assert reward.shape == terminated.shape == truncated.shape == (5,)
     envs.close()
@@ -226,13 +232,17 @@ def test_bad_reset_seeds(seed):
         envs.reset(seed=seed)
 
 
+# Parameters that make them random.
+RANDOM = {"DeepSea-v0": {"deterministic": False}, "CliffWalking-v1": {"is_slippery": True}}
+
+
 @pytest.mark.parametrize("env_id", IDS)
 def test_seeds(env_id):
-    params = {"deterministic": False} if env_id == "DeepSea-v0" else {}
+    params = RANDOM.get(env_id, {})
 
     def run(seed, reset_seed=None):
         envs = make_vec(env_id, 6, seed=seed, **params)
-        return envs.reset(seed=reset_seed)[0].tobytes() + rollout(envs)
+        return obs_bytes(envs.reset(seed=reset_seed)[0]) + rollout(envs)
 
     assert run(1) == run(1)
     assert run(1) != run(2)

@@ -26,6 +26,7 @@ enum PhiloxTag : std::uint32_t {
   kTagTaskCounts = 6,
   kTagReservoir = 7,
   kTagFork = 8,  // keys and lineages of forked processes; `stream` is one of three purposes
+  // Of these two the number of the block is added, times 256, where four words are not enough.
   kTagEnvReset = 16,
   kTagEnvStep = 17,
 };
