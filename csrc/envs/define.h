@@ -12,6 +12,7 @@ namespace metarl {
 // Each fills `definition` and returns true if `id` is one of its family. They throw std::invalid_argument for a missing
 // option.
 bool define_toy_text(const std::string& id, const EnvOptions& options, EnvDefinition* definition);
+bool define_bsuite(const std::string& id, const EnvOptions& options, EnvDefinition* definition);
 
 namespace define {
 

@@ -30,6 +30,12 @@ METARL_DECLARE_ENV_KERNELS(deep_sea)
 METARL_DECLARE_ENV_KERNELS(cliff_walking)
 METARL_DECLARE_ENV_KERNELS(taxi)
 METARL_DECLARE_ENV_KERNELS(blackjack)
+METARL_DECLARE_ENV_KERNELS(catch_ball)
+METARL_DECLARE_ENV_KERNELS(bandit)
+METARL_DECLARE_ENV_KERNELS(memory_chain)
+METARL_DECLARE_ENV_KERNELS(discounting_chain)
+METARL_DECLARE_ENV_KERNELS(cartpole_swingup_f32)
+METARL_DECLARE_ENV_KERNELS(cartpole_swingup_f64)
 
 // Checks actions[begin, end) and converts them to uint8 (num_actions > 0: each must be in [0, num_actions)) or float32
 // (num_actions == 0: each must be finite). Returns the first illegal index, or -1.

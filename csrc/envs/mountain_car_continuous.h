@@ -25,6 +25,22 @@ METARL_HD Real to_float(Real x) {
   return static_cast<Real>(static_cast<float>(x));
 }
 
+// By masks: a conditional expression around arithmetic would keep the loop from being vectorised.
+METARL_HD double select(bool condition, double yes, double no) {
+  const std::uint64_t mask = condition ? ~std::uint64_t{0} : std::uint64_t{0};
+  return detail::from_bits((detail::as_bits(yes) & mask) | (detail::as_bits(no) & ~mask));
+}
+METARL_HD float select(bool condition, float yes, float no) {
+  const std::uint32_t mask = condition ? ~std::uint32_t{0} : std::uint32_t{0};
+  return detail::from_bits((detail::as_bits(yes) & mask) | (detail::as_bits(no) & ~mask));
+}
+
+// x, or what float32 makes of it where narrow.
+template <class Real>
+METARL_HD Real narrowed(bool narrow, Real x) {
+  return select(narrow, to_float(x), x);
+}
+
 // Returns whether the goal is reached.
 //
 // The reference's first step of an episode computes in float64. What it leaves is float32, and so is what NumPy (from
@@ -33,25 +49,24 @@ METARL_HD Real to_float(Real x) {
 template <class Real, class Int>
 METARL_HD Int step(const Params& p, State<Real>& s, float action, Real& reward) {
   const bool narrow = (to_float(s.position) == s.position) & (to_float(s.velocity) == s.velocity);
-  const Real angle = Real{3} * s.position;
-  const Real slope = static_cast<Real>(p.gravity) * sincos(narrow ? to_float(angle) : angle).cos;
+  const Real angle = narrowed(narrow, Real{3} * s.position);
+  const Real slope = static_cast<Real>(p.gravity) * sincos(angle).cos;
   const Real power = static_cast<Real>(p.power);
   const Real least = static_cast<Real>(p.min_action);
   const Real most = static_cast<Real>(p.max_action);
   const Real force = static_cast<Real>(action);
   const Real limited = clamp(force, least, most) * power - slope;
   const Real within = to_float(to_float(force * to_float(power)) - to_float(slope));
-  const Real acceleration = ((force < least) | (force > most)) ? limited : within;
-  const Real max_speed = narrow ? to_float(static_cast<Real>(p.max_speed)) : static_cast<Real>(p.max_speed);
-  const Real low = narrow ? to_float(static_cast<Real>(p.min_position)) : static_cast<Real>(p.min_position);
-  const Real high = narrow ? to_float(static_cast<Real>(p.max_position)) : static_cast<Real>(p.max_position);
-  const Real goal = narrow ? to_float(static_cast<Real>(p.goal_position)) : static_cast<Real>(p.goal_position);
-  const Real goal_speed = narrow ? to_float(static_cast<Real>(p.goal_velocity)) : static_cast<Real>(p.goal_velocity);
-  Real velocity = narrow ? to_float(s.velocity + to_float(acceleration)) : s.velocity + acceleration;
-  velocity = clamp(velocity, -max_speed, max_speed);
-  const Real moved = s.position + velocity;
-  const Real position = clamp(narrow ? to_float(moved) : moved, low, high);
-  velocity = ((position == low) & (velocity < Real{0})) ? Real{0} : velocity;
+  const Real acceleration = select((force < least) | (force > most), limited, within);
+  const Real max_speed = narrowed(narrow, static_cast<Real>(p.max_speed));
+  const Real low = narrowed(narrow, static_cast<Real>(p.min_position));
+  const Real high = narrowed(narrow, static_cast<Real>(p.max_position));
+  const Real goal = narrowed(narrow, static_cast<Real>(p.goal_position));
+  const Real goal_speed = narrowed(narrow, static_cast<Real>(p.goal_velocity));
+  const Real faster = narrowed(narrow, s.velocity + narrowed(narrow, acceleration));
+  const Real speed = clamp(faster, -max_speed, max_speed);
+  const Real position = clamp(narrowed(narrow, s.position + speed), low, high);
+  const Real velocity = select((position == low) & (speed < Real{0}), Real{0}, speed);
   const bool ended = (position >= goal) & (velocity >= goal_speed);
   s.position = to_float(position);
   s.velocity = to_float(velocity);

@@ -279,7 +279,7 @@ EnvDefinition make_env_definition(const std::string& id, const EnvOptions& optio
     definition = frozen_lake_definition(options);
   } else if (id == "DeepSea-v0") {
     definition = deep_sea_definition(options);
-  } else if (!define_toy_text(id, options, &definition)) {
+  } else if (!define_toy_text(id, options, &definition) && !define_bsuite(id, options, &definition)) {
     throw std::invalid_argument("unknown environment '" + id + "'");
   }
   definition.name = id;

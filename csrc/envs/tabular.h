@@ -27,7 +27,7 @@ struct Table {
 // u: uniform in [0, 1). Sums that round below u fall back to the first outcome, as the reference's argmax does.
 template <class AnyTable>
 METARL_HD int which_outcome(const AnyTable& t, double u) {
-  return u < t.bound[2] ? (u >= t.bound[0]) + (u >= t.bound[1]) : 0;
+  return ((u >= t.bound[0]) + (u >= t.bound[1])) & -static_cast<int>(u < t.bound[2]);
 }
 
 template <class AnyTable>

@@ -19,6 +19,7 @@ METARL_HD void step_tabular_rows(const EnvBatch& batch, std::int64_t begin, std:
   auto* const states = static_cast<std::int32_t*>(b.state);
   const auto* const actions = static_cast<const std::uint8_t*>(b.actions);
   auto* const obs = static_cast<std::int64_t*>(b.obs);
+  alignas(64) double uniform[kBlockRows];
   std::int32_t which[kBlockRows];
   for (std::int64_t first = begin; first < end; first += kBlockRows) {
     const std::int64_t n = end - first < kBlockRows ? end - first : kBlockRows;
@@ -27,11 +28,8 @@ METARL_HD void step_tabular_rows(const EnvBatch& batch, std::int64_t begin, std:
     } else if (b.draws != nullptr) {
       for (std::int64_t k = 0; k < n; ++k) which[k] = which_outcome(table, b.draws[(first + k) * Model::kDraws]);
     } else {
-      METARL_VECTORIZE
-      for (std::int64_t k = 0; k < n; ++k) {
-        const PhiloxBlock random = step_random(b, first + k);
-        which[k] = which_outcome(table, uniform53(random.v[0], random.v[1]));
-      }
+      step_uniforms(b, first, n, uniform);
+      for (std::int64_t k = 0; k < n; ++k) which[k] = which_outcome(table, uniform[k]);
     }
     for (std::int64_t k = 0; k < n; ++k) {
       const std::int64_t i = first + k;

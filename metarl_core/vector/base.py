@@ -158,6 +158,7 @@ class VectorEnvMethods:
         plan = build_plan(spec.id, self.params)
         self._same_step = mode is AutoresetMode.SAME_STEP
         self._dense_final_obs = bool(dense_final_obs)
+        self._bsuite_info = plan.bsuite_info
         self._tuple_obs = bool(plan.observation_tuple)
         self._scalar_obs = plan.observation_low is None and not self._tuple_obs
         _check_memory(self.num_envs, plan, self._same_step)
@@ -376,8 +377,8 @@ class VectorEnvMethods:
     def make_buffers(self) -> StepBuffers:
         """Allocate arrays for ``step(out=...)``; read them, do not write to them.
 
-        DeepSea keeps the observation in these buffers up to date by changing two cells instead of writing the whole
-        grid. A second call makes new buffers and ends that service for the first ones, which stay usable.
+        DeepSea and Catch keep the observation in these buffers up to date by changing the cells that differ instead of
+        writing the whole grid. A second call makes new buffers and ends that service for the first ones, which stay usable.
         """
         return StepBuffers(*self._core.allocate_outputs())
 
@@ -393,17 +394,20 @@ class VectorEnvMethods:
         return self._core.end_flags()
 
     def bsuite_info(self) -> dict[str, npt.NDArray[Any]]:
-        """DeepSea: bsuite's bookkeeping, per environment since it was made.
+        """Return bsuite's bookkeeping, per environment since it was made, ``(num_envs,)`` each.
 
         Returns:
-            ``total_bad_episodes`` int64 and ``denoised_return`` float64, ``(num_envs,)`` each.
+            DeepSea: ``total_bad_episodes`` int64, ``denoised_return`` float64. Catch and Bandit: ``total_regret``
+            float64. MemoryChain: ``total_perfect`` int64, ``total_regret`` float64. CartPoleSwingup: ``raw_return``,
+            ``total_upright``, ``best_episode`` float64. DiscountingChain: nothing.
 
         Raises:
-            RuntimeError: Another environment than DeepSea.
+            RuntimeError: The environment is none of bsuite's.
         """
-        self._core.end_flags()
         fields = self._core.get_state()["state"]
-        return {"total_bad_episodes": fields[:, 3].astype(np.int64), "denoised_return": fields[:, 4].copy()}
+        if self._bsuite_info is None:
+            raise RuntimeError("this environment is none of bsuite's: it has no such flag")
+        return self._bsuite_info(fields)
 
     def get_state(self) -> dict[str, npt.NDArray[Any]]:
         """Return everything a step depends on, as new arrays.

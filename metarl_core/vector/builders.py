@@ -28,6 +28,7 @@ class BuildPlan:
         num_actions: Number of actions; 0: one float in [action_low, action_high].
         action_low: Lower bound of a continuous action.
         action_high: Upper bound of a continuous action.
+        bsuite_info: bsuite's bookkeeping from the fields of ``get_state``, or None.
         table: uint8 matrix of the core (DeepSea: action mapping; FrozenLake: map).
     """
 
@@ -40,6 +41,7 @@ class BuildPlan:
     num_actions: int = 0
     action_low: float = 0.0
     action_high: float = 0.0
+    bsuite_info: Callable[[npt.NDArray[np.float64]], dict[str, npt.NDArray[Any]]] | None = None
     table: npt.NDArray[np.uint8] | None = field(default=None)
 
     @property
@@ -156,8 +158,18 @@ def _deep_sea(params: Mapping[str, Any]) -> BuildPlan:
     else:
         mapping = np.ones((size, size), np.int64)
     zeros = np.zeros((size, size), np.float32)
+
+    def info(fields: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[Any]]:
+        return {"total_bad_episodes": fields[:, 3].astype(np.int64), "denoised_return": fields[:, 4].copy()}
+
     return BuildPlan(
-        _numbers(params), (size, size), zeros, zeros + np.float32(1), num_actions=2, table=mapping.astype(np.uint8)
+        _numbers(params),
+        (size, size),
+        zeros,
+        zeros + np.float32(1),
+        num_actions=2,
+        bsuite_info=info,
+        table=mapping.astype(np.uint8),
     )
 
 
@@ -170,9 +182,10 @@ _BUILDERS: dict[str, Callable[[Mapping[str, Any]], BuildPlan]] = {
     "DeepSea-v0": _deep_sea,
 }
 # They import from here what they are made of.
+from metarl_core.vector.builders_bsuite import BSUITE_BUILDERS  # noqa: E402
 from metarl_core.vector.builders_toy_text import TOY_TEXT_BUILDERS  # noqa: E402
 
-_BUILDERS |= TOY_TEXT_BUILDERS
+_BUILDERS |= {**TOY_TEXT_BUILDERS, **BSUITE_BUILDERS}
 
 
 def build_plan(id: str, params: Mapping[str, Any]) -> BuildPlan:  # noqa: A002

@@ -15,8 +15,11 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 import metarl_core
 
+from . import bsuite_reference
+
 ROWS = 12
 STEPS = 700
+BSUITE = ("Catch-v0", "Bandit-v0", "MemoryChain-v0", "DiscountingChain-v0", "CartPoleSwingup-v0")
 
 
 def best_actions(env_id):
@@ -81,6 +84,27 @@ class BsuiteDeepSea(gymnasium.Env):
         return step.observation.astype(np.float32), step.reward, step.last(), False, {}
 
 
+class Bsuite(gymnasium.Env):
+    """bsuite's other environments with Gymnasium's methods; episodes start in the states that `states[row]` names."""
+
+    def __init__(self, env_id, row, states, params):
+        self.env_id, self.row, self.states = env_id, row, states
+        self.environment = bsuite_reference.make(env_id, **params)
+        spec = self.environment.observation_spec()
+        low, high = (0, 1) if env_id == "Catch-v0" else (-np.inf, np.inf)
+        self.observation_space = gymnasium.spaces.Box(low, high, spec.shape, np.float32)
+        self.action_space = gymnasium.spaces.Discrete(self.environment.action_spec().num_values)
+
+    def reset(self, *, seed=None, options=None):
+        self.environment.reset()
+        bsuite_reference.set_episode(self.env_id, self.environment, self.states[self.row])
+        return bsuite_reference.observation_of(self.env_id, self.environment), {}
+
+    def step(self, action):
+        step = self.environment.step(int(action))
+        return step.observation, step.reward, step.last(), False, {}
+
+
 class Scripted:
     """In place of a generator: hands out the cards of its row, from the first after every step."""
 
@@ -95,6 +119,8 @@ class Scripted:
 def make_reference(env_id, row, states, limit, params):
     if env_id == "DeepSea-v0":
         return gymnasium.wrappers.TimeLimit(BsuiteDeepSea(**params), limit)
+    if env_id in BSUITE:
+        return gymnasium.wrappers.TimeLimit(Bsuite(env_id, row, states, params), limit)
     return ToldResets(gymnasium.make(env_id, max_episode_steps=limit, **params), row, states)
 
 
@@ -144,6 +170,11 @@ def assert_equal_info(ours, reference):
         ("CliffWalking-v1", {"max_episode_steps": 14}),
         ("Taxi-v4", {"max_episode_steps": 17}),
         ("Blackjack-v1", {"max_episode_steps": 2}),
+        ("Catch-v0", {"max_episode_steps": 9}),
+        ("Bandit-v0", {"max_episode_steps": 1}),
+        ("MemoryChain-v0", {"max_episode_steps": 4, "memory_length": 3, "num_bits": 6}),
+        ("DiscountingChain-v0", {"max_episode_steps": 100}),
+        ("CartPoleSwingup-v0", {"max_episode_steps": 50, "max_time": 0.5}),
         ("DeepSea-v0", {"max_episode_steps": 4, "size": 4}),
         ("DeepSea-v0", {"max_episode_steps": 3, "size": 5}),
     ],
@@ -205,7 +236,7 @@ def test_autoreset_as_sync_vector_env(env_id, params, mode):
             assert_equal_info(info, reference_info)
     print(f"{env_id} {mode.name}: {ROWS * STEPS} rows, {ends}")
     assert ends["truncated"] > 0
-    if env_id in ("CartPole-v1", "FrozenLake-v1", "Blackjack-v1", *POLICIES) or params.get("size") == 4:
+    if env_id in ("CartPole-v1", "FrozenLake-v1", "Blackjack-v1", *POLICIES, *BSUITE) or params.get("size") == 4:
         assert ends["terminated"] > 0
 
 

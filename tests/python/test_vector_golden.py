@@ -25,6 +25,12 @@ CASES = [
     ("Taxi-v4", {"is_rainy": True, "fickle_passenger": True}),
     ("Blackjack-v1", {}),
     ("Blackjack-v1", {"natural": True, "sab": False}),
+    ("Catch-v0", {}),
+    ("Bandit-v0", {"noise_scale": 0.5}),
+    ("MemoryChain-v0", {"memory_length": 3, "num_bits": 130}),
+    ("DiscountingChain-v0", {}),
+    ("CartPoleSwingup-v0", {"max_time": 0.05}),
+    ("CartPoleSwingup-v0", {"max_time": 0.05, "precision": "float32"}),
 ]
 ROWS = 20_011
 
@@ -60,6 +66,12 @@ Taxi-v4 3bd4c371fbed8284
 Taxi-v4 is_rainy fickle_passenger a88a2109aabbe5ae
 Blackjack-v1 25bf7d227a79b1f1
 Blackjack-v1 natural sab 55a68641a7d5b2ef
+Catch-v0 7f65b4055d170921
+Bandit-v0 noise_scale 8e106cb30e325f69
+MemoryChain-v0 memory_length num_bits 00b0e89234a1ff8d
+DiscountingChain-v0 f15deb59327c65ef
+CartPoleSwingup-v0 max_time f57ae4e89b49a28a
+CartPoleSwingup-v0 max_time precision 11035c2df523eb40
 """.strip()
 
 

@@ -112,6 +112,15 @@ def test_every_parameter_has_a_doc_and_its_default_is_legal(env_id):
         ("FrozenLake-v1", {"map_name": "9x9"}, ValueError, "must be one of '4x4', '8x8'"),
         ("FrozenLake-v1", {"success_rate": 1.5}, ValueError, "success_rate is 1.5"),
         ("FrozenLake-v1", {"reward_schedule": (1, 0)}, ValueError, "three finite numbers"),
+        ("MountainCarContinuous-v0", {"min_action": 2.0}, ValueError, "min_action is 2.0; must be < max_action"),
+        ("MountainCarContinuous-v0", {"max_position": -1.3}, ValueError, "min_position is -1.2; must be < max_pos"),
+        ("CliffWalking-v1", {"is_slippery": 1}, TypeError, "is_slippery is 1; must be True or False"),
+        ("Taxi-v4", {"rainy_probability": 1.1}, ValueError, "rainy_probability is 1.1"),
+        ("Catch-v0", {"rows": 1}, ValueError, "rows is 1; must be an integer >= 2"),
+        ("Bandit-v0", {"num_actions": 129}, ValueError, "num_actions is 129"),
+        ("MemoryChain-v0", {"num_bits": 0}, ValueError, "num_bits is 0; must be an integer >= 1"),
+        ("DiscountingChain-v0", {"mapping_seed": -1}, ValueError, "mapping_seed is -1"),
+        ("CartPoleSwingup-v0", {"max_time": 0.0}, ValueError, "max_time is 0.0"),
         ("DeepSea-v0", {"size": 0}, ValueError, "size is 0; must be an integer >= 1"),
         ("DeepSea-v0", {"size": 2.0}, TypeError, "size is 2.0; must be an integer"),
         ("DeepSea-v0", {"mapping_seed": -1}, ValueError, "mapping_seed is -1"),
@@ -233,11 +242,17 @@ def test_bad_reset_seeds(seed):
 
 
 # Parameters that make them random.
-RANDOM = {"DeepSea-v0": {"deterministic": False}, "CliffWalking-v1": {"is_slippery": True}}
+RANDOM = {
+    "DeepSea-v0": {"deterministic": False},
+    "CliffWalking-v1": {"is_slippery": True},
+    "Bandit-v0": {"noise_scale": 1.0},
+}
 
 
 @pytest.mark.parametrize("env_id", IDS)
 def test_seeds(env_id):
+    if env_id == "DiscountingChain-v0":
+        pytest.skip("nothing in it is random")
     params = RANDOM.get(env_id, {})
 
     def run(seed, reset_seed=None):
