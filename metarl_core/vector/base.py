@@ -378,7 +378,8 @@ class VectorEnvMethods:
         """Allocate arrays for ``step(out=...)``; read them, do not write to them.
 
         DeepSea and Catch keep the observation in these buffers up to date by changing the cells that differ instead of
-        writing the whole grid. A second call makes new buffers and ends that service for the first ones, which stay usable.
+        writing the whole grid. A second call makes new buffers and ends that service for the first ones, which stay
+        usable.
         """
         return StepBuffers(*self._core.allocate_outputs())
 
