@@ -74,6 +74,7 @@ METARL_HD Int step(const Params& p, State<Real>& s, float action, Real& reward) 
   return static_cast<Int>(ended);
 }
 
+// A neighbour of x that float32 does not hold, if x is held; towards zero, and so within the walls.
 METARL_HD double not_float(double x) { return to_float(x) == x ? x * (1.0 - 0x1.0p-53) : x; }
 METARL_HD float not_float(float x) { return x; }
 
