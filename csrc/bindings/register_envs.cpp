@@ -70,6 +70,7 @@ class PyBatchEnv {
       : float32_(py::dtype::of<float>()),
         float64_(py::dtype::of<double>()),
         bool_(py::dtype::of<bool>()),
+        int8_(py::dtype::of<std::int8_t>()),
         same_step_(autoreset_mode == "same_step") {
     EnvOptions options;
     options.numbers = numbers;
@@ -109,6 +110,15 @@ class PyBatchEnv {
       outputs.prob = static_cast<double*>(prob.mutable_data());
       info["prob"] = std::move(prob);
       info["_prob"] = std::move(mask);
+    }
+    if (!env.definition().action_masks.empty()) {
+      const Py_intptr_t dims[2] = {row_dim_, env.definition().num_actions};
+      py::array masks = fresh_array(int8_, 2, dims);
+      py::array there = fresh_array(bool_, 1, &row_dim_);
+      std::memset(there.mutable_data(), 1, static_cast<std::size_t>(row_dim_));
+      outputs.action_mask = static_cast<std::int8_t*>(masks.mutable_data());
+      info["action_mask"] = std::move(masks);
+      info["_action_mask"] = std::move(there);
     }
     const bool own = !buffers_obs_.is_none() && arrays[0].is(buffers_obs_);
     const bool holds_last = own && buffers_hold_last_;
@@ -222,6 +232,18 @@ class PyBatchEnv {
     in.done = reinterpret_cast<const std::uint8_t*>(row_data(done));
     env_->set_state(in);
     buffers_hold_last_ = false;
+  }
+
+  bool has_prob() { return open().definition().has_prob; }
+
+  // int8 [observations, actions], or None.
+  py::object action_masks() {
+    const EnvDefinition& definition = open().definition();
+    if (definition.action_masks.empty()) return py::none();
+    py::array_t<std::int8_t> masks({static_cast<py::ssize_t>(definition.action_masks.size()) / definition.num_actions,
+                                    static_cast<py::ssize_t>(definition.num_actions)});
+    std::copy(definition.action_masks.begin(), definition.action_masks.end(), masks.mutable_data());
+    return std::move(masks);
   }
 
   int num_threads() { return open().num_threads(); }
@@ -400,7 +422,7 @@ class PyBatchEnv {
   }
 
   std::shared_ptr<OutputPool> outputs_ = std::make_shared<OutputPool>();
-  py::dtype float32_, float64_, bool_, obs_type_;
+  py::dtype float32_, float64_, bool_, int8_, obs_type_;
   bool same_step_;
   std::vector<Py_intptr_t> obs_dims_, action_dims_;
   Py_intptr_t row_dim_ = 0;
@@ -449,6 +471,8 @@ void register_envs(py::module_& m) {
       .def("set_state", &PyBatchEnv::set_state)
       .def("close", &PyBatchEnv::close)
       .def_property_readonly("field_names", &PyBatchEnv::field_names)
+      .def_property_readonly("has_prob", &PyBatchEnv::has_prob)
+      .def_property_readonly("action_masks", &PyBatchEnv::action_masks)
       .def_property_readonly("num_threads", &PyBatchEnv::num_threads);
   const auto descriptor =
       py::reinterpret_steal<py::object>(PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(type.ptr()), &kStep));

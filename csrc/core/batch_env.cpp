@@ -36,6 +36,20 @@ std::string action_text(const void* actions, std::int64_t index) {
   return std::to_string(static_cast<const T*>(actions)[index]);
 }
 
+// The masks of the rows' observations.
+void mask_actions(const EnvDefinition& definition, const void* obs, std::int8_t* out, std::int64_t begin,
+                  std::int64_t end) {
+  const auto* const numbers = static_cast<const std::int64_t*>(obs);
+  const std::int8_t* const masks = definition.action_masks.data();
+  constexpr std::int64_t kSix = 6;  // Taxi's: a copy of known size is two moves
+  if (definition.num_actions == kSix) {
+    for (std::int64_t i = begin; i < end; ++i) std::memcpy(out + i * kSix, masks + numbers[i] * kSix, kSix);
+    return;
+  }
+  const std::int64_t width = definition.num_actions;
+  for (std::int64_t i = begin; i < end; ++i) std::copy_n(masks + numbers[i] * width, width, out + i * width);
+}
+
 std::string action_text(const void* actions, ActionType type, std::int64_t index) {
   switch (type) {
     case ActionType::int8:
@@ -220,8 +234,10 @@ void BatchEnv::step(const void* actions, ActionType type, const StepOutputs& out
       poll();
       ready_ = true;
     }
-    for_rows(first, std::min(first + chunk, num_envs_),
-             [&](std::int64_t begin, std::int64_t end) { definition_.step(b, begin, end); });
+    for_rows(first, std::min(first + chunk, num_envs_), [&](std::int64_t begin, std::int64_t end) {
+      definition_.step(b, begin, end);
+      if (out.action_mask != nullptr) mask_actions(definition_, b.obs, out.action_mask, begin, end);
+    });
   }
   draws_.clear();
 }

@@ -7,8 +7,13 @@
 //   State load(const Real* fields, int64 stride, int64 row);  void store(const State&, Real*, int64 stride, int64 row);
 //   State reset(const Params&, const PhiloxBlock&, const Real* fields, int64 stride, int64 row);
 //   void write_obs(const Params&, const State&, void* obs, int64 row);  size_t obs_bytes(const Params&);
+// It may have
+//   void reset_more(const EnvBatch&, const Params&, int64 row);
+// which sets fields that need more random numbers than one block, after reset.
 // A block model adds Int (an integer as wide as Real), Action, StoredAction, kObs and
-//   Int step(const Params&, State&, Action, Real& reward);  void observe(const Params&, const State&, float out[kObs]);
+//   Int step(const Params&, State&, Action, Real& reward);  or, where fields count over episodes,
+//   Int step(const Params&, State&, Action, Real& reward, Int live);  live is 0 where the row is about to be reset;
+//   void observe(const Params&, const State&, float out[kObs]);
 #pragma once
 
 #include <cstdint>
@@ -35,10 +40,37 @@ METARL_HD PhiloxBlock reset_random(const EnvBatch& b, std::int64_t row) {
   return philox(b.seed[row], b.stream[row], b.episode[row], kTagEnvReset);
 }
 
+// Another four words of a reset, for block = 1, 2, ...
+METARL_HD PhiloxBlock reset_random(const EnvBatch& b, std::int64_t row, std::uint32_t block) {
+  return philox(b.seed[row], b.stream[row], b.episode[row], kTagEnvReset + 256 * block);
+}
+
 // Step numbers: the counter holds the episode and the step in it, so no state is kept.
-METARL_HD PhiloxBlock step_random(const EnvBatch& b, std::int64_t row) {
+METARL_HD PhiloxBlock step_random(const EnvBatch& b, std::int64_t row, std::uint32_t block = 0) {
   return philox4x32(b.seed[row], b.stream[row], static_cast<std::uint32_t>(b.elapsed[row]), b.episode[row],
-                    kTagEnvStep);
+                    kTagEnvStep + 256 * block);
+}
+
+// Words 0 and 1 of the steps' random numbers of `count` rows, at most kBlockRows, as uniform numbers in [0, 1). In
+// three loops, each of which vectorises.
+METARL_HD void step_uniforms(const EnvBatch& b, std::int64_t first, std::int64_t count, double* uniform) {
+  const std::uint64_t* const seed = b.seed + first;
+  const std::uint32_t* const stream = b.stream + first;
+  const std::uint32_t* const episode = b.episode + first;
+  const std::int32_t* const elapsed = b.elapsed + first;
+  std::uint32_t word[2][kBlockRows];
+  std::uint64_t bits[kBlockRows];
+  METARL_VECTORIZE
+  for (std::int64_t k = 0; k < count; ++k) {
+    const PhiloxBlock random =
+        philox4x32(seed[k], stream[k], static_cast<std::uint32_t>(elapsed[k]), episode[k], kTagEnvStep);
+    word[0][k] = random.v[0];
+    word[1][k] = random.v[1];
+  }
+  METARL_VECTORIZE
+  for (std::int64_t k = 0; k < count; ++k) bits[k] = std::uint64_t{word[0][k]} << 32 | word[1][k];
+  METARL_VECTORIZE
+  for (std::int64_t k = 0; k < count; ++k) uniform[k] = uniform53(bits[k]);
 }
 
 // Starts a new episode in one row, from these random numbers.
@@ -47,6 +79,7 @@ METARL_HD void reset_row(const EnvBatch& b, const typename Model::Params& p, std
                          const PhiloxBlock& random) {
   auto* fields = static_cast<typename Model::Real*>(b.state);
   Model::store(Model::reset(p, random, fields, b.stride, row), fields, b.stride, row);
+  if constexpr (requires { Model::reset_more(b, p, row); }) Model::reset_more(b, p, row);
   ++b.episode[row];
   b.elapsed[row] = 0;
   b.done[row] = 0;
@@ -173,16 +206,28 @@ METARL_HD void step_block_rows(const EnvBatch& batch, std::int64_t begin, std::i
   alignas(64) Int ended[kBlockRows];
   alignas(64) Real reward[kBlockRows];
   alignas(64) float component[Model::kObs][kBlockRows];
+  constexpr bool kCounts =
+      requires(typename Model::State s, Action a, Real r, Int live) { Model::step(p, s, a, r, live); };
+  alignas(64) Int live[kCounts ? kBlockRows : 1];
   for (std::int64_t first = begin; first < end; first += kBlockRows) {
     const std::int64_t n = end - first < kBlockRows ? end - first : kBlockRows;
     // One element width a loop: mixed widths vectorise badly.
     METARL_VECTORIZE
     for (std::int64_t k = 0; k < n; ++k) action[k] = static_cast<Action>(actions[first + k]);
+    if constexpr (kCounts) {
+      const std::uint8_t resets = b.mode == AutoresetMode::next_step;
+      METARL_VECTORIZE
+      for (std::int64_t k = 0; k < n; ++k) live[k] = (b.done[first + k] & resets) == 0;
+    }
     METARL_VECTORIZE
     for (std::int64_t k = 0; k < n; ++k) {
       typename Model::State s = Model::load(fields, stride, first + k);
       Real r;
-      ended[k] = Model::step(p, s, action[k], r);
+      if constexpr (kCounts) {
+        ended[k] = Model::step(p, s, action[k], r, live[k]);
+      } else {
+        ended[k] = Model::step(p, s, action[k], r);
+      }
       reward[k] = r;
       Model::store(s, fields, stride, first + k);
     }

@@ -38,11 +38,7 @@ void frozen_lake_step(const EnvBatch& batch, std::int64_t begin, std::int64_t en
     if (b.draws != nullptr) {
       for (std::int64_t k = 0; k < n; ++k) uniform[k] = b.draws[first + k];
     } else if (p.slippery) {
-      METARL_VECTORIZE
-      for (std::int64_t k = 0; k < n; ++k) {
-        const PhiloxBlock random = step_random(b, first + k);
-        uniform[k] = uniform53(random.v[0], random.v[1]);
-      }
+      step_uniforms(b, first, n, uniform);
     } else {
       for (std::int64_t k = 0; k < n; ++k) uniform[k] = 0.0;
     }

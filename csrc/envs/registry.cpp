@@ -6,6 +6,7 @@
 #include "envs/acrobot.h"
 #include "envs/cartpole.h"
 #include "envs/deep_sea.h"
+#include "envs/define.h"
 #include "envs/frozen_lake.h"
 #include "envs/kernels.h"
 #include "envs/mountain_car.h"
@@ -278,7 +279,7 @@ EnvDefinition make_env_definition(const std::string& id, const EnvOptions& optio
     definition = frozen_lake_definition(options);
   } else if (id == "DeepSea-v0") {
     definition = deep_sea_definition(options);
-  } else {
+  } else if (!define_toy_text(id, options, &definition) && !define_bsuite(id, options, &definition)) {
     throw std::invalid_argument("unknown environment '" + id + "'");
   }
   definition.name = id;

@@ -14,7 +14,17 @@ IMAGE_CAPACITY = 1 << 13
 QUICK_CAPACITY = 1 << 14
 QUICK_IMAGE_CAPACITY = 1 << 9
 ENV_SIZES = (1, 16, 256, 4096, 65536)
-ENVIRONMENTS = ("CartPole-v1", "MountainCar-v0", "Acrobot-v1", "Pendulum-v1", "FrozenLake-v1", "DeepSea-v0")
+ENVIRONMENTS = (
+    "CartPole-v1",
+    "MountainCar-v0",
+    "Acrobot-v1",
+    "Pendulum-v1",
+    "FrozenLake-v1",
+    "CliffWalking-v1",
+    "Taxi-v4",
+    "DeepSea-v0",
+    "Catch-v0",
+)
 DEEP_SEA_SIZE = 20
 
 # unit -> (factor from 1/seconds or from seconds, higher is better)

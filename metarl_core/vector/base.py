@@ -45,7 +45,8 @@ class StepBuffers(NamedTuple):
     """Arrays of the caller that ``step(out=...)`` writes to, so that a step allocates nothing.
 
     Attributes:
-        obs: ``(num_envs, *observation shape)``, dtype of the observation space.
+        obs: ``(num_envs, *observation shape)``, dtype of the observation space; for Blackjack int64 ``(num_envs, 3)``,
+            whose columns ``step`` returns as a tuple.
         reward: float64 ``(num_envs,)``.
         terminated: bool ``(num_envs,)``.
         truncated: bool ``(num_envs,)``.
@@ -157,8 +158,9 @@ class VectorEnvMethods:
         plan = build_plan(spec.id, self.params)
         self._same_step = mode is AutoresetMode.SAME_STEP
         self._dense_final_obs = bool(dense_final_obs)
-        self._reports_prob = spec.id == "FrozenLake-v1"
-        self._scalar_obs = plan.observation_low is None
+        self._bsuite_info = plan.bsuite_info
+        self._tuple_obs = bool(plan.observation_tuple)
+        self._scalar_obs = plan.observation_low is None and not self._tuple_obs
         _check_memory(self.num_envs, plan, self._same_step)
         _checked_integer("num_envs", num_envs, 1, 2**32 - 1)  # rows are numbered with 32 bits
         self._make_spaces(plan)
@@ -177,6 +179,8 @@ class VectorEnvMethods:
             plan.table,
         )
         self._core_step = self._core.step
+        self._reports_prob: bool = self._core.has_prob
+        self._action_masks: npt.NDArray[np.int8] | None = self._core.action_masks
 
     def _make_spaces(self, plan: BuildPlan) -> None:
         spaces, n = self._spaces, self.num_envs
@@ -184,7 +188,12 @@ class VectorEnvMethods:
         self.single_action_space: Any
         self.observation_space: Any
         self.action_space: Any
-        if plan.observation_low is None or plan.observation_high is None:
+        if plan.observation_tuple:
+            self.single_observation_space = spaces.Tuple([spaces.Discrete(size) for size in plan.observation_tuple])
+            self.observation_space = spaces.Tuple(
+                [spaces.MultiDiscrete(np.full(n, size)) for size in plan.observation_tuple]
+            )
+        elif plan.observation_low is None or plan.observation_high is None:
             self.single_observation_space = spaces.Discrete(plan.num_observations)
             self.observation_space = spaces.MultiDiscrete(np.full(n, plan.num_observations))
         else:
@@ -237,13 +246,23 @@ class VectorEnvMethods:
             obs = self._core.reset(mask, seeding)
         except ResetNeededError as error:
             raise self._reset_needed_class(str(error)) from None
-        return obs, self._reset_info(mask)
+        info = self._reset_info(mask, obs)
+        return (self._split(obs) if self._tuple_obs else obs), info
 
-    def _reset_info(self, mask: npt.NDArray[np.bool_] | None) -> dict[str, Any]:
+    def _split(self, rows: npt.NDArray[Any]) -> Any:
+        """Return the columns of a Tuple observation's rows, as Gymnasium hands them out."""
+        return tuple(rows[:, column] for column in range(rows.shape[1]))
+
+    def _reset_info(self, mask: npt.NDArray[np.bool_] | None, obs: npt.NDArray[Any]) -> dict[str, Any]:
         if not self._reports_prob:
             return {}
         there = np.ones(self.num_envs, np.bool_) if mask is None else mask.copy()
-        return {"prob": there.astype(np.float64), "_prob": there}
+        info: dict[str, Any] = {"prob": there.astype(np.float64), "_prob": there}
+        if self._action_masks is not None:
+            masks = self._action_masks[obs]
+            masks[~there] = 0
+            info.update(action_mask=masks, _action_mask=there.copy())
+        return info
 
     def _checked_mask(self, options: dict[str, Any] | None) -> npt.NDArray[np.bool_] | None:
         if not options:
@@ -311,26 +330,37 @@ class VectorEnvMethods:
             raise self._reset_needed_class(str(error)) from None
         if self._same_step and "final_obs" in result[4]:
             self._add_final(result[4])
+        if self._tuple_obs:
+            result = (self._split(result[0]), *result[1:])
         return result
 
     def _add_final(self, info: dict[str, Any]) -> None:
-        mask = info["_final_obs"]
-        if not self._dense_final_obs:
-            dense = info["final_obs"]
-            final = np.full(self.num_envs, None, dtype=object)
-            for row in np.flatnonzero(mask):
-                final[row] = int(dense[row]) if self._scalar_obs else dense[row]
-            info["final_obs"] = final
-        info["final_info"] = self._final_info(info, mask)
+        mask, dense = info["_final_obs"], info["final_obs"]
+        info["final_info"] = self._final_info(info, mask, dense)
         info["_final_info"] = mask.copy()
+        if self._dense_final_obs:
+            if self._tuple_obs:
+                info["final_obs"] = self._split(dense)
+            return
+        final = np.full(self.num_envs, None, dtype=object)
+        for row in np.flatnonzero(mask):
+            if self._tuple_obs:
+                final[row] = tuple(dense[row].tolist())
+            else:
+                final[row] = int(dense[row]) if self._scalar_obs else dense[row]
+        info["final_obs"] = final
 
-    def _final_info(self, info: dict[str, Any], mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    def _final_info(self, info: dict[str, Any], mask: npt.NDArray[np.bool_], dense: npt.NDArray[Any]) -> dict[str, Any]:
         if "prob" not in info:
             return {}
         # The step reports the transition's probability; the row was reset since, whose probability is 1.
-        final = np.where(mask, info["prob"], 0.0)
+        final: dict[str, Any] = {"prob": np.where(mask, info["prob"], 0.0), "_prob": mask.copy()}
         info["prob"][mask] = 1.0
-        return {"prob": final, "_prob": mask.copy()}
+        if self._action_masks is not None:
+            masks = self._action_masks[dense]
+            masks[~mask] = 0
+            final.update(action_mask=masks, _action_mask=mask.copy())
+        return final
 
     def final_obs_dense(self) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
         """Return the last observations of the episodes that ended in the last step, and where.
@@ -341,14 +371,15 @@ class VectorEnvMethods:
         Raises:
             RuntimeError: The mode is not ``same_step``.
         """
-        result: tuple[npt.NDArray[Any], npt.NDArray[np.bool_]] = self._core.final_obs()
-        return result
+        obs, mask = self._core.final_obs()
+        return (self._split(obs) if self._tuple_obs else obs), mask
 
     def make_buffers(self) -> StepBuffers:
         """Allocate arrays for ``step(out=...)``; read them, do not write to them.
 
-        DeepSea keeps the observation in these buffers up to date by changing two cells instead of writing the whole
-        grid. A second call makes new buffers and ends that service for the first ones, which stay usable.
+        DeepSea and Catch keep the observation in these buffers up to date by changing the cells that differ instead of
+        writing the whole grid. A second call makes new buffers and ends that service for the first ones, which stay
+        usable.
         """
         return StepBuffers(*self._core.allocate_outputs())
 
@@ -364,17 +395,20 @@ class VectorEnvMethods:
         return self._core.end_flags()
 
     def bsuite_info(self) -> dict[str, npt.NDArray[Any]]:
-        """DeepSea: bsuite's bookkeeping, per environment since it was made.
+        """Return bsuite's bookkeeping, per environment since it was made, ``(num_envs,)`` each.
 
         Returns:
-            ``total_bad_episodes`` int64 and ``denoised_return`` float64, ``(num_envs,)`` each.
+            DeepSea: ``total_bad_episodes`` int64, ``denoised_return`` float64. Catch and Bandit: ``total_regret``
+            float64. MemoryChain: ``total_perfect`` int64, ``total_regret`` float64. CartPoleSwingup: ``raw_return``,
+            ``total_upright``, ``best_episode`` float64. DiscountingChain: nothing.
 
         Raises:
-            RuntimeError: Another environment than DeepSea.
+            RuntimeError: The environment is none of bsuite's.
         """
-        self._core.end_flags()
         fields = self._core.get_state()["state"]
-        return {"total_bad_episodes": fields[:, 3].astype(np.int64), "denoised_return": fields[:, 4].copy()}
+        if self._bsuite_info is None:
+            raise RuntimeError("this environment is none of bsuite's: it has no such flag")
+        return self._bsuite_info(fields)
 
     def get_state(self) -> dict[str, npt.NDArray[Any]]:
         """Return everything a step depends on, as new arrays.
@@ -416,8 +450,9 @@ class VectorEnvMethods:
         return (self.num_envs, len(self.field_names)) if key == "state" else (self.num_envs,)
 
     def observe(self) -> npt.NDArray[Any]:
-        """Return the observations of the current states, as a new array."""
-        return self._core.observe()
+        """Return the observations of the current states, as a new array (Blackjack: a tuple of three)."""
+        obs = self._core.observe()
+        return self._split(obs) if self._tuple_obs else obs
 
     @property
     def field_names(self) -> list[str]:

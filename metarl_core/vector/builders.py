@@ -24,9 +24,11 @@ class BuildPlan:
         observation_high: Upper bounds.
         observation_shape: Shape of one observation.
         num_observations: Size of a Discrete observation space.
+        observation_tuple: Sizes of the Discrete spaces of a Tuple observation, which the core keeps in one row.
         num_actions: Number of actions; 0: one float in [action_low, action_high].
         action_low: Lower bound of a continuous action.
         action_high: Upper bound of a continuous action.
+        bsuite_info: bsuite's bookkeeping from the fields of ``get_state``, or None.
         table: uint8 matrix of the core (DeepSea: action mapping; FrozenLake: map).
     """
 
@@ -35,9 +37,11 @@ class BuildPlan:
     observation_low: npt.NDArray[np.float32] | None = None
     observation_high: npt.NDArray[np.float32] | None = None
     num_observations: int = 0
+    observation_tuple: tuple[int, ...] = ()
     num_actions: int = 0
     action_low: float = 0.0
     action_high: float = 0.0
+    bsuite_info: Callable[[npt.NDArray[np.float64]], dict[str, npt.NDArray[Any]]] | None = None
     table: npt.NDArray[np.uint8] | None = field(default=None)
 
     @property
@@ -154,8 +158,18 @@ def _deep_sea(params: Mapping[str, Any]) -> BuildPlan:
     else:
         mapping = np.ones((size, size), np.int64)
     zeros = np.zeros((size, size), np.float32)
+
+    def info(fields: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[Any]]:
+        return {"total_bad_episodes": fields[:, 3].astype(np.int64), "denoised_return": fields[:, 4].copy()}
+
     return BuildPlan(
-        _numbers(params), (size, size), zeros, zeros + np.float32(1), num_actions=2, table=mapping.astype(np.uint8)
+        _numbers(params),
+        (size, size),
+        zeros,
+        zeros + np.float32(1),
+        num_actions=2,
+        bsuite_info=info,
+        table=mapping.astype(np.uint8),
     )
 
 
@@ -167,6 +181,11 @@ _BUILDERS: dict[str, Callable[[Mapping[str, Any]], BuildPlan]] = {
     "FrozenLake-v1": _frozen_lake,
     "DeepSea-v0": _deep_sea,
 }
+# They import from here what they are made of.
+from metarl_core.vector.builders_bsuite import BSUITE_BUILDERS  # noqa: E402
+from metarl_core.vector.builders_toy_text import TOY_TEXT_BUILDERS  # noqa: E402
+
+_BUILDERS |= {**TOY_TEXT_BUILDERS, **BSUITE_BUILDERS}
 
 
 def build_plan(id: str, params: Mapping[str, Any]) -> BuildPlan:  # noqa: A002

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Box", "Discrete", "MultiDiscrete"]
+__all__ = ["Box", "Discrete", "MultiDiscrete", "Tuple"]
 
 
 class _Space:
@@ -97,3 +98,34 @@ class MultiDiscrete(_Space):
 
     def __repr__(self) -> str:
         return f"MultiDiscrete({self.nvec})"
+
+
+class Tuple(_Space):
+    """Tuples with one element of each space."""
+
+    def __init__(self, spaces: Sequence[Any]) -> None:
+        """Make the space of these spaces; its ``shape`` and ``dtype`` are None, as Gymnasium's."""
+        super().__init__()
+        self.spaces = tuple(spaces)
+        self.shape = None  # type: ignore[assignment]
+        self.dtype = None  # type: ignore[assignment]
+
+    def seed(self, seed: int | None = None) -> None:
+        """Seed :meth:`sample`."""
+        for i, space in enumerate(self.spaces):
+            space.seed(None if seed is None else seed + i)
+
+    def sample(self) -> tuple[Any, ...]:
+        """Draw from every space."""
+        return tuple(space.sample() for space in self.spaces)
+
+    def contains(self, x: Any) -> bool:
+        """Whether ``x`` is a tuple of elements of the spaces."""
+        return (
+            isinstance(x, tuple)
+            and len(x) == len(self.spaces)
+            and all(space.contains(element) for space, element in zip(self.spaces, x, strict=True))
+        )
+
+    def __repr__(self) -> str:
+        return f"Tuple({', '.join(map(repr, self.spaces))})"

@@ -155,7 +155,7 @@ def _positive(name: str, default: float, doc: str) -> ParameterSpec:
     return ParameterSpec(name, default, doc, low=0.0, exclusive=True)
 
 
-_PRECISION = ParameterSpec(
+_PRECISION: ParameterSpec = ParameterSpec(
     "precision",
     "float64",
     "Arithmetic of the dynamics: 'float64' as the reference, or 'float32', about twice as fast.",
@@ -322,7 +322,11 @@ _SPECS = (
         ),
     ),
 )
-_BY_ID = {spec.id: spec for spec in _SPECS}
+# They import from here what they are made of.
+from metarl_core.vector.specs_bsuite import BSUITE_SPECS  # noqa: E402
+from metarl_core.vector.specs_toy_text import TOY_TEXT_SPECS  # noqa: E402
+
+_BY_ID = {spec.id: spec for spec in (*_SPECS, *TOY_TEXT_SPECS, *BSUITE_SPECS)}
 _PREFIX = "metarl_core/"
 
 

@@ -15,8 +15,24 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 import metarl_core
 
+from . import bsuite_reference
+
 ROWS = 12
 STEPS = 700
+BSUITE = ("Catch-v0", "Bandit-v0", "MemoryChain-v0", "DiscountingChain-v0", "CartPoleSwingup-v0")
+
+
+def best_actions(env_id):
+    """Value iteration on the reference's table."""
+    table = gymnasium.make(env_id).unwrapped.P
+    value = np.zeros(len(table))
+    for _ in range(60):
+        gain = np.array([[r + (not t) * 0.9 * value[s] for [(_, s, r, t)] in row.values()] for row in table.values()])
+        value = gain.max(1)
+    return gain.argmax(1)
+
+
+POLICIES = {env_id: best_actions(env_id) for env_id in ("CliffWalking-v1", "Taxi-v4")}
 
 
 def random_actions(envs, rng):
@@ -37,7 +53,14 @@ class ToldResets(gymnasium.Wrapper):
         state = self.states[self.row]
         if hasattr(self.unwrapped, "s"):
             self.unwrapped.s = int(state[0])
+            if "action_mask" in info:
+                info["action_mask"] = self.unwrapped.action_mask(int(state[0]))
             return int(state[0]), info
+        if hasattr(self.unwrapped, "dealer"):
+            total, ace, _, dealer, _, _, showing = state.astype(int).tolist()
+            self.unwrapped.player = [1, total - 1] if ace else [total // 2, total - total // 2]
+            self.unwrapped.dealer = [showing, dealer - showing]
+            return self.unwrapped._get_obs(), info
         self.unwrapped.state = state.copy()
         for name in ("_get_ob", "_get_obs"):
             if hasattr(self.unwrapped, name):
@@ -61,9 +84,43 @@ class BsuiteDeepSea(gymnasium.Env):
         return step.observation.astype(np.float32), step.reward, step.last(), False, {}
 
 
+class Bsuite(gymnasium.Env):
+    """bsuite's other environments with Gymnasium's methods; episodes start in the states that `states[row]` names."""
+
+    def __init__(self, env_id, row, states, params):
+        self.env_id, self.row, self.states = env_id, row, states
+        self.environment = bsuite_reference.make(env_id, **params)
+        spec = self.environment.observation_spec()
+        low, high = (0, 1) if env_id == "Catch-v0" else (-np.inf, np.inf)
+        self.observation_space = gymnasium.spaces.Box(low, high, spec.shape, np.float32)
+        self.action_space = gymnasium.spaces.Discrete(self.environment.action_spec().num_values)
+
+    def reset(self, *, seed=None, options=None):
+        self.environment.reset()
+        bsuite_reference.set_episode(self.env_id, self.environment, self.states[self.row])
+        return bsuite_reference.observation_of(self.env_id, self.environment), {}
+
+    def step(self, action):
+        step = self.environment.step(int(action))
+        return step.observation, step.reward, step.last(), False, {}
+
+
+class Scripted:
+    """In place of a generator: hands out the cards of its row, from the first after every step."""
+
+    def __init__(self):
+        self.cards, self.taken = np.ones(10, int), 0
+
+    def choice(self, deck):
+        self.taken += 1
+        return self.cards[(self.taken - 1) % 10]
+
+
 def make_reference(env_id, row, states, limit, params):
     if env_id == "DeepSea-v0":
         return gymnasium.wrappers.TimeLimit(BsuiteDeepSea(**params), limit)
+    if env_id in BSUITE:
+        return gymnasium.wrappers.TimeLimit(Bsuite(env_id, row, states, params), limit)
     return ToldResets(gymnasium.make(env_id, max_episode_steps=limit, **params), row, states)
 
 
@@ -90,6 +147,7 @@ def assert_equal_info(ours, reference):
                 assert (a is None) == (b is None)
                 if b is not None:
                     assert type(a) is type(b)
+                    assert not isinstance(a, tuple) or [type(x) for x in a] == [type(x) for x in b]
                     np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
         elif key == "prob":
             np.testing.assert_array_equal(got, expected.astype(np.float64))
@@ -108,6 +166,15 @@ def assert_equal_info(ours, reference):
         ("Acrobot-v1", {"max_episode_steps": 60}),
         ("FrozenLake-v1", {"max_episode_steps": 12, "is_slippery": False}),
         ("Pendulum-v1", {"max_episode_steps": 9}),
+        ("MountainCarContinuous-v0", {"max_episode_steps": 80, "goal_velocity": 0.0}),
+        ("CliffWalking-v1", {"max_episode_steps": 14}),
+        ("Taxi-v4", {"max_episode_steps": 17}),
+        ("Blackjack-v1", {"max_episode_steps": 2}),
+        ("Catch-v0", {"max_episode_steps": 9}),
+        ("Bandit-v0", {"max_episode_steps": 1}),
+        ("MemoryChain-v0", {"max_episode_steps": 4, "memory_length": 3, "num_bits": 6}),
+        ("DiscountingChain-v0", {"max_episode_steps": 100}),
+        ("CartPoleSwingup-v0", {"max_episode_steps": 50, "max_time": 0.5}),
         ("DeepSea-v0", {"max_episode_steps": 4, "size": 4}),
         ("DeepSea-v0", {"max_episode_steps": 3, "size": 5}),
     ],
@@ -122,22 +189,34 @@ def test_autoreset_as_sync_vector_env(env_id, params, mode):
     if mode is not AutoresetMode.DISABLED:  # SyncVectorEnv takes the mask out of the options, the wrapper misses it
         ours, reference = RecordEpisodeStatistics(ours), RecordEpisodeStatistics(reference)
     rng = np.random.default_rng(1)
+    scripts = [Scripted() for _ in range(ROWS)] if env_id == "Blackjack-v1" else []
 
     obs, info = ours.reset()
     states[:] = ours.unwrapped.get_state()["state"]
     reference_obs, reference_info = reference.reset()
     np.testing.assert_allclose(obs, reference_obs, rtol=1e-6, atol=1e-7)
     assert_equal_info(info, reference_info)
+    for env, script in zip(reference.unwrapped.envs, scripts, strict=False):
+        env.unwrapped.np_random = script
     ends = {"terminated": 0, "truncated": 0}
     for _ in range(STEPS):
         actions = random_actions(ours, rng)
         if env_id == "CartPole-v1":  # some rows survive until the limit
             actions[:4] = obs[:4, 2] + 0.5 * obs[:4, 3] > 0
+        if env_id in POLICIES:  # some rows come to the end
+            actions[:6] = POLICIES[env_id][obs[:6]]
+        if scripts:
+            cards = rng.integers(1, 11, (ROWS, 10))
+            for script, row in zip(scripts, cards, strict=True):
+                script.cards, script.taken = row, 0
+            ours.unwrapped._core.set_draws((cards - 0.5) / 13)
         result = ours.step(actions)
         states[:] = ours.unwrapped.get_state()["state"]
         expected = reference.step(actions)
         for got, want in zip(result[:4], expected[:4], strict=True):
-            assert got.dtype == want.dtype
+            assert isinstance(got, tuple) == isinstance(want, tuple)
+            for a, b in zip(got, want, strict=True) if isinstance(got, tuple) else [(got, want)]:
+                assert a.dtype == b.dtype
             np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-7)
         result[4].get("episode", {}).pop("t", None)  # wall time
         expected[4].get("episode", {}).pop("t", None)
@@ -157,7 +236,7 @@ def test_autoreset_as_sync_vector_env(env_id, params, mode):
             assert_equal_info(info, reference_info)
     print(f"{env_id} {mode.name}: {ROWS * STEPS} rows, {ends}")
     assert ends["truncated"] > 0
-    if env_id in ("CartPole-v1", "FrozenLake-v1") or params.get("size") == 4:
+    if env_id in ("CartPole-v1", "FrozenLake-v1", "Blackjack-v1", *POLICIES, *BSUITE) or params.get("size") == 4:
         assert ends["terminated"] > 0
 
 

@@ -63,6 +63,54 @@ metarl::EnvOptions frozen_lake_options() {
   return o;
 }
 
+metarl::EnvOptions numbers(std::map<std::string, double> numbers) {
+  metarl::EnvOptions o;
+  o.numbers = std::move(numbers);
+  return o;
+}
+
+metarl::EnvOptions mountain_car_continuous_options() {
+  return numbers({{"min_action", -1},
+                  {"max_action", 1},
+                  {"min_position", -1.2},
+                  {"max_position", 0.6},
+                  {"max_speed", 0.07},
+                  {"goal_position", 0.45},
+                  {"goal_velocity", 0},
+                  {"power", 0.0015},
+                  {"gravity", 0.0025},
+                  {"reset_low", -0.6},
+                  {"reset_high", -0.4},
+                  {"float32", 0}});
+}
+
+metarl::EnvOptions taxi_options(double rainy, double fickle) {
+  return numbers(
+      {{"is_rainy", rainy}, {"fickle_passenger", fickle}, {"rainy_probability", 0.8}, {"fickle_probability", 0.5}});
+}
+
+metarl::EnvOptions swing_up_options() {
+  return numbers({{"height_threshold", 0.5},
+                  {"theta_dot_threshold", 1},
+                  {"x_reward_threshold", 1},
+                  {"move_cost", 0.1},
+                  {"x_threshold", 3},
+                  {"timescale", 0.01},
+                  {"max_time", 0.08},
+                  {"init_range", 0.05},
+                  {"mass_cart", 1},
+                  {"mass_pole", 0.1},
+                  {"length", 0.5},
+                  {"force_mag", 10},
+                  {"gravity", 9.8},
+                  {"float32", 0}});
+}
+
+metarl::EnvOptions bandit_options(double noise) {
+  return numbers(
+      {{"num_actions", 3}, {"noise_scale", noise}, {"reward_scale", 1}, {"mean_0", 0.5}, {"mean_1", 0}, {"mean_2", 1}});
+}
+
 metarl::EnvOptions with(metarl::EnvOptions options, const std::string& name, double value) {
   options.numbers[name] = value;
   return options;
@@ -86,6 +134,20 @@ std::vector<EnvCase> all_cases() {
           {"Pendulum-v1", with(pendulum_options(), "float32", 1)},
           {"FrozenLake-v1", frozen_lake_options()},
           {"FrozenLake-v1", with(frozen_lake_options(), "is_slippery", 0)},
+          {"MountainCarContinuous-v0", mountain_car_continuous_options()},
+          {"MountainCarContinuous-v0", with(mountain_car_continuous_options(), "float32", 1)},
+          {"CliffWalking-v1", numbers({{"is_slippery", 0}})},
+          {"CliffWalking-v1", numbers({{"is_slippery", 1}})},
+          {"Taxi-v4", taxi_options(0, 0)},
+          {"Taxi-v4", taxi_options(1, 1)},
+          {"Blackjack-v1", numbers({{"natural", 0}, {"sab", 1}})},
+          {"Catch-v0", numbers({{"rows", 5}, {"columns", 3}})},
+          {"Bandit-v0", bandit_options(0)},
+          {"Bandit-v0", bandit_options(1)},
+          {"MemoryChain-v0", numbers({{"memory_length", 3}, {"num_bits", 130}})},
+          {"DiscountingChain-v0", numbers({{"bonus_chain", 2}})},
+          {"CartPoleSwingup-v0", swing_up_options()},
+          {"CartPoleSwingup-v0", with(swing_up_options(), "float32", 1)},
           {"DeepSea-v0", deep_sea_options(4)},
           {"DeepSea-v0", with(deep_sea_options(4), "deterministic", 1)}};
 }
@@ -260,6 +322,7 @@ TEST(states_that_cannot_be_are_refused_with_nothing_changed) {
     for (const double bad :
          {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity(), -1e300}) {
       if (bad == -1e300 && each.id == "CartPole-v1" && each.options.numbers.at("float32") == 0) continue;
+      if (bad == -1e300 && each.id == "CartPoleSwingup-v0") continue;
       if (bad == -1e300 && each.id == "Pendulum-v1" && each.options.numbers.at("float32") == 0) continue;
       for (std::size_t f = 0; f < width; ++f) {
         State state = before;
@@ -304,9 +367,13 @@ TEST(results_do_not_depend_on_the_number_of_threads) {
 }
 
 TEST(updating_observations_in_place_equals_writing_them) {
-  for (const AutoresetMode mode : {AutoresetMode::next_step, AutoresetMode::same_step}) {
-    BatchEnv written = make("DeepSea-v0", deep_sea_options(5), 200, 1, mode, 1 << 30);
-    BatchEnv updated = make("DeepSea-v0", deep_sea_options(5), 200, 1, mode, 1 << 30);
+  const std::vector<EnvCase> both = {{"DeepSea-v0", deep_sea_options(5)},
+                                     {"Catch-v0", numbers({{"rows", 4}, {"columns", 3}})}};
+  for (const int which : {0, 1, 2, 3}) {
+    const EnvCase& each = both[static_cast<std::size_t>(which / 2)];
+    const AutoresetMode mode = which % 2 == 0 ? AutoresetMode::next_step : AutoresetMode::same_step;
+    BatchEnv written = make(each.id, each.options, 200, 1, mode, 1 << 30);
+    BatchEnv updated = make(each.id, each.options, 200, 1, mode, 1 << 30);
     Outputs a(written), b(updated);
     written.reset(nullptr, a.obs.data());
     updated.reset(nullptr, b.obs.data());

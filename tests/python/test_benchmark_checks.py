@@ -7,7 +7,7 @@ from metarl_core.benchmarks.drivers import check_env, check_replay, data
 from metarl_core.benchmarks.drivers.base import WrongResultError
 from metarl_core.benchmarks.drivers.check_env import Trace, check_trace
 from metarl_core.benchmarks.drivers.env_base import EnvContestant, draw_actions
-from metarl_core.benchmarks.drivers.reference_env import frozen_lake_moves
+from metarl_core.benchmarks.drivers.reference_env import catch, catch_boards, frozen_lake_moves
 from metarl_core.benchmarks.drivers.replay_base import BufferContestant, TreeContestant, WeightsContestant
 
 CAPACITY = 2048
@@ -168,7 +168,7 @@ class PlainEnvs(EnvContestant):
         super().__init__({"env_id": env_id, "num_envs": num_envs, "threads": 1, "size": size})
         self.fault, self.autoreset, self.draws = fault, autoreset, np.random.default_rng(3)
         self.right = self.draws.integers(0, 2, (size, size)) if size else None
-        self.limit = {"MountainCar-v0": 200, "Pendulum-v1": 200}.get(env_id, 500)
+        self.limit = check_env.LIMITS.get(env_id, 500)
         if fault == "limit":
             self.limit -= 1
 
@@ -178,6 +178,12 @@ class PlainEnvs(EnvContestant):
             return np.zeros(n, int)
         if self.env_id == "FrozenLake-v1":
             return np.zeros(n, int)
+        if self.env_id == "CliffWalking-v1":
+            return np.full(n, 36)
+        if self.env_id == "Taxi-v4":
+            return self.draws.integers(0, 25, n) * 20 + self.draws.choice([1, 6, 11, 12], n)
+        if self.env_id == "Catch-v0":
+            return np.stack([np.zeros(n, int), self.draws.integers(0, 5, n), np.full(n, 2)], 1)
         if self.env_id == "MountainCar-v0":
             return np.stack([self.draws.uniform(-0.6, -0.4, n), np.zeros(n)], 1)
         if self.env_id == "CartPole-v1":
@@ -190,8 +196,11 @@ class PlainEnvs(EnvContestant):
         return np.stack([np.cos(one), np.sin(one), np.cos(two), np.sin(two), rates[:, 0], rates[:, 1]], 1)
 
     def shown(self):
+        if self.env_id == "Catch-v0":
+            return catch_boards(self.state) * (1.001 if self.fault == "state" else 1)
         if not self.size:
-            return self.state.astype(np.int64 if self.env_id == "FrozenLake-v1" else np.float32)
+            discrete = self.env_id == "FrozenLake-v1" or self.env_id in check_env.TABLES
+            return self.state.astype(np.int64 if discrete else np.float32)
         cells = np.zeros((self.num_envs, self.size**2), np.float32)
         inside = np.flatnonzero(self.state < self.size**2)
         cells[inside, self.state[inside]] = 1
@@ -210,6 +219,10 @@ class PlainEnvs(EnvContestant):
             slip = self.draws.choice([-1, 0, 1], self.num_envs, p=turns)
             after = frozen_lake_moves(self.state, (actions + slip) % 4)
             return after, (after == 15).astype(float), check_env.FROZEN_LAKE[after]
+        if self.env_id in check_env.TABLES:
+            return check_env.TABLES[self.env_id](self.state, actions)
+        if self.env_id == "Catch-v0":
+            return catch(self.state, actions)
         inside = np.minimum(self.state, self.size**2 - 1)
         row, column = inside // self.size, inside % self.size
         right = actions == self.right[row, column]
@@ -220,7 +233,9 @@ class PlainEnvs(EnvContestant):
 
     def step(self, actions):
         after, reward, terminated = self.advance(actions)
-        if self.fault == "state":
+        if self.fault == "state" and self.env_id in check_env.TABLES:
+            after = np.where(self.draws.random(self.num_envs) < 0.01, self.state, after)
+        elif self.fault == "state" and self.env_id != "Catch-v0":
             after = after * 1.001
         if self.fault == "reward":
             reward = reward + 0.5
@@ -240,7 +255,8 @@ class PlainEnvs(EnvContestant):
         return self.shown(), reward, terminated, truncated
 
 
-ENVIRONMENTS = ["CartPole-v1", "MountainCar-v0", "Acrobot-v1", "Pendulum-v1", "FrozenLake-v1", "DeepSea-v0"]
+ENVIRONMENTS = ["CartPole-v1", "MountainCar-v0", "Acrobot-v1", "Pendulum-v1", "CliffWalking-v1", "Taxi-v4", "Catch-v0"]
+ENVIRONMENTS += ["FrozenLake-v1", "DeepSea-v0"]
 
 
 @pytest.mark.parametrize("autoreset", ["next_step", "same_step"])
@@ -254,7 +270,7 @@ def test_right_environments_pass(env_id, autoreset):
 @pytest.mark.parametrize(
     ("env_id", "fault", "message"),
     [
-        *((env_id, "state", "an observation is off") for env_id in ENVIRONMENTS[:4]),
+        *((env_id, "state", "an observation is off") for env_id in ENVIRONMENTS[:7]),
         *((env_id, "reward", "reward") for env_id in ENVIRONMENTS),
         *((env_id, "ends", "'terminated'|does not end") for env_id in ENVIRONMENTS),
         ("MountainCar-v0", "limit", "truncated before 200"),

@@ -20,14 +20,15 @@ from metarl_core import make_vec
 
 LARGE = 40_000  # rows that are worth several threads
 
-# Bytes of everything that every environment hands out, at 1, 2 and 8 threads; prints one hash.
+# Bytes of everything that these environments hand out, at 1, 2 and 8 threads; prints one hash.
 GOLDEN_SCRIPT = """
 import hashlib
 import numpy as np
-from metarl_core import env_spec, list_envs, make_vec
+from metarl_core import env_spec, make_vec
 
-CASES = [(i, {}) for i in list_envs()]
-CASES += [(i, {"precision": "float32"}) for i in list_envs() if "precision" in env_spec(i).parameters]
+FIRST = ("CartPole-v1", "MountainCar-v0", "Acrobot-v1", "Pendulum-v1", "FrozenLake-v1", "DeepSea-v0")
+CASES = [(i, {}) for i in FIRST]
+CASES += [(i, {"precision": "float32"}) for i in FIRST if "precision" in env_spec(i).parameters]
 CASES += [("DeepSea-v0", {"size": 6, "deterministic": False}), ("FrozenLake-v1", {"map_name": "8x8"})]
 CASES += [("CartPole-v1", {"kinematics_integrator": "semi-implicit euler"})]
 hashes = []
@@ -112,7 +113,7 @@ for env_id in metarl_core.list_envs():
         actions = envs.action_space.sample()
         assert envs.action_space.contains(actions)
         obs, reward, terminated, truncated, info = envs.step(actions)
-    print(repr(envs), envs.single_action_space, envs.single_observation_space, hash(obs.tobytes()) != 0)
+    print(repr(envs), envs.single_action_space, envs.single_observation_space)
     envs.close()
 try:
     metarl_core.make_vec("CartPole-v1", 1).step([0])

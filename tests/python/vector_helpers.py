@@ -15,11 +15,16 @@ def random_actions(envs, rng):
     return rng.uniform(-2, 2, (envs.num_envs, 1)).astype(np.float32)
 
 
+def obs_bytes(obs):
+    """Return the bytes of an observation, also of a tuple of arrays."""
+    return b"".join(a.tobytes() for a in obs) if isinstance(obs, tuple) else obs.tobytes()
+
+
 def rollout(envs, steps=40, seed=0):
     """Return the bytes of everything that comes out."""
     rng = np.random.default_rng(seed)
     out = []
     for _ in range(steps):
         result = envs.step(random_actions(envs, rng))
-        out += [a.tobytes() for a in result[:4]]
+        out += [obs_bytes(result[0]), *(a.tobytes() for a in result[1:4])]
     return b"".join(out)

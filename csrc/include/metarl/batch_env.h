@@ -65,8 +65,9 @@ struct EnvDefinition {
   int draws_per_row = 0;  // random numbers a step takes; 0 when the dynamics are deterministic
   bool has_prob = false;
   bool has_end_flag = false;
-  bool incremental_obs = false;    // the step kernel honours obs_holds_last
-  double nanoseconds_per_row = 5;  // rough cost, decides on threads
+  std::vector<std::int8_t> action_masks;  // Taxi: [observation][action], whether it changes the state; else empty
+  bool incremental_obs = false;           // the step kernel honours obs_holds_last
+  double nanoseconds_per_row = 5;         // rough cost, decides on threads
   std::shared_ptr<const void> params;
   void (*step)(const EnvBatch&, std::int64_t begin, std::int64_t end) = nullptr;
   // Resets the rows with mask[i] != 0 (all when mask is null) and writes every row's observation.
@@ -91,7 +92,8 @@ struct StepOutputs {
   double* reward = nullptr;
   std::uint8_t* terminated = nullptr;
   std::uint8_t* truncated = nullptr;
-  double* prob = nullptr;  // may be null
+  double* prob = nullptr;              // may be null
+  std::int8_t* action_mask = nullptr;  // num_envs x num_actions; may be null
 };
 
 // Everything a step depends on, by row. For set_state, what is null stays as it is.

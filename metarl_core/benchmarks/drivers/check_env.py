@@ -8,7 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from .base import Array, require
-from .reference_env import FROZEN_LAKE, Step, acrobot, cartpole, frozen_lake_moves, mountain_car, pendulum
+from .reference_env import (
+    FROZEN_LAKE,
+    Step,
+    acrobot,
+    cartpole,
+    catch,
+    catch_boards,
+    cliff_walking,
+    frozen_lake_moves,
+    mountain_car,
+    pendulum,
+    taxi,
+)
 
 Reference = Callable[[Array, Array], Step]
 REFERENCES: dict[str, Reference] = {
@@ -17,9 +29,11 @@ REFERENCES: dict[str, Reference] = {
     "Acrobot-v1": acrobot,
     "Pendulum-v1": pendulum,
 }
+# Of observations that are the state itself.
+TABLES: dict[str, Reference] = {"CliffWalking-v1": cliff_walking, "Taxi-v4": taxi}
 # Observations are float32: one step magnifies their rounding, most in the acrobot (rates up to 28).
 TOLERANCE = {"CartPole-v1": 1e-4, "MountainCar-v0": 1e-5, "Acrobot-v1": 5e-3, "Pendulum-v1": 1e-4}
-LIMITS = {"MountainCar-v0": 200, "Pendulum-v1": 200}
+LIMITS = {"MountainCar-v0": 200, "Pendulum-v1": 200, "Taxi-v4": 200}
 
 
 @dataclass
@@ -80,6 +94,10 @@ def check_trace(env_id: str, trace: Trace, size: int = 0, reference: Reference |
         _check_equations(env_id, trace, reference or REFERENCES[env_id])
     elif env_id == "FrozenLake-v1":
         _check_frozen_lake(trace)
+    elif env_id in TABLES:
+        _check_table(env_id, trace, TABLES[env_id])
+    elif env_id == "Catch-v0":
+        _check_catch(trace)
     else:
         _check_deep_sea(trace, size)
     limit = LIMITS.get(env_id)
@@ -110,6 +128,30 @@ def _check_equations(env_id: str, trace: Trace, reference: Reference) -> None:
         bool(reward_error.size == 0 or reward_error.max() <= 10 * tolerance),
         f"{env_id}: a reward is off by {reward_error.max(initial=0):.2e}",
     )
+
+
+def _check_table(env_id: str, trace: Trace, table: Reference) -> None:
+    real, shown = trace.real_steps(), trace.seen_steps()[trace.real_steps()]
+    before = trace.obs[:-1][real].astype(np.int64)
+    after, reward, terminated = table(before, trace.actions[real])
+    got = trace.obs[1:][real].astype(np.int64)
+    require(bool((got == after)[shown].all()), f"{env_id}: an observation is off: a step leads elsewhere")
+    require(bool((trace.reward[real] == reward).all()), f"{env_id}: a reward is off")
+    require(bool((trace.terminated[real] == terminated).all()), f"{env_id}: 'terminated' differs from the rule")
+
+
+def _check_catch(trace: Trace) -> None:
+    require(trace.obs.shape[2:] == (10, 5), f"Catch-v0: observations of shape {trace.obs.shape[2:]}")
+    real, shown = trace.real_steps(), trace.seen_steps()[trace.real_steps()]
+    boards = trace.obs[:-1][real].astype(np.float32)
+    falling = boards[:, :9].reshape(len(boards), -1)
+    before = np.stack([falling.argmax(1) // 5, falling.argmax(1) % 5, boards[:, 9].argmax(1)], 1)
+    require(bool((boards == catch_boards(before)).all()), "Catch-v0: an observation is off: not a ball and a paddle")
+    after, reward, terminated = catch(before, trace.actions[real])
+    got = trace.obs[1:][real]
+    require(bool((got == catch_boards(after))[shown].all()), "Catch-v0: an observation is off: a step leads elsewhere")
+    require(bool((trace.reward[real] == reward).all()), "Catch-v0: a reward is not that of the ball's end")
+    require(bool((trace.terminated[real] == terminated).all()), "Catch-v0: 'terminated' differs from the rule")
 
 
 def _check_frozen_lake(trace: Trace) -> None:

@@ -11,7 +11,18 @@ import numpy as np
 from .base import Array, Contestant, UnsupportedError, checksum, require
 from .check_env import Reference, Trace, check_trace
 
-NUM_ACTIONS = {"CartPole-v1": 2, "MountainCar-v0": 3, "Acrobot-v1": 3, "FrozenLake-v1": 4, "DeepSea-v0": 2}
+NUM_ACTIONS = {
+    "CartPole-v1": 2,
+    "MountainCar-v0": 3,
+    "Acrobot-v1": 3,
+    "FrozenLake-v1": 4,
+    "CliffWalking-v1": 4,
+    "Taxi-v4": 6,
+    "DeepSea-v0": 2,
+    "Catch-v0": 3,
+}
+# Those that bsuite defines.
+BSUITE = ("DeepSea-v0", "Catch-v0")
 ACTIONS_OF_A_BLOCK = 1 << 19
 # One Python object per environment: the rate does not grow with their number, the time to make them does.
 MAX_PYTHON_ENVS = 256

@@ -9,7 +9,7 @@ import numpy as np
 import metarl_core
 
 from .base import Array, Factory
-from .env_base import EnvContestant
+from .env_base import BSUITE, EnvContestant
 
 
 class OurEnvs(EnvContestant):
@@ -44,6 +44,8 @@ class OurEnvsOut(OurEnvs):
 
     notes = "step(actions, out=...), which writes into the caller's arrays"
 
+    out: Any
+
     def __init__(self, params: dict[str, Any]) -> None:
         super().__init__(params)
         obs, reward, terminated, truncated = self._first()
@@ -74,6 +76,16 @@ class OurEnvsOut(OurEnvs):
         return result
 
 
+class OurEnvsBuffers(OurEnvsOut):
+    """``step(actions, out=make_buffers())``: a step changes the cells that differ instead of writing whole grids."""
+
+    notes = "step(actions, out=...) into its own buffers, whose observations it keeps up to date"
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        super().__init__(params)
+        self.out = self.envs.make_buffers()
+
+
 class OurCore(OurEnvsOut):
     """The compiled step itself, into the caller's arrays: what remains without the Python method around it."""
 
@@ -95,6 +107,8 @@ def contestants(workload: str, params: dict[str, Any]) -> dict[str, Factory]:
         "metarl_core": lambda: OurEnvs(params),
         "metarl_core out=": lambda: OurEnvsOut(params),
     }
+    if params["env_id"] in BSUITE:
+        found["metarl_core buffers"] = lambda: OurEnvsBuffers(params)
     if params["num_envs"] == 1:
         found["metarl_core core"] = lambda: OurCore(params)
     return found

@@ -1,4 +1,4 @@
-"""bsuite: the package that defines DeepSea; one Python object per environment, stepped in a loop."""
+"""bsuite: the package that defines DeepSea and Catch; one Python object per environment, stepped in a loop."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from .base import Array, Driver, Factory, UnsupportedError
-from .env_base import MAX_PYTHON_ENVS, PYTHON_CHECKED_STEPS, EnvContestant
+from .env_base import BSUITE, MAX_PYTHON_ENVS, PYTHON_CHECKED_STEPS, EnvContestant
 
 
 class BsuiteEnvs(EnvContestant):
-    """``DeepSea`` objects; the step after the last one of an episode resets, as in NEXT_STEP mode."""
+    """``DeepSea`` or ``Catch`` objects; the step after the last one of an episode resets, as in NEXT_STEP mode."""
 
     checked_steps = PYTHON_CHECKED_STEPS
 
@@ -20,8 +20,12 @@ class BsuiteEnvs(EnvContestant):
         super().__init__(params)
         if self.num_envs > MAX_PYTHON_ENVS:
             raise UnsupportedError(f"one Python object per environment: not run above {MAX_PYTHON_ENVS}")
-        deep_sea = importlib.import_module("bsuite.environments.deep_sea")
-        self.envs = [deep_sea.DeepSea(self.size, mapping_seed=42) for _ in range(self.num_envs)]
+        if self.env_id == "Catch-v0":
+            catch = importlib.import_module("bsuite.environments.catch")
+            self.envs = [catch.Catch(seed=row) for row in range(self.num_envs)]
+        else:
+            deep_sea = importlib.import_module("bsuite.environments.deep_sea")
+            self.envs = [deep_sea.DeepSea(self.size, mapping_seed=42) for _ in range(self.num_envs)]
 
     def reset(self) -> Any:
         """Reset all."""
@@ -46,8 +50,8 @@ class Bsuite(Driver):
     packages = ("bsuite", "dm-env", "numpy")
 
     def contestants(self, workload: str, params: dict[str, Any]) -> dict[str, Factory]:
-        """DeepSea only."""
-        return {"bsuite": lambda: BsuiteEnvs(params)} if workload == "env" and params["env_id"] == "DeepSea-v0" else {}
+        """Its own only."""
+        return {"bsuite": lambda: BsuiteEnvs(params)} if workload == "env" and params["env_id"] in BSUITE else {}
 
 
 DRIVER = Bsuite()

@@ -7,7 +7,7 @@ import warnings
 from typing import Any
 
 from .base import Driver, Factory, UnsupportedError
-from .env_base import MAX_PYTHON_ENVS, PYTHON_CHECKED_STEPS, EnvContestant
+from .env_base import BSUITE, MAX_PYTHON_ENVS, PYTHON_CHECKED_STEPS, EnvContestant
 
 
 class GymnasiumEnvs(EnvContestant):
@@ -46,8 +46,8 @@ class Gymnasium(Driver):
     packages = ("gymnasium", "numpy")
 
     def contestants(self, workload: str, params: dict[str, Any]) -> dict[str, Factory]:
-        """Everything but DeepSea."""
-        if workload != "env" or params["env_id"] == "DeepSea-v0":
+        """Everything but bsuite's."""
+        if workload != "env" or params["env_id"] in BSUITE:
             return {}
         found: dict[str, Factory] = {"gymnasium sync": lambda: GymnasiumEnvs(params, "sync")}
         if params["env_id"] == "CartPole-v1":

@@ -11,7 +11,8 @@ from .base import Array, Driver, Factory, import_jax
 from .check_env import Trace
 from .env_base import EnvContestant, draw_actions
 
-IDS = {"FrozenLake-v1": "FrozenLake-misc", "DeepSea-v0": "DeepSea-bsuite"}
+IDS = {"FrozenLake-v1": "FrozenLake-misc", "DeepSea-v0": "DeepSea-bsuite", "Catch-v0": "Catch-bsuite"}
+MISSING = ("CliffWalking-v1", "Taxi-v4")
 
 
 class GymnaxEnvs(EnvContestant):
@@ -118,8 +119,8 @@ class Gymnax(Driver):
     packages = ("gymnax", "jax", "jaxlib", "numpy")
 
     def contestants(self, workload: str, params: dict[str, Any]) -> dict[str, Factory]:
-        """Everything, in both ways."""
-        if workload != "env":
+        """Everything that it has, in both ways."""
+        if workload != "env" or params["env_id"] in MISSING:
             return {}
         return {"gymnax": lambda: GymnaxEnvs(params), "gymnax scan": lambda: GymnaxScan(params)}
 

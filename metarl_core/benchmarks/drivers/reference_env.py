@@ -96,3 +96,54 @@ def frozen_lake_moves(position: Array, action: Array) -> Array:
     row = np.clip(row + (action == 1) - (action == 3), 0, 3)
     column = np.clip(column + (action == 2) - (action == 0), 0, 3)
     return np.asarray(row * 4 + column, np.int64)
+
+
+def cliff_walking(cell: Array, action: Array) -> Step:
+    """Gymnasium's CliffWalking-v1 (0 up, 1 right, 2 down, 3 left); cells instead of observations."""
+    row = np.clip(cell // 12 + (action == 2) - (action == 0), 0, 3)
+    column = np.clip(cell % 12 + (action == 1) - (action == 3), 0, 11)
+    falls = (row == 3) & (column > 0) & (column < 11)
+    after = np.where(falls, 36, row * 12 + column)
+    return after, np.where(falls, -100.0, -1.0), after == 47
+
+
+# Where a wall stands to the east of a cell of the taxi's city.
+_WALL_EAST = np.zeros((5, 5), bool)
+_WALL_EAST[:2, 1] = _WALL_EAST[3:, 0] = _WALL_EAST[3:, 2] = _WALL_EAST[:, 4] = True
+_STANDS = np.array([0, 4, 20, 23])
+
+
+def taxi(state: Array, action: Array) -> Step:
+    """Gymnasium's Taxi-v4 without rain (Taxi-v3 elsewhere); states instead of observations."""
+    row, column, place, goal = state // 100, state // 20 % 5, state // 4 % 5, state % 4
+    east = (action == 2) & ~_WALL_EAST[row, column]
+    west = (action == 3) & (column > 0) & ~_WALL_EAST[row, np.maximum(column - 1, 0)]
+    new_row = np.clip(row + (action == 0) - (action == 1), 0, 4)
+    new_column = column + east - west
+    at = (row * 5 + column)[:, None] == _STANDS
+    stand = np.where(at.any(1), at.argmax(1), -1)
+    picks = (action == 4) & (place == stand)
+    drops = (action == 5) & (place == 4) & (stand >= 0)
+    ends = drops & (stand == goal)
+    new_place = np.where(picks, 4, np.where(drops, stand, place))
+    illegal = ((action == 4) & ~picks) | ((action == 5) & ~drops)
+    reward = np.where(ends, 20.0, np.where(illegal, -10.0, -1.0))
+    return ((new_row * 5 + new_column) * 5 + new_place) * 4 + goal, reward, ends
+
+
+def catch(state: Array, action: Array) -> Step:
+    """Bsuite's Catch, 10 x 5: states are the ball's row and column and the paddle's column, [n, 3]."""
+    row, column = state[:, 0] + 1, state[:, 1]
+    paddle = np.clip(state[:, 2] + action - 1, 0, 4)
+    ends = row == 9
+    reward = np.where(ends, np.where(paddle == column, 1.0, -1.0), 0.0)
+    return np.stack([row, column, paddle], 1), reward, ends
+
+
+def catch_boards(state: Array) -> Array:
+    """Return what states of Catch look like, float32[n, 10, 5]."""
+    boards = np.zeros((len(state), 10, 5), np.float32)
+    every = np.arange(len(state))
+    boards[every, state[:, 0], state[:, 1]] = 1
+    boards[every, 9, state[:, 2]] = 1
+    return boards

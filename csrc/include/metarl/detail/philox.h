@@ -26,6 +26,7 @@ enum PhiloxTag : std::uint32_t {
   kTagTaskCounts = 6,
   kTagReservoir = 7,
   kTagFork = 8,  // keys and lineages of forked processes; `stream` is one of three purposes
+  // Of these two the number of the block is added, times 256, where four words are not enough.
   kTagEnvReset = 16,
   kTagEnvStep = 17,
 };
@@ -54,9 +55,7 @@ METARL_HD PhiloxBlock philox(std::uint64_t seed, std::uint32_t stream, std::uint
 }
 
 // 53 random bits as a double in [0, 1); hi and lo are two words of a block.
-METARL_HD double uniform53(std::uint32_t hi, std::uint32_t lo) {
-  const std::uint64_t bits = (std::uint64_t{hi} << 32 | lo) >> 11;
-  return static_cast<double>(bits) * 0x1.0p-53;
-}
+METARL_HD double uniform53(std::uint64_t bits) { return static_cast<double>(bits >> 11) * 0x1.0p-53; }
+METARL_HD double uniform53(std::uint32_t hi, std::uint32_t lo) { return uniform53(std::uint64_t{hi} << 32 | lo); }
 
 }  // namespace metarl

@@ -1,0 +1,31 @@
+// Definitions by family, which make_env_definition asks in turn, and what they share.
+#pragma once
+
+#include <cmath>
+#include <stdexcept>
+#include <string>
+
+#include "metarl/batch_env.h"
+
+namespace metarl {
+
+// Each fills `definition` and returns true if `id` is one of its family. They throw std::invalid_argument for a missing
+// option.
+bool define_toy_text(const std::string& id, const EnvOptions& options, EnvDefinition* definition);
+bool define_bsuite(const std::string& id, const EnvOptions& options, EnvDefinition* definition);
+
+namespace define {
+
+inline double number(const EnvOptions& options, const std::string& name) {
+  const auto found = options.numbers.find(name);
+  if (found == options.numbers.end()) throw std::invalid_argument("option '" + name + "' is missing");
+  return found->second;
+}
+
+inline bool flag(const EnvOptions& options, const std::string& name) { return number(options, name) != 0; }
+
+inline bool is_within(double x, double low, double high) { return x >= low && x <= high; }
+inline bool is_integer_in(double x, double low, double high) { return is_within(x, low, high) && std::floor(x) == x; }
+
+}  // namespace define
+}  // namespace metarl
