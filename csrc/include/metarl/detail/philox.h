@@ -28,6 +28,7 @@ enum PhiloxTag : std::uint32_t {
   kTagFork = 8,  // keys and lineages of forked processes; `stream` is one of three purposes
   kTagEnvReset = 16,
   kTagEnvStep = 17,
+  kTagEnvTask = 18,
 };
 
 METARL_HD PhiloxBlock philox4x32(std::uint64_t key, std::uint32_t c0, std::uint32_t c1, std::uint32_t c2,
