@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -248,6 +249,46 @@ class PyBatchEnv {
 
   int num_threads() { return open().num_threads(); }
 
+  std::vector<std::string> task_parameters() { return open().definition().task_parameters; }
+
+  // values: float64[num_envs, parameters] with ids int32[num_envs], or None.
+  void set_tasks(const Rows<double>& values, const Rows<std::int32_t>& ids) {
+    const Call call(*this);
+    if (!values) return env_->set_tasks(nullptr, nullptr);
+    if (!is_task_table(*values) || values->shape(0) != row_dim_ || !ids) throw py::value_error("tasks: wrong shape");
+    env_->set_tasks(values->data(), row_data(ids));
+  }
+
+  void set_task_table(const py::array_t<double, py::array::c_style>& values) {
+    const Call call(*this);
+    if (!is_task_table(values) || values.shape(0) < 1 || values.shape(0) > std::numeric_limits<std::int32_t>::max()) {
+      throw py::value_error("tasks: wrong shape");
+    }
+    env_->set_task_table(values.data(), values.shape(0));
+  }
+
+  // What set_tasks takes, or None if no tasks were set.
+  py::object get_tasks() {
+    const Call call(*this);
+    if (!env_->has_tasks()) return py::none();
+    const Py_intptr_t dims[2] = {row_dim_, static_cast<Py_intptr_t>(env_->definition().task_parameters.size())};
+    py::array values = fresh_array(float64_, 2, dims);
+    std::int32_t* ids = nullptr;
+    py::array numbers = new_rows(&ids);
+    env_->get_tasks(static_cast<double*>(values.mutable_data()), ids);
+    return py::make_tuple(std::move(values), std::move(numbers));
+  }
+
+  // int64[num_envs], or None.
+  py::object task_ids() {
+    const Call call(*this);
+    if (!env_->has_tasks()) return py::none();
+    std::int64_t* ids = nullptr;
+    py::array numbers = new_rows(&ids);
+    std::copy_n(env_->task_ids(), row_dim_, ids);
+    return std::move(numbers);
+  }
+
   // Frees the environments now, or when the call that is running ends.
   void close() {
     closed_ = true;
@@ -286,6 +327,10 @@ class PyBatchEnv {
     env_.reset();
     buffers_obs_ = py::none();
     checked_buffers_ = py::none();
+  }
+
+  bool is_task_table(const py::array& values) const {
+    return values.ndim() == 2 && values.shape(1) == static_cast<py::ssize_t>(env_->definition().task_parameters.size());
   }
 
   RowSeeds checked_seeds(const Seeding& seeding) const {
@@ -469,7 +514,12 @@ void register_envs(py::module_& m) {
       .def("set_draws", &PyBatchEnv::set_draws)
       .def("get_state", &PyBatchEnv::get_state)
       .def("set_state", &PyBatchEnv::set_state)
+      .def("set_tasks", &PyBatchEnv::set_tasks, py::arg("values"), py::arg("ids"))
+      .def("set_task_table", &PyBatchEnv::set_task_table, py::arg("values"))
+      .def("get_tasks", &PyBatchEnv::get_tasks)
+      .def("task_ids", &PyBatchEnv::task_ids)
       .def("close", &PyBatchEnv::close)
+      .def_property_readonly("task_parameters", &PyBatchEnv::task_parameters)
       .def_property_readonly("field_names", &PyBatchEnv::field_names)
       .def_property_readonly("has_prob", &PyBatchEnv::has_prob)
       .def_property_readonly("action_masks", &PyBatchEnv::action_masks)

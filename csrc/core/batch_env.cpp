@@ -130,6 +130,13 @@ EnvBatch BatchEnv::batch() {
   b.stream = stream_.data();
   b.done = done_.data();
   b.params = definition_.params.get();
+  if (has_tasks()) {
+    b.task_values = task_values_.data();
+    b.num_task_values = static_cast<int>(definition_.task_parameters.size());
+    b.task_id = task_id_.data();
+    b.task_table = task_table_.empty() ? nullptr : task_table_.data();
+    b.task_table_size = task_table_size_;
+  }
   b.max_episode_steps = max_episode_steps_;
   b.mode = mode_;
   b.final_obs = final_obs_.data();
@@ -250,6 +257,69 @@ void BatchEnv::set_draws(std::vector<double> draws) {
                                 std::to_string(draws.size()));
   }
   draws_ = std::move(draws);
+}
+
+// Row-major numbers of `count` tasks as columns of the type that the kernels take.
+std::vector<std::byte> BatchEnv::task_columns(const double* values, std::int64_t count) const {
+  const auto n = static_cast<std::size_t>(count);
+  const std::size_t width = definition_.task_parameters.size();
+  std::vector<std::byte> columns(n * width * field_bytes(definition_.field_type));
+  with_field_type(definition_.field_type, columns.data(), [&](auto* data) {
+    for (std::size_t i = 0; i < n; ++i) {
+      for (std::size_t k = 0; k < width; ++k) {
+        data[k * n + i] = static_cast<std::remove_reference_t<decltype(*data)>>(values[i * width + k]);
+      }
+    }
+  });
+  return columns;
+}
+
+void BatchEnv::set_tasks(const double* values, const std::int32_t* ids) {
+  const InUse guard(in_use_);
+  if (definition_.task_parameters.empty()) {
+    throw std::invalid_argument(definition_.name + " has no parameters that can differ between environments");
+  }
+  std::vector<std::byte> columns;
+  std::vector<std::int32_t> numbers;
+  if (values != nullptr) {
+    columns = task_columns(values, num_envs_);
+    numbers.assign(ids, ids + num_envs_);
+  }
+  task_values_ = std::move(columns);
+  task_id_ = std::move(numbers);
+  task_table_.clear();
+  task_table_size_ = 0;
+}
+
+void BatchEnv::set_task_table(const double* values, std::int64_t count) {
+  const InUse guard(in_use_);
+  if (definition_.task_parameters.empty()) {
+    throw std::invalid_argument(definition_.name + " has no parameters that can differ between environments");
+  }
+  std::vector<std::byte> table = task_columns(values, count);
+  if (!has_tasks()) {
+    std::vector<double> own;
+    for (std::int64_t i = 0; i < num_envs_; ++i) {
+      own.insert(own.end(), definition_.task_defaults.begin(), definition_.task_defaults.end());
+    }
+    std::vector<std::byte> columns = task_columns(own.data(), num_envs_);
+    task_id_.assign(static_cast<std::size_t>(num_envs_), -1);
+    task_values_ = std::move(columns);
+  }
+  task_table_ = std::move(table);
+  task_table_size_ = count;
+}
+
+void BatchEnv::get_tasks(double* values, std::int32_t* ids) {
+  const InUse guard(in_use_);
+  const auto n = static_cast<std::size_t>(num_envs_);
+  const std::size_t width = definition_.task_parameters.size();
+  with_field_type(definition_.field_type, task_values_.data(), [&](const auto* data) {
+    for (std::size_t i = 0; i < n; ++i) {
+      for (std::size_t k = 0; k < width; ++k) values[i * width + k] = static_cast<double>(data[k * n + i]);
+    }
+  });
+  std::copy(task_id_.begin(), task_id_.end(), ids);
 }
 
 bool BatchEnv::any_ended() const { return std::find(ended_.begin(), ended_.end(), std::uint8_t{1}) != ended_.end(); }

@@ -10,22 +10,25 @@
 
 namespace metarl::acrobot {
 
-struct Params {
-  double link_length_1, link_mass_1, link_mass_2;  // m, kg
-  double link_com_pos_1, link_com_pos_2;           // m from the joint to the centre of mass
-  double link_moi, gravity, dt;                    // kg m^2 of both links, m/s^2, s
-  double max_vel_1, max_vel_2, torque;             // rad/s, N m
-  double reset_bound;                              // every field starts uniform in [-bound, bound)
-  double centrifugal;                              // 1: second equation as in the book; 0: as in Sutton (1996)
+template <class Number_ = double>
+struct BasicParams {
+  using Number = Number_;
+  Number link_length_1, link_mass_1, link_mass_2;  // m, kg
+  Number link_com_pos_1, link_com_pos_2;           // m from the joint to the centre of mass
+  Number link_moi, gravity, dt;                    // kg m^2 of both links, m/s^2, s
+  Number max_vel_1, max_vel_2, torque;             // rad/s, N m
+  Number reset_bound;                              // every field starts uniform in [-bound, bound)
+  Number centrifugal;                              // 1: second equation as in the book; 0: as in Sutton (1996)
 };
+using Params = BasicParams<>;
 
 template <class Real>
 struct State {
   Real theta1, theta2, dtheta1, dtheta2;
 };
 
-template <class Real>
-METARL_HD State<Real> derivative(const Params& p, const State<Real>& s, Real torque) {
+template <class Real, class P>
+METARL_HD State<Real> derivative(const P& p, const State<Real>& s, Real torque) {
   const Real m2 = static_cast<Real>(p.link_mass_2);
   const Real l1 = static_cast<Real>(p.link_length_1);
   const Real lc1 = static_cast<Real>(p.link_com_pos_1);
@@ -67,8 +70,8 @@ METARL_HD Real wrap(Real x) {
 }
 
 // action: 0, 1, 2 applies torque -1, 0, +1 times p.torque. Returns whether the tip is above the line.
-template <class Real, class Int>
-METARL_HD Int step(const Params& p, State<Real>& s, Int action) {
+template <class Real, class Int, class P>
+METARL_HD Int step(const P& p, State<Real>& s, Int action) {
   const Real torque = static_cast<Real>(p.torque) * static_cast<Real>(action - 1);
   const Real dt = static_cast<Real>(p.dt);
   const Real half = dt / Real{2};
@@ -87,13 +90,14 @@ METARL_HD Int step(const Params& p, State<Real>& s, Int action) {
 }
 
 // Rounded to float32, as the reference does.
-template <class Real>
-METARL_HD State<Real> reset(const Params& p, const PhiloxBlock& random) {
-  const double scale = 2.0 * p.reset_bound * 0x1.0p-32;
-  return {static_cast<Real>(static_cast<float>(random.v[0] * scale - p.reset_bound)),
-          static_cast<Real>(static_cast<float>(random.v[1] * scale - p.reset_bound)),
-          static_cast<Real>(static_cast<float>(random.v[2] * scale - p.reset_bound)),
-          static_cast<Real>(static_cast<float>(random.v[3] * scale - p.reset_bound))};
+template <class Real, class P>
+METARL_HD State<Real> reset(const P& p, const PhiloxBlock& random) {
+  const double bound = static_cast<double>(p.reset_bound);
+  const double scale = 2.0 * bound * 0x1.0p-32;
+  return {static_cast<Real>(static_cast<float>(random.v[0] * scale - bound)),
+          static_cast<Real>(static_cast<float>(random.v[1] * scale - bound)),
+          static_cast<Real>(static_cast<float>(random.v[2] * scale - bound)),
+          static_cast<Real>(static_cast<float>(random.v[3] * scale - bound))};
 }
 
 }  // namespace metarl::acrobot

@@ -12,9 +12,26 @@ struct Acrobot {
   using Action = Int;
   using StoredAction = std::uint8_t;
   using Params = acrobot::Params;
+  using TaskParams = acrobot::BasicParams<Real>;
   using State = acrobot::State<Real>;
   static constexpr int kObs = 6;
 
+  // In the order of the definition's task_parameters.
+  static TaskParams row_params(const Params& p, const Real* t, std::int64_t stride, std::int64_t row) {
+    return {t[row],
+            t[stride + row],
+            t[2 * stride + row],
+            t[3 * stride + row],
+            t[4 * stride + row],
+            t[5 * stride + row],
+            t[6 * stride + row],
+            t[7 * stride + row],
+            t[8 * stride + row],
+            t[9 * stride + row],
+            t[10 * stride + row],
+            t[11 * stride + row],
+            static_cast<Real>(p.centrifugal)};
+  }
   static State load(const Real* f, std::int64_t stride, std::int64_t row) {
     return {f[row], f[stride + row], f[2 * stride + row], f[3 * stride + row]};
   }
@@ -24,10 +41,12 @@ struct Acrobot {
     f[2 * stride + row] = s.dtheta1;
     f[3 * stride + row] = s.dtheta2;
   }
-  static State reset(const Params& p, const PhiloxBlock& random, const Real*, std::int64_t, std::int64_t) {
+  template <class P>
+  static State reset(const P& p, const PhiloxBlock& random, const Real*, std::int64_t, std::int64_t) {
     return acrobot::reset<Real>(p, random);
   }
-  static Int step(const Params& p, State& s, Action action, Real& reward) {
+  template <class P>
+  static Int step(const P& p, State& s, Action action, Real& reward) {
     const Int ended = acrobot::step<Real, Int>(p, s, action);
     reward = static_cast<Real>(ended - 1);
     return ended;

@@ -9,12 +9,15 @@
 
 namespace metarl::cartpole {
 
-struct Params {
-  double gravity, masscart, masspole, length, force_mag, tau;  // length: half the pole's, in m; tau: seconds a step
-  double theta_threshold, x_threshold;                         // rad, m
-  double reset_bound;                                          // every field starts uniform in [-bound, bound)
-  double step_reward, end_reward;
+template <class Number_ = double>
+struct BasicParams {
+  using Number = Number_;
+  Number gravity, masscart, masspole, length, force_mag, tau;  // length: half the pole's, in m; tau: seconds a step
+  Number theta_threshold, x_threshold;                         // rad, m
+  Number reset_bound;                                          // every field starts uniform in [-bound, bound)
+  Number step_reward, end_reward;
 };
+using Params = BasicParams<>;
 
 template <class Real>
 struct State {
@@ -23,15 +26,15 @@ struct State {
 
 // action: 0 pushes left, 1 right. kSemiImplicit: positions advance with the new velocities instead of the old ones.
 // Returns whether the pole fell or the cart left the track.
-template <bool kSemiImplicit, class Real, class Int>
-METARL_HD Int step(const Params& p, State<Real>& s, Int action) {
+template <bool kSemiImplicit, class Real, class Int, class P>
+METARL_HD Int step(const P& p, State<Real>& s, Int action) {
   const Real polemass_length = static_cast<Real>(p.masspole * p.length);
   const Real masspole = static_cast<Real>(p.masspole);
   const Real tau = static_cast<Real>(p.tau);
   const Real force = static_cast<Real>(p.force_mag) * static_cast<Real>(2 * action - 1);
   const SinCos<Real> t = sincos(s.theta);
   // Divisions by constants are multiplications: the last bit may differ from the reference's, the loop is faster.
-  const Real per_mass = static_cast<Real>(1.0 / (p.masspole + p.masscart));
+  const Real per_mass = static_cast<Real>(typename P::Number{1} / (p.masspole + p.masscart));
   const Real temp = (force + polemass_length * (s.theta_dot * s.theta_dot) * t.sin) * per_mass;
   const Real thetaacc =
       (static_cast<Real>(p.gravity) * t.sin - t.cos * temp) /
@@ -48,12 +51,12 @@ METARL_HD Int step(const Params& p, State<Real>& s, Int action) {
   return static_cast<Int>((s.x < -x_limit) | (s.x > x_limit) | (s.theta < -theta_limit) | (s.theta > theta_limit));
 }
 
-template <class Real>
-METARL_HD State<Real> reset(const Params& p, const PhiloxBlock& random) {
-  const double scale = 2.0 * p.reset_bound * 0x1.0p-32;
-  return {
-      static_cast<Real>(random.v[0] * scale - p.reset_bound), static_cast<Real>(random.v[1] * scale - p.reset_bound),
-      static_cast<Real>(random.v[2] * scale - p.reset_bound), static_cast<Real>(random.v[3] * scale - p.reset_bound)};
+template <class Real, class P>
+METARL_HD State<Real> reset(const P& p, const PhiloxBlock& random) {
+  const double bound = static_cast<double>(p.reset_bound);
+  const double scale = 2.0 * bound * 0x1.0p-32;
+  return {static_cast<Real>(random.v[0] * scale - bound), static_cast<Real>(random.v[1] * scale - bound),
+          static_cast<Real>(random.v[2] * scale - bound), static_cast<Real>(random.v[3] * scale - bound)};
 }
 
 }  // namespace metarl::cartpole

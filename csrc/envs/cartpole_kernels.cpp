@@ -13,9 +13,24 @@ struct CartPole {
   using Action = Int;
   using StoredAction = std::uint8_t;
   using Params = cartpole::Params;
+  using TaskParams = cartpole::BasicParams<Real>;
   using State = cartpole::State<Real>;
   static constexpr int kObs = 4;
 
+  // In the order of the definition's task_parameters.
+  static TaskParams row_params(const Params& p, const Real* t, std::int64_t stride, std::int64_t row) {
+    return {t[row],
+            t[stride + row],
+            t[2 * stride + row],
+            t[3 * stride + row],
+            t[4 * stride + row],
+            t[5 * stride + row],
+            t[6 * stride + row],
+            t[7 * stride + row],
+            t[8 * stride + row],
+            static_cast<Real>(p.step_reward),
+            static_cast<Real>(p.end_reward)};
+  }
   static State load(const Real* f, std::int64_t stride, std::int64_t row) {
     return {f[row], f[stride + row], f[2 * stride + row], f[3 * stride + row]};
   }
@@ -25,10 +40,12 @@ struct CartPole {
     f[2 * stride + row] = s.theta;
     f[3 * stride + row] = s.theta_dot;
   }
-  static State reset(const Params& p, const PhiloxBlock& random, const Real*, std::int64_t, std::int64_t) {
+  template <class P>
+  static State reset(const P& p, const PhiloxBlock& random, const Real*, std::int64_t, std::int64_t) {
     return cartpole::reset<Real>(p, random);
   }
-  static Int step(const Params& p, State& s, Action action, Real& reward) {
+  template <class P>
+  static Int step(const P& p, State& s, Action action, Real& reward) {
     const Real step_reward = static_cast<Real>(p.step_reward);
     const Real end_reward = static_cast<Real>(p.end_reward);
     const Int ended = cartpole::step<kSemiImplicit, Real, Int>(p, s, action);

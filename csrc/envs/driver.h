@@ -11,9 +11,12 @@
 //   void reset_more(const EnvBatch&, const Params&, int64 row);
 // which sets fields that need more random numbers than one block, after reset.
 // A block model adds Int (an integer as wide as Real), Action, StoredAction, kObs and
-//   Int step(const Params&, State&, Action, Real& reward);  or, where fields count over episodes,
+//   Int step(const P&, State&, Action, Real& reward);  or, where fields count over episodes,
 //   Int step(const Params&, State&, Action, Real& reward, Int live);  live is 0 where the row is about to be reset;
 //   void observe(const Params&, const State&, float out[kObs]);
+// where P is Params, or, in a model whose parameters can differ between rows, TaskParams (the same members of type
+// Real)
+//   TaskParams row_params(const Params&, const Real* task_values, int64 stride, int64 row);
 #pragma once
 
 #include <cstdint>
@@ -73,12 +76,38 @@ METARL_HD void step_uniforms(const EnvBatch& b, std::int64_t first, std::int64_t
   for (std::int64_t k = 0; k < count; ++k) uniform[k] = uniform53(bits[k]);
 }
 
+template <class Model>
+concept HasTasks = requires { typename Model::TaskParams; };
+
+// Gives a row one of the tasks in the table, if there is one.
+template <class Real>
+METARL_HD void draw_task(const EnvBatch& b, std::int64_t row) {
+  if (b.task_table == nullptr) return;
+  const PhiloxBlock random = philox(b.seed[row], b.stream[row], b.episode[row], kTagEnvTask);
+  const auto size = static_cast<std::uint64_t>(b.task_table_size);  // below 2^31
+  const auto task = static_cast<std::int64_t>((random.v[0] * size + (random.v[1] * size >> 32)) >> 32);
+  const Real* const table = static_cast<const Real*>(b.task_table);
+  Real* const values = static_cast<Real*>(b.task_values);
+  for (int k = 0; k < b.num_task_values; ++k) values[k * b.stride + row] = table[k * b.task_table_size + task];
+  b.task_id[row] = static_cast<std::int32_t>(task);
+}
+
 // Starts a new episode in one row, from these random numbers.
 template <class Model>
 METARL_HD void reset_row(const EnvBatch& b, const typename Model::Params& p, std::int64_t row,
                          const PhiloxBlock& random) {
-  auto* fields = static_cast<typename Model::Real*>(b.state);
-  Model::store(Model::reset(p, random, fields, b.stride, row), fields, b.stride, row);
+  using Real = typename Model::Real;
+  auto* fields = static_cast<Real*>(b.state);
+  bool own_task = false;
+  if constexpr (HasTasks<Model>) {
+    own_task = b.task_values != nullptr;
+    if (own_task) {
+      draw_task<Real>(b, row);
+      const auto task = Model::row_params(p, static_cast<const Real*>(b.task_values), b.stride, row);
+      Model::store(Model::reset(task, random, fields, b.stride, row), fields, b.stride, row);
+    }
+  }
+  if (!own_task) Model::store(Model::reset(p, random, fields, b.stride, row), fields, b.stride, row);
   if constexpr (requires { Model::reset_more(b, p, row); }) Model::reset_more(b, p, row);
   ++b.episode[row];
   b.elapsed[row] = 0;
@@ -189,8 +218,9 @@ METARL_HD void reset_rows(const EnvBatch& b, const std::uint8_t* mask, std::int6
   }
 }
 
-// The step kernel of environments with a few real fields and float32 observations: vectorised across rows.
-template <class Model>
+// The step kernel of environments with a few real fields and float32 observations: vectorised across rows. kTasks: with
+// the parameters of each row.
+template <class Model, bool kTasks>
 METARL_HD void step_block_rows(const EnvBatch& batch, std::int64_t begin, std::int64_t end) {
   const EnvBatch b = batch;  // a copy: its pointers can then live in registers
   using Real = typename Model::Real;
@@ -201,6 +231,7 @@ METARL_HD void step_block_rows(const EnvBatch& batch, std::int64_t begin, std::i
   std::uint8_t* const terminated_out = b.terminated;
   Real* const fields = static_cast<Real*>(b.state);
   const std::int64_t stride = b.stride;
+  const Real* const tasks = static_cast<const Real*>(b.task_values);
   const auto* const actions = static_cast<const typename Model::StoredAction*>(b.actions);
   alignas(64) Action action[kBlockRows];
   alignas(64) Int ended[kBlockRows];
@@ -223,7 +254,9 @@ METARL_HD void step_block_rows(const EnvBatch& batch, std::int64_t begin, std::i
     for (std::int64_t k = 0; k < n; ++k) {
       typename Model::State s = Model::load(fields, stride, first + k);
       Real r;
-      if constexpr (kCounts) {
+      if constexpr (kTasks) {
+        ended[k] = Model::step(Model::row_params(p, tasks, stride, first + k), s, action[k], r);
+      } else if constexpr (kCounts) {
         ended[k] = Model::step(p, s, action[k], r, live[k]);
       } else {
         ended[k] = Model::step(p, s, action[k], r);
@@ -251,6 +284,14 @@ METARL_HD void step_block_rows(const EnvBatch& batch, std::int64_t begin, std::i
 }
 
 template <class Model>
+METARL_HD void step_blocks(const EnvBatch& b, std::int64_t begin, std::int64_t end) {
+  if constexpr (HasTasks<Model>) {
+    if (b.task_values != nullptr) return step_block_rows<Model, true>(b, begin, end);
+  }
+  step_block_rows<Model, false>(b, begin, end);
+}
+
+template <class Model>
 METARL_HD void write_float_obs(const typename Model::Params& p, const typename Model::State& s, void* obs,
                                std::int64_t row) {
   float c[Model::kObs];
@@ -272,10 +313,10 @@ struct IntOfWidth<float> {
 // The kernels of a block model, for float and double fields.
 #define METARL_DEFINE_BLOCK_KERNELS(env, Model)                                                             \
   void env##_f32_step(const EnvBatch& b, std::int64_t begin, std::int64_t end) {                            \
-    step_block_rows<Model<float>>(b, begin, end);                                                           \
+    step_blocks<Model<float>>(b, begin, end);                                                               \
   }                                                                                                         \
   void env##_f64_step(const EnvBatch& b, std::int64_t begin, std::int64_t end) {                            \
-    step_block_rows<Model<double>>(b, begin, end);                                                          \
+    step_blocks<Model<double>>(b, begin, end);                                                              \
   }                                                                                                         \
   void env##_f32_reset(const EnvBatch& b, const std::uint8_t* mask, std::int64_t begin, std::int64_t end) { \
     reset_rows<Model<float>>(b, mask, begin, end);                                                          \

@@ -9,10 +9,13 @@
 
 namespace metarl::mountain_car {
 
-struct Params {
-  double min_position, max_position, max_speed, goal_position, goal_velocity, force, gravity;
-  double reset_low, reset_high;  // the position starts uniform in [low, high), the velocity at 0
+template <class Number_ = double>
+struct BasicParams {
+  using Number = Number_;
+  Number min_position, max_position, max_speed, goal_position, goal_velocity, force, gravity;
+  Number reset_low, reset_high;  // the position starts uniform in [low, high), the velocity at 0
 };
+using Params = BasicParams<>;
 
 template <class Real>
 struct State {
@@ -20,8 +23,8 @@ struct State {
 };
 
 // action: 0 accelerates left, 1 not at all, 2 right. Returns whether the goal is reached.
-template <class Real, class Int>
-METARL_HD Int step(const Params& p, State<Real>& s, Int action) {
+template <class Real, class Int, class P>
+METARL_HD Int step(const P& p, State<Real>& s, Int action) {
   const Real slope = sincos(Real{3} * s.position).cos;
   const Real max_speed = static_cast<Real>(p.max_speed);
   const Real low = static_cast<Real>(p.min_position);
@@ -34,10 +37,11 @@ METARL_HD Int step(const Params& p, State<Real>& s, Int action) {
                           (s.velocity >= static_cast<Real>(p.goal_velocity)));
 }
 
-template <class Real>
-METARL_HD State<Real> reset(const Params& p, const PhiloxBlock& random) {
+template <class Real, class P>
+METARL_HD State<Real> reset(const P& p, const PhiloxBlock& random) {
+  const double low = static_cast<double>(p.reset_low);
   const double u = uniform53(random.v[0], random.v[1]);
-  return {static_cast<Real>(p.reset_low + (p.reset_high - p.reset_low) * u), Real{0}};
+  return {static_cast<Real>(low + (static_cast<double>(p.reset_high) - low) * u), Real{0}};
 }
 
 }  // namespace metarl::mountain_car

@@ -9,10 +9,13 @@
 
 namespace metarl::pendulum {
 
-struct Params {
-  double gravity, mass, length, dt, max_speed, max_torque;  // m/s^2, kg, m, s, rad/s, N m
-  double reset_angle, reset_speed;                          // the fields start uniform in [-bound, bound)
+template <class Number_ = double>
+struct BasicParams {
+  using Number = Number_;
+  Number gravity, mass, length, dt, max_speed, max_torque;  // m/s^2, kg, m, s, rad/s, N m
+  Number reset_angle, reset_speed;                          // the fields start uniform in [-bound, bound)
 };
+using Params = BasicParams<>;
 
 template <class Real>
 struct State {
@@ -36,14 +39,14 @@ METARL_HD Real normalize_angle(Real x) {
 
 // torque in N m, clipped to max_torque. Returns the reward. The reference's action is float32 and so are the terms made
 // of it alone.
-template <class Real>
-METARL_HD Real step(const Params& p, State<Real>& s, float torque) {
+template <class Real, class P>
+METARL_HD Real step(const P& p, State<Real>& s, float torque) {
   const float limit = static_cast<float>(p.max_torque);
   const float u = clamp(torque, -limit, limit);
   const Real angle = normalize_angle(s.theta);
   const Real cost = angle * angle + static_cast<Real>(0.1) * (s.theta_dot * s.theta_dot) + Real{0.001f * (u * u)};
   const Real pull = static_cast<Real>(3 * p.gravity / (2 * p.length)) * sincos(s.theta).sin;
-  const Real push = Real{static_cast<float>(3.0 / (p.mass * (p.length * p.length))) * u};
+  const Real push = Real{static_cast<float>(typename P::Number{3} / (p.mass * (p.length * p.length))) * u};
   const Real dt = static_cast<Real>(p.dt);
   const Real speed = static_cast<Real>(p.max_speed);
   s.theta_dot = clamp(s.theta_dot + (pull + push) * dt, -speed, speed);
@@ -51,10 +54,10 @@ METARL_HD Real step(const Params& p, State<Real>& s, float torque) {
   return -cost;
 }
 
-template <class Real>
-METARL_HD State<Real> reset(const Params& p, const PhiloxBlock& random) {
-  return {static_cast<Real>(p.reset_angle * (2.0 * uniform53(random.v[0], random.v[1]) - 1.0)),
-          static_cast<Real>(p.reset_speed * (2.0 * uniform53(random.v[2], random.v[3]) - 1.0))};
+template <class Real, class P>
+METARL_HD State<Real> reset(const P& p, const PhiloxBlock& random) {
+  return {static_cast<Real>(static_cast<double>(p.reset_angle) * (2.0 * uniform53(random.v[0], random.v[1]) - 1.0)),
+          static_cast<Real>(static_cast<double>(p.reset_speed) * (2.0 * uniform53(random.v[2], random.v[3]) - 1.0))};
 }
 
 }  // namespace metarl::pendulum

@@ -69,6 +69,12 @@ bool is_integer_in(double x, double low, double high) { return x >= low && x <= 
 
 bool is_float32(const EnvOptions& options) { return number(options, "float32") != 0; }
 
+// The parameters that may differ between rows, by their names as options, in the order of the model's row_params.
+void allow_tasks(EnvDefinition* d, const EnvOptions& options, std::vector<std::string> names) {
+  for (const std::string& name : names) d->task_defaults.push_back(number(options, name));
+  d->task_parameters = std::move(names);
+}
+
 EnvDefinition cartpole_definition(const EnvOptions& o) {
   EnvDefinition d;
   d.field_names = {"x", "x_dot", "theta", "theta_dot"};
@@ -90,6 +96,9 @@ EnvDefinition cartpole_definition(const EnvOptions& o) {
       .step_reward = sutton_barto ? 0.0 : 1.0,
       .end_reward = sutton_barto ? -1.0 : 1.0,
   });
+  allow_tasks(&d, o,
+              {"gravity", "masscart", "masspole", "length", "force_mag", "tau", "theta_threshold_radians",
+               "x_threshold", "reset_bound"});
   const bool semi_implicit = number(o, "semi_implicit") != 0;
   if (is_float32(o)) d.field_type = FieldType::float32;
   if (is_float32(o) && semi_implicit) {
@@ -122,6 +131,9 @@ EnvDefinition mountain_car_definition(const EnvOptions& o) {
       .reset_low = number(o, "reset_low"),
       .reset_high = number(o, "reset_high"),
   });
+  allow_tasks(&d, o,
+              {"min_position", "max_position", "max_speed", "goal_position", "goal_velocity", "force", "gravity",
+               "reset_low", "reset_high"});
   if (is_float32(o)) {
     d.field_type = FieldType::float32;
     METARL_ENV_KERNELS(d, mountain_car_f32);
@@ -153,6 +165,9 @@ EnvDefinition acrobot_definition(const EnvOptions& o) {
       .reset_bound = number(o, "reset_bound"),
       .centrifugal = number(o, "nips") != 0 ? 0.0 : 1.0,
   });
+  allow_tasks(&d, o,
+              {"link_length_1", "link_mass_1", "link_mass_2", "link_com_pos_1", "link_com_pos_2", "link_moi", "gravity",
+               "dt", "max_vel_1", "max_vel_2", "torque", "reset_bound"});
   if (is_float32(o)) {
     d.field_type = FieldType::float32;
     METARL_ENV_KERNELS(d, acrobot_f32);
@@ -179,6 +194,7 @@ EnvDefinition pendulum_definition(const EnvOptions& o) {
       .reset_angle = number(o, "x_init"),
       .reset_speed = number(o, "y_init"),
   });
+  allow_tasks(&d, o, {"g", "m", "l", "dt", "max_speed", "max_torque", "x_init", "y_init"});
   if (is_float32(o)) {
     d.field_type = FieldType::float32;
     METARL_ENV_KERNELS(d, pendulum_f32);

@@ -15,6 +15,7 @@ from metarl_core import _core
 from metarl_core.errors import ResetNeededError
 from metarl_core.vector.builders import BuildPlan, build_plan
 from metarl_core.vector.specs import EnvSpec, shown
+from metarl_core.vector.task_methods import TaskMethods, task_table
 
 __all__ = ["AutoresetMode", "StepBuffers", "VectorEnvMethods"]
 
@@ -122,7 +123,7 @@ def _check_memory(num_envs: int, plan: BuildPlan, same_step: bool) -> None:
         )
 
 
-class VectorEnvMethods:
+class VectorEnvMethods(TaskMethods):
     """Steps ``num_envs`` equal environments together; made by :func:`metarl_core.make_vec`.
 
     One caller at a time: a second thread that calls while a call is running gets a ``RuntimeError``, and so does a
@@ -254,14 +255,16 @@ class VectorEnvMethods:
         return tuple(rows[:, column] for column in range(rows.shape[1]))
 
     def _reset_info(self, mask: npt.NDArray[np.bool_] | None, obs: npt.NDArray[Any]) -> dict[str, Any]:
-        if not self._reports_prob:
-            return {}
+        info: dict[str, Any] = {}
         there = np.ones(self.num_envs, np.bool_) if mask is None else mask.copy()
-        info: dict[str, Any] = {"prob": there.astype(np.float64), "_prob": there}
-        if self._action_masks is not None:
-            masks = self._action_masks[obs]
-            masks[~there] = 0
-            info.update(action_mask=masks, _action_mask=there.copy())
+        if self._reports_prob:
+            info = {"prob": there.astype(np.float64), "_prob": there}
+            if self._action_masks is not None:
+                masks = self._action_masks[obs]
+                masks[~there] = 0
+                info.update(action_mask=masks, _action_mask=there.copy())
+        if self._ids_before is not None:
+            self._report_tasks(info, there.copy())
         return info
 
     def _checked_mask(self, options: dict[str, Any] | None) -> npt.NDArray[np.bool_] | None:
@@ -313,7 +316,7 @@ class VectorEnvMethods:
         Returns:
             ``(obs, reward, terminated, truncated, info)``: ``(num_envs, ...)``, float64, bool, bool, dict. With
             ``autoreset_mode="same_step"``, ``info`` has ``final_obs``, ``final_info`` and their masks ``_final_obs``,
-            ``_final_info`` when an episode ended.
+            ``_final_info`` when an episode ended. After :meth:`set_tasks`, ``info`` has ``task_id``.
 
         Raises:
             TypeError: ``actions`` has the wrong kind of dtype, or an array of ``out`` the wrong dtype.
@@ -332,6 +335,8 @@ class VectorEnvMethods:
             self._add_final(result[4])
         if self._tuple_obs:
             result = (self._split(result[0]), *result[1:])
+        if self._ids_before is not None:
+            self._report_tasks(result[4], np.ones(self.num_envs, np.bool_))
         return result
 
     def _add_final(self, info: dict[str, Any]) -> None:
@@ -417,10 +422,12 @@ class VectorEnvMethods:
             ``state`` float64 ``(num_envs, fields)``: the fields in the order of :attr:`field_names`, exact. And of
             shape ``(num_envs,)``: ``elapsed`` int32 (steps in the episode), ``episode`` uint32, ``seed`` uint64 and
             ``stream`` uint32 (which random numbers come next), ``done`` bool (the episode ended and the
-            row is not reset yet).
+            row is not reset yet). If tasks were set, also ``tasks`` float64 ``(num_envs, len(task_parameters))`` and
+            ``task_id`` int32. What :meth:`sample_tasks_at_reset` was given is no part of it.
         """
         state: dict[str, npt.NDArray[Any]] = self._core.get_state()
-        return state
+        tasks = self._core.get_tasks()
+        return state if tasks is None else {**state, "tasks": tasks[0], "task_id": tasks[1]}
 
     def set_state(self, state: Mapping[str, npt.ArrayLike]) -> None:
         """Set what :meth:`get_state` returned; keys that are missing stay as they are.
@@ -437,14 +444,30 @@ class VectorEnvMethods:
 
         Nothing is changed when it raises.
         """
-        unknown = sorted(repr(key) for key in state if key not in _STATE_DTYPES)
+        valid = (*_STATE_DTYPES, "tasks", "task_id")
+        unknown = sorted(repr(key) for key in state if key not in valid)
         if unknown:
-            raise KeyError(f"unknown state key {unknown[0]}; valid keys: {', '.join(_STATE_DTYPES)}")
+            raise KeyError(f"unknown state key {unknown[0]}; valid keys: {', '.join(valid)}")
+        tasks = self._state_tasks(state)
         values = [
             _exact_rows(f"state[{key!r}]", state[key], self._state_shape(key), dtype) if key in state else None
             for key, dtype in _STATE_DTYPES.items()
         ]
         self._core.set_state(*values)
+        if tasks is not None:
+            self._core.set_tasks(*tasks)
+            self._ids_before = self._core.task_ids()
+
+    def _state_tasks(self, state: Mapping[str, Any]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int32]] | None:
+        if ("tasks" in state) != ("task_id" in state):
+            raise KeyError("state has only one of 'tasks' and 'task_id'; must have both or neither")
+        if "tasks" not in state:
+            return None
+        names = self.task_parameters
+        rows = _exact_rows("state['tasks']", state["tasks"], (self.num_envs, len(names)), np.float64)
+        tasks = {name: rows[:, k] for k, name in enumerate(names)}
+        ids = self._checked_ids("state['task_id']", state["task_id"])
+        return task_table(self.env_spec, self.params, names, tasks, self.num_envs), ids
 
     def _state_shape(self, key: str) -> tuple[int, ...]:
         return (self.num_envs, len(self.field_names)) if key == "state" else (self.num_envs,)

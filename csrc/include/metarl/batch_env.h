@@ -37,6 +37,13 @@ struct EnvBatch {
   std::uint32_t* stream = nullptr;
   std::uint8_t* done = nullptr;  // the row's episode has ended and was not reset yet
   const void* params = nullptr;
+  // Parameters that differ between rows: number k of row i is element k * stride + i, of the FieldType. Null: none do.
+  void* task_values = nullptr;
+  int num_task_values = 0;
+  std::int32_t* task_id = nullptr;
+  // Tasks that a reset draws from: number k of task t is element k * size + t. Null: rows keep theirs.
+  const void* task_table = nullptr;
+  std::int64_t task_table_size = 0;
   std::int32_t max_episode_steps = 0;  // no limit: the largest int32
   AutoresetMode mode = AutoresetMode::next_step;
 
@@ -69,6 +76,9 @@ struct EnvDefinition {
   bool incremental_obs = false;           // the step kernel honours obs_holds_last
   double nanoseconds_per_row = 5;         // rough cost, decides on threads
   std::shared_ptr<const void> params;
+  // Parameters that may differ between rows, in the kernels' order, and what they are otherwise.
+  std::vector<std::string> task_parameters;
+  std::vector<double> task_defaults;
   void (*step)(const EnvBatch&, std::int64_t begin, std::int64_t end) = nullptr;
   // Resets the rows with mask[i] != 0 (all when mask is null) and writes every row's observation.
   void (*reset)(const EnvBatch&, const std::uint8_t* mask, std::int64_t begin, std::int64_t end) = nullptr;
@@ -161,6 +171,16 @@ class BatchEnv {
   // state of the environment, or whose `elapsed` is not in [0, 2^31 - 1), with nothing changed. With fields, no reset
   // is needed before the next step.
   void set_state(const EnvStateIn& in);
+  // Parameters of every row, task_parameters.size() numbers each (row-major), rounded to the type of the fields, and
+  // its number, from the next step on. Null values: all rows have the environment's own again, and no numbers.
+  void set_tasks(const double* values, const std::int32_t* ids);
+  // From now on every reset of a row draws one of `count` tasks, in [1, 2^31); the rows keep theirs until then.
+  void set_task_table(const double* values, std::int64_t count);
+  bool has_tasks() const { return !task_values_.empty(); }
+  // Precondition: has_tasks().
+  void get_tasks(double* values, std::int32_t* ids);
+  const std::int32_t* task_ids() const { return task_id_.data(); }
+
   // Writes every row's observation, changes nothing.
   void observe(void* obs);
 
@@ -175,6 +195,7 @@ class BatchEnv {
   void for_rows(std::int64_t begin, std::int64_t end, const Function& function);
   std::int64_t rows_per_poll() const;
   void check_actions(const void* actions, ActionType type);
+  std::vector<std::byte> task_columns(const double* values, std::int64_t count) const;
 
   EnvDefinition definition_;
   std::int64_t num_envs_;
@@ -193,6 +214,10 @@ class BatchEnv {
   std::vector<std::byte> final_obs_;
   std::vector<std::byte> actions_;
   std::vector<double> draws_;
+  std::vector<std::byte> task_values_;
+  std::vector<std::int32_t> task_id_;
+  std::vector<std::byte> task_table_;
+  std::int64_t task_table_size_ = 0;
   ThreadPool pool_;
 };
 

@@ -29,6 +29,7 @@ enum PhiloxTag : std::uint32_t {
   // Of these two the number of the block is added, times 256, where four words are not enough.
   kTagEnvReset = 16,
   kTagEnvStep = 17,
+  kTagEnvTask = 18,
 };
 
 METARL_HD PhiloxBlock philox4x32(std::uint64_t key, std::uint32_t c0, std::uint32_t c1, std::uint32_t c2,

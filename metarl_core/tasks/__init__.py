@@ -1,0 +1,6 @@
+"""Distributions of tasks: which parameters an environment may have, and which of them are for training."""
+
+from metarl_core.tasks.distributions import GridTasks, SeedTasks, TaskDistribution, UniformTasks
+from metarl_core.tasks.families import task_families, task_family
+
+__all__ = ["GridTasks", "SeedTasks", "TaskDistribution", "UniformTasks", "task_families", "task_family"]
