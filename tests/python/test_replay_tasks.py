@@ -487,6 +487,6 @@ print(full - before, resident() - before, buffer.bytes_per_transition)
     full, later, declared = map(int, done.stdout.split())
     bound = capacity * declared + 64 * num_tasks + 2**20
     print(f"{num_tasks} tasks: {full / capacity:.1f}, then {later / capacity:.1f}; bound {bound / capacity:.1f}")
-    assert declared == 12 + 30
+    assert declared == 2 + 9 + 26
     assert full < bound
     assert later < bound + capacity * 4  # what malloc keeps
