@@ -76,7 +76,8 @@ class TaskDistribution(ABC):
 class UniformTasks(TaskDistribution):
     """Parameters independent and uniform in ranges.
 
-    A task's place in its ranges is a point x of the cube [-1, 1]^d, and r = max(abs(x)) its distance from the middle. The
+    A task's place in its ranges is a point x of the cube [-1, 1]^d, and r = max(abs(x)) its distance from the middle.
+    The
     parts of an interpolation or extrapolation split are shells between two distances, with the asked shares of the
     volume in any number of dimensions, and uniform within.
 
