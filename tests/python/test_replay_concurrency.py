@@ -209,7 +209,8 @@ WRITING = {
         buffer = mc.PrioritizedReplayBuffer(12_000_000, {"x": ((), np.int64)})
         call = lambda: buffer.add(x=rows)
         count = lambda: buffer.state_dict()["written"]
-        done = lambda k: twin.add(x=rows[12_000_000 : 12_000_000 + k])
+        # Whole rounds of the ring are left out at first; a call that ended as the signal came counts them too.
+        done = lambda k: twin.add(x=rows if k == len(rows) else rows[12_000_000 : 12_000_000 + k])
         """,
     "add-tasks": """
         buffer = mc.PrioritizedReplayBuffer(4_000_000, {"t": ((), np.uint8)}, task_field="t")
