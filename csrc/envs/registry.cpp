@@ -6,6 +6,7 @@
 #include "envs/acrobot.h"
 #include "envs/cartpole.h"
 #include "envs/deep_sea.h"
+#include "envs/define_minatar.h"
 #include "envs/frozen_lake.h"
 #include "envs/kernels.h"
 #include "envs/mountain_car.h"
@@ -278,6 +279,8 @@ EnvDefinition make_env_definition(const std::string& id, const EnvOptions& optio
     definition = frozen_lake_definition(options);
   } else if (id == "DeepSea-v0") {
     definition = deep_sea_definition(options);
+  } else if (id.starts_with("MinAtar/")) {
+    definition = minatar_definition(id, options);
   } else {
     throw std::invalid_argument("unknown environment '" + id + "'");
   }

@@ -20,7 +20,7 @@ class BuildPlan:
 
     Attributes:
         numbers: Options of the core, by name.
-        observation_low: Lower bounds of the observation (None: a Discrete observation).
+        observation_low: Lower bounds of the observation, of its dtype (None: a Discrete observation).
         observation_high: Upper bounds.
         observation_shape: Shape of one observation.
         num_observations: Size of a Discrete observation space.
@@ -28,17 +28,19 @@ class BuildPlan:
         action_low: Lower bound of a continuous action.
         action_high: Upper bound of a continuous action.
         table: uint8 matrix of the core (DeepSea: action mapping; FrozenLake: map).
+        row_bytes: Rough memory of one environment without its observation.
     """
 
     numbers: Mapping[str, float]
     observation_shape: tuple[int, ...] = ()
-    observation_low: npt.NDArray[np.float32] | None = None
-    observation_high: npt.NDArray[np.float32] | None = None
+    observation_low: npt.NDArray[np.float32 | np.bool_] | None = None
+    observation_high: npt.NDArray[np.float32 | np.bool_] | None = None
     num_observations: int = 0
     num_actions: int = 0
     action_low: float = 0.0
     action_high: float = 0.0
     table: npt.NDArray[np.uint8] | None = field(default=None)
+    row_bytes: int = 64
 
     @property
     def action_shape(self) -> tuple[int, ...]:
@@ -169,10 +171,14 @@ _BUILDERS: dict[str, Callable[[Mapping[str, Any]], BuildPlan]] = {
 }
 
 
+# They need BuildPlan.
+from metarl_core.vector.builders_minatar import MINATAR_BUILDERS  # noqa: E402
+
+
 def build_plan(id: str, params: Mapping[str, Any]) -> BuildPlan:  # noqa: A002
     """Plan an environment from parameters that ``EnvSpec.resolve`` has checked.
 
     Raises:
         ValueError: The parameters contradict each other.
     """
-    return _BUILDERS[id](params)
+    return (MINATAR_BUILDERS.get(id) or _BUILDERS[id])(params)

@@ -1,0 +1,89 @@
+#include "envs/define_minatar.h"
+
+#include <cmath>
+#include <initializer_list>
+#include <stdexcept>
+
+#include "envs/kernels.h"
+#include "envs/minatar_breakout.h"
+
+namespace metarl {
+namespace {
+
+double number(const EnvOptions& options, const std::string& name) {
+  const auto found = options.numbers.find(name);
+  if (found == options.numbers.end()) throw std::invalid_argument("option '" + name + "' is missing");
+  return found->second;
+}
+
+bool is_integer_in(double x, double low, double high) { return x >= low && x <= high && std::floor(x) == x; }
+
+const minatar::Params& params_of(const void* params) { return *static_cast<const minatar::Params*>(params); }
+
+// Whether the reference's action x is one of the action set's.
+bool is_action(const minatar::Params& p, double x) {
+  for (int a = 0; a < p.num_actions; ++a) {
+    if (x == static_cast<double>((p.action_set >> (4 * a)) & 15u)) return true;
+  }
+  return false;
+}
+
+// What all games have: params, actions, layout. minimal: the reference's minimal action set.
+EnvDefinition game_definition(const EnvOptions& o, std::initializer_list<minatar::Action> minimal, int channels) {
+  minatar::Params p{};
+  const auto add = [&p](minatar::Action action) {
+    p.action_set |= static_cast<std::uint32_t>(action) << (4 * p.num_actions++);
+  };
+  if (number(o, "use_minimal_action_set") != 0) {
+    for (const minatar::Action action : minimal) add(action);
+  } else {
+    for (int action = 0; action < minatar::kActions; ++action) add(static_cast<minatar::Action>(action));
+  }
+  p.sticky_probability = number(o, "sticky_action_prob");
+  if (!(p.sticky_probability >= 0 && p.sticky_probability <= 1)) {
+    throw std::invalid_argument("option 'sticky_action_prob' must be in [0, 1]");
+  }
+  p.sticky_below = static_cast<std::uint64_t>(std::ceil(p.sticky_probability * 0x1.0p32));
+  p.ramping = number(o, "difficulty_ramping") != 0;
+  EnvDefinition d;
+  d.field_type = FieldType::int32;
+  d.obs_type = ObsType::boolean;
+  d.obs_size = std::int64_t{minatar::kCells} * channels;
+  d.num_actions = p.num_actions;
+  d.draws_per_row = 1;
+  d.incremental_obs = true;
+  d.params = std::make_shared<const minatar::Params>(p);
+  return d;
+}
+
+bool breakout_state(const void* params, const double* f) {
+  using namespace minatar::breakout;
+  constexpr double kLast = minatar::kSide - 1;
+  return is_action(params_of(params), f[kLastAction]) && is_integer_in(f[kBallX], 0, kLast) &&
+         is_integer_in(f[kBallY], 0, kFloor) && is_integer_in(f[kDirection], 0, 3) &&
+         is_integer_in(f[kLastX], 0, kLast) && is_integer_in(f[kLastY], 0, kFloor - 1) &&
+         std::abs(f[kLastX] - f[kBallX]) <= 1 && std::abs(f[kLastY] - f[kBallY]) <= 1 &&
+         is_integer_in(f[kPosition], 0, kLast) && is_integer_in(f[kBricks], 0, kWall) &&
+         is_integer_in(f[kStrike], 0, 1);
+}
+
+EnvDefinition breakout_definition(const EnvOptions& o) {
+  EnvDefinition d =
+      game_definition(o, {minatar::kNothing, minatar::kLeft, minatar::kRight}, minatar::breakout::kChannels);
+  d.field_names = {"last_action", "ball_x",   "ball_y", "ball_direction", "last_x",
+                   "last_y",      "position", "bricks", "strike"};
+  d.nanoseconds_per_row = 30;
+  d.valid_state = breakout_state;
+  METARL_ENV_KERNELS(d, minatar_breakout);
+  return d;
+}
+
+}  // namespace
+
+EnvDefinition minatar_definition(const std::string& id, const EnvOptions& options) {
+  const std::string game = id.substr(0, id.rfind("-v"));
+  if (game == "MinAtar/Breakout") return breakout_definition(options);
+  throw std::invalid_argument("unknown environment '" + id + "'");
+}
+
+}  // namespace metarl

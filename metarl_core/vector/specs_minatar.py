@@ -1,0 +1,61 @@
+"""MinAtar's games, for the table in :mod:`metarl_core.vector.specs`."""
+
+from __future__ import annotations
+
+from metarl_core.vector.specs import EnvSpec, ParameterSpec, _table
+
+__all__ = ["MINATAR_SPECS"]
+
+_SOURCE = "Young and Tian, MinAtar: an Atari-inspired testbed (2019); minatar 1.0.15"
+_NAMES = ("nothing", "left", "up", "right", "down", "fire")
+
+
+def _game(
+    name: str, *, state: str, channels: str, minimal: tuple[str, ...], reward: str, ending: str, ramps: bool
+) -> tuple[EnvSpec, ...]:
+    """Return the specs of one game, ``-v0`` with all six actions and ``-v1`` with those that the game uses."""
+    hardening = "Whether the game gets harder" if ramps else "As the package has it; this game does not get harder"
+    all_actions, few_actions = (", ".join(names) for names in (_NAMES, minimal))
+    return tuple(
+        EnvSpec(
+            id=f"MinAtar/{name}-v{version}",
+            source=_SOURCE,
+            state=state,
+            observation=f"bool[10, 10, {len(channels.split(', '))}]: row, column, channel ({channels})",
+            action=f"integer: {few_actions if version else all_actions}; see use_minimal_action_set",
+            reward=reward,
+            ending=ending,
+            parameters=_table(
+                None,
+                ParameterSpec(
+                    "use_minimal_action_set",
+                    bool(version),
+                    f"True: the actions {few_actions}; False: {all_actions}.",
+                    kind="bool",
+                ),
+                ParameterSpec(
+                    "sticky_action_prob",
+                    0.1,
+                    "Probability that a step takes the last action again, also that of the episode before.",
+                    low=0.0,
+                    high=1.0,
+                ),
+                ParameterSpec("difficulty_ramping", True, f"{hardening}.", kind="bool"),
+            ),
+        )
+        for version in (1, 0)
+    )
+
+
+MINATAR_SPECS = (
+    *_game(
+        "Breakout",
+        state="last_action, ball_x, ball_y, ball_direction (0 up left, 1 up right, 2 down right, 3 down left), last_x, "
+        "last_y, position, bricks (bit 10 * (row - 1) + column), strike",
+        channels="paddle, ball, trail, brick",
+        minimal=("nothing", "left", "right"),
+        reward="1 a brick",
+        ending="the ball gets past the paddle",
+        ramps=False,
+    ),
+)

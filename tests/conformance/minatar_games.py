@@ -1,0 +1,208 @@
+"""The package minatar beside ours: its states as our fields, its random numbers as our draws, and who plays."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from minatar.environment import Environment
+
+import metarl_core
+
+ROWS = 64
+
+
+class Recorder:
+    """A RandomState that remembers what it handed out; copies, since the games change arrays in place."""
+
+    def __init__(self, random: np.random.RandomState) -> None:
+        self.random = random
+        self.drawn: list[tuple[str, Any]] = []
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self.random, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            value = method(*args, **kwargs)
+            self.drawn.append((name, np.copy(value) if isinstance(value, np.ndarray) else value))
+            return value
+
+        return call
+
+    def take(self) -> list[tuple[str, Any]]:
+        """Return what was drawn since the last call."""
+        drawn, self.drawn = self.drawn, []
+        return drawn
+
+
+def no_draws(drawn: list[tuple[str, Any]]) -> list[float]:
+    """Of games whose steps draw nothing but for sticking."""
+    assert [name for name, _ in drawn] == ["rand"]
+    return [drawn[0][1]]
+
+
+@dataclass
+class Game:
+    """One game.
+
+    Attributes:
+        module: The game's name in the package.
+        name: Its name in our ids.
+        minimal: Our names of its minimal actions, as the package numbers them.
+        fields: The state of a reference as our fields, without the last action.
+        act: Which of all six actions a good player takes.
+        draws: What a step of the reference drew as our draws.
+        vary: Puts a reference into a start that leads to rare events.
+        events: Names of what happened in a step, from the fields before and after, the reward and the end.
+        expected: The events that a comparison must have seen.
+    """
+
+    module: str
+    name: str
+    fields: Callable[[Any], list[float]]
+    act: Callable[[Any, np.random.Generator], int]
+    events: Callable[[dict[str, float], dict[str, float], float, bool], list[str]]
+    expected: tuple[str, ...]
+    draws: Callable[[list[tuple[str, Any]]], list[float]] = no_draws
+    vary: Callable[[Any, np.random.Generator], None] = lambda env, rng: None
+
+    def make(self, seed: int, **kwargs: Any) -> Environment:
+        """Make a reference whose random numbers are recorded."""
+        reference = Environment(self.module, **kwargs)
+        reference.random = reference.env.random = Recorder(np.random.RandomState(seed))
+        reference.reset()
+        reference.random.take()
+        return reference
+
+    def state(self, reference: Environment) -> list[float]:
+        """Return all of our fields."""
+        return [reference.last_action, *self.fields(reference.env)]
+
+
+# --- Breakout ----------------------------------------------------------------------------------------------------
+
+
+def breakout_fields(env: Any) -> list[float]:
+    assert not env.brick_map[[0, *range(4, 10)]].any()
+    bricks = int((env.brick_map[1:4].ravel().astype(np.int64) << np.arange(30)).sum())
+    assert env.terminal == (env.ball_y == 9)
+    return [env.ball_x, env.ball_y, env.ball_dir, env.last_x, env.last_y, env.pos, bricks, env.strike]
+
+
+def breakout_player(env: Any, rng: np.random.Generator) -> int:
+    # Below the ball, or now and then where it goes, which sends it back the other way.
+    target = env.ball_x
+    if rng.random() < 0.3:
+        target += 1 if env.ball_dir in (1, 2) else -1
+    return {0: 0, 1: 3, -1: 1}[int(np.sign(target - env.pos))]
+
+
+def breakout_start(env: Any, rng: np.random.Generator) -> None:
+    if rng.random() < 0.5:  # few bricks, so that walls are cleared
+        env.brick_map[1:4] *= rng.random((3, 10)) < 0.1
+
+
+def breakout_events(before: dict[str, float], after: dict[str, float], reward: float, ended: bool) -> list[str]:
+    found = ["lost"] if ended else []
+    if after["bricks"] > before["bricks"]:
+        found.append("new wall")
+    if reward:
+        found.append("brick")
+    if after["strike"] and before["strike"]:
+        found.append("through bricks")
+    turn = int(before["ball_direction"]) ^ int(after["ball_direction"])
+    if before["ball_y"] == 8 and before["ball_direction"] >= 2 and not ended:
+        at_wall = (before["ball_x"], before["ball_direction"]) in ((0, 3), (9, 2))
+        found.append("paddle and wall" if at_wall else {2: "paddle, back", 3: "paddle"}[turn])
+    elif before["ball_y"] == 0 and before["ball_direction"] < 2:
+        found.append("corner" if turn == 2 else "ceiling")
+    elif turn & 1:
+        found.append("wall")
+    return found
+
+
+BREAKOUT = Game(
+    "breakout",
+    "Breakout",
+    breakout_fields,
+    breakout_player,
+    breakout_events,
+    (
+        "lost",
+        "new wall",
+        "brick",
+        "through bricks",
+        "paddle",
+        "paddle, back",
+        "paddle and wall",
+        "ceiling",
+        "corner",
+        "wall",
+    ),
+    vary=breakout_start,
+)
+
+GAMES = {game.name: game for game in (BREAKOUT,)}
+
+
+def compare(
+    game: Game, states: int, *, ramping: bool, sticky: float, version: int, own_buffers: bool = True, seed: int = 0
+) -> Counter[str]:
+    """Play the reference and ours side by side, ours with the reference's random numbers; compare every step.
+
+    Episodes run on by themselves: only their starts are copied over.
+    """
+    rng = np.random.default_rng(seed)
+    kwargs = {"sticky_action_prob": sticky, "difficulty_ramping": ramping}
+    references = [game.make(1000 * seed + i, **kwargs) for i in range(ROWS)]
+    actions_of = references[0].minimal_action_set() if version == 1 else list(range(6))
+    index = {action: i for i, action in enumerate(actions_of)}
+    ours = metarl_core.make_vec(f"MinAtar/{game.name}-v{version}", ROWS, autoreset_mode="disabled", **kwargs)
+    ours.reset(seed=0)
+    out = ours.make_buffers() if own_buffers else None
+    names = ours.field_names
+    skill = np.linspace(0.0, 1.0, ROWS)  # some rows play well, some at random
+    counts: Counter[str] = Counter()
+    for reference in references:
+        game.vary(reference.env, rng)
+    before = np.array([game.state(reference) for reference in references], np.float64)
+    ours.set_state({"state": before})
+    while counts["states"] < states:
+        drawn, results, actions = [], [], np.empty(ROWS, np.int64)
+        good = rng.random(ROWS) < skill
+        for i, reference in enumerate(references):
+            wanted = game.act(reference.env, rng) if good[i] else int(rng.integers(6))
+            actions[i] = index.get(wanted, 0)
+            results.append(reference.act(actions_of[actions[i]]))
+            drawn.append(game.draws(reference.random.take()))
+        ours._core.set_draws(np.array(drawn, np.float64))
+        obs, reward, terminated, truncated, _ = ours.step(actions, out=out)
+        after = np.array([game.state(reference) for reference in references], np.float64)
+        np.testing.assert_array_equal(ours.get_state()["state"], after)
+        np.testing.assert_array_equal(obs, [reference.state() for reference in references])
+        np.testing.assert_array_equal(reward, [float(r) for r, _ in results])
+        np.testing.assert_array_equal(terminated, [ended for _, ended in results])
+        assert not truncated.any()
+        for i in range(ROWS):
+            for event in game.events(
+                dict(zip(names, before[i], strict=True)),
+                dict(zip(names, after[i], strict=True)),
+                float(reward[i]),
+                bool(terminated[i]),
+            ):
+                counts[event] += 1
+        counts["states"] += ROWS
+        counts["stuck"] += int(sum(after[i, 0] != actions_of[actions[i]] for i in range(ROWS)))
+        if terminated.any():
+            for i in np.flatnonzero(terminated):
+                references[i].reset()
+                game.vary(references[i].env, rng)
+                references[i].random.take()
+            after = np.array([game.state(reference) for reference in references], np.float64)
+            ours.set_state({"state": after, "done": np.zeros(ROWS, np.bool_)})
+        before = after
+    print(f"{game.name}-v{version}, ramping {ramping}, sticky {sticky}: {dict(counts)}")
+    return counts
