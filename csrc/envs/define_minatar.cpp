@@ -6,6 +6,7 @@
 
 #include "envs/kernels.h"
 #include "envs/minatar_breakout.h"
+#include "envs/minatar_freeway.h"
 
 namespace metarl {
 namespace {
@@ -29,7 +30,8 @@ bool is_action(const minatar::Params& p, double x) {
 }
 
 // What all games have: params, actions, layout. minimal: the reference's minimal action set.
-EnvDefinition game_definition(const EnvOptions& o, std::initializer_list<minatar::Action> minimal, int channels) {
+EnvDefinition game_definition(const EnvOptions& o, std::initializer_list<minatar::Action> minimal, int channels,
+                              int draws) {
   minatar::Params p{};
   const auto add = [&p](minatar::Action action) {
     p.action_set |= static_cast<std::uint32_t>(action) << (4 * p.num_actions++);
@@ -50,10 +52,14 @@ EnvDefinition game_definition(const EnvOptions& o, std::initializer_list<minatar
   d.obs_type = ObsType::boolean;
   d.obs_size = std::int64_t{minatar::kCells} * channels;
   d.num_actions = p.num_actions;
-  d.draws_per_row = 1;
-  d.incremental_obs = true;
+  d.draws_per_row = draws;
   d.params = std::make_shared<const minatar::Params>(p);
   return d;
+}
+
+// Fields name_0, name_1, ...
+void add_slots(EnvDefinition& d, const std::string& name, int count) {
+  for (int i = 0; i < count; ++i) d.field_names.push_back(name + "_" + std::to_string(i));
 }
 
 bool breakout_state(const void* params, const double* f) {
@@ -68,8 +74,8 @@ bool breakout_state(const void* params, const double* f) {
 }
 
 EnvDefinition breakout_definition(const EnvOptions& o) {
-  EnvDefinition d =
-      game_definition(o, {minatar::kNothing, minatar::kLeft, minatar::kRight}, minatar::breakout::kChannels);
+  EnvDefinition d = game_definition(o, {minatar::kNothing, minatar::kLeft, minatar::kRight},
+                                    minatar::breakout::kChannels, minatar::breakout::kDraws);
   d.field_names = {"last_action", "ball_x",   "ball_y", "ball_direction", "last_x",
                    "last_y",      "position", "bricks", "strike"};
   d.nanoseconds_per_row = 30;
@@ -78,11 +84,38 @@ EnvDefinition breakout_definition(const EnvOptions& o) {
   return d;
 }
 
+bool freeway_state(const void* params, const double* f) {
+  using namespace minatar::freeway;
+  bool cars = true;
+  for (int i = 0; i < kCars; ++i) {
+    const double speed = std::abs(f[kCarSpeed + i]);
+    cars = cars && is_integer_in(f[kCarX + i], 0, minatar::kSide - 1) && is_integer_in(speed, 1, kSlowest) &&
+           is_integer_in(f[kCarTimer + i], 0, speed);
+  }
+  return cars && is_action(params_of(params), f[kLastAction]) && is_integer_in(f[kPosition], 1, kStart) &&
+         is_integer_in(f[kMoveTimer], 0, kMoveEvery) && is_integer_in(f[kTimeLeft], -1, kTimeLimit);
+}
+
+EnvDefinition freeway_definition(const EnvOptions& o) {
+  using minatar::freeway::kCars;
+  EnvDefinition d = game_definition(o, {minatar::kNothing, minatar::kUp, minatar::kDown}, minatar::freeway::kChannels,
+                                    minatar::freeway::kDraws);
+  d.field_names = {"last_action", "position", "move_timer", "time_left"};
+  add_slots(d, "car_x", kCars);
+  add_slots(d, "car_timer", kCars);
+  add_slots(d, "car_speed", kCars);
+  d.nanoseconds_per_row = 50;
+  d.valid_state = freeway_state;
+  METARL_ENV_KERNELS(d, minatar_freeway);
+  return d;
+}
+
 }  // namespace
 
 EnvDefinition minatar_definition(const std::string& id, const EnvOptions& options) {
   const std::string game = id.substr(0, id.rfind("-v"));
   if (game == "MinAtar/Breakout") return breakout_definition(options);
+  if (game == "MinAtar/Freeway") return freeway_definition(options);
   throw std::invalid_argument("unknown environment '" + id + "'");
 }
 

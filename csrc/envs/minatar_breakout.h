@@ -21,6 +21,7 @@ enum Field {
   kFields
 };
 
+constexpr int kDraws = 1;  // random numbers of the test hook: for sticking
 constexpr std::int32_t kFirstBrickRow = 1;
 constexpr std::int32_t kBrickRows = 3;
 constexpr std::int32_t kWall = (1 << (kBrickRows * kSide)) - 1;

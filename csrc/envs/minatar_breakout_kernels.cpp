@@ -9,7 +9,7 @@ namespace {
 
 struct Breakout {
   static constexpr int kChannels = minatar::breakout::kChannels;
-  static constexpr int kDraws = 1;
+  static constexpr int kDraws = minatar::breakout::kDraws;
 
   static void start(const PhiloxBlock& random, std::int32_t* f, std::int64_t stride, std::int64_t row) {
     using namespace minatar::breakout;
@@ -48,32 +48,22 @@ struct Breakout {
     }
   }
 
-  static void draw(const std::int32_t* f, std::int64_t stride, std::int64_t row, std::uint8_t* obs) {
+  static void draw(const std::int32_t* f, std::int64_t stride, std::int64_t count, std::uint8_t* obs) {
     using namespace minatar::breakout;
     // Four channels: a cell is one word, and nothing but bricks is in it so far. Two cells more than the wall has,
     // which get zeros, make whole vectors.
     constexpr std::uint32_t kOne = std::endian::native == std::endian::little ? 1u << 24 : 1u;
     constexpr int kWords = 32;
-    const auto bricks = static_cast<std::uint32_t>(f[kBricks * stride + row]);
-    alignas(64) std::uint32_t words[kWords];
-    for (std::uint32_t j = 0; j < kWords; ++j) words[j] = ((bricks >> j) & 1u) * kOne;
-    std::memcpy(obs + kFirstBrickRow * minatar::kSide * kChannels, words, sizeof(words));
-    mark(f, stride, row, obs, 1);
-  }
-  static void erase(const std::int32_t* f, std::int64_t stride, std::int64_t row, std::uint8_t* obs) {
-    mark(f, stride, row, obs, 0);  // draw overwrites the bricks
-  }
-
- private:
-  static void mark(const std::int32_t* f, std::int64_t stride, std::int64_t row, std::uint8_t* obs,
-                   std::uint8_t value) {
-    using namespace minatar::breakout;
-    const auto cell = [obs](std::int32_t y, std::int32_t x, int channel) -> std::uint8_t& {
-      return obs[(y * minatar::kSide + x) * kChannels + channel];
-    };
-    cell(f[kBallY * stride + row], f[kBallX * stride + row], kBall) = value;
-    cell(kFloor, f[kPosition * stride + row], kPaddle) = value;
-    cell(f[kLastY * stride + row], f[kLastX * stride + row], kTrail) = value;
+    constexpr std::int32_t kSide = minatar::kSide;
+    for (std::int64_t k = 0; k < count; ++k, obs += minatar::kCells * kChannels) {
+      const auto bricks = static_cast<std::uint32_t>(f[kBricks * stride + k]);
+      alignas(64) std::uint32_t words[kWords];
+      for (std::uint32_t j = 0; j < kWords; ++j) words[j] = ((bricks >> j) & 1u) * kOne;
+      std::memcpy(obs + kFirstBrickRow * kSide * kChannels, words, sizeof(words));
+      obs[(f[kBallY * stride + k] * kSide + f[kBallX * stride + k]) * kChannels + kBall] = 1;
+      obs[(kFloor * kSide + f[kPosition * stride + k]) * kChannels + kPaddle] = 1;
+      obs[(f[kLastY * stride + k] * kSide + f[kLastX * stride + k]) * kChannels + kTrail] = 1;
+    }
   }
 };
 

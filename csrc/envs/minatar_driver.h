@@ -6,8 +6,9 @@
 //     writes the state an episode starts in: every field but the last action;
 //   void step(const StepRows&); steps a block of rows in place; a row whose episode is over (which only a state set by
 //     hand can be) stays as it is, with reward 0;
-//   void draw(const std::int32_t* fields, std::int64_t stride, std::int64_t row, std::uint8_t* obs); onto zeros;
-//   void erase(...); same arguments: zeros where draw would write, where that is cheaper than to clear the whole.
+//   void draw(const std::int32_t* fields, std::int64_t stride, std::int64_t count, std::uint8_t* obs);
+//     writes the observations of `count` rows, at most kBlockRows, onto zeros.
+// Observations are cleared and drawn anew: to change only what differs touches as many cache lines, and gains nothing.
 #pragma once
 
 #include "envs/driver.h"
@@ -53,7 +54,7 @@ struct GameModel {
   static void write_obs(const Params& p, const Place& s, void* obs, std::int64_t row) {
     auto* const out = static_cast<std::uint8_t*>(obs) + row * kCells * Game::kChannels;
     std::memset(out, 0, obs_bytes(p));
-    Game::draw(s.fields, s.stride, s.row, out);
+    Game::draw(s.fields + s.row, s.stride, 1, out);
   }
   static std::size_t obs_bytes(const Params&) { return std::size_t{kCells} * Game::kChannels; }
 };
@@ -96,16 +97,13 @@ METARL_HD void step_game_rows(const EnvBatch& batch, std::int64_t begin, std::in
       action[k] = taken;
       last_action[k] = done[k] ? last_action[k] : taken;  // a step that resets ignores its action
     }
-    if (b.obs_holds_last) {
-      for (std::int64_t k = 0; k < n; ++k) Game::erase(fields, b.stride, first + k, obs + (first + k) * kBytes);
-    }
     Game::step({&p, fields + first, b.stride, n, action, draws, word, reward, ended});
     METARL_VECTORIZE
     for (std::int64_t k = 0; k < n; ++k) reward_out[first + k] = static_cast<double>(reward[k]);
     METARL_VECTORIZE
     for (std::int64_t k = 0; k < n; ++k) terminated_out[first + k] = static_cast<std::uint8_t>(ended[k]);
-    if (!b.obs_holds_last) std::memset(obs + first * kBytes, 0, static_cast<std::size_t>(n * kBytes));
-    for (std::int64_t k = 0; k < n; ++k) Game::draw(fields, b.stride, first + k, obs + (first + k) * kBytes);
+    std::memset(obs + first * kBytes, 0, static_cast<std::size_t>(n * kBytes));
+    Game::draw(fields + first, b.stride, n, obs + first * kBytes);
     finish_rows<GameModel<Game>>(b, p, first, first + n);
   }
 }

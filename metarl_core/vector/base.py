@@ -348,9 +348,8 @@ class VectorEnvMethods:
     def make_buffers(self) -> StepBuffers:
         """Allocate arrays for ``step(out=...)``; read them, do not write to them.
 
-        DeepSea and MinAtar's games keep the observation in these buffers up to date by changing some cells instead of
-        writing the whole grid. A second call makes new buffers and ends that service for the first ones, which stay
-        usable.
+        DeepSea keeps the observation in these buffers up to date by changing two cells instead of writing the whole
+        grid. A second call makes new buffers and ends that service for the first ones, which stay usable.
         """
         return StepBuffers(*self._core.allocate_outputs())
 

@@ -58,4 +58,14 @@ MINATAR_SPECS = (
         ending="the ball gets past the paddle",
         ramps=False,
     ),
+    *_game(
+        "Freeway",
+        state="last_action, position (row of the chicken), move_timer, time_left, and of the cars in rows 1 to 8 "
+        "car_x_0 to car_x_7, car_timer_0 ..., car_speed_0 ... (steps between two moves, negative to the left)",
+        channels="chicken, car, speed1, speed2, speed3, speed4, speed5",
+        minimal=("nothing", "up", "down"),
+        reward="1 a crossing",
+        ending="after 2501 steps",
+        ramps=False,
+    ),
 )

@@ -145,7 +145,61 @@ BREAKOUT = Game(
     vary=breakout_start,
 )
 
-GAMES = {game.name: game for game in (BREAKOUT,)}
+# --- Freeway -----------------------------------------------------------------------------------------------------
+
+
+def freeway_fields(env: Any) -> list[float]:
+    assert [car[1] for car in env.cars] == list(range(1, 9))
+    assert env.terminal == (env.terminate_timer < 0)
+    cars = [[car[column] for car in env.cars] for column in (0, 2, 3)]
+    return [env.pos, env.move_timer, env.terminate_timer, *cars[0], *cars[1], *cars[2]]
+
+
+def freeway_draws(drawn: list[tuple[str, Any]]) -> list[float]:
+    if len(drawn) == 1:
+        return [drawn[0][1], *[0.0] * 16]  # nothing that a crossing could use
+    (_, sticks), (speeds_by, speeds), (turns_by, turns) = drawn
+    assert (speeds_by, turns_by) == ("randint", "rand")
+    return [sticks, *speeds, *turns]
+
+
+def freeway_player(env: Any, rng: np.random.Generator) -> int:
+    return 2 if rng.random() < 0.9 else 4
+
+
+def freeway_start(env: Any, rng: np.random.Generator) -> None:
+    env.terminate_timer = int(rng.integers(0, 2501))  # so that some episodes end soon
+
+
+def freeway_events(before: dict[str, float], after: dict[str, float], reward: float, ended: bool) -> list[str]:
+    found = ["ended"] if ended else []
+    if reward:
+        found += ["crossed", *(f"speed {after[f'car_speed_{i}']:.0f}" for i in range(8))]
+    elif after["position"] == 9 and before["position"] < 8:
+        found.append(f"hit in row {before['position']:.0f}")
+    turns = {after[f"car_x_{i}"] - before[f"car_x_{i}"] for i in range(8)}
+    return found + ["around to the left"] * (9 in turns) + ["around to the right"] * (-9 in turns)
+
+
+FREEWAY = Game(
+    "freeway",
+    "Freeway",
+    freeway_fields,
+    freeway_player,
+    freeway_events,
+    (
+        "ended",
+        "crossed",
+        *(f"speed {sign * speed}" for sign in (-1, 1) for speed in range(1, 6)),
+        *(f"hit in row {row}" for row in range(2, 8)),
+        "around to the left",
+        "around to the right",
+    ),
+    draws=freeway_draws,
+    vary=freeway_start,
+)
+
+GAMES = {game.name: game for game in (BREAKOUT, FREEWAY)}
 
 
 def compare(

@@ -78,6 +78,9 @@ class ToldMinAtar(minatar.gym.BaseEnv):
         if self.game.env_name == "breakout":
             self.game.env.ball_x, self.game.env.ball_dir = int(state[1]), int(state[3])
             self.game.env.last_x = self.game.env.ball_x
+        elif self.game.env_name == "freeway":
+            for car, timer, speed in zip(self.game.env.cars, state[12:20], state[20:], strict=True):
+                car[2:] = [int(timer), int(speed)]
         return self.game.state(), {}
 
 
@@ -134,6 +137,7 @@ def assert_equal_info(ours, reference):
         ("DeepSea-v0", {"max_episode_steps": 3, "size": 5}),
         # No stuck actions, and too short for the games' other random numbers.
         ("MinAtar/Breakout-v1", {"max_episode_steps": 7, "sticky_action_prob": 0.0}),
+        ("MinAtar/Freeway-v0", {"max_episode_steps": 20, "sticky_action_prob": 0.0}),
     ],
 )
 def test_autoreset_as_sync_vector_env(env_id, params, mode):

@@ -13,6 +13,7 @@ from minatar.environment import Environment
 import metarl_core
 
 from .minatar_games import GAMES, compare
+from .test_distributions import chi_square
 
 games = pytest.mark.parametrize("game", GAMES.values(), ids=GAMES)
 
@@ -88,6 +89,7 @@ for env_id in sys.argv[1:]:
 """
 GOLDEN = {
     "Breakout": "e1a2b2ad71e3fc10",
+    "Freeway": "ede5e0d99f6d2f7a",
 }
 
 
@@ -188,6 +190,9 @@ def test_states_that_occur_go_back_in_and_others_do_not(game):
         ("Breakout", {"ball_y": 5, "last_y": 3}),
         ("Breakout", {"ball_x": 2, "last_x": 0}),
         ("Breakout", {"bricks": 2**30}),
+        ("Freeway", {"car_speed_3": 0}),
+        ("Freeway", {"car_speed_3": 2, "car_timer_3": 3}),
+        ("Freeway", {"position": 0}),
     ],
 )
 def test_impossible_states_are_refused(name, changes):
@@ -233,3 +238,38 @@ def test_breakout_starts_on_either_side():
     z = (counts[0] - 50_000) / np.sqrt(25_000)
     print(f"Breakout starts {starts[:, names.index('ball_x')]}: {counts}, z = {z:.2f}")
     assert abs(z) < 3.3
+
+
+def speeds_score(speeds):
+    """Chi-square over all pairs of neighbouring cars' speeds, as a z-score; uniform over the ten speeds each."""
+    assert set(np.unique(speeds)) == {*range(-5, 0), *range(1, 6)}
+    digits = (np.abs(speeds) - 1 + 5 * (speeds > 0)).astype(np.int64)
+    pairs = digits * 10 + np.roll(digits, 1, axis=1)
+    worst = 0.0
+    for column in pairs.T:
+        counts = np.bincount(column, minlength=100)
+        worst = max(worst, abs(chi_square(counts, np.full(100, len(column) / 100))))
+    return worst
+
+
+def test_freeway_speeds_are_uniform_at_starts_and_after_crossings():
+    rows = 100_000
+    envs = metarl_core.make_vec("MinAtar/Freeway-v1", rows, sticky_action_prob=0.0)
+    envs.reset(seed=12)
+    names = envs.field_names
+    state = envs.get_state()["state"]
+    speeds = slice(names.index("car_speed_0"), names.index("car_speed_7") + 1)
+    timers = slice(names.index("car_timer_0"), names.index("car_timer_7") + 1)
+    starts = state[:, speeds].copy()
+    np.testing.assert_array_equal(state[:, timers], np.abs(starts))
+    assert (state[:, names.index("car_x_0") : names.index("car_x_7") + 1] == 0).all()
+    state[:, names.index("position")], state[:, names.index("move_timer")] = 1, 0
+    state[:, names.index("car_x_0")] = 6
+    envs.set_state({"state": state})
+    assert (envs.step(np.ones(rows, np.int64))[1] == 1).all()
+    crossed = envs.get_state()["state"][:, speeds]
+    scores = speeds_score(starts), speeds_score(crossed)
+    print(f"Freeway speeds: largest |z| of 8 neighbours at starts {scores[0]:.2f}, after crossings {scores[1]:.2f}")
+    assert max(scores) < 4.0
+    same = (starts == crossed).mean()
+    assert abs(same - 0.1) < 4 * np.sqrt(0.09 / (8 * rows))
