@@ -7,7 +7,7 @@
 //   void step(const StepRows&); steps a block of rows in place; a row whose episode is over (which only a state set by
 //     hand can be) stays as it is, with reward 0;
 //   void draw(const std::int32_t* fields, std::int64_t stride, std::int64_t count, std::uint8_t* obs);
-//     writes the observations of `count` rows, at most kBlockRows, onto zeros.
+//     writes the observations of `count` rows, at most kDrawRows, onto zeros.
 // Observations are cleared and drawn anew: to change only what differs touches as many cache lines, and gains nothing.
 #pragma once
 
@@ -15,6 +15,8 @@
 #include "envs/minatar.h"
 
 namespace metarl::minatar {
+
+constexpr std::int64_t kDrawRows = 16;  // cleared, then drawn, while they are in the innermost cache
 
 // One block: arrays of the block's rows, at most kBlockRows.
 struct StepRows {
@@ -39,6 +41,16 @@ struct Place {
 };
 
 template <class Game>
+METARL_HD void draw_game_rows(const std::int32_t* fields, std::int64_t stride, std::int64_t count, std::uint8_t* obs) {
+  constexpr std::int64_t kBytes = std::int64_t{kCells} * Game::kChannels;
+  for (std::int64_t first = 0; first < count; first += kDrawRows) {
+    const std::int64_t n = count - first < kDrawRows ? count - first : kDrawRows;
+    std::memset(obs + first * kBytes, 0, static_cast<std::size_t>(n * kBytes));
+    Game::draw(fields + first, stride, n, obs + first * kBytes);
+  }
+}
+
+template <class Game>
 struct GameModel {
   using Real = std::int32_t;
   using Params = minatar::Params;
@@ -51,10 +63,9 @@ struct GameModel {
   static void store(const Place& s, Real* f, std::int64_t stride, std::int64_t row) {
     Game::start(s.random, f, stride, row);
   }
-  static void write_obs(const Params& p, const Place& s, void* obs, std::int64_t row) {
-    auto* const out = static_cast<std::uint8_t*>(obs) + row * kCells * Game::kChannels;
-    std::memset(out, 0, obs_bytes(p));
-    Game::draw(s.fields + s.row, s.stride, 1, out);
+  static void write_obs(const Params&, const Place& s, void* obs, std::int64_t row) {
+    draw_game_rows<Game>(s.fields + s.row, s.stride, 1,
+                         static_cast<std::uint8_t*>(obs) + row * kCells * Game::kChannels);
   }
   static std::size_t obs_bytes(const Params&) { return std::size_t{kCells} * Game::kChannels; }
 };
@@ -66,7 +77,6 @@ METARL_HD void step_game_rows(const EnvBatch& batch, std::int64_t begin, std::in
   auto* const fields = static_cast<std::int32_t*>(b.state);
   const auto* const actions = static_cast<const std::uint8_t*>(b.actions);
   auto* const obs = static_cast<std::uint8_t*>(b.obs);
-  constexpr std::int64_t kBytes = std::int64_t{kCells} * Game::kChannels;
   double* const reward_out = b.reward;
   std::uint8_t* const terminated_out = b.terminated;
   alignas(64) std::uint32_t word[4][kBlockRows];
@@ -102,8 +112,7 @@ METARL_HD void step_game_rows(const EnvBatch& batch, std::int64_t begin, std::in
     for (std::int64_t k = 0; k < n; ++k) reward_out[first + k] = static_cast<double>(reward[k]);
     METARL_VECTORIZE
     for (std::int64_t k = 0; k < n; ++k) terminated_out[first + k] = static_cast<std::uint8_t>(ended[k]);
-    std::memset(obs + first * kBytes, 0, static_cast<std::size_t>(n * kBytes));
-    Game::draw(fields + first, b.stride, n, obs + first * kBytes);
+    draw_game_rows<Game>(fields + first, b.stride, n, obs + first * kCells * Game::kChannels);
     finish_rows<GameModel<Game>>(b, p, first, first + n);
   }
 }

@@ -35,8 +35,8 @@ METARL_HD std::int32_t magnitude(std::int32_t speed) { return speed < 0 ? -speed
 
 // The column beside x in the speed's direction or, with -speed, behind it; the road is a ring.
 METARL_HD std::int32_t next_column(std::int32_t x, std::int32_t speed) {
-  const std::int32_t next = speed > 0 ? x + 1 : x - 1;
-  return next < 0 ? kSide - 1 : next >= kSide ? 0 : next;
+  const std::int32_t next = x + 2 * (speed > 0) - 1;
+  return next + kSide * ((next < 0) - (next >= kSide));
 }
 
 // Eight speeds, each of 1 to 5 in either direction, from 64 random bits: digits to the base 10 of a fraction of 60

@@ -54,16 +54,17 @@ struct Freeway {
       std::int32_t* const car_x = b.fields + (kCarX + i) * stride;
       std::int32_t* const car_timer = b.fields + (kCarTimer + i) * stride;
       const std::int32_t* const car_speed = b.fields + (kCarSpeed + i) * stride;
+      // Products in place of choices: GCC turns a choice between old and new into a branch around the store.
       METARL_VECTORIZE
       for (std::int64_t k = 0; k < n; ++k) {
-        const std::int32_t x = car_x[k];
-        const std::int32_t moves = (car_timer[k] == 0) & (over[k] ^ 1);
-        const std::int32_t to = moves ? next_column(x, car_speed[k]) : x;
-        const std::int32_t waits = car_timer[k] - (over[k] ^ 1);
+        const std::int32_t x = car_x[k], timer = car_timer[k], speed = car_speed[k], row = position[k];
+        const std::int32_t plays = over[k] ^ 1;
+        const std::int32_t moves = (timer == 0) & plays;
+        const std::int32_t to = x + moves * (next_column(x, speed) - x);
+        const std::int32_t hit = (row == i + 1) & ((x == kColumn) | (to == kColumn)) & plays;
         car_x[k] = to;
-        car_timer[k] = moves ? magnitude(car_speed[k]) : waits;
-        const std::int32_t hit = (position[k] == i + 1) & ((x == kColumn) | (to == kColumn)) & (over[k] ^ 1);
-        position[k] = hit ? kStart : position[k];
+        car_timer[k] = timer - plays + moves * (magnitude(speed) + 1);
+        position[k] = row + hit * (kStart - row);
       }
     }
     METARL_VECTORIZE
@@ -79,7 +80,7 @@ struct Freeway {
     constexpr std::int32_t kRowBytes = minatar::kSide * kChannels;
     constexpr int kMarks = 1 + 2 * kCars;
     // Where the ones go is found for all rows side by side: row by row, the fields lie far apart.
-    alignas(64) std::int32_t mark[kMarks][kBlockRows];
+    alignas(64) std::int32_t mark[kMarks][minatar::kDrawRows];
     METARL_VECTORIZE
     for (std::int64_t k = 0; k < count; ++k) {
       mark[0][k] = f[kPosition * stride + k] * kRowBytes + kColumn * kChannels + kChicken;
