@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "envs/kernels.h"
+#include "envs/minatar_asterix.h"
 #include "envs/minatar_breakout.h"
 #include "envs/minatar_freeway.h"
 
@@ -110,10 +111,40 @@ EnvDefinition freeway_definition(const EnvOptions& o) {
   return d;
 }
 
+bool asterix_state(const void* params, const double* f) {
+  using namespace minatar::asterix;
+  const minatar::Params& p = params_of(params);
+  bool entities = true;
+  for (int i = 0; i < kSlots; ++i) {
+    const double e = f[kEntity + i];
+    entities = entities && is_integer_in(e, 0, kThere + kGoldBit + kRightBit + kColumnBits) &&
+               (e == 0 || (e >= kThere && (static_cast<int>(e) & kColumnBits) < minatar::kSide));
+  }
+  return entities && is_action(p, f[kLastAction]) && is_integer_in(f[kPlayerX], 0, minatar::kSide - 1) &&
+         is_integer_in(f[kPlayerY], 1, minatar::kSide - 2) && is_integer_in(f[kSpawnTimer], 0, kSpawnEvery) &&
+         is_integer_in(f[kMoveTimer], 0, kMoveEvery) &&
+         is_integer_in(f[kRampTimer], p.ramping ? -1 : kRampEvery, kRampEvery) &&
+         is_integer_in(f[kRamp], 0, p.ramping ? kLastRamp : 0) && is_integer_in(f[kOver], 0, 1);
+}
+
+EnvDefinition asterix_definition(const EnvOptions& o) {
+  EnvDefinition d =
+      game_definition(o, {minatar::kNothing, minatar::kLeft, minatar::kUp, minatar::kRight, minatar::kDown},
+                      minatar::asterix::kChannels, minatar::asterix::kDraws);
+  d.field_names = {"last_action", "player_x",   "player_y",   "spawn_timer",
+                   "move_timer",  "ramp_timer", "ramp_index", "terminal"};
+  add_slots(d, "entity", minatar::asterix::kSlots);
+  d.nanoseconds_per_row = 40;
+  d.valid_state = asterix_state;
+  METARL_ENV_KERNELS(d, minatar_asterix);
+  return d;
+}
+
 }  // namespace
 
 EnvDefinition minatar_definition(const std::string& id, const EnvOptions& options) {
   const std::string game = id.substr(0, id.rfind("-v"));
+  if (game == "MinAtar/Asterix") return asterix_definition(options);
   if (game == "MinAtar/Breakout") return breakout_definition(options);
   if (game == "MinAtar/Freeway") return freeway_definition(options);
   throw std::invalid_argument("unknown environment '" + id + "'");

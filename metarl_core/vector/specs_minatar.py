@@ -49,6 +49,17 @@ def _game(
 
 MINATAR_SPECS = (
     *_game(
+        "Asterix",
+        state="last_action, player_x, player_y, spawn_timer, move_timer, ramp_timer, ramp_index (which spawn_speed and "
+        "move_speed follow), terminal, entity_0 to entity_7 in rows 1 to 8 (0: none; else 64 + 32 if gold + 16 if it "
+        "moves right + column)",
+        channels="player, enemy, trail, gold",
+        minimal=("nothing", "left", "up", "right", "down"),
+        reward="1 a piece of gold",
+        ending="an enemy touches the player",
+        ramps=True,
+    ),
+    *_game(
         "Breakout",
         state="last_action, ball_x, ball_y, ball_direction (0 up left, 1 up right, 2 down right, 3 down left), last_x, "
         "last_y, position, bricks (bit 10 * (row - 1) + column), strike",

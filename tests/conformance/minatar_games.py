@@ -58,6 +58,7 @@ class Game:
         vary: Puts a reference into a start that leads to rare events.
         events: Names of what happened in a step, from the fields before and after, the reward and the end.
         expected: The events that a comparison must have seen.
+        expected_ramping: Those that it must have seen with difficulty_ramping.
     """
 
     module: str
@@ -66,6 +67,7 @@ class Game:
     act: Callable[[Any, np.random.Generator], int]
     events: Callable[[dict[str, float], dict[str, float], float, bool], list[str]]
     expected: tuple[str, ...]
+    expected_ramping: tuple[str, ...] = ()
     draws: Callable[[list[tuple[str, Any]]], list[float]] = no_draws
     vary: Callable[[Any, np.random.Generator], None] = lambda env, rng: None
 
@@ -199,7 +201,88 @@ FREEWAY = Game(
     vary=freeway_start,
 )
 
-GAMES = {game.name: game for game in (BREAKOUT, FREEWAY)}
+# --- Asterix -----------------------------------------------------------------------------------------------------
+
+
+def asterix_fields(env: Any) -> list[float]:
+    ramp = env.ramp_index
+    assert (env.spawn_speed, env.move_speed) == (10 - ramp, 5 - ramp // 2)
+    assert env.shot_timer == 0
+    entities = []
+    for row, entity in enumerate(env.entities, start=1):
+        if entity is None:
+            entities.append(0)
+        else:
+            x, y, right, gold = entity
+            assert y == row
+            entities.append(64 + 32 * gold + 16 * right + x)
+    timers = [env.spawn_timer, env.move_timer, env.ramp_timer]
+    return [env.player_x, env.player_y, *timers, ramp, env.terminal, *entities]
+
+
+def asterix_draws(drawn: list[tuple[str, Any]]) -> list[float]:
+    assert [name for name, _ in drawn] in (["rand"], ["rand"] * 3, ["rand"] * 3 + ["randint"])
+    values = [float(value) for _, value in drawn]
+    return values + [0.99] * (4 - len(values))  # what was not drawn must not matter
+
+
+def asterix_player(env: Any, rng: np.random.Generator) -> int:
+    # Away from enemies that come in the player's row; else to gold.
+    rows = {entity[1]: entity for entity in env.entities if entity is not None}
+
+    def risky(row: int) -> bool:
+        entity = rows.get(row)
+        return entity is not None and not entity[3] and abs(entity[0] - env.player_x) <= 3
+
+    if risky(env.player_y):
+        options = [row for row in (env.player_y - 1, env.player_y + 1) if 1 <= row <= 8 and not risky(row)]
+        return (2 if options[0] < env.player_y else 4) if options else int(rng.integers(6))
+    gold = rows.get(env.player_y)
+    if gold is not None and gold[3]:
+        return 3 if gold[0] > env.player_x else 1
+    return int(rng.integers(6))
+
+
+def asterix_start(env: Any, rng: np.random.Generator) -> None:
+    if env.ramping and rng.random() < 0.7:
+        env.ramp_index = ramp = int(rng.choice([*range(10), 9, 9]))
+        env.spawn_speed, env.move_speed = 10 - ramp, 5 - ramp // 2
+        env.ramp_timer = int(rng.integers(-1, 101))
+
+
+def asterix_events(before: dict[str, float], after: dict[str, float], reward: float, ended: bool) -> list[str]:
+    found = ["enemy"] if ended else []
+    found += ["gold"] * (reward > 0) + ["gold and enemy"] * (reward > 0 and ended) + ["two at once"] * (reward > 1)
+    if before["move_timer"] == 0:
+        found.append("moved")
+    if after["ramp_index"] > before["ramp_index"]:
+        found.append(f"ramp {after['ramp_index']:.0f}")
+    slots = [(int(before[f"entity_{i}"]), int(after[f"entity_{i}"])) for i in range(8)]
+    if before["spawn_timer"] == 0:
+        if all(old for old, _ in slots):
+            found.append("no room")
+        for old, new in slots:
+            if not old and new:
+                found.append(f"spawned {new & 48}")
+    for i, (old, new) in enumerate(slots):
+        if old and not new and (old & 15) == (9 if old & 16 else 0) and after["player_y"] != i + 1:
+            found.append("left")
+    return found
+
+
+ASTERIX = Game(
+    "asterix",
+    "Asterix",
+    asterix_fields,
+    asterix_player,
+    asterix_events,
+    ("enemy", "gold", "moved", "left", "spawned 0", "spawned 16", "spawned 32", "spawned 48"),
+    ("no room", *(f"ramp {ramp}" for ramp in range(1, 10))),
+    draws=asterix_draws,
+    vary=asterix_start,
+)
+
+GAMES = {game.name: game for game in (BREAKOUT, FREEWAY, ASTERIX)}
 
 
 def compare(

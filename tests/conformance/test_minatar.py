@@ -24,7 +24,7 @@ games = pytest.mark.parametrize("game", GAMES.values(), ids=GAMES)
 def test_every_step_is_the_packages(game, ramping, sticky):
     counts = compare(game, 24_000, ramping=ramping, sticky=sticky, version=1, seed=int(10 * sticky) + ramping)
     assert (counts["stuck"] > 0) == (sticky > 0)
-    for event in game.expected:
+    for event in game.expected + game.expected_ramping * ramping:
         assert counts[event] > 0, f"{game.name}: no step with '{event}' was compared"
 
 
@@ -89,6 +89,7 @@ for env_id in sys.argv[1:]:
 """
 GOLDEN = {
     "Breakout": "e1a2b2ad71e3fc10",
+    "Asterix": "f93c2c2eb2ad44e3",
     "Freeway": "ede5e0d99f6d2f7a",
 }
 
@@ -193,6 +194,10 @@ def test_states_that_occur_go_back_in_and_others_do_not(game):
         ("Freeway", {"car_speed_3": 0}),
         ("Freeway", {"car_speed_3": 2, "car_timer_3": 3}),
         ("Freeway", {"position": 0}),
+        ("Asterix", {"entity_2": 64 + 10}),
+        ("Asterix", {"entity_2": 3}),
+        ("Asterix", {"player_y": 0}),
+        ("Asterix", {"ramp_index": 10}),
     ],
 )
 def test_impossible_states_are_refused(name, changes):
@@ -273,3 +278,28 @@ def test_freeway_speeds_are_uniform_at_starts_and_after_crossings():
     assert max(scores) < 4.0
     same = (starts == crossed).mean()
     assert abs(same - 0.1) < 4 * np.sqrt(0.09 / (8 * rows))
+
+
+@pytest.mark.parametrize("occupied", [(), (0, 3, 4, 7), (0, 1, 2, 3, 5, 6, 7)])
+def test_asterix_spawns_as_often_as_the_package_draws(occupied):
+    rows = 100_000
+    envs = metarl_core.make_vec("MinAtar/Asterix-v1", rows)
+    envs.reset(seed=13)
+    names = envs.field_names
+    first = names.index("entity_0")
+    state = envs.get_state()["state"]
+    state[:, names.index("spawn_timer")] = 0
+    for slot in occupied:
+        state[:, first + slot] = 64
+    envs.set_state({"state": state})
+    envs.step(np.zeros(rows, np.int64))
+    entities = envs.get_state()["state"][:, first:].astype(np.int64)
+    free = [slot for slot in range(8) if slot not in occupied]
+    assert ((entities[:, free] != 0).sum(1) == 1).all()
+    slot, kind = np.array(free)[entities[:, free].argmax(1)], (entities[:, free].max(1) >> 4) & 3
+    assert (entities[:, free].max(1) & 15 == np.where(kind & 1, 0, 9)).all()  # in from the side it comes from
+    counts = np.array([((slot == s) & (kind == k)).sum() for s in free for k in range(4)])
+    expected = np.array([rows / len(free) / 2 * (1 / 3 if k & 2 else 2 / 3) for s in free for k in range(4)])
+    z = chi_square(counts, expected)
+    print(f"Asterix spawns into {len(free)} free rows: z = {z:.2f}")
+    assert abs(z) < 3.5

@@ -95,6 +95,8 @@ std::vector<EnvCase> all_cases() {
           {"DeepSea-v0", deep_sea_options(4)},
           {"DeepSea-v0", with(deep_sea_options(4), "deterministic", 1)},
           {"MinAtar/Breakout-v1", minatar_options()},
+          {"MinAtar/Asterix-v1", minatar_options()},
+          {"MinAtar/Asterix-v1", with(minatar_options(), "difficulty_ramping", 0)},
           {"MinAtar/Freeway-v1", minatar_options()},
           {"MinAtar/Breakout-v0", with(minatar_options(), "use_minimal_action_set", 0)}};
 }
