@@ -8,6 +8,7 @@
 #include "envs/minatar_asterix.h"
 #include "envs/minatar_breakout.h"
 #include "envs/minatar_freeway.h"
+#include "envs/minatar_space_invaders.h"
 
 namespace metarl {
 namespace {
@@ -140,6 +141,35 @@ EnvDefinition asterix_definition(const EnvOptions& o) {
   return d;
 }
 
+bool space_invaders_state(const void* params, const double* f) {
+  using namespace minatar::space_invaders;
+  const minatar::Params& p = params_of(params);
+  bool maps = true;
+  for (int w = 0; w < 3 * kWords; ++w) {
+    maps = maps && is_integer_in(f[kAliens + w], 0, w % kWords == kWords - 1 ? kRowBits : kWordBits);
+  }
+  const bool aliens = f[kAliens] + f[kAliens + 1] + f[kAliens + 2] + f[kAliens + 3] > 0;
+  return maps && aliens && is_action(p, f[kLastAction]) && is_integer_in(f[kPosition], 0, kLastColumn) &&
+         (f[kDirection] == -1 || f[kDirection] == 1) && is_integer_in(f[kMoveTimer], 0, kMoveEvery) &&
+         is_integer_in(f[kAlienShotTimer], 0, kAlienShotEvery) && is_integer_in(f[kShotTimer], 0, kShotEvery - 1) &&
+         is_integer_in(f[kRamp], 0, p.ramping ? kLastRamp : 0) && is_integer_in(f[kOver], 0, 1);
+}
+
+EnvDefinition space_invaders_definition(const EnvOptions& o) {
+  using minatar::space_invaders::kWords;
+  EnvDefinition d = game_definition(o, {minatar::kNothing, minatar::kLeft, minatar::kRight, minatar::kFire},
+                                    minatar::space_invaders::kChannels, minatar::space_invaders::kDraws);
+  d.field_names = {"last_action",      "position",   "alien_direction", "alien_move_timer",
+                   "alien_shot_timer", "shot_timer", "ramp_index",      "terminal"};
+  add_slots(d, "aliens", kWords);
+  add_slots(d, "friendly_bullets", kWords);
+  add_slots(d, "enemy_bullets", kWords);
+  d.nanoseconds_per_row = 60;
+  d.valid_state = space_invaders_state;
+  METARL_ENV_KERNELS(d, minatar_space_invaders);
+  return d;
+}
+
 }  // namespace
 
 EnvDefinition minatar_definition(const std::string& id, const EnvOptions& options) {
@@ -147,6 +177,7 @@ EnvDefinition minatar_definition(const std::string& id, const EnvOptions& option
   if (game == "MinAtar/Asterix") return asterix_definition(options);
   if (game == "MinAtar/Breakout") return breakout_definition(options);
   if (game == "MinAtar/Freeway") return freeway_definition(options);
+  if (game == "MinAtar/SpaceInvaders") return space_invaders_definition(options);
   throw std::invalid_argument("unknown environment '" + id + "'");
 }
 

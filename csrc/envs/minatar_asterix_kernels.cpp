@@ -8,6 +8,7 @@ namespace {
 struct Asterix {
   static constexpr int kChannels = minatar::asterix::kChannels;
   static constexpr int kDraws = minatar::asterix::kDraws;
+  static constexpr bool kDrawsOntoZeros = true;
 
   static void start(const PhiloxBlock&, std::int32_t* f, std::int64_t stride, std::int64_t row) {
     using namespace minatar::asterix;

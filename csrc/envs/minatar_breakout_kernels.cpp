@@ -10,6 +10,7 @@ namespace {
 struct Breakout {
   static constexpr int kChannels = minatar::breakout::kChannels;
   static constexpr int kDraws = minatar::breakout::kDraws;
+  static constexpr bool kDrawsOntoZeros = true;
 
   static void start(const PhiloxBlock& random, std::int32_t* f, std::int64_t stride, std::int64_t row) {
     using namespace minatar::breakout;

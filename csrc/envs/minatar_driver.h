@@ -1,13 +1,13 @@
 // The loops that the kernels of MinAtar's games share. Included by kernel files only; see envs/driver.h.
 //
-// A Game is a struct in the kernel file's anonymous namespace with the constants kChannels, kFields, kDraws (random
-// numbers of a step that the test hook gives, the first of them for sticking) and static functions
+// A Game is a struct in the kernel file's anonymous namespace with the constants kChannels, kDrawsOntoZeros, kDraws
+// (random numbers of a step that the test hook gives, the first of them for sticking) and static functions
 //   void start(const PhiloxBlock&, std::int32_t* fields, std::int64_t stride, std::int64_t row);
 //     writes the state an episode starts in: every field but the last action;
 //   void step(const StepRows&); steps a block of rows in place; a row whose episode is over (which only a state set by
 //     hand can be) stays as it is, with reward 0;
 //   void draw(const std::int32_t* fields, std::int64_t stride, std::int64_t count, std::uint8_t* obs);
-//     writes the observations of `count` rows, at most kDrawRows, onto zeros.
+//     writes the observations of `count` rows, at most kDrawRows, with kDrawsOntoZeros onto zeros, else every byte.
 // Observations are cleared and drawn anew: to change only what differs touches as many cache lines, and gains nothing.
 #pragma once
 
@@ -45,7 +45,7 @@ METARL_HD void draw_game_rows(const std::int32_t* fields, std::int64_t stride, s
   constexpr std::int64_t kBytes = std::int64_t{kCells} * Game::kChannels;
   for (std::int64_t first = 0; first < count; first += kDrawRows) {
     const std::int64_t n = count - first < kDrawRows ? count - first : kDrawRows;
-    std::memset(obs + first * kBytes, 0, static_cast<std::size_t>(n * kBytes));
+    if (Game::kDrawsOntoZeros) std::memset(obs + first * kBytes, 0, static_cast<std::size_t>(n * kBytes));
     Game::draw(fields + first, stride, n, obs + first * kBytes);
   }
 }

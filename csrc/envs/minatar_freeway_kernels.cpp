@@ -8,6 +8,7 @@ namespace {
 struct Freeway {
   static constexpr int kChannels = minatar::freeway::kChannels;
   static constexpr int kDraws = minatar::freeway::kDraws;
+  static constexpr bool kDrawsOntoZeros = true;
 
   static void start(const PhiloxBlock& random, std::int32_t* f, std::int64_t stride, std::int64_t row) {
     using namespace minatar::freeway;

@@ -79,4 +79,15 @@ MINATAR_SPECS = (
         ending="after 2501 steps",
         ramps=False,
     ),
+    *_game(
+        "SpaceInvaders",
+        state="last_action, position, alien_direction (-1 or 1), alien_move_timer, alien_shot_timer, shot_timer, "
+        "ramp_index (which enemy_move_interval follows), terminal, and three maps of four words each: aliens_0 to "
+        "aliens_3, friendly_bullets_0 ..., enemy_bullets_0 ... (bit 10 * (row % 3) + column of word row // 3)",
+        channels="cannon, alien, alien_left, alien_right, friendly_bullet, enemy_bullet",
+        minimal=("nothing", "left", "right", "fire"),
+        reward="1 an alien",
+        ending="an alien or a bullet hits the cannon, or the aliens reach the bottom",
+        ramps=True,
+    ),
 )

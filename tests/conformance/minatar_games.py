@@ -282,7 +282,102 @@ ASTERIX = Game(
     vary=asterix_start,
 )
 
-GAMES = {game.name: game for game in (BREAKOUT, FREEWAY, ASTERIX)}
+# --- Space Invaders ----------------------------------------------------------------------------------------------
+
+
+def board_words(board: np.ndarray) -> list[int]:
+    """Return a 10 x 10 map as four words of three rows."""
+    rows = (board.astype(np.int64) << np.arange(10)).sum(1)
+    return [int(sum(int(row) << (10 * i) for i, row in enumerate(rows[first : first + 3]))) for first in (0, 3, 6, 9)]
+
+
+def space_invaders_fields(env: Any) -> list[float]:
+    assert env.enemy_move_interval == 12 - env.ramp_index
+    maps = [board_words(board) for board in (env.alien_map, env.f_bullet_map, env.e_bullet_map)]
+    timers = [env.alien_move_timer, env.alien_shot_timer, env.shot_timer]
+    return [env.pos, env.alien_dir, *timers, env.ramp_index, env.terminal, *maps[0], *maps[1], *maps[2]]
+
+
+def space_invaders_player(env: Any, rng: np.random.Generator) -> int:
+    # Out of the way of bullets that are near, else towards aliens, shooting at those above.
+    danger = env.e_bullet_map[5:9].any(0)
+    if danger[env.pos]:
+        safe = [column for column in (env.pos - 1, env.pos + 1) if 0 <= column <= 9 and not danger[column]]
+        return (1 if safe[0] < env.pos else 3) if safe else 5
+    if env.shot_timer == 0 and (env.alien_map[:, env.pos].any() or rng.random() < 0.3):
+        return 5
+    columns = np.flatnonzero(env.alien_map.any(0))
+    nearest = columns[np.abs(columns - env.pos).argmin()]
+    return {0: 0, 1: 3, -1: 1}[int(np.sign(nearest - env.pos))]
+
+
+def space_invaders_start(env: Any, rng: np.random.Generator) -> None:
+    kind = rng.random()
+    if kind < 0.3:  # few aliens, so that waves are cleared
+        env.alien_map *= rng.random((10, 10)) < 0.08
+        env.alien_map[0, 4] = 1
+        if env.ramping:
+            env.ramp_index = int(rng.integers(0, 7))
+            env.enemy_move_interval = 12 - env.ramp_index
+    elif kind < 0.6:  # low, so that they reach the bottom
+        env.alien_map = np.roll(env.alien_map, int(rng.integers(3, 7)), axis=0)
+        if rng.random() < 0.5:  # beside the cannon
+            env.alien_map[:, 4:7] = 0
+    elif kind < 0.65:  # at the edge of the last row
+        env.alien_map[:] = 0
+        env.alien_map[int(rng.integers(5, 9)) :, :2] = 1
+        env.alien_move_timer = int(rng.integers(0, 6))
+
+
+def space_invaders_events(before: dict[str, float], after: dict[str, float], reward: float, ended: bool) -> list[str]:
+    def rows(state: dict[str, float], name: str) -> list[int]:
+        words = [int(state[f"{name}_{word}"]) for word in range(4)]
+        return [words[row // 3] >> (10 * (row % 3)) & 1023 for row in range(10)]
+
+    old, new = rows(before, "aliens"), rows(after, "aliens")
+    found = ["alien"] * (reward == 1) + ["two aliens"] * (reward == 2)
+    if reward and reward == sum(bin(row).count("1") for row in old):
+        found += ["cleared", f"wave {after['ramp_index']:.0f}"]
+    turned = before["alien_direction"] != after["alien_direction"]
+    if turned:
+        found.append("turned right" if after["alien_direction"] > 0 else "turned left")
+    elif before["alien_move_timer"] == 0:
+        found.append("moved right" if after["alien_direction"] > 0 else "moved left")
+    if before["alien_shot_timer"] == 0:
+        found.append("shot back")
+    if before["shot_timer"] == 0 and after["shot_timer"] == 4:
+        found.append("fired")
+    if ended:
+        position = int(after["position"])
+        if rows(after, "enemy_bullets")[9] >> position & 1:
+            found.append("hit by a bullet")
+        if turned and old[9]:
+            found.append("reached the bottom")
+        if old[9] >> position & 1:
+            found.append("ran into an alien")
+        elif new[9] >> position & 1 and not turned:
+            found.append("hit by an alien from the side")
+        elif new[9] >> position & 1:
+            found.append("hit by an alien from above")
+    return found
+
+
+SPACE_INVADERS = Game(
+    "space_invaders",
+    "SpaceInvaders",
+    space_invaders_fields,
+    space_invaders_player,
+    space_invaders_events,
+    (
+        *("alien", "cleared", "turned left", "turned right", "moved left", "moved right", "shot back", "fired"),
+        *("hit by a bullet", "reached the bottom", "ran into an alien"),
+        *("hit by an alien from the side", "hit by an alien from above"),
+    ),
+    tuple(f"wave {ramp}" for ramp in range(1, 7)),
+    vary=space_invaders_start,
+)
+
+GAMES = {game.name: game for game in (BREAKOUT, FREEWAY, ASTERIX, SPACE_INVADERS)}
 
 
 def compare(

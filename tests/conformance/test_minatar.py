@@ -90,6 +90,7 @@ for env_id in sys.argv[1:]:
 GOLDEN = {
     "Breakout": "e1a2b2ad71e3fc10",
     "Asterix": "f93c2c2eb2ad44e3",
+    "SpaceInvaders": "15abe6fcec913890",
     "Freeway": "ede5e0d99f6d2f7a",
 }
 
@@ -198,6 +199,10 @@ def test_states_that_occur_go_back_in_and_others_do_not(game):
         ("Asterix", {"entity_2": 3}),
         ("Asterix", {"player_y": 0}),
         ("Asterix", {"ramp_index": 10}),
+        ("SpaceInvaders", {"alien_direction": 0}),
+        ("SpaceInvaders", {"aliens_0": 0, "aliens_1": 0}),
+        ("SpaceInvaders", {"aliens_3": 1024}),
+        ("SpaceInvaders", {"shot_timer": 5}),
     ],
 )
 def test_impossible_states_are_refused(name, changes):
