@@ -106,23 +106,31 @@ struct SpaceInvaders {
   static void draw(const std::int32_t* f, std::int64_t stride, std::int64_t count, std::uint8_t* obs) {
     using namespace minatar::space_invaders;
     for (std::int64_t k = 0; k < count; ++k, obs += minatar::kCells * kChannels) {
-      const Map aliens = load(f + kAliens * stride + k, stride);
-      const Map friendly = load(f + kFriendly * stride + k, stride);
-      const Map enemy = load(f + kEnemy * stride + k, stride);
-      std::uint8_t tail[Patterns::kRead];
       const int way = f[kDirection * stride + k] < 0 ? kAlienLeft : kAlienRight;
-      for (int half = 0; half < 2 * minatar::kSide; ++half) {
-        // Whole words are written: the bytes too many belong to the next half row, but for the last.
-        constexpr int kSteps = Patterns::kRead / 8;
-        std::uint64_t part[4][kSteps];
-        read(aliens, half, kAlien, part[0]);
-        read(aliens, half, way, part[1]);
-        read(friendly, half, kFriendlyBullet, part[2]);
-        read(enemy, half, kEnemyBullet, part[3]);
-        for (int j = 0; j < kSteps; ++j) part[0][j] |= part[1][j] | part[2][j] | part[3][j];
-        std::memcpy(half == 2 * minatar::kSide - 1 ? tail : obs + half * kHalfBytes, part[0], Patterns::kRead);
+      // Two words of a map, which are six rows and four rows, five bits at a time. Whole words are written: the bytes
+      // too many belong to the next half row, but for the last.
+      std::uint8_t last[Patterns::kRead];
+      for (int w = 0; w < kWords; w += 2) {
+        std::uint64_t aliens = two_words(f + (kAliens + w) * stride + k, stride);
+        std::uint64_t friendly = two_words(f + (kFriendly + w) * stride + k, stride);
+        std::uint64_t enemy = two_words(f + (kEnemy + w) * stride + k, stride);
+        std::uint8_t* out = obs + w * 3 * minatar::kSide * kChannels;
+        const int halves = w == 0 ? 12 : 8;
+        for (int half = 0; half < halves; ++half, out += kHalfBytes) {
+          constexpr int kSteps = Patterns::kRead / 8;
+          std::uint64_t part[4][kSteps];
+          read(aliens, kAlien, part[0]);
+          read(aliens, way, part[1]);
+          read(friendly, kFriendlyBullet, part[2]);
+          read(enemy, kEnemyBullet, part[3]);
+          for (int j = 0; j < kSteps; ++j) part[0][j] |= part[1][j] | part[2][j] | part[3][j];
+          std::memcpy(w != 0 && half == halves - 1 ? last : out, part[0], Patterns::kRead);
+          aliens >>= kHalf;
+          friendly >>= kHalf;
+          enemy >>= kHalf;
+        }
       }
-      std::memcpy(obs + (2 * minatar::kSide - 1) * kHalfBytes, tail, kHalfBytes);
+      std::memcpy(obs + (2 * minatar::kSide - 1) * kHalfBytes, last, kHalfBytes);
       obs[((minatar::kSide - 1) * minatar::kSide + f[kPosition * stride + k]) * kChannels + kCannon] = 1;
     }
   }
@@ -136,10 +144,11 @@ struct SpaceInvaders {
   static void store(const Map& map, std::int32_t* f, std::int64_t stride) {
     for (int w = 0; w < minatar::space_invaders::kWords; ++w) f[w * stride] = map.word[w];
   }
-  static void read(const Map& map, int half, int channel, std::uint64_t* part) {
-    const std::int32_t row = minatar::space_invaders::row_of(map, half / 2);
-    const std::int32_t bits = (row >> (half % 2 * kHalf)) & ((1 << kHalf) - 1);
-    std::memcpy(part, kPatterns.byte[bits] + Patterns::kBefore - channel, Patterns::kRead);
+  static std::uint64_t two_words(const std::int32_t* f, std::int64_t stride) {
+    return static_cast<std::uint64_t>(f[0]) | static_cast<std::uint64_t>(f[stride]) << (3 * minatar::kSide);
+  }
+  static void read(std::uint64_t bits, int channel, std::uint64_t* part) {
+    std::memcpy(part, kPatterns.byte[bits % (1 << kHalf)] + Patterns::kBefore - channel, Patterns::kRead);
   }
 
   // Moves and shots, each of which comes every ten steps or so.
