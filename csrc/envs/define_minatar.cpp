@@ -1,6 +1,8 @@
 #include "envs/define_minatar.h"
 
+#include <algorithm>
 #include <cmath>
+#include <functional>
 #include <initializer_list>
 #include <stdexcept>
 
@@ -8,6 +10,7 @@
 #include "envs/minatar_asterix.h"
 #include "envs/minatar_breakout.h"
 #include "envs/minatar_freeway.h"
+#include "envs/minatar_seaquest.h"
 #include "envs/minatar_space_invaders.h"
 
 namespace metarl {
@@ -170,6 +173,118 @@ EnvDefinition space_invaders_definition(const EnvOptions& o) {
   return d;
 }
 
+// One list of a Seaquest row: whether its slots are things and the rest 0, then what is in it.
+struct SeaquestList {
+  SeaquestList(const double* f, int list, std::int32_t longest_timer, std::int32_t longest_reload) {
+    using namespace minatar::seaquest;
+    const double count = f[kCounts + list];
+    valid = is_integer_in(count, 0, kCapacity[list]);
+    for (std::int32_t i = 0; valid && i < kCapacity[list]; ++i) {
+      const double x = f[first_slot(list) + i];
+      if (i >= count) {
+        valid = x == 0;
+        continue;
+      }
+      valid = is_integer_in(x, 0, (16 << kReloadShift) - 1);
+      if (!valid) return;
+      const auto t = static_cast<std::int32_t>(x);
+      // Own bullets fly at the surface too.
+      valid = !is_outside(t) && row_of(t) >= (list == kShots ? 0 : 1) && row_of(t) <= kLastRow &&
+              timer_of(t) <= longest_timer && reload_of(t) <= longest_reload;
+      things.push_back(t);
+    }
+  }
+  bool valid;
+  std::vector<std::int32_t> things;
+};
+
+// Columns that something has come from where it appeared, and steps that it stays at most when it moves every
+// `speed` + 1 steps.
+std::int32_t columns_made(std::int32_t t) {
+  using namespace minatar::seaquest;
+  return right_of(t) ? column_of(t) : kLastColumn - column_of(t);
+}
+std::int32_t steps_left(std::int32_t t, std::int32_t speed) {
+  return minatar::seaquest::timer_of(t) + 1 + (minatar::seaquest::kLastColumn - columns_made(t)) * (speed + 1);
+}
+
+// The bounds that keep lists from overflowing; see minatar_seaquest.h.
+bool are_spaced(std::vector<std::int32_t> left, double every, double timer) {
+  std::sort(left.begin(), left.end(), std::greater<>());
+  for (std::size_t j = 0; j < left.size(); ++j) {
+    if (left[j] > 60 - every + timer - every * static_cast<double>(j)) return false;
+  }
+  return true;
+}
+
+bool seaquest_lists(const double* f) {
+  using namespace minatar::seaquest;
+  const SeaquestList shots(f, kShots, 0, 0), divers(f, kDivers, kDiverMoveEvery, 0), torpedoes(f, kTorpedoes, 0, 0),
+      fishes(f, kFishes, kMoveEvery, 0), subs(f, kSubs, kMoveEvery, kEnemyShotEvery);
+  if (!shots.valid || !divers.valid || !torpedoes.valid || !fishes.valid || !subs.valid) return false;
+  for (std::size_t i = 0; i < shots.things.size(); ++i) {
+    const auto later = static_cast<double>(shots.things.size() - 1 - i);
+    if (columns_made(shots.things[i]) < kShotEvery - f[kShotTimer] + kShotEvery * later) return false;
+  }
+  std::vector<std::int32_t> left;
+  for (const std::int32_t diver : divers.things) left.push_back(steps_left(diver, kDiverMoveEvery));
+  if (!are_spaced(left, kDiverEvery, f[kDiverTimer])) return false;
+  const auto ramp = static_cast<std::int32_t>(f[kRamp]);
+  left.clear();
+  std::int32_t ways[minatar::kSide] = {};  // by row: 1 something moves left, 2 something moves right
+  for (const SeaquestList* list : {&fishes, &subs}) {
+    for (const std::int32_t enemy : list->things) {
+      left.push_back(steps_left(enemy, move_speed(ramp)));
+      if ((ways[row_of(enemy)] |= 1 + right_of(enemy)) == 3) return false;
+    }
+  }
+  if (!are_spaced(left, spawn_speed(ramp), f[kSpawnTimer])) return false;
+  for (std::int32_t i = 0; i < 9; ++i) {
+    std::int32_t count = 0;
+    for (const std::int32_t torpedo : torpedoes.things) {
+      if (columns_made(torpedo) == 0) return false;  // it has moved at least once
+      count += minatar::kSide - columns_made(torpedo) > i;
+    }
+    for (const std::int32_t one : subs.things) count += reload_of(one) <= i;
+    if (count > kCapacity[kTorpedoes]) return false;
+  }
+  return true;
+}
+
+bool seaquest_state(const void* params, const double* f) {
+  using namespace minatar::seaquest;
+  const minatar::Params& p = params_of(params);
+  const bool simple =
+      is_action(p, f[kLastAction]) && is_integer_in(f[kSubX], 0, kLastColumn) && is_integer_in(f[kSubY], 0, kLastRow) &&
+      is_integer_in(f[kFacesRight], 0, 1) && is_integer_in(f[kOxygen], -1, kMaxOxygen) &&
+      is_integer_in(f[kDiverCount], kFewestDivers, kMaxDivers) && is_integer_in(f[kSpawnTimer], 0, kSpawnEvery) &&
+      is_integer_in(f[kDiverTimer], 0, kDiverEvery) && is_integer_in(f[kShotTimer], 0, kShotEvery - 1) &&
+      is_integer_in(f[kRamp], 0, p.ramping ? kLastRamp : 0) && is_integer_in(f[kSurface], 0, 1) &&
+      is_integer_in(f[kOver], 0, 1);
+  if (!simple) return false;
+  // The submarine's back is on the board; at the surface it has come up, or the episode is over; as it is without air.
+  const bool fits = (f[kSubX] > 0 || f[kFacesRight] == 0) && (f[kSubX] < kLastColumn || f[kFacesRight] == 1) &&
+                    (f[kSubY] > 0 ? f[kSurface] == 0 : f[kSurface] == 1 || f[kOver] == 1) &&
+                    (f[kOxygen] >= 0 || f[kOver] == 1);
+  return fits && seaquest_lists(f);
+}
+
+EnvDefinition seaquest_definition(const EnvOptions& o) {
+  using namespace minatar::seaquest;
+  EnvDefinition d = game_definition(
+      o, {minatar::kNothing, minatar::kLeft, minatar::kUp, minatar::kRight, minatar::kDown, minatar::kFire}, kChannels,
+      kDraws);
+  d.field_names = {"last_action",   "sub_x",         "sub_y",      "sub_faces_right", "oxygen",  "diver_count",
+                   "e_spawn_timer", "d_spawn_timer", "shot_timer", "ramp_index",      "surface", "terminal"};
+  const std::string names[kLists] = {"f_bullet", "diver", "e_bullet", "e_fish", "e_sub"};
+  for (const std::string& name : names) d.field_names.push_back("num_" + name);
+  for (int list = 0; list < kLists; ++list) add_slots(d, names[list], kCapacity[list]);
+  d.nanoseconds_per_row = 100;
+  d.valid_state = seaquest_state;
+  METARL_ENV_KERNELS(d, minatar_seaquest);
+  return d;
+}
+
 }  // namespace
 
 EnvDefinition minatar_definition(const std::string& id, const EnvOptions& options) {
@@ -177,6 +292,7 @@ EnvDefinition minatar_definition(const std::string& id, const EnvOptions& option
   if (game == "MinAtar/Asterix") return asterix_definition(options);
   if (game == "MinAtar/Breakout") return breakout_definition(options);
   if (game == "MinAtar/Freeway") return freeway_definition(options);
+  if (game == "MinAtar/Seaquest") return seaquest_definition(options);
   if (game == "MinAtar/SpaceInvaders") return space_invaders_definition(options);
   throw std::invalid_argument("unknown environment '" + id + "'");
 }

@@ -28,6 +28,7 @@ METARL_DECLARE_ENV_KERNELS(deep_sea)
 METARL_DECLARE_ENV_KERNELS(minatar_asterix)
 METARL_DECLARE_ENV_KERNELS(minatar_breakout)
 METARL_DECLARE_ENV_KERNELS(minatar_freeway)
+METARL_DECLARE_ENV_KERNELS(minatar_seaquest)
 METARL_DECLARE_ENV_KERNELS(minatar_space_invaders)
 
 // Checks actions[begin, end) and converts them to uint8 (num_actions > 0: each must be in [0, num_actions)) or float32

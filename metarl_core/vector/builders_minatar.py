@@ -12,7 +12,13 @@ from metarl_core.vector.builders import BuildPlan
 __all__ = ["MINATAR_BUILDERS"]
 
 # channels, minimal actions, bytes of state a row
-_GAMES = {"Asterix": (4, 5, 64), "Breakout": (4, 3, 36), "Freeway": (7, 3, 112), "SpaceInvaders": (6, 4, 80)}
+_GAMES = {
+    "Asterix": (4, 5, 64),
+    "Breakout": (4, 3, 36),
+    "Freeway": (7, 3, 112),
+    "Seaquest": (10, 6, 804),
+    "SpaceInvaders": (6, 4, 80),
+}
 _ACTIONS = 6
 
 

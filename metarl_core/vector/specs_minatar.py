@@ -80,6 +80,20 @@ MINATAR_SPECS = (
         ramps=False,
     ),
     *_game(
+        "Seaquest",
+        state="last_action, sub_x, sub_y, sub_faces_right, oxygen, diver_count, e_spawn_timer, d_spawn_timer, "
+        "shot_timer, ramp_index (which e_spawn_speed and move_speed follow), surface, terminal; the lengths "
+        "num_f_bullet, num_diver, num_e_bullet, num_e_fish, num_e_sub of five lists and their slots f_bullet_0, "
+        "f_bullet_1, diver_0, diver_1, e_bullet_0 to e_bullet_59, e_fish_0 ..., e_sub_0 ... (0: nothing; else column + "
+        "2 + 16 * row + 256 if it moves right + 512 * steps to its move + 4096 * steps to its shot)",
+        channels="sub_front, sub_back, friendly_bullet, trail, enemy_bullet, enemy_fish, enemy_sub, oxygen_guage, "
+        "diver_guage, diver",
+        minimal=_NAMES,
+        reward="1 an enemy shot; up to 10, by the oxygen left, for bringing up six divers",
+        ending="an enemy or its bullet hits the submarine, it has no oxygen, or it comes up with diver_count 0",
+        ramps=True,
+    ),
+    *_game(
         "SpaceInvaders",
         state="last_action, position, alien_direction (-1 or 1), alien_move_timer, alien_shot_timer, shot_timer, "
         "ramp_index (which enemy_move_interval follows), terminal, and three maps of four words each: aliens_0 to "

@@ -377,7 +377,142 @@ SPACE_INVADERS = Game(
     vary=space_invaders_start,
 )
 
-GAMES = {game.name: game for game in (BREAKOUT, FREEWAY, ASTERIX, SPACE_INVADERS)}
+# --- Seaquest ----------------------------------------------------------------------------------------------------
+
+SEAQUEST_LISTS = (
+    "num_f_bullet",
+    "num_diver",
+    "num_e_bullet",
+    "num_e_fish",
+    "num_e_sub",
+)  # as our fields name their lengths
+SEAQUEST_SLOTS = {"f_bullets": 2, "divers": 2, "e_bullets": 60, "e_fish": 60, "e_subs": 60}
+
+
+def seaquest_fields(env: Any) -> list[float]:
+    ramp = env.ramp_index
+    assert (env.e_spawn_speed, env.move_speed) == (20 - ramp, max(2, 5 - ramp // 2))
+    fields = [env.sub_x, env.sub_y, env.sub_or, env.oxygen, env.diver_count, env.e_spawn_timer, env.d_spawn_timer]
+    fields += [env.shot_timer, ramp, env.surface, env.terminal]
+    lists = [getattr(env, name) for name in SEAQUEST_SLOTS]
+    fields += map(len, lists)
+    for things, slots in zip(lists, SEAQUEST_SLOTS.values(), strict=True):
+        assert len(things) <= slots
+        for x, y, right, *timers in things:
+            timer, reload = (*timers, 0, 0)[:2]
+            fields.append(x + 2 + 16 * y + 256 * right + 512 * timer + 4096 * reload)
+        fields += [0] * (slots - len(things))
+    return fields
+
+
+def seaquest_draws(drawn: list[tuple[str, Any]]) -> list[float]:
+    names = [name for name, _ in drawn[1:]]
+    values = [float(value) for _, value in drawn]
+    enemy, diver = [0.99, 0.99, 8.0], [0.99, 8.0]  # what was not drawn must not matter
+    if names[:3] == ["rand", "rand", "randint"]:
+        enemy, names = values[1:4], names[3:]
+    if names:
+        assert names == ["rand", "randint"]
+        diver = values[-2:]
+    return [values[0], *enemy, *diver]
+
+
+def seaquest_player(env: Any, rng: np.random.Generator) -> int:
+    # Out of the way of what is near in the row; up for air; else after divers, shooting at what is ahead.
+    threats = env.e_fish + env.e_subs + env.e_bullets
+
+    def risky(y: int) -> bool:
+        return any(thing[1] == y and abs(thing[0] - env.sub_x) <= 2 for thing in threats)
+
+    ahead = [thing for thing in threats if thing[1] == env.sub_y and (thing[0] > env.sub_x) == env.sub_or]
+    if ahead and env.shot_timer == 0 and rng.random() < 0.8:
+        return 5
+    if risky(env.sub_y):
+        options = [y for y in (env.sub_y - 1, env.sub_y + 1) if 1 <= y <= 8 and not risky(y)]
+        return (2 if options[0] < env.sub_y else 4) if options else 5
+    if env.diver_count != 0 and env.sub_y > 0 and (env.oxygen < 60 or env.diver_count == 6 or env.diver_count < 0):
+        return 2
+    if env.sub_y == 0:
+        return 4
+    if env.divers and env.diver_count < 6:
+        diver = env.divers[0]
+        if diver[1] != env.sub_y:
+            up = diver[1] < env.sub_y
+            return (2 if env.sub_y > 1 else 5) if up else 4
+        return 3 if diver[0] > env.sub_x else 1
+    return int(rng.choice([0, 1, 3, 5]))
+
+
+def seaquest_start(env: Any, rng: np.random.Generator) -> None:
+    if rng.random() < 0.4:
+        return
+    if env.ramping:
+        env.ramp_index = ramp = int(rng.choice([*range(20), 18, 19, 19, 19]))
+        env.e_spawn_speed, env.move_speed = 20 - ramp, max(2, 5 - ramp // 2)
+        env.e_spawn_timer = int(rng.integers(0, env.e_spawn_speed))
+    env.d_spawn_timer = int(rng.integers(0, 31))
+    env.diver_count = int(rng.choice([-3, -1, 0, 1, 5, 6, 6]))
+    env.oxygen = int(rng.choice([3, 30, 100, 200]))
+    env.sub_y = int(rng.integers(1, 9))
+    env.surface = False
+
+
+def seaquest_events(before: dict[str, float], after: dict[str, float], reward: float, ended: bool) -> list[str]:
+    found = []
+    surfaced = after["surface"] and not before["surface"]
+    if surfaced:
+        divers = before["diver_count"]
+        found.append("up with six" if divers == 6 else "up with less than none" if divers < 0 else "up")
+        if reward >= 5:
+            found.append("points for six")
+    elif reward:
+        found += ["shot", *(["shot twice"] if reward > 1 else [])]
+    if after["diver_count"] > before["diver_count"] and not surfaced:
+        found.append("diver on board")
+    if ended:
+        if after["sub_y"] == 0 and not after["surface"]:
+            found.append("up without diver")
+        elif after["oxygen"] < 0:
+            found.append("no oxygen")
+        else:
+            found.append("hit")
+    if after["ramp_index"] > before["ramp_index"]:
+        found.append(f"ramp {after['ramp_index']:.0f}")
+    if before["e_spawn_timer"] == 0:
+        found.append("enemy due")
+    if before["d_spawn_timer"] == 0:
+        found.append("diver due")
+    for name in SEAQUEST_LISTS:
+        if after[name] != before[name]:
+            found.append(f"{name} {'more' if after[name] > before[name] else 'fewer'}")
+    for name, is_so in (
+        ("two shots", after["num_f_bullet"] == 2),
+        ("two divers", after["num_diver"] == 2),
+        ("full of divers", after["diver_count"] == 6),
+        ("a dozen enemies", after["num_e_sub"] + after["num_e_fish"] >= 12),
+    ):
+        if is_so:
+            found.append(name)
+    return found
+
+
+SEAQUEST = Game(
+    "seaquest",
+    "Seaquest",
+    seaquest_fields,
+    seaquest_player,
+    seaquest_events,
+    (
+        *("up with six", "up with less than none", "up", "points for six", "shot", "diver on board", "hit"),
+        *("up without diver", "no oxygen", "enemy due", "diver due", "two shots", "two divers", "full of divers"),
+        *(f"{name} {way}" for name in SEAQUEST_LISTS for way in ("more", "fewer")),
+    ),
+    ("a dozen enemies", "ramp 1", "ramp 2", "ramp 3", "ramp 4", "ramp 6", "ramp 18", "ramp 19"),
+    draws=seaquest_draws,
+    vary=seaquest_start,
+)
+
+GAMES = {game.name: game for game in (BREAKOUT, FREEWAY, ASTERIX, SPACE_INVADERS, SEAQUEST)}
 
 
 def compare(

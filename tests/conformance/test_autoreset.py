@@ -138,6 +138,7 @@ def assert_equal_info(ours, reference):
         # No stuck actions, and too short for the games' other random numbers.
         ("MinAtar/Breakout-v1", {"max_episode_steps": 7, "sticky_action_prob": 0.0}),
         ("MinAtar/Asterix-v1", {"max_episode_steps": 9, "sticky_action_prob": 0.0}),
+        ("MinAtar/Seaquest-v1", {"max_episode_steps": 19, "sticky_action_prob": 0.0}),
         ("MinAtar/SpaceInvaders-v1", {"max_episode_steps": 40, "sticky_action_prob": 0.0}),
         ("MinAtar/Freeway-v0", {"max_episode_steps": 20, "sticky_action_prob": 0.0}),
     ],

@@ -98,6 +98,7 @@ std::vector<EnvCase> all_cases() {
           {"MinAtar/Asterix-v1", minatar_options()},
           {"MinAtar/Asterix-v1", with(minatar_options(), "difficulty_ramping", 0)},
           {"MinAtar/Freeway-v1", minatar_options()},
+          {"MinAtar/Seaquest-v1", minatar_options()},
           {"MinAtar/SpaceInvaders-v1", minatar_options()},
           {"MinAtar/Breakout-v0", with(minatar_options(), "use_minimal_action_set", 0)}};
 }
