@@ -81,7 +81,9 @@ class PyBatchEnv {
       options.table_columns = table->shape(1);
     }
     EnvDefinition definition = make_env_definition(id, options);
-    obs_type_ = definition.obs_type == ObsType::int64 ? py::dtype::of<std::int64_t>() : float32_;
+    obs_type_ = definition.obs_type == ObsType::int64     ? py::dtype::of<std::int64_t>()
+                : definition.obs_type == ObsType::boolean ? bool_
+                                                          : float32_;
     obs_dims_ = {static_cast<Py_intptr_t>(num_envs)};
     obs_dims_.insert(obs_dims_.end(), obs_shape.begin(), obs_shape.end());
     action_dims_ = {static_cast<Py_intptr_t>(num_envs)};
@@ -424,7 +426,7 @@ class PyBatchEnv {
     return outputs;
   }
 
-  static constexpr int kMaxViewDims = 3;  // num_envs and at most two of an observation
+  static constexpr int kMaxViewDims = 4;  // num_envs and at most three of an observation
 
   // What of an array can change in place and would make the checks void. Tuples cannot change, arrays can.
   struct View {

@@ -19,6 +19,18 @@ constexpr double kNanosecondsPerPoll = 20e6;
 
 std::size_t field_bytes(FieldType type) { return type == FieldType::float64 ? 8 : 4; }
 
+std::size_t obs_bytes(ObsType type) {
+  switch (type) {
+    case ObsType::float32:
+      return 4;
+    case ObsType::int64:
+      return 8;
+    case ObsType::boolean:
+      return 1;
+  }
+  return 0;
+}
+
 template <class Function>
 void with_field_type(FieldType type, void* data, const Function& function) {
   switch (type) {
@@ -117,7 +129,7 @@ BatchEnv::BatchEnv(EnvDefinition definition, std::int64_t num_envs, int num_thre
 }
 
 std::size_t BatchEnv::obs_row_bytes() const {
-  return static_cast<std::size_t>(definition_.obs_size) * (definition_.obs_type == ObsType::int64 ? 8 : 4);
+  return static_cast<std::size_t>(definition_.obs_size) * obs_bytes(definition_.obs_type);
 }
 
 EnvBatch BatchEnv::batch() {

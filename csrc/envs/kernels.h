@@ -36,6 +36,11 @@ METARL_DECLARE_ENV_KERNELS(memory_chain)
 METARL_DECLARE_ENV_KERNELS(discounting_chain)
 METARL_DECLARE_ENV_KERNELS(cartpole_swingup_f32)
 METARL_DECLARE_ENV_KERNELS(cartpole_swingup_f64)
+METARL_DECLARE_ENV_KERNELS(minatar_asterix)
+METARL_DECLARE_ENV_KERNELS(minatar_breakout)
+METARL_DECLARE_ENV_KERNELS(minatar_freeway)
+METARL_DECLARE_ENV_KERNELS(minatar_seaquest)
+METARL_DECLARE_ENV_KERNELS(minatar_space_invaders)
 
 // Checks actions[begin, end) and converts them to uint8 (num_actions > 0: each must be in [0, num_actions)) or float32
 // (num_actions == 0: each must be finite). Returns the first illegal index, or -1.

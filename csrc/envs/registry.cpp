@@ -7,6 +7,7 @@
 #include "envs/cartpole.h"
 #include "envs/deep_sea.h"
 #include "envs/define.h"
+#include "envs/define_minatar.h"
 #include "envs/frozen_lake.h"
 #include "envs/kernels.h"
 #include "envs/mountain_car.h"
@@ -295,6 +296,8 @@ EnvDefinition make_env_definition(const std::string& id, const EnvOptions& optio
     definition = frozen_lake_definition(options);
   } else if (id == "DeepSea-v0") {
     definition = deep_sea_definition(options);
+  } else if (id.starts_with("MinAtar/")) {
+    definition = minatar_definition(id, options);
   } else if (!define_toy_text(id, options, &definition) && !define_bsuite(id, options, &definition)) {
     throw std::invalid_argument("unknown environment '" + id + "'");
   }

@@ -112,7 +112,8 @@ def _checked_seed(name: str, value: Any) -> int:
 
 def _check_memory(num_envs: int, plan: BuildPlan, same_step: bool) -> None:
     # Asked for in one go by the core; without this check the kernel may grant it and kill the process later.
-    rows = 64 + 4 * int(np.prod(plan.observation_shape)) * (2 if same_step else 1)
+    element = 4 if plan.observation_low is None else plan.observation_low.itemsize
+    rows = plan.row_bytes + element * int(np.prod(plan.observation_shape)) * (2 if same_step else 1)
     try:
         available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -199,11 +200,11 @@ class VectorEnvMethods(TaskMethods):
             self.observation_space = spaces.MultiDiscrete(np.full(n, plan.num_observations))
         else:
             low, high, shape = plan.observation_low, plan.observation_high, plan.observation_shape
-            self.single_observation_space = spaces.Box(low, high, shape, np.float32)
+            self.single_observation_space = spaces.Box(low, high, shape, low.dtype)
             # Broadcast views: no copy of the bounds for every row.
             batch = (n, *shape)
             self.observation_space = spaces.Box(
-                np.broadcast_to(low, batch), np.broadcast_to(high, batch), batch, np.float32
+                np.broadcast_to(low, batch), np.broadcast_to(high, batch), batch, low.dtype
             )
         if plan.num_actions:
             self.single_action_space = spaces.Discrete(plan.num_actions)

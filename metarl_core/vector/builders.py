@@ -20,7 +20,7 @@ class BuildPlan:
 
     Attributes:
         numbers: Options of the core, by name.
-        observation_low: Lower bounds of the observation (None: a Discrete observation).
+        observation_low: Lower bounds of the observation, of its dtype (None: a Discrete observation).
         observation_high: Upper bounds.
         observation_shape: Shape of one observation.
         num_observations: Size of a Discrete observation space.
@@ -30,12 +30,13 @@ class BuildPlan:
         action_high: Upper bound of a continuous action.
         bsuite_info: bsuite's bookkeeping from the fields of ``get_state``, or None.
         table: uint8 matrix of the core (DeepSea: action mapping; FrozenLake: map).
+        row_bytes: Rough memory of one environment without its observation.
     """
 
     numbers: Mapping[str, float]
     observation_shape: tuple[int, ...] = ()
-    observation_low: npt.NDArray[np.float32] | None = None
-    observation_high: npt.NDArray[np.float32] | None = None
+    observation_low: npt.NDArray[np.float32 | np.bool_] | None = None
+    observation_high: npt.NDArray[np.float32 | np.bool_] | None = None
     num_observations: int = 0
     observation_tuple: tuple[int, ...] = ()
     num_actions: int = 0
@@ -43,6 +44,7 @@ class BuildPlan:
     action_high: float = 0.0
     bsuite_info: Callable[[npt.NDArray[np.float64]], dict[str, npt.NDArray[Any]]] | None = None
     table: npt.NDArray[np.uint8] | None = field(default=None)
+    row_bytes: int = 64
 
     @property
     def action_shape(self) -> tuple[int, ...]:
@@ -188,10 +190,14 @@ from metarl_core.vector.builders_toy_text import TOY_TEXT_BUILDERS  # noqa: E402
 _BUILDERS |= {**TOY_TEXT_BUILDERS, **BSUITE_BUILDERS}
 
 
+# They need BuildPlan.
+from metarl_core.vector.builders_minatar import MINATAR_BUILDERS  # noqa: E402
+
+
 def build_plan(id: str, params: Mapping[str, Any]) -> BuildPlan:  # noqa: A002
     """Plan an environment from parameters that ``EnvSpec.resolve`` has checked.
 
     Raises:
         ValueError: The parameters contradict each other.
     """
-    return _BUILDERS[id](params)
+    return (MINATAR_BUILDERS.get(id) or _BUILDERS[id])(params)

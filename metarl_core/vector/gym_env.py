@@ -41,7 +41,7 @@ class GymVectorEnv(VectorEnvMethods, VectorEnv):
         """Use :func:`metarl_core.make_vec`."""
         self._setup(spec, num_envs, num_threads, autoreset_mode, seed, dense_final_obs, params)
         self.spec = GymnasiumSpec(
-            id=f"metarl_core/{spec.id}",
+            id=spec.gymnasium_id,
             vector_entry_point="metarl_core.vector:make_vec",
             max_episode_steps=self.max_episode_steps,
             kwargs={"id": spec.id, **params},

@@ -10,6 +10,8 @@ __all__ = ["register_envs"]
 def register_envs() -> None:
     """Register every environment with Gymnasium under ``metarl_core/``; a second call does nothing.
 
+    MinAtar's ids get a hyphen there, as Gymnasium's have one slash at most: ``metarl_core/MinAtar-Breakout-v1``.
+
     The first ``make_vec`` calls this by itself, and so does importing ``metarl_core.vector.gym_env``, which Gymnasium
     does for ``gymnasium.make_vec("metarl_core.vector.gym_env:metarl_core/CartPole-v1")``.
 
@@ -19,7 +21,7 @@ def register_envs() -> None:
     from gymnasium.envs.registration import register, registry
 
     for name in list_envs():
-        registered = f"metarl_core/{name}"
+        registered = env_spec(name).gymnasium_id
         if registered not in registry:
             register(
                 id=registered,

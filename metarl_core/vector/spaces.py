@@ -36,6 +36,9 @@ class Box(_Space):
 
     def sample(self) -> npt.NDArray[Any]:
         """Draw uniformly; unbounded elements are drawn from a standard normal distribution."""
+        if self.dtype == np.bool_:
+            drawn: npt.NDArray[Any] = ((self._random.integers(2, size=self.shape) > 0) & self.high) | self.low
+            return drawn
         bounded = np.isfinite(self.low) & np.isfinite(self.high)
         low, high = np.where(bounded, self.low, 0.0), np.where(bounded, self.high, 1.0)
         uniform = self._random.uniform(low, high)

@@ -115,6 +115,11 @@ class EnvSpec:
     parameters: Mapping[str, ParameterSpec]
 
     @property
+    def gymnasium_id(self) -> str:
+        """The id that Gymnasium knows it by; its ids have one slash at most."""
+        return _PREFIX + self.id.replace("/", "-")
+
+    @property
     def max_episode_steps(self) -> int | None:
         """Default number of steps after which an episode is truncated; None: never."""
         steps: int | None = self.parameters["max_episode_steps"].default
@@ -324,9 +329,10 @@ _SPECS = (
 )
 # They import from here what they are made of.
 from metarl_core.vector.specs_bsuite import BSUITE_SPECS  # noqa: E402
+from metarl_core.vector.specs_minatar import MINATAR_SPECS  # noqa: E402
 from metarl_core.vector.specs_toy_text import TOY_TEXT_SPECS  # noqa: E402
 
-_BY_ID = {spec.id: spec for spec in (*_SPECS, *TOY_TEXT_SPECS, *BSUITE_SPECS)}
+_BY_ID = {spec.id: spec for spec in (*_SPECS, *TOY_TEXT_SPECS, *BSUITE_SPECS, *MINATAR_SPECS)}
 _PREFIX = "metarl_core/"
 
 
@@ -344,7 +350,7 @@ def env_spec(id: str) -> EnvSpec:  # noqa: A002 - Gymnasium's name for it
     Raises:
         ValueError: The id is unknown; the message lists the valid ones.
     """
-    spec = _BY_ID.get(id.removeprefix(_PREFIX)) if isinstance(id, str) else None
+    spec = _BY_ID.get(id.removeprefix(_PREFIX).replace("MinAtar-", "MinAtar/")) if isinstance(id, str) else None
     if spec is None:
         raise ValueError(f"unknown environment {id!r}; valid ids: {', '.join(_BY_ID)}")
     return spec

@@ -7,6 +7,7 @@ reference's resets are then told which states ours chose.
 from __future__ import annotations
 
 import gymnasium
+import minatar.gym
 import numpy as np
 import pytest
 from bsuite.environments import deep_sea
@@ -16,6 +17,7 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics
 import metarl_core
 
 from . import bsuite_reference
+from .minatar_games import GAMES
 
 ROWS = 12
 STEPS = 700
@@ -116,7 +118,29 @@ class Scripted:
         return self.cards[(self.taken - 1) % 10]
 
 
+class ToldMinAtar(minatar.gym.BaseEnv):
+    """The package's environment; its resets put in what is random in `states[row]`."""
+
+    def __init__(self, env_id, row, states, **params):
+        name = GAMES[env_id.split("/")[1].split("-")[0]].module
+        super().__init__(name, use_minimal_action_set=env_id.endswith("-v1"), **params)
+        self.row, self.states = row, states
+
+    def reset(self, *, seed=None, options=None):
+        self.game.reset()
+        state = self.states[self.row]
+        if self.game.env_name == "breakout":
+            self.game.env.ball_x, self.game.env.ball_dir = int(state[1]), int(state[3])
+            self.game.env.last_x = self.game.env.ball_x
+        elif self.game.env_name == "freeway":
+            for car, timer, speed in zip(self.game.env.cars, state[12:20], state[20:], strict=True):
+                car[2:] = [int(timer), int(speed)]
+        return self.game.state(), {}
+
+
 def make_reference(env_id, row, states, limit, params):
+    if env_id.startswith("MinAtar/"):
+        return gymnasium.wrappers.TimeLimit(ToldMinAtar(env_id, row, states, **params), limit)
     if env_id == "DeepSea-v0":
         return gymnasium.wrappers.TimeLimit(BsuiteDeepSea(**params), limit)
     if env_id in BSUITE:
@@ -177,6 +201,12 @@ def assert_equal_info(ours, reference):
         ("CartPoleSwingup-v0", {"max_episode_steps": 50, "max_time": 0.5}),
         ("DeepSea-v0", {"max_episode_steps": 4, "size": 4}),
         ("DeepSea-v0", {"max_episode_steps": 3, "size": 5}),
+        # No stuck actions, and too short for the games' other random numbers.
+        ("MinAtar/Breakout-v1", {"max_episode_steps": 7, "sticky_action_prob": 0.0}),
+        ("MinAtar/Asterix-v1", {"max_episode_steps": 9, "sticky_action_prob": 0.0}),
+        ("MinAtar/Seaquest-v1", {"max_episode_steps": 19, "sticky_action_prob": 0.0}),
+        ("MinAtar/SpaceInvaders-v1", {"max_episode_steps": 40, "sticky_action_prob": 0.0}),
+        ("MinAtar/Freeway-v0", {"max_episode_steps": 20, "sticky_action_prob": 0.0}),
     ],
 )
 def test_autoreset_as_sync_vector_env(env_id, params, mode):
@@ -236,7 +266,7 @@ def test_autoreset_as_sync_vector_env(env_id, params, mode):
             assert_equal_info(info, reference_info)
     print(f"{env_id} {mode.name}: {ROWS * STEPS} rows, {ends}")
     assert ends["truncated"] > 0
-    if env_id in ("CartPole-v1", "FrozenLake-v1", "Blackjack-v1", *POLICIES, *BSUITE) or params.get("size") == 4:
+    if env_id in ("CartPole-v1", "FrozenLake-v1", "Blackjack-v1", "MinAtar/Breakout-v1", *POLICIES, *BSUITE) or params.get("size") == 4:
         assert ends["terminated"] > 0
 
 

@@ -111,6 +111,12 @@ metarl::EnvOptions bandit_options(double noise) {
       {{"num_actions", 3}, {"noise_scale", noise}, {"reward_scale", 1}, {"mean_0", 0.5}, {"mean_1", 0}, {"mean_2", 1}});
 }
 
+metarl::EnvOptions minatar_options() {
+  metarl::EnvOptions o;
+  o.numbers = {{"use_minimal_action_set", 1}, {"sticky_action_prob", 0.25}, {"difficulty_ramping", 1}};
+  return o;
+}
+
 metarl::EnvOptions with(metarl::EnvOptions options, const std::string& name, double value) {
   options.numbers[name] = value;
   return options;
@@ -149,7 +155,14 @@ std::vector<EnvCase> all_cases() {
           {"CartPoleSwingup-v0", swing_up_options()},
           {"CartPoleSwingup-v0", with(swing_up_options(), "float32", 1)},
           {"DeepSea-v0", deep_sea_options(4)},
-          {"DeepSea-v0", with(deep_sea_options(4), "deterministic", 1)}};
+          {"DeepSea-v0", with(deep_sea_options(4), "deterministic", 1)},
+          {"MinAtar/Breakout-v1", minatar_options()},
+          {"MinAtar/Asterix-v1", minatar_options()},
+          {"MinAtar/Asterix-v1", with(minatar_options(), "difficulty_ramping", 0)},
+          {"MinAtar/Freeway-v1", minatar_options()},
+          {"MinAtar/Seaquest-v1", minatar_options()},
+          {"MinAtar/SpaceInvaders-v1", minatar_options()},
+          {"MinAtar/Breakout-v0", with(minatar_options(), "use_minimal_action_set", 0)}};
 }
 
 struct State {

@@ -21,7 +21,7 @@ def test_is_a_gymnasium_vector_env(env_id):
     envs = make_vec(env_id, 5)
     assert isinstance(envs, gymnasium.vector.VectorEnv)
     assert envs.num_envs == 5
-    assert envs.spec.id == f"metarl_core/{env_id}"
+    assert envs.spec.id == env_spec(env_id).gymnasium_id
     assert isinstance(envs.metadata["autoreset_mode"], gymnasium.vector.AutoresetMode)
     obs, info = envs.reset(seed=1)
     assert obs in envs.observation_space

@@ -19,7 +19,7 @@ namespace metarl {
 enum class AutoresetMode : std::uint8_t { next_step, same_step, disabled };
 
 enum class FieldType : std::uint8_t { float32, float64, int32 };
-enum class ObsType : std::uint8_t { float32, int64 };
+enum class ObsType : std::uint8_t { float32, int64, boolean };  // boolean: one byte, 0 or 1
 enum class ActionType : std::uint8_t { int8, int16, int32, int64, uint8, uint16, uint32, uint64, float32, float64 };
 
 // Step or masked reset of rows that have no episode to continue.
