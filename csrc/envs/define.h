@@ -4,6 +4,8 @@
 #include <cmath>
 #include <stdexcept>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "metarl/batch_env.h"
 
@@ -11,8 +13,10 @@ namespace metarl {
 
 // Each fills `definition` and returns true if `id` is one of its family. They throw std::invalid_argument for a missing
 // option.
+bool define_classic_control(const std::string& id, const EnvOptions& options, EnvDefinition* definition);
 bool define_toy_text(const std::string& id, const EnvOptions& options, EnvDefinition* definition);
 bool define_bsuite(const std::string& id, const EnvOptions& options, EnvDefinition* definition);
+bool define_minatar(const std::string& id, const EnvOptions& options, EnvDefinition* definition);
 
 namespace define {
 
@@ -26,6 +30,26 @@ inline bool flag(const EnvOptions& options, const std::string& name) { return nu
 
 inline bool is_within(double x, double low, double high) { return x >= low && x <= high; }
 inline bool is_integer_in(double x, double low, double high) { return is_within(x, low, high) && std::floor(x) == x; }
+
+// Bounds hold as the kernels apply them, in the type of the fields.
+template <class Real>
+double rounded(double bound) {
+  return static_cast<double>(static_cast<Real>(bound));
+}
+
+template <int kFields>
+bool all_finite(const void*, const double* fields) {
+  for (int f = 0; f < kFields; ++f) {
+    if (!std::isfinite(fields[f])) return false;
+  }
+  return true;
+}
+
+// The parameters that may differ between rows, by their names as options, in the order of the model's row_params.
+inline void allow_tasks(EnvDefinition* d, const EnvOptions& options, std::vector<std::string> names) {
+  for (const std::string& name : names) d->task_defaults.push_back(number(options, name));
+  d->task_parameters = std::move(names);
+}
 
 }  // namespace define
 }  // namespace metarl

@@ -1,0 +1,57 @@
+#include "envs/bsuite/cartpole_swingup.h"
+#include "envs/driver.h"
+#include "envs/kernels.h"
+
+namespace metarl::METARL_ISA_NS {
+namespace {
+
+template <class Real_>
+struct CartPoleSwingup {
+  using Real = Real_;
+  using Int = typename IntOfWidth<Real>::type;
+  using Action = Int;
+  using StoredAction = std::uint8_t;
+  using Params = cartpole_swingup::Params;
+  using State = cartpole_swingup::State<Real>;
+  static constexpr int kObs = 8;
+
+  static State load(const Real* f, std::int64_t stride, std::int64_t row) {
+    return {f[row],
+            f[stride + row],
+            f[2 * stride + row],
+            f[3 * stride + row],
+            f[4 * stride + row],
+            f[5 * stride + row],
+            f[6 * stride + row],
+            f[7 * stride + row],
+            f[8 * stride + row]};
+  }
+  static void store(const State& s, Real* f, std::int64_t stride, std::int64_t row) {
+    f[row] = s.x;
+    f[stride + row] = s.x_dot;
+    f[2 * stride + row] = s.theta;
+    f[3 * stride + row] = s.theta_dot;
+    f[4 * stride + row] = s.time;
+    f[5 * stride + row] = s.episode_return;
+    f[6 * stride + row] = s.raw_return;
+    f[7 * stride + row] = s.best_episode;
+    f[8 * stride + row] = s.total_upright;
+  }
+  static State reset(const Params& p, const PhiloxBlock& random, const Real* f, std::int64_t stride, std::int64_t row) {
+    return cartpole_swingup::reset<Real>(p, random, load(f, stride, row));
+  }
+  static Int step(const Params& p, State& s, Action action, Real& reward, Int live) {
+    return cartpole_swingup::step<Real, Int>(p, s, action, live, reward);
+  }
+  static void observe(const Params& p, const State& s, float* c) { cartpole_swingup::observe<Real>(p, s, c); }
+  static void write_obs(const Params& p, const State& s, void* obs, std::int64_t row) {
+    write_float_obs<CartPoleSwingup>(p, s, obs, row);
+  }
+  static std::size_t obs_bytes(const Params&) { return sizeof(float) * kObs; }
+};
+
+}  // namespace
+
+METARL_DEFINE_BLOCK_KERNELS(cartpole_swingup, CartPoleSwingup)
+
+}  // namespace metarl::METARL_ISA_NS

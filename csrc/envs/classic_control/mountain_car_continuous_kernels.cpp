@@ -1,0 +1,43 @@
+#include "envs/classic_control/mountain_car_continuous.h"
+#include "envs/driver.h"
+#include "envs/kernels.h"
+
+namespace metarl::METARL_ISA_NS {
+namespace {
+
+template <class Real_>
+struct MountainCarContinuous {
+  using Real = Real_;
+  using Int = typename IntOfWidth<Real>::type;
+  using Action = float;
+  using StoredAction = float;
+  using Params = mountain_car_continuous::Params;
+  using State = mountain_car_continuous::State<Real>;
+  static constexpr int kObs = 2;
+
+  static State load(const Real* f, std::int64_t stride, std::int64_t row) { return {f[row], f[stride + row]}; }
+  static void store(const State& s, Real* f, std::int64_t stride, std::int64_t row) {
+    f[row] = s.position;
+    f[stride + row] = s.velocity;
+  }
+  static State reset(const Params& p, const PhiloxBlock& random, const Real*, std::int64_t, std::int64_t) {
+    return mountain_car_continuous::reset<Real>(p, random);
+  }
+  static Int step(const Params& p, State& s, Action action, Real& reward) {
+    return mountain_car_continuous::step<Real, Int>(p, s, action, reward);
+  }
+  static void observe(const Params&, const State& s, float* c) {
+    c[0] = static_cast<float>(s.position);
+    c[1] = static_cast<float>(s.velocity);
+  }
+  static void write_obs(const Params& p, const State& s, void* obs, std::int64_t row) {
+    write_float_obs<MountainCarContinuous>(p, s, obs, row);
+  }
+  static std::size_t obs_bytes(const Params&) { return sizeof(float) * kObs; }
+};
+
+}  // namespace
+
+METARL_DEFINE_BLOCK_KERNELS(mountain_car_continuous, MountainCarContinuous)
+
+}  // namespace metarl::METARL_ISA_NS
