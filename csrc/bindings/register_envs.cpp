@@ -96,8 +96,8 @@ class PyBatchEnv {
   }
 
   // actions -> (obs, reward, terminated, truncated, info), written to out when given. In same_step mode info has the
-  // dense final_obs and its mask _final_obs when an episode ended, and final_info and its mask where that is empty. A new
-  // reference.
+  // dense final_obs and its mask _final_obs when an episode ended, and final_info and its mask where that is empty. A
+  // new reference.
   PyObject* step(py::handle actions, py::handle out) {
     const Call call(*this);
     BatchEnv& env = *env_;

@@ -123,8 +123,8 @@ METARL_HD void observe_row(const EnvBatch& b, const typename Model::Params& p, s
   Model::write_obs(p, Model::load(fields, b.stride, row), b.obs, row);
 }
 
-// Writes the rows of [begin, end) whose flag (0 or 1) is set to `rows`; returns how many. The flags of 64 rows become the
-// bits of a word, so that there is one branch for each row that is set and not one for each that may be.
+// Writes the rows of [begin, end) whose flag (0 or 1) is set to `rows`; returns how many. The flags of 64 rows become
+// the bits of a word, so that there is one branch for each row that is set and not one for each that may be.
 METARL_HD std::int64_t flagged_rows(const std::uint8_t* flags, std::int64_t begin, std::int64_t end,
                                     std::int64_t* rows) {
   std::int64_t count = 0;
