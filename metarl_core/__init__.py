@@ -6,6 +6,7 @@ Importing this package loads NumPy and the compiled core, nothing else: no torch
 from __future__ import annotations
 
 from metarl_core._build_info import build_info
+from metarl_core._paths import get_cmake_dir, get_include
 from metarl_core.errors import (
     BufferEmptyError,
     CheckpointCorruptError,
@@ -14,6 +15,7 @@ from metarl_core.errors import (
     CheckpointVersionError,
     ClosedError,
     ConfigError,
+    EnvLibraryError,
     MetarlError,
     ResetNeededError,
     RunError,
@@ -33,7 +35,7 @@ from metarl_core.replay import (
     fields_from_spaces,
     importance_weights,
 )
-from metarl_core.vector import StepBuffers, env_spec, list_envs, make_vec, register_envs
+from metarl_core.vector import StepBuffers, env_spec, list_envs, load_env_library, make_vec, register_envs
 
 __version__: str = build_info()["version"]
 
@@ -46,6 +48,7 @@ __all__ = [
     "CheckpointVersionError",
     "ClosedError",
     "ConfigError",
+    "EnvLibraryError",
     "LinearSchedule",
     "MetarlError",
     "PrefetchSampler",
@@ -64,8 +67,11 @@ __all__ = [
     "build_info",
     "env_spec",
     "fields_from_spaces",
+    "get_cmake_dir",
+    "get_include",
     "importance_weights",
     "list_envs",
+    "load_env_library",
     "make_vec",
     "register_envs",
 ]

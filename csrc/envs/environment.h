@@ -39,13 +39,13 @@ namespace metarl::env {
 template <class State, class Real>
 struct Field {
   const char* name;
-  Real State::*member;
+  Real State::* member;
 };
 
 template <class Params, class Real>
 struct Parameter {
   const char* name;
-  Real Params::*member;
+  Real Params::* member;
   double value;
   const char* doc;
   double low = -std::numeric_limits<double>::infinity();
@@ -65,11 +65,11 @@ struct Text {
 // yes or no, by masks: around arithmetic, or nested, a conditional expression would keep the loop over rows from being
 // vectorised.
 METARL_HD double select(bool condition, double yes, double no) {
-  const std::uint64_t mask = condition ? ~std::uint64_t{0} : std::uint64_t{0};
+  const std::uint64_t mask = std::uint64_t{0} - static_cast<std::uint64_t>(condition);
   return detail::from_bits((detail::as_bits(yes) & mask) | (detail::as_bits(no) & ~mask));
 }
 METARL_HD float select(bool condition, float yes, float no) {
-  const std::uint32_t mask = condition ? ~std::uint32_t{0} : std::uint32_t{0};
+  const std::uint32_t mask = std::uint32_t{0} - static_cast<std::uint32_t>(condition);
   return detail::from_bits((detail::as_bits(yes) & mask) | (detail::as_bits(no) & ~mask));
 }
 
@@ -140,9 +140,7 @@ struct Adapter {
   METARL_HD Params load_params(std::index_sequence<k...>, [[maybe_unused]] const Number* values,
                                [[maybe_unused]] std::int64_t stride, [[maybe_unused]] std::int64_t row) {
     Params p{};
-    (set<User::kParameters[k].member>(
-         p, static_cast<Real>(values[static_cast<std::int64_t>(k) * stride + row])),
-     ...);
+    (set<User::kParameters[k].member>(p, static_cast<Real>(values[static_cast<std::int64_t>(k) * stride + row])), ...);
     return p;
   }
 
@@ -286,8 +284,9 @@ struct Description {
 template <template <class> class... Environments>
 struct Library {
   static constexpr env::EnvironmentInfo kEnvironments[] = {Description<Environments>::info()...};
-  static constexpr env::LibraryInfo kInfo{env::kAbiVersion,         sizeof(EnvBatch),     sizeof(env::EnvironmentInfo),
-                                          sizeof(env::ParameterInfo), sizeof...(Environments), kEnvironments};
+  static constexpr env::LibraryInfo kInfo{
+      env::kAbiVersion,           sizeof(EnvBatch),        sizeof(env::EnvironmentInfo),
+      sizeof(env::ParameterInfo), sizeof...(Environments), kEnvironments};
 };
 
 }  // namespace
@@ -297,9 +296,9 @@ struct Library {
 #define METARL_ENV_JOIN(a, b) METARL_ENV_JOIN_(a, b)
 
 // The function that the core looks for; once a library, in the source file, at global scope.
-#define METARL_ENVIRONMENTS(...)                                                                             \
-  extern "C" __attribute__((visibility("default"))) const metarl::env::LibraryInfo* METARL_ENV_JOIN(         \
-      metarl_env_library_, METARL_ISA_NS)(void);                                                             \
-  extern "C" const metarl::env::LibraryInfo* METARL_ENV_JOIN(metarl_env_library_, METARL_ISA_NS)(void) {     \
-    return &metarl::METARL_ISA_NS::Library<__VA_ARGS__>::kInfo;                                              \
+#define METARL_ENVIRONMENTS(...)                                                                         \
+  extern "C" __attribute__((visibility("default")))                                                      \
+  const metarl::env::LibraryInfo* METARL_ENV_JOIN(metarl_env_library_, METARL_ISA_NS)(void);             \
+  extern "C" const metarl::env::LibraryInfo* METARL_ENV_JOIN(metarl_env_library_, METARL_ISA_NS)(void) { \
+    return &metarl::METARL_ISA_NS::Library<__VA_ARGS__>::kInfo;                                          \
   }

@@ -1,5 +1,5 @@
-// WindyLander-v0: set a craft down on a pad, in wind that gusts. Not among the built-in environments: this header is all
-// that it takes (docs/custom-environments.md).
+// WindyLander-v0: set a craft down on a pad, in wind that gusts. Not among the built-in environments: this header is
+// all that it takes (docs/custom-environments.md).
 #pragma once
 
 #include <metarl/env/environment.h>

@@ -6,6 +6,7 @@ import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from metarl_core.vector.base import AutoresetMode, StepBuffers, VectorEnvMethods
+from metarl_core.vector.library import load_env_library
 from metarl_core.vector.registration import register_envs
 from metarl_core.vector.specs import EnvSpec, ParameterSpec, env_spec, list_envs
 
@@ -20,6 +21,7 @@ __all__ = [
     "VectorEnvMethods",
     "env_spec",
     "list_envs",
+    "load_env_library",
     "make_vec",
     "register_envs",
 ]

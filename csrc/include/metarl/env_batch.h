@@ -1,5 +1,5 @@
-// What the kernels of an environment work on. Libraries with environments of their own are compiled against this header:
-// a change here raises kAbiVersion in envs/library.h.
+// What the kernels of an environment work on. Libraries with environments of their own are compiled against this
+// header: a change here raises kAbiVersion in envs/library.h.
 #pragma once
 
 #include <cstdint>
