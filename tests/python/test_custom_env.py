@@ -1,4 +1,4 @@
-"""examples/custom_env: built out of tree against the installed package, and compared with plain Python at every step."""
+"""examples/custom_env: built out of tree against the installed package, compared with plain Python at every step."""
 
 from __future__ import annotations
 
