@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +16,10 @@ from metarl_core.vector.base import AutoresetMode, VectorEnvMethods
 from metarl_core.vector.checks import checked_integer, checked_rows
 from metarl_core.vector.task_methods import Tasks
 
-__all__ = ["AsyncEnvs"]
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
-_Self = TypeVar("_Self", bound="AsyncEnvs")
+__all__ = ["AsyncEnvs"]
 
 
 class AsyncEnvs:
@@ -223,7 +224,7 @@ class AsyncEnvs:
         """End the threads; a ``recv`` that waits raises ``ClosedError``, and so does every later use."""
         self._core.close()
 
-    def __enter__(self: _Self) -> _Self:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -18,7 +18,6 @@ from metarl_core.vector.task_methods import task_table
 __all__ = ["StateMethods"]
 
 _SNAPSHOT_FORMAT = 1
-# In the order of the core's set_state.
 _STATE_DTYPES: dict[str, type[np.generic]] = {
     "state": np.float64,
     "elapsed": np.int32,
@@ -89,9 +88,9 @@ class StateMethods:
 
         Returns:
             ``state`` float64 ``(k, fields)``: the fields in the order of :attr:`field_names`, exact. And of shape
-            ``(k,)``: ``elapsed`` int32 (steps in the episode), ``episode`` uint32, ``seed`` uint64 and ``stream`` uint32
-            (which random numbers come next), ``done`` bool (the episode ended and the row is not reset yet). If tasks
-            were set, also ``tasks`` float64 ``(k, len(task_parameters))`` and ``task_id`` int32. What
+            ``(k,)``: ``elapsed`` int32 (steps in the episode), ``episode`` uint32, ``seed`` uint64 and ``stream``
+            uint32 (which random numbers come next), ``done`` bool (the episode ended and the row is not reset yet). If
+            tasks were set, also ``tasks`` float64 ``(k, len(task_parameters))`` and ``task_id`` int32. What
             :meth:`sample_tasks_at_reset` was given is no part of it.
 
         Raises:
@@ -133,11 +132,15 @@ class StateMethods:
         count = self.num_envs if chosen is None else len(chosen)
         tasks, ids = self._state_tasks(state, count)
         widths = {"state": (len(self.field_names),)}
-        values = [
-            _exact_rows(f"state[{key!r}]", state[key], (count, *widths.get(key, ())), dtype) if key in state else None
+        values = {
+            key: _exact_rows(f"state[{key!r}]", state[key], (count, *widths.get(key, ())), dtype)
             for key, dtype in _STATE_DTYPES.items()
-        ]
-        self._core.set_state(*values, tasks, ids, chosen)
+            if key in state
+        }
+        get = values.get
+        self._core.set_state(
+            get("state"), get("elapsed"), get("episode"), get("seed"), get("stream"), get("done"), tasks, ids, chosen
+        )
         if self._core.task_ids() is not None:
             self._ids_before = self._core.task_ids()
 
@@ -166,8 +169,8 @@ class StateMethods:
 
         Returns:
             A dict of numbers, strings, None, dicts and arrays, without any object of this package, so that every
-            checkpoint format can hold it (no pickle is needed): the state of all rows, their tasks and those that resets
-            draw from, and what :meth:`restore` checks. ``envs.action_space``'s generator is no part of it.
+            checkpoint format can hold it (no pickle is needed): the state of all rows, their tasks and those that
+            resets draw from, and what :meth:`restore` checks. ``envs.action_space``'s generator is no part of it.
 
         Raises:
             ResetNeededError: The environment was never reset, or a call was interrupted since.
@@ -231,7 +234,7 @@ class StateMethods:
         array = np.asarray(table)
         if not has_tasks or array.ndim != 2 or len(array) < 1 or array.shape[1] != len(names):
             raise ValueError(
-                f"the snapshot's task_table has shape {array.shape}; must be (tasks, {len(names)}), with tasks"
+                f"the snapshot's task_table has shape {array.shape}; must be (tasks, {len(names)}) or None"
             )
         numbers = _exact_rows("task_table", array, array.shape, np.float64)
         columns = {name: numbers[:, k] for k, name in enumerate(names)}
