@@ -279,10 +279,9 @@ class PyBatchEnv {
   }
 
   bool closed() const { return closed_; }
-  // Raises ResetNeededError where step would.
-  void check_ready() {
+  void check_ready(bool rows_may_have_ended) {
     const Call call(*this);
-    translated([&] { env_->check_ready(); });
+    translated([&] { env_->check_ready(rows_may_have_ended); });
   }
   bool has_end_flag() { return open().definition().has_end_flag; }
 
@@ -581,7 +580,7 @@ void register_envs(py::module_& m) {
            py::arg("task_id") = py::none(), py::arg("rows") = py::none())
       .def("rollout", &PyBatchEnv::rollout, py::arg("actions"), py::arg("steps"), py::arg("begin"), py::arg("end"),
            py::arg("low"), py::arg("high"), py::arg("out"))
-      .def("check_ready", &PyBatchEnv::check_ready)
+      .def("check_ready", &PyBatchEnv::check_ready, py::arg("rows_may_have_ended"))
       .def("make_async", &PyBatchEnv::make_async, py::arg("batch_size"), py::arg("num_threads"))
       .def("set_tasks", &PyBatchEnv::set_tasks, py::arg("values"), py::arg("ids"))
       .def("set_task_table", &PyBatchEnv::set_task_table, py::arg("values"))

@@ -177,9 +177,9 @@ void BatchEnv::refuse_action(const void* actions, ActionType type, std::int64_t 
                                    : std::string("; must be finite")));
 }
 
-void BatchEnv::check_ready(bool goes_on) const {
+void BatchEnv::check_ready(bool rows_may_have_ended) const {
   if (!ready_) throw ResetNeeded("reset must be called before step");
-  if (mode_ == AutoresetMode::disabled && !goes_on) {
+  if (mode_ == AutoresetMode::disabled && !rows_may_have_ended) {
     const auto done = std::find(done_.begin(), done_.end(), std::uint8_t{1});
     if (done != done_.end()) {
       throw ResetNeeded(

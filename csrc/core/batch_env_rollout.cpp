@@ -1,6 +1,7 @@
 // BatchEnv::rollout. Rows do not depend on each other, so each thread takes its rows through many steps, a block of
 // them that stays in its cache at a time, with the bits that step() gives.
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <limits>
 
@@ -132,7 +133,8 @@ void BatchEnv::rollout_step(const Rollout& r, std::int64_t t, std::int64_t row, 
 }
 
 // Converts and checks the actions of all steps.
-AlignedMemory BatchEnv::rollout_checked(const RolloutActions& actions, std::int64_t steps, void (*poll)()) {
+AlignedMemory BatchEnv::rollout_checked(const RolloutActions& actions, std::int64_t begin, std::int64_t steps,
+                                        void (*poll)()) {
   const std::size_t width = definition_.num_actions > 0 ? sizeof(std::uint8_t) : sizeof(float);
   const std::int64_t count = steps * num_envs_;
   check_allocation(static_cast<std::uint64_t>(count), width);
@@ -145,7 +147,7 @@ AlignedMemory BatchEnv::rollout_checked(const RolloutActions& actions, std::int6
                                      std::min(first + kPart, count));
     if (bad >= 0) {
       refuse_action(actions.data, actions.type, bad,
-                    std::to_string(bad / num_envs_) + ", " + std::to_string(bad % num_envs_));
+                    std::to_string(begin + bad / num_envs_) + ", " + std::to_string(bad % num_envs_));
     }
   }
   return chosen;
@@ -155,7 +157,8 @@ void BatchEnv::rollout(const RolloutActions& actions, std::int64_t begin, std::i
                        void (*poll)()) {
   const InUse guard(in_use_);
   check_ready(begin > 0);
-  const AlignedMemory chosen = actions.data == nullptr ? AlignedMemory() : rollout_checked(actions, end - begin, poll);
+  const AlignedMemory chosen =
+      actions.data == nullptr ? AlignedMemory() : rollout_checked(actions, begin, end - begin, poll);
   const Rollout r{batch(),
                   out,
                   actions.data == nullptr ? nullptr : chosen.data(),
@@ -164,12 +167,15 @@ void BatchEnv::rollout(const RolloutActions& actions, std::int64_t begin, std::i
                   begin,
                   end,
                   std::vector<std::uint8_t>(static_cast<std::size_t>(begin == 0 ? num_envs_ : 0))};
-  const double step_nanoseconds = estimated_step_nanoseconds() / pool_.num_threads();
-  const auto steps_per_poll = static_cast<std::int64_t>(std::clamp(kNanosecondsPerPoll / step_nanoseconds, 1.0, 1e9));
+  // Steps between polls: first few, then as many as the clock says. The estimate knows nothing of fresh pages, of drawn
+  // actions, or of what else the machine does.
+  const double guess = kNanosecondsPerPoll / 20 * pool_.num_threads() / estimated_step_nanoseconds();
+  auto slice = static_cast<std::int64_t>(std::clamp(guess, 1.0, 1e6));
   const std::int64_t rows_per_turn = rows_per_poll();
   const std::int64_t block = rows_per_block();
-  for (std::int64_t t = begin; t < end; t += steps_per_poll) {
-    const std::int64_t until = std::min(end, t + steps_per_poll);
+  for (std::int64_t t = begin, until = begin; t < end; t = until) {
+    until = t + std::min(slice, end - t);
+    const auto started = std::chrono::steady_clock::now();
     for (std::int64_t first = 0; first < num_envs_; first += rows_per_turn) {
       if ((t > begin || first > 0) && poll != nullptr) {
         ready_ = false;
@@ -185,6 +191,9 @@ void BatchEnv::rollout(const RolloutActions& actions, std::int64_t begin, std::i
       };
       for_rows(first, std::min(first + rows_per_turn, num_envs_), work, until - t);
     }
+    const std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - started;
+    const double factor = std::clamp(kNanosecondsPerPoll / std::max(took.count(), 1.0), 0.1, 4.0);
+    slice = static_cast<std::int64_t>(std::clamp(static_cast<double>(slice) * factor, 1.0, 1e9));
   }
   draws_.clear();
 }

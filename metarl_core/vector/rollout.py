@@ -211,7 +211,7 @@ class RolloutMethods:
         self._play(None, 0, steps, arrays)
 
     def _play_policy(self, policy: Any, steps: int, arrays: dict[str, Any]) -> None:
-        self._core.check_ready()
+        self._core.check_ready(False)
         obs = self._core.observe()
         shape = (self.num_envs, *self._plan.action_shape)
         for t in range(steps):

@@ -175,7 +175,10 @@ class StateMethods:
         Raises:
             ResetNeededError: The environment was never reset, or a call was interrupted since.
         """
-        self._check_ready()
+        try:
+            self._core.check_ready(True)
+        except ResetNeededError as error:
+            raise self._reset_needed_class(str(error)) from None
         return {
             "format": _SNAPSHOT_FORMAT,
             **self._identity(),
@@ -274,9 +277,3 @@ class StateMethods:
                 different.append("the map or action mapping differs")
         if different:
             raise CheckpointMismatchError("; ".join(different))
-
-    def _check_ready(self) -> None:
-        try:
-            self._core.check_ready()
-        except ResetNeededError as error:
-            raise self._reset_needed_class(str(error)) from None

@@ -204,8 +204,9 @@ class BatchEnv {
   bool any_ended() const;
   const std::uint8_t* end_flags() const { return end_flag_.data(); }
 
-  // Throws ResetNeeded where step would.
-  void check_ready() const { check_ready(false); }
+  // Throws ResetNeeded before the first reset and after an interrupted call, and unless rows_may_have_ended also where
+  // step would for a row that has.
+  void check_ready(bool rows_may_have_ended) const;
 
   // Writes what is not null; tasks and task_id only with has_tasks(). Throws std::out_of_range for a row that is not
   // there; a row may be named more than once.
@@ -241,12 +242,11 @@ class BatchEnv {
   struct Rollout;
   EnvBatch batch();
   void check_state(const EnvStateIn& in, std::int64_t count) const;
-  void check_ready(bool goes_on) const;
   [[noreturn]] void refuse_action(const void* actions, ActionType type, std::int64_t index,
                                   const std::string& where) const;
   void own_tasks();
   std::int64_t rows_per_block() const;
-  AlignedMemory rollout_checked(const RolloutActions& actions, std::int64_t steps, void (*poll)());
+  AlignedMemory rollout_checked(const RolloutActions& actions, std::int64_t begin, std::int64_t steps, void (*poll)());
   void rollout_start(const Rollout& r, std::int64_t row, std::int64_t last);
   void rollout_actions(const Rollout& r, EnvBatch& b, std::int64_t t, std::int64_t row, std::int64_t last);
   void rollout_stay(const EnvBatch& b, std::int64_t row, std::int64_t last);
