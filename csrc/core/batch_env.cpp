@@ -227,6 +227,6 @@ void BatchEnv::set_draws(std::vector<double> draws) {
   draws_ = std::move(draws);
 }
 
-bool BatchEnv::any_ended() const { return std::find(ended_.begin(), ended_.end(), std::uint8_t{1}) != ended_.end(); }
+bool BatchEnv::any_ended() const { return std::memchr(ended_.data(), 1, ended_.size()) != nullptr; }
 
 }  // namespace metarl
