@@ -35,11 +35,22 @@ from metarl_core.replay import (
     fields_from_spaces,
     importance_weights,
 )
-from metarl_core.vector import StepBuffers, env_spec, list_envs, load_env_library, make_vec, register_envs
+from metarl_core.vector import (
+    AsyncEnvs,
+    Rollout,
+    StepBuffers,
+    env_spec,
+    list_envs,
+    load_env_library,
+    make_async,
+    make_vec,
+    register_envs,
+)
 
 __version__: str = build_info()["version"]
 
 __all__ = [
+    "AsyncEnvs",
     "Batch",
     "BufferEmptyError",
     "CheckpointCorruptError",
@@ -55,6 +66,7 @@ __all__ = [
     "PrioritizedReplayBuffer",
     "ReplayBuffer",
     "ResetNeededError",
+    "Rollout",
     "RunError",
     "SharedWriter",
     "SharedWriters",
@@ -72,6 +84,7 @@ __all__ = [
     "importance_weights",
     "list_envs",
     "load_env_library",
+    "make_async",
     "make_vec",
     "register_envs",
 ]
