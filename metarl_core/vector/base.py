@@ -14,6 +14,8 @@ import numpy.typing as npt
 from metarl_core import _core
 from metarl_core.errors import ResetNeededError
 from metarl_core.vector.builders import BuildPlan, build_plan
+from metarl_core.vector.render.registry import render_fps
+from metarl_core.vector.render_methods import RENDER_MODES, RenderMethods, checked_render_mode
 from metarl_core.vector.specs import EnvSpec, shown
 from metarl_core.vector.task_methods import TaskMethods, task_table
 
@@ -124,7 +126,7 @@ def _check_memory(num_envs: int, plan: BuildPlan, same_step: bool) -> None:
         )
 
 
-class VectorEnvMethods(TaskMethods):
+class VectorEnvMethods(TaskMethods, RenderMethods):
     """Steps ``num_envs`` equal environments together; made by :func:`metarl_core.make_vec`.
 
     One caller at a time: a second thread that calls while a call is running gets a ``RuntimeError``, and so does a
@@ -148,8 +150,10 @@ class VectorEnvMethods(TaskMethods):
         seed: int,
         dense_final_obs: bool,
         params: Mapping[str, Any],
+        render_mode: str | None = None,
     ) -> None:
         mode = parse_autoreset_mode(autoreset_mode)
+        self.render_mode = checked_render_mode(render_mode)
         self.num_envs = _checked_integer("num_envs", num_envs, 1, None)
         threads = (
             _core.available_cpus() if num_threads is None else _checked_integer("num_threads", num_threads, 1, 1024)
@@ -157,7 +161,7 @@ class VectorEnvMethods(TaskMethods):
         seed = _checked_seed("seed", seed)
         self.env_spec = spec
         self.params: dict[str, Any] = spec.resolve(params)
-        plan = build_plan(spec.id, self.params)
+        self._plan = plan = build_plan(spec.id, self.params)
         self._same_step = mode is AutoresetMode.SAME_STEP
         self._dense_final_obs = bool(dense_final_obs)
         self._bsuite_info = plan.bsuite_info
@@ -166,7 +170,11 @@ class VectorEnvMethods(TaskMethods):
         _check_memory(self.num_envs, plan, self._same_step)
         _checked_integer("num_envs", num_envs, 1, 2**32 - 1)  # rows are numbered with 32 bits
         self._make_spaces(plan)
-        self.metadata = {"render_modes": [], "autoreset_mode": self._mode_class(mode.value)}
+        self.metadata = {
+            "render_modes": list(RENDER_MODES),
+            "render_fps": render_fps(spec.id),
+            "autoreset_mode": self._mode_class(mode.value),
+        }
         self.max_episode_steps: int | None = self.params["max_episode_steps"]
         self._core = _core.BatchEnv(
             spec.id,
@@ -181,6 +189,8 @@ class VectorEnvMethods(TaskMethods):
             plan.table,
         )
         self._core_step = self._core.step
+        if self.render_mode is not None:
+            self._keep_actions()
         self._reports_prob: bool = self._core.has_prob
         self._action_masks: npt.NDArray[np.int8] | None = self._core.action_masks
 
@@ -248,6 +258,7 @@ class VectorEnvMethods(TaskMethods):
             obs = self._core.reset(mask, seeding)
         except ResetNeededError as error:
             raise self._reset_needed_class(str(error)) from None
+        self._has_state = True
         info = self._reset_info(mask, obs)
         return (self._split(obs) if self._tuple_obs else obs), info
 
@@ -455,6 +466,8 @@ class VectorEnvMethods(TaskMethods):
             for key, dtype in _STATE_DTYPES.items()
         ]
         self._core.set_state(*values)
+        self._has_state |= "state" in state
+        self._last_actions = None
         if tasks is not None:
             self._core.set_tasks(*tasks)
             self._ids_before = self._core.task_ids()
