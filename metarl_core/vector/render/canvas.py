@@ -229,6 +229,12 @@ class Canvas:
         x -= width_of(text, size) * {"left": 0.0, "centre": 0.5, "right": 1.0}[align]
         self.lines([stroke + (x, y) for stroke in strokes_of(text, size)], max(size * weight, 1.0), colour)
 
+    def paste(self, x: int, y: int, picture: Canvas) -> None:
+        """Copy another picture, with its upper left corner at ``(x, y)``; what does not fit is cut off."""
+        left, top = max(x, 0), max(y, 0)
+        region = self.pixels[top : max(y + picture.height, 0), left : max(x + picture.width, 0)]
+        region[:] = picture.pixels[top - y :, left - x :][: region.shape[0], : region.shape[1]]
+
     def stamp(self, x: int, y: int, mask: npt.NDArray[np.bool_], scale: int, colour: Colour) -> None:
         """Paint a small picture of squares, ``scale`` pixels each, where ``mask`` is True."""
         large = mask.repeat(scale, axis=0).repeat(scale, axis=1)
