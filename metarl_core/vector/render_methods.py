@@ -43,8 +43,6 @@ class RenderMethods:
     env_spec: EnvSpec
     params: dict[str, Any]
     render_mode: str | None
-    task_parameters: tuple[str, ...]
-    field_names: list[str]
     _core: _core.BatchEnv
     _core_step: Any
     _plan: BuildPlan
@@ -73,7 +71,7 @@ class RenderMethods:
                 no such argument, nor do its wrappers.
 
         Returns:
-            A frame for each of them, uint8 ``(height, width, 3)``, new arrays of one size; colours are red, green, blue.
+            A frame for each of them: new uint8 arrays ``(height, width, 3)``, all of one size, red, green and blue.
             Without a ``render_mode``, None, and a warning.
 
         Raises:
@@ -123,7 +121,7 @@ class RenderMethods:
     def _scenes(self, rows: npt.NDArray[np.int64], state: dict[str, npt.NDArray[Any]]) -> Iterator[Scene]:
         from metarl_core.vector.render.scene import Scene
 
-        names, task_names = self.field_names, self.task_parameters
+        names, task_names = self._core.field_names, self._core.task_parameters
         found = self._core.get_tasks()
         actions = self._last_actions
         observations = functools.cache(self._core.observe)

@@ -1,4 +1,4 @@
-"""Pictures of environments, drawn on NumPy alone. Nothing here is imported before the first picture but the registry."""
+"""Pictures of environments, on NumPy alone. All but the registry is imported when the first one is drawn."""
 
 from metarl_core.vector.render.registry import Drawing, drawing_of, register_drawing, render_fps
 

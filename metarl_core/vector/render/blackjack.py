@@ -84,7 +84,7 @@ def _draw(scene: Scene, canvas: Canvas) -> None:
     canvas.paste(0, 0, _table())
     # Until the player sticks the dealer's second card lies face down. How the sums came about is no part of the state,
     # but for the dealer's first card and the aces.
-    open_hand = scene.done and scene.action != 1 or state["dealer_cards"] > 2
+    open_hand = (scene.done and scene.action != 1) or state["dealer_cards"] > 2
     showing = state["showing"]
     if open_hand:
         others = state["dealer_cards"] - 1

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from metarl_core.vector.render.lettering import strokes_of, width_of
+from metarl_core.vector.render.lettering import advance, strokes_of, width_of
 
 __all__ = ["Canvas", "Colour", "Points"]
 
 Colour: TypeAlias = tuple[int, int, int]
 Points: TypeAlias = npt.ArrayLike  # (n, 2): x to the right and y down, pixels
 _Array: TypeAlias = npt.NDArray[np.float64]
+_FAR = 1e7  # pixels: what lies beyond is drawn here, out of sight
 _INVISIBLE = 1 / 512  # less of a pixel than changes any colour by one
 
 
@@ -108,6 +111,7 @@ class Canvas:
             points = np.asarray(contour, np.float64)
             if len(points) < 3 or not np.isfinite(points).all():
                 continue
+            points = np.clip(points, -_FAR, _FAR)
             # A margin of a pixel, so that what is cut off leaves no edge in the picture.
             for axis, size in ((0, self.width), (1, self.height)):
                 points = _clipped(_clipped(points, axis, -1.0, -1.0), axis, size + 1.0, 1.0)
@@ -167,7 +171,7 @@ class Canvas:
         for quarter, centre in enumerate(centres):
             angle = np.linspace(quarter, quarter + 1, 6) * (math.pi / 2)
             corners.append(centre + radius + radius * np.stack([np.cos(angle), np.sin(angle)], axis=1))
-        self.fill([np.concatenate(corners) + (x, y)], colour, alpha)
+        self.fill([np.concatenate(corners) + np.array([x, y])], colour, alpha)
 
     def disc(self, x: float, y: float, radius: float, colour: Colour, alpha: float = 1.0) -> None:
         """Fill a disc around ``(x, y)``."""
@@ -182,7 +186,9 @@ class Canvas:
         unit = self.circle(0.0, 0.0, 1.0, max(radius_x, radius_y))
         self.fill([unit * (radius_x, radius_y) + (x, y)], colour, alpha)
 
-    def line(self, points: Points, width: float, colour: Colour, alpha: float = 1.0, *, round_ends: bool = True) -> None:
+    def line(
+        self, points: Points, width: float, colour: Colour, alpha: float = 1.0, *, round_ends: bool = True
+    ) -> None:
         """Draw the line through points, with round corners and, if wished, round ends."""
         self.lines([points], width, colour, alpha, round_ends=round_ends)
 
@@ -190,14 +196,7 @@ class Canvas:
         self, paths: Iterable[Points], width: float, colour: Colour, alpha: float = 1.0, *, round_ends: bool = True
     ) -> None:
         """Draw several lines of one width at once."""
-        contours = []
-        for path in paths:
-            points = np.asarray(path, np.float64)
-            pairs = list(zip(points[:-1], points[1:], strict=True))
-            contours += [_bar(a, b, width / 2) for a, b in pairs if (a != b).any()]
-            joints = points if round_ends else points[1:-1]
-            contours += [self.circle(x, y, width / 2) for x, y in joints] if width > 1 else []
-        self.fill(contours, colour, alpha)
+        self.fill(_thick(paths, width, round_ends=round_ends), colour, alpha)
 
     def arrow(self, start: Points, end: Points, width: float, colour: Colour, alpha: float = 1.0) -> None:
         """Draw an arrow with its point at ``end``."""
@@ -227,19 +226,29 @@ class Canvas:
             weight: Width of a stroke by ``size``.
         """
         x -= width_of(text, size) * {"left": 0.0, "centre": 0.5, "right": 1.0}[align]
-        self.lines([stroke + (x, y) for stroke in strokes_of(text, size)], max(size * weight, 1.0), colour)
+        width = max(size * weight, 1.0)
+        margin = math.ceil(width)
+        for place, sign in enumerate(text):
+            # To a quarter of a pixel, so that few pictures of each sign are kept.
+            left, top = round((x + advance(size) * place) * 4) / 4, round(y * 4) / 4
+            column, row = math.floor(left), math.floor(top)
+            coverage = _sign(sign, size, width, left - column, top - row)
+            if coverage is not None:
+                self._blend_at(row - margin, column - margin, coverage, colour)
+
+    def _blend_at(self, top: int, left: int, coverage: _Array, colour: Colour) -> None:
+        rows, columns = (
+            slice(max(first, 0), max(first + n, 0)) for first, n in zip((top, left), coverage.shape, strict=True)
+        )
+        there = coverage[rows.start - top :, columns.start - left :]
+        there = there[: max(self.height - rows.start, 0), : max(self.width - columns.start, 0)]
+        self._blend(rows, columns, there, colour, 1.0)
 
     def paste(self, x: int, y: int, picture: Canvas) -> None:
         """Copy another picture, with its upper left corner at ``(x, y)``; what does not fit is cut off."""
         left, top = max(x, 0), max(y, 0)
         region = self.pixels[top : max(y + picture.height, 0), left : max(x + picture.width, 0)]
         region[:] = picture.pixels[top - y :, left - x :][: region.shape[0], : region.shape[1]]
-
-    def stamp(self, x: int, y: int, mask: npt.NDArray[np.bool_], scale: int, colour: Colour) -> None:
-        """Paint a small picture of squares, ``scale`` pixels each, where ``mask`` is True."""
-        large = mask.repeat(scale, axis=0).repeat(scale, axis=1)
-        region = self.pixels[y : y + large.shape[0], x : x + large.shape[1]]
-        region[large[: region.shape[0], : region.shape[1]]] = colour
 
     @staticmethod
     def box(x: float, y: float, width: float, height: float) -> _Array:
@@ -248,12 +257,33 @@ class Canvas:
 
     @staticmethod
     def circle(x: float, y: float, radius: float, size: float | None = None) -> _Array:
-        """Return a polygon of a circle's area, a contour for :meth:`fill`; ``size``: the radius that it must look for."""
+        """Return a polygon of a circle's area, a contour for :meth:`fill`; as fine as a radius of ``size`` needs."""
         seen = radius if size is None else size
         n = 8 + 4 * int(min(math.sqrt(seen), 12.0)) if 0 < seen < math.inf else 8
         angle = np.arange(n) * (2 * math.pi / n)
         equal_area = radius * math.sqrt(2 * math.pi / (n * math.sin(2 * math.pi / n)))
         return np.stack([x + equal_area * np.cos(angle), y + equal_area * np.sin(angle)], axis=1)
+
+
+@lru_cache(maxsize=2048)
+def _sign(sign: str, size: float, width: float, right: float, down: float) -> _Array | None:
+    """Return what a sign covers, with a margin of ``width`` around its place; None for a space."""
+    strokes = strokes_of(sign, size)
+    if not strokes:
+        return None
+    margin = math.ceil(width)
+    contours = _thick([stroke + np.array([margin + right, margin + down]) for stroke in strokes], width, round_ends=True)
+    return _coverage(contours, math.ceil(size) + 2 * margin + 1, math.ceil(width_of(sign, size)) + 2 * margin + 1)
+
+
+def _thick(paths: Iterable[Points], width: float, *, round_ends: bool) -> list[_Array]:
+    contours = []
+    for path in paths:
+        points = np.asarray(path, np.float64)
+        contours += [_bar(a, b, width / 2) for a, b in pairwise(points) if (a != b).any()]
+        joints = points if round_ends else points[1:-1]
+        contours += [Canvas.circle(x, y, width / 2) for x, y in joints] if width > 1 else []
+    return contours
 
 
 def _bar(a: Any, b: Any, half: float) -> _Array:

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from metarl_core.vector.render.canvas import Canvas, Colour
-from metarl_core.vector.render.palette import BLUE, CREAM, DARK, GOLD, GREEN, GREY, INK, LIGHT, ORANGE, RED, WHITE, mixed
+from metarl_core.vector.render.palette import (
+    BLUE,
+    CREAM,
+    DARK,
+    GOLD,
+    GREEN,
+    GREY,
+    INK,
+    LIGHT,
+    ORANGE,
+    RED,
+    WHITE,
+    mixed,
+)
 from metarl_core.vector.render.registry import Drawing
 from metarl_core.vector.render.scene import Scene
 
@@ -38,21 +52,21 @@ def _cart_pole(
     x, theta = middle + scene.state["x"] * scale, scene.state["theta"]
     canvas.rectangle(0, track, canvas.width, 4, DARK)
     canvas.rectangle(0, track + 4, canvas.width, canvas.height - track - 4, LIGHT)
-    for metre in range(-math.floor(reach), math.floor(reach) + 1):
+    for metre in range(-math.floor(reach), math.floor(reach) + 1) if reach < 50 else ():
         canvas.rectangle(middle + metre * scale - 1, track + 4, 2, 8 if metre else 16, GREY)
     for side in (-1, 1):
         canvas.rectangle(middle + side * scene.params["x_threshold"] * scale - 3, track - 26, 6, 30, RED)
     # A mass shows as the cube root, as of a solid of its weight.
     half, tall = 32.0 * min(masses[0], 8.0) ** (1 / 3), 34.0 * min(masses[0], 8.0) ** (1 / 3)
     top = track - 12 - tall
-    for side in (-0.55, 0.55):
-        canvas.disc(x + side * half, track - 9, 9, INK)
-        canvas.disc(x + side * half, track - 9, 3.5, LIGHT)
+    for wheel in (x - 0.55 * half, x + 0.55 * half):
+        canvas.disc(wheel, track - 9, 9, INK)
+        canvas.disc(wheel, track - 9, 3.5, LIGHT)
     canvas.rounded(x - half, top, 2 * half, tall, 6, BLUE)
     canvas.rounded(x - half, top, 2 * half, 8, 4, mixed(BLUE, WHITE, 0.35))
     if push != 0:
-        side = math.copysign(1.0, push)
-        canvas.arrow((x + side * (half + 4), top + tall / 2), (x + side * (half + 44), top + tall / 2), 8, ORANGE)
+        start, end = (x + math.copysign(half + apart, push) for apart in (4, 44))
+        canvas.arrow((start, top + tall / 2), (end, top + tall / 2), 8, ORANGE)
     tip = (x + math.sin(theta) * length * scale, top + 6 - math.cos(theta) * length * scale)
     width = min(max(12.0 * (masses[1] / 0.1) ** (1 / 3), 4.0), 30.0)
     canvas.line([(x, top + 6), tip], width, _WOOD)
@@ -74,12 +88,12 @@ def _draw_swingup(scene: Scene, canvas: Canvas) -> None:
     reach = params["x_threshold"]
     scale = min(canvas.width / (2.0 * reach), 220.0 / (2.0 * params["length"]))
     near = params["x_reward_threshold"] * scale
-    canvas.rectangle(canvas.width / 2 - near, 0, 2 * near, 270, GREEN, 0.16)
+    canvas.rectangle(round(canvas.width / 2 - near), 0, round(2 * near), 270, mixed(_SKY, GREEN, 0.16))
     push = 0.0 if scene.action is None else params["force_mag"] * (scene.action - 1.0)
     _cart_pole(scene, canvas, track=270.0, reach=reach, masses=(params["mass_cart"], params["mass_pole"]), push=push)
     left = min(max(1.0 - scene.state["time"] / params["max_time"], 0.0), 1.0)
-    canvas.rounded(20, 372, canvas.width - 40, 12, 6, WHITE)
-    canvas.rounded(20, 372, (canvas.width - 40) * left, 12, 6, GREEN)
+    canvas.rectangle(20, 374, canvas.width - 40, 10, WHITE)
+    canvas.rectangle(20, 374, round((canvas.width - 40) * left), 10, GREEN)
 
 
 def _hill(position: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -120,7 +134,7 @@ def _draw_mountain_car(scene: Scene, canvas: Canvas) -> None:
     along = np.array([1.0, -slope]) / math.hypot(1.0, slope)
     above = np.array([along[1], -along[0]])
 
-    def car(points: list[tuple[float, float]]) -> npt.NDArray[np.float64]:
+    def car(points: Sequence[tuple[float, float]]) -> npt.NDArray[np.float64]:
         turned: npt.NDArray[np.float64] = np.array(points) @ np.stack([along, above]) + (x, y)
         return turned
 
@@ -128,13 +142,14 @@ def _draw_mountain_car(scene: Scene, canvas: Canvas) -> None:
     canvas.polygon(car([(-14, 26), (-9, 34), (6, 34), (11, 26)]), WHITE)
     canvas.polygon(car(body), RED)
     canvas.fill([car([(-15, 26), (-10, 34), (-3, 34), (-3, 26)]), car([(1, 26), (1, 34), (7, 34), (11, 26)])], _SKY)
-    for wheel in car([(-18, 9), (18, 9)]):
-        canvas.disc(*wheel, 9, INK)
-        canvas.disc(*wheel, 3.5, LIGHT)
+    for wheel_x, wheel_y in car([(-18, 9), (18, 9)]):
+        canvas.disc(wheel_x, wheel_y, 9, INK)
+        canvas.disc(wheel_x, wheel_y, 3.5, LIGHT)
     force = _car_force(scene)
     if force != 0:
         side = math.copysign(1.0, force)
-        canvas.arrow(*car([(side * 38, 18), (side * (60 + 20 * min(abs(force), 1.0)), 18)]), 7, ORANGE)
+        start, end = car([(side * 38, 18), (side * (60 + 20 * min(abs(force), 1.0)), 18)])
+        canvas.arrow(start, end, 7, ORANGE)
 
 
 def _car_force(scene: Scene) -> float:
@@ -143,7 +158,7 @@ def _car_force(scene: Scene) -> float:
         return 0.0
     if "power" not in scene.params:
         return scene.action - 1.0
-    low, high = scene.params["min_action"], scene.params["max_action"]
+    low, high = float(scene.params["min_action"]), float(scene.params["max_action"])
     return min(max(scene.action, low), high) / max(abs(low), abs(high), 1e-9)
 
 
@@ -176,10 +191,8 @@ def _draw_acrobot(scene: Scene, canvas: Canvas) -> None:
         canvas.rectangle(x, round(line) - 2, 14, 4, GREEN)
     canvas.lines([[middle, elbow]], 22, BLUE)
     canvas.lines([[elbow, tip]], 22, (88, 176, 196))
-    canvas.disc(*tip, 8, RED)
-    canvas.disc(*middle, 12, INK)
-    canvas.disc(*middle, 5, GREY)
-    canvas.disc(*elbow, 9, GOLD)
+    for (x, y), radius, colour in ((tip, 8, RED), (middle, 12, INK), (middle, 5, GREY), (elbow, 9, GOLD)):
+        canvas.disc(x, y, radius, colour)
     if scene.action is not None:
         torque = (scene.action - 1.0) * math.copysign(1.0, scene.params["torque"])
         _torque(canvas, elbow[0], elbow[1], 30.0, 0.75 * torque)

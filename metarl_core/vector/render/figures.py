@@ -17,13 +17,26 @@ _SKIN: Colour = (238, 196, 158)
 def person(canvas: Canvas, x: float, y: float, size: float, colour: Colour) -> None:
     """Draw somebody from the front, dressed in ``colour``."""
     u = size / 10
-    canvas.lines([[(x - u, y + 1.5 * u), (x - 1.2 * u, y + 4.2 * u)], [(x + u, y + 1.5 * u), (x + 1.2 * u, y + 4.2 * u)]], 1.4 * u, INK)
-    canvas.lines([[(x - 1.4 * u, y - 0.9 * u), (x - 2.9 * u, y + 1.1 * u)], [(x + 1.4 * u, y - 0.9 * u), (x + 2.9 * u, y + 1.1 * u)]], 1.1 * u, mixed(colour, INK, 0.25))
+    canvas.lines(
+        [[(x - u, y + 1.5 * u), (x - 1.2 * u, y + 4.2 * u)], [(x + u, y + 1.5 * u), (x + 1.2 * u, y + 4.2 * u)]],
+        1.4 * u,
+        INK,
+    )
+    canvas.lines(
+        [
+            [(x - 1.4 * u, y - 0.9 * u), (x - 2.9 * u, y + 1.1 * u)],
+            [(x + 1.4 * u, y - 0.9 * u), (x + 2.9 * u, y + 1.1 * u)],
+        ],
+        1.1 * u,
+        mixed(colour, INK, 0.25),
+    )
     canvas.rounded(x - 1.9 * u, y - 1.6 * u, 3.8 * u, 4.0 * u, 1.2 * u, colour)
     canvas.disc(x, y - 3.0 * u, 1.7 * u, _SKIN)
     hat = np.array([(-1.9, -3.4), (1.9, -3.4), (0.9, -4.9), (-0.9, -4.9)]) * u + (x, y)
     canvas.polygon(hat, mixed(colour, INK, 0.4))
-    canvas.fill([canvas.circle(x - 0.6 * u, y - 2.8 * u, 0.28 * u), canvas.circle(x + 0.6 * u, y - 2.8 * u, 0.28 * u)], INK)
+    canvas.fill(
+        [canvas.circle(x - 0.6 * u, y - 2.8 * u, 0.28 * u), canvas.circle(x + 0.6 * u, y - 2.8 * u, 0.28 * u)], INK
+    )
 
 
 def flag(canvas: Canvas, x: float, y: float, size: float, colour: Colour = RED) -> None:
@@ -45,7 +58,9 @@ def treasure(canvas: Canvas, x: float, y: float, size: float) -> None:
     """Draw a chest of gold."""
     u = size / 10
     wood: Colour = (140, 84, 40)
-    canvas.fill([canvas.circle(x + k * 1.5 * u, y - 0.9 * u - (k % 2) * 0.5 * u, 0.9 * u) for k in (-1.6, -0.6, 0.4, 1.4)], GOLD)
+    canvas.fill(
+        [canvas.circle(x + k * 1.5 * u, y - 0.9 * u - (k % 2) * 0.5 * u, 0.9 * u) for k in (-1.6, -0.6, 0.4, 1.4)], GOLD
+    )
     canvas.rounded(x - 3.6 * u, y - 0.6 * u, 7.2 * u, 3.9 * u, 0.5 * u, wood)
     canvas.rounded(x - 3.6 * u, y - 3.6 * u, 7.2 * u, 2.0 * u, 0.9 * u, mixed(wood, INK, 0.2))
     canvas.rectangle(x - 3.6 * u, y - 0.6 * u, 7.2 * u, 0.7 * u, GOLD)

@@ -1,4 +1,4 @@
-"""The picture of an environment that nobody has drawn: its numbers as bars, and a grid it observes as shades of grey."""
+"""The picture of an environment that nobody has drawn: its numbers as bars, and a grid that it sees in grey."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def _bars(canvas: Canvas, top: float, title: str, names: list[str], values: list
         canvas.rectangle(middle - half, y, 2 * half, step * 0.7, LIGHT)
         if math.isfinite(value):
             share = value / 2 if abs(value) <= 1 else math.copysign(1 - 1 / (2 * abs(value)), value)
-            canvas.rectangle(middle + min(share, 0) * half, y, abs(share) * half, step * 0.7, BLUE if share > 0 else RED)
+            canvas.rectangle(
+                middle + min(share, 0) * half, y, abs(share) * half, step * 0.7, BLUE if share > 0 else RED
+            )
         canvas.rectangle(middle - 0.5, y - 1, 1, step * 0.7 + 2, DARK)
         canvas.text(middle + half + 8, y + step / 2 - size, _shown(value), size, INK)
 

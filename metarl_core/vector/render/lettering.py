@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["strokes_of", "width_of"]
+__all__ = ["advance", "strokes_of", "width_of"]
 
 # Strokes of a sign, each a path of points "xy".
 _STROKES = {
@@ -78,14 +78,16 @@ def _strokes(sign: str) -> tuple[npt.NDArray[np.float64], ...]:
     return tuple(np.array([(float(p[0]), float(p[1:])) for p in path.split()]) for path in paths.split(","))
 
 
+def advance(size: float) -> float:
+    """Return the distance from a sign to the next, of a text whose capitals are ``size`` high."""
+    return _ADVANCE * size / 6
+
+
 def width_of(text: str, size: float) -> float:
     """Return the width of a line of text whose capitals are ``size`` high."""
     return max(len(text) * _ADVANCE - 1.6, 0.0) * size / 6
 
 
-def strokes_of(text: str, size: float) -> list[npt.NDArray[np.float64]]:
-    """Return the strokes of a line of text from (0, 0) on, ``(n, 2)`` points each; ``size``: a capital's height."""
-    scale = size / 6
-    return [
-        (stroke + (place * _ADVANCE, 0.0)) * scale for place, sign in enumerate(text) for stroke in _strokes(sign)
-    ]
+def strokes_of(sign: str, size: float) -> list[npt.NDArray[np.float64]]:
+    """Return the strokes of a sign from (0, 0) on, ``(n, 2)`` points each; none of an unknown sign."""
+    return [stroke * (size / 6) for stroke in _strokes(sign)]

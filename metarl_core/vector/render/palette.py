@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from metarl_core.vector.render.canvas import Colour
 
-__all__ = ["BLUE", "CREAM", "DARK", "GOLD", "GREEN", "GREY", "INK", "LIGHT", "ORANGE", "PURPLE", "RED", "WHITE", "mixed"]
+__all__ = [
+    "BLUE",
+    "CREAM",
+    "DARK",
+    "GOLD",
+    "GREEN",
+    "GREY",
+    "INK",
+    "LIGHT",
+    "ORANGE",
+    "PURPLE",
+    "RED",
+    "WHITE",
+    "mixed",
+]
 
 WHITE: Colour = (255, 255, 255)
 CREAM: Colour = (250, 247, 239)

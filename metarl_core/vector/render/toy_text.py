@@ -10,7 +10,18 @@ import numpy as np
 
 from metarl_core.vector.render.canvas import Canvas, Colour
 from metarl_core.vector.render.figures import flag, person
-from metarl_core.vector.render.palette import BLUE, DARK, GOLD, GREEN, GREY, INK, LIGHT, ORANGE, PURPLE, RED, WHITE, mixed
+from metarl_core.vector.render.palette import (
+    BLUE,
+    DARK,
+    GOLD,
+    GREEN,
+    INK,
+    LIGHT,
+    PURPLE,
+    RED,
+    WHITE,
+    mixed,
+)
 from metarl_core.vector.render.registry import Drawing
 from metarl_core.vector.render.scene import Scene
 
@@ -75,7 +86,12 @@ def _draw_frozen_lake(scene: Scene, canvas: Canvas) -> None:
         angle = np.linspace(0, np.pi, 24)
         deep = np.stack([x + cell * 0.36 * np.cos(angle), level + cell * 0.30 * np.sin(angle)], axis=1)
         rim = np.stack([x + cell * 0.42 * np.cos(angle), level + cell * 0.35 * np.sin(angle)], axis=1)
-        ice = [(x - cell * 0.42, level), (x + cell * 0.42, level), (x + cell * 0.42, y + cell * 0.46), (x - cell * 0.42, y + cell * 0.46)]
+        ice = [
+            (x - cell * 0.42, level),
+            (x + cell * 0.42, level),
+            (x + cell * 0.42, y + cell * 0.46),
+            (x - cell * 0.42, y + cell * 0.46),
+        ]
         canvas.fill([ice], _ICE)
         canvas.polygon(rim, (150, 196, 222))
         canvas.polygon(deep, _WATER)
@@ -153,7 +169,7 @@ def _draw_taxi(scene: Scene, canvas: Canvas) -> None:
     rest, destination = divmod(int(scene.state["state"]), 4)
     rest, passenger = divmod(rest, 5)
     row, column = divmod(rest, 5)
-    _, to_row, to_column, colour = _STANDS[destination]
+    _, to_row, to_column, _ = _STANDS[destination]
     x, y = edge + (to_column + 0.72) * cell, edge + (to_row + 0.30) * cell
     # The destination: a pin as on maps.
     canvas.polygon([(x - 12, y + 4), (x + 12, y + 4), (x, y + 30)], PURPLE)
@@ -181,7 +197,7 @@ def _draw_taxi(scene: Scene, canvas: Canvas) -> None:
         person(canvas, x - 25, y - 22, cell * 0.45, PURPLE)
     if scene.params["is_rainy"]:
         start = np.stack([(np.arange(40) * 67) % canvas.width, (np.arange(40) * 149) % canvas.height], axis=1)
-        canvas.lines([[p, p + (-4, 12)] for p in start.astype(float)], 1.5, BLUE, 0.6, round_ends=False)
+        canvas.lines([[(x, y), (x - 4, y + 12)] for x, y in start.tolist()], 1.5, BLUE, 0.6, round_ends=False)
 
 
 DRAWINGS = {
