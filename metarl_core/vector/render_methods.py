@@ -30,10 +30,9 @@ def checked_render_mode(render_mode: Any) -> str | None:
     Raises:
         ValueError: There is no such mode.
     """
-    if render_mode is not None and render_mode not in RENDER_MODES:
-        raise ValueError(f"render_mode is {shown(render_mode)}; must be 'rgb_array' or None")
-    mode: str | None = render_mode
-    return mode
+    if render_mode is None or (isinstance(render_mode, str) and render_mode in RENDER_MODES):
+        return render_mode
+    raise ValueError(f"render_mode is {shown(render_mode)}; must be 'rgb_array' or None")
 
 
 class RenderMethods:

@@ -202,7 +202,7 @@ class Canvas:
         """Draw an arrow with its point at ``end``."""
         a, b = np.asarray(start, np.float64), np.asarray(end, np.float64)
         length = float(np.hypot(*(b - a)))
-        if not length > 0:
+        if not 0 < length < math.inf:
             return
         along = (b - a) / length
         across = np.array([-along[1], along[0]])
@@ -272,7 +272,9 @@ def _sign(sign: str, size: float, width: float, right: float, down: float) -> _A
     if not strokes:
         return None
     margin = math.ceil(width)
-    contours = _thick([stroke + np.array([margin + right, margin + down]) for stroke in strokes], width, round_ends=True)
+    contours = _thick(
+        [stroke + np.array([margin + right, margin + down]) for stroke in strokes], width, round_ends=True
+    )
     return _coverage(contours, math.ceil(size) + 2 * margin + 1, math.ceil(width_of(sign, size)) + 2 * margin + 1)
 
 
@@ -280,6 +282,8 @@ def _thick(paths: Iterable[Points], width: float, *, round_ends: bool) -> list[_
     contours = []
     for path in paths:
         points = np.asarray(path, np.float64)
+        if not np.isfinite(points).all():
+            continue
         contours += [_bar(a, b, width / 2) for a, b in pairwise(points) if (a != b).any()]
         joints = points if round_ends else points[1:-1]
         contours += [Canvas.circle(x, y, width / 2) for x, y in joints] if width > 1 else []

@@ -24,7 +24,7 @@ def _shown(value: float) -> str:
 def _bars(canvas: Canvas, top: float, title: str, names: list[str], values: list[float], right: float) -> None:
     canvas.text(16, top, title, 10, DARK)
     step = min((canvas.height - top - 24) / max(min(len(values), _MOST_BARS), 1), 26.0)
-    # From -1 to 1 linear, beyond ever slower: any finite number has a place.
+    # From -1 to 1 linear, beyond ever slower: any number has a place.
     middle, half = 0.62 * right, 0.25 * right
     for k, (name, value) in enumerate(zip(names, values, strict=True)):
         if k == _MOST_BARS:
@@ -34,7 +34,7 @@ def _bars(canvas: Canvas, top: float, title: str, names: list[str], values: list
         room = int((middle - half - 26) / (5.6 * size / 6))
         canvas.text(16, y + step / 2 - size, name if len(name) <= room else name[: room - 1] + ".", size, INK)
         canvas.rectangle(middle - half, y, 2 * half, step * 0.7, LIGHT)
-        if math.isfinite(value):
+        if not math.isnan(value):
             share = value / 2 if abs(value) <= 1 else math.copysign(1 - 1 / (2 * abs(value)), value)
             canvas.rectangle(
                 middle + min(share, 0) * half, y, abs(share) * half, step * 0.7, BLUE if share > 0 else RED

@@ -66,7 +66,9 @@ _FPS = {
     "MinAtar/*": 15,
 }
 _DEFAULT_FPS = 4
+# What register_drawing was given, which goes before all else.
 _DRAWINGS: dict[str, Drawing] = {}
+_OWN_FPS: dict[str, int] = {}
 
 
 def _find(table: Mapping[str, Any], id: str) -> Any:  # noqa: A002 - Gymnasium's name for it
@@ -94,21 +96,22 @@ def register_drawing(
     """
     _DRAWINGS[id] = Drawing(draw, size)
     if fps is not None:
-        _FPS[id] = fps
+        _OWN_FPS[id] = fps
 
 
 def render_fps(id: str) -> int:  # noqa: A002 - Gymnasium's name for it
     """Return how many frames a second a film of the environment should have."""
-    found: int | None = _find(_FPS, id)
-    return _DEFAULT_FPS if found is None else found
+    for table in (_OWN_FPS, _FPS):
+        found: int | None = _find(table, id)
+        if found is not None:
+            return found
+    return _DEFAULT_FPS
 
 
 def drawing_of(id: str) -> Drawing:  # noqa: A002 - Gymnasium's name for it
     """Return how the environment is drawn; one that nobody has drawn gets its numbers shown as bars."""
-    if id in _DRAWINGS:
-        return _DRAWINGS[id]
-    module = _find(_MODULES, id)
     found: Drawing | None = _find(_DRAWINGS, id)
+    module = _find(_MODULES, id)
     if found is None and module is not None:
         drawings = importlib.import_module(f"metarl_core.vector.render.{module}").DRAWINGS
         found = _find(drawings, id)
