@@ -57,7 +57,7 @@ class RenderMethods:
         @functools.wraps(step)
         def remembering(actions: Any, out: Any) -> Any:
             result = step(actions, out)
-            self._last_actions = np.array(actions, np.float64).reshape(self.num_envs)
+            self._last_actions = np.array(actions, np.float64).reshape(self.num_envs, -1)
             return result
 
         self._core_step = remembering
@@ -138,7 +138,7 @@ class RenderMethods:
                 common=self.params,
                 constants=self._plan.numbers,
                 table=self._plan.table,
-                action=None if actions is None or elapsed == 0 else float(actions[row]),
+                actions=None if actions is None or elapsed == 0 else tuple(actions[row].tolist()),
                 elapsed=elapsed,
                 done=bool(state["done"][row]),
                 _observe=functools.partial(observation, row),

@@ -144,6 +144,7 @@ def test_letters_differ_and_stay_in_their_place():
         assert 97 <= columns.min() <= columns.max() <= 100 + width_of("A", 18) + 2, sign
         assert 77 <= rows.min() <= rows.max() <= 101, sign
         pictures[sign] = cover.tobytes()
+    assert pictures.pop("0") == pictures["O"]
     assert len(set(pictures.values())) == len(pictures)
     small = painted(lambda canvas: canvas.text(10, 10, "abc 1", 12, WHITE))
     assert (small == painted(lambda canvas: canvas.text(10, 10, "ABC 1", 12, WHITE))).all()

@@ -74,7 +74,7 @@ def _draw_deep_sea(scene: Scene, canvas: Canvas) -> None:
     row, column = int(scene.state["row"]), int(scene.state["column"])
     x = (column + 0.5) * cell
     y = (row + 0.5) * cell if row < size else size * cell + 16
-    u = max(cell, 14) / 10
+    u = max(cell, 26) / 10
     x, y = min(max(x, 3 * u), canvas.width - 3 * u), max(y, 3.5 * u)
     suit: Colour = (232, 120, 44)
     canvas.lines(

@@ -52,6 +52,13 @@ _MODULES = {
     "DiscountingChain-v0": "bsuite",
     "CartPoleSwingup-v0": "classic_control",
     "MinAtar/*": "minatar",
+    "MiniGrid-*": "minigrid",
+    "PointRobot-v0": "meta",
+    "SparsePointRobot-v0": "meta",
+    "BernoulliBandit-v0": "meta",
+    "GaussianBandit-v0": "meta",
+    "TabularMDP-v0": "meta",
+    "Maze-v0": "meta",
 }
 # As the environments' own packages have it, else a speed that can be followed.
 _FPS = {
@@ -64,6 +71,10 @@ _FPS = {
     "DiscountingChain-v0": 10,
     "Catch-v0": 8,
     "MinAtar/*": 15,
+    "MiniGrid-*": 10,
+    "PointRobot-v0": 10,
+    "SparsePointRobot-v0": 10,
+    "Maze-v0": 8,
 }
 _DEFAULT_FPS = 4
 # What register_drawing was given, which goes before all else.

@@ -24,7 +24,8 @@ class Scene:
             size from row to row.
         constants: The core's numbers that the parameters stand for, such as a bandit's means.
         table: The core's table (FrozenLake: letters of the map; DeepSea: action mapping), or None.
-        action: The last action, a number, where it is known and a step was taken since the row's reset; else None.
+        actions: The numbers of the last action, where it is known and a step was taken since the row's reset; else
+            None.
         elapsed: Steps since the row's reset.
         done: Whether the episode has ended and the row was not reset yet.
     """
@@ -35,10 +36,15 @@ class Scene:
     common: Mapping[str, Any]
     constants: Mapping[str, float]
     table: npt.NDArray[np.uint8] | None
-    action: float | None
+    actions: tuple[float, ...] | None
     elapsed: int
     done: bool
     _observe: Callable[[], npt.NDArray[Any]] = field(repr=False)
+
+    @property
+    def action(self) -> float | None:
+        """The last action, of environments whose actions are one number, where it is known; else None."""
+        return None if self.actions is None else self.actions[0]
 
     @property
     def observation(self) -> npt.NDArray[Any]:
