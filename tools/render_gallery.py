@@ -131,12 +131,48 @@ def _minatar() -> _Sheet:
     ]
 
 
+def _minigrid() -> _Sheet:
+    def level(name: str, *actions: int, seed: int = 3) -> tuple[str, _Frame]:
+        env_id = f"MiniGrid-{name}"
+        return name.upper(), _shot(env_id, len(actions), lambda _, step: [actions[step]], seed=seed)
+
+    left, right, forward = 0, 1, 2
+    return [
+        level("Empty-8x8-v0", right, forward, left),
+        level("DoorKey-8x8-v0", right, forward),
+        level("MultiRoom-N6-v0", right, forward),
+        level("KeyCorridorS4R3-v0", right, forward),
+        level("FourRooms-v0", forward),
+        level("Unlock-v0", left, forward),
+        level("LavaCrossingS9N2-v0", forward, forward, right),
+        level("SimpleCrossingS9N2-v0", right),
+    ]
+
+
+def _meta() -> _Sheet:
+    return [
+        ("POINTROBOT-V0", _shot("PointRobot-v0", 4, lambda *_: [0.1, -0.04], seed=3)),
+        ("SPARSEPOINTROBOT-V0", _shot("SparsePointRobot-v0", 6, lambda *_: [0.1, 0.1], seed=3)),
+        ("MAZE-V0", _shot("Maze-v0", 7, lambda _, step: [step % 4], seed=3)),
+        ("MAZE-V0, SIZE 25", _shot("Maze-v0", 30, lambda _, step: [(step * 7 + step // 5) % 4], seed=3, size=25)),
+        ("BERNOULLIBANDIT-V0", _shot("BernoulliBandit-v0", 7, lambda _, step: [step], seed=3)),
+        ("GAUSSIANBANDIT-V0", _shot("GaussianBandit-v0", 8, lambda _, step: [step], seed=3)),
+        ("TABULARMDP-V0", _shot("TabularMDP-v0", 13, lambda _, step: [step % 5], seed=3, num_episodes=3)),
+    ]
+
+
 _FAMILIES: dict[str, Callable[[], _Sheet]] = {
     "classic_control": _classic_control,
     "toy_text": _toy_text,
     "bsuite": _bsuite,
     "minatar": _minatar,
+    "minigrid": _minigrid,
+    "meta": _meta,
 }
+
+
+# How ids of a family begin that a build may lack.
+_FIRST = {"minigrid": "MiniGrid-", "meta": "PointRobot-"}
 
 
 def _fitted(frame: _Frame) -> Image.Image:
@@ -172,7 +208,9 @@ def main() -> None:
     """Draw the families that are named, or all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("family", nargs="*", choices=[*_FAMILIES, []], help="those to draw; all by default")
-    families = parser.parse_args().family or list(_FAMILIES)
+    known = mc.list_envs()
+    here = [family for family in _FAMILIES if any(name.startswith(_FIRST.get(family, "")) for name in known)]
+    families = parser.parse_args().family or here
     _FOLDER.mkdir(parents=True, exist_ok=True)
     for family in families:
         size = _draw(family)
