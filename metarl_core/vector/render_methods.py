@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from metarl_core import _core
 from metarl_core.errors import ResetNeededError
+from metarl_core.vector.checks import checked_rows
 from metarl_core.vector.render.registry import drawing_of
 from metarl_core.vector.specs import EnvSpec, shown
 
@@ -46,8 +47,7 @@ class RenderMethods:
     _core_step: Any
     _plan: BuildPlan
     _reset_needed_class: type[ResetNeededError]
-    # A state was given or drawn by a reset; before, there is nothing to show.
-    _has_state: bool = False
+    # Of the last step, unless the state came about in another way since.
     _last_actions: npt.NDArray[Any] | None = None
 
     def _keep_actions(self) -> None:
@@ -75,8 +75,9 @@ class RenderMethods:
 
         Raises:
             TypeError: ``rows`` are no integers.
-            ValueError: ``rows`` is not one-dimensional, or one of them does not exist.
-            ResetNeededError: Before the first reset.
+            ValueError: ``rows`` is not one-dimensional.
+            IndexError: One of them does not exist.
+            ResetNeededError: Before the first reset, or a call was interrupted since.
             ClosedError: After ``close``.
         """
         if self.render_mode is None:
@@ -86,24 +87,12 @@ class RenderMethods:
                 stacklevel=2,
             )
             return None
-        chosen = self._checked_rows(rows)
-        state = self._core.get_state()
-        if not self._has_state:
-            raise self._reset_needed_class("render() was called before the first reset()")
-        return tuple(self._frames(chosen, state))
-
-    def _checked_rows(self, rows: npt.ArrayLike | None) -> npt.NDArray[np.int64]:
-        if rows is None:
-            return np.arange(self.num_envs, dtype=np.int64)
-        array = np.asarray(rows)
-        if array.ndim != 1:
-            raise ValueError(f"rows has shape {array.shape}; must be a sequence of row numbers")
-        if array.size and array.dtype.kind not in "iu":
-            raise TypeError(f"rows must be integers, got {array.dtype}")
-        bad = (array < 0) | (array >= self.num_envs)
-        if bad.any():
-            raise ValueError(f"rows has {array[bad][0]}; must be in [0, {self.num_envs})")
-        return array.astype(np.int64)
+        chosen = np.arange(self.num_envs) if rows is None else checked_rows("rows", rows, self.num_envs)
+        try:
+            self._core.check_ready(True)
+        except ResetNeededError:
+            raise self._reset_needed_class("render() needs a reset() first") from None
+        return tuple(self._frames(chosen, self._core.get_state()))
 
     def _frames(
         self, rows: npt.NDArray[np.int64], state: dict[str, npt.NDArray[Any]]
