@@ -10,6 +10,7 @@ from metarl_core.vector.async_env import AsyncEnvs
 from metarl_core.vector.base import AutoresetMode, StepBuffers, VectorEnvMethods
 from metarl_core.vector.checks import checked_integer
 from metarl_core.vector.registration import register_envs
+from metarl_core.vector.render.registry import register_drawing
 from metarl_core.vector.rollout import Rollout
 from metarl_core.vector.specs import EnvSpec, ParameterSpec, env_spec, list_envs
 
@@ -28,6 +29,7 @@ __all__ = [
     "list_envs",
     "make_async",
     "make_vec",
+    "register_drawing",
     "register_envs",
 ]
 
@@ -40,6 +42,7 @@ def make_vec(
     autoreset_mode: Any = "next_step",
     seed: int = 0,
     dense_final_obs: bool = False,
+    render_mode: str | None = None,
     **params: Any,
 ) -> GymVectorEnv:
     """Make a batch of environments.
@@ -52,6 +55,7 @@ def make_vec(
         seed: Seed of the first ``reset`` that is not given one; in [0, 2^64).
         dense_final_obs: With ``"same_step"``, give ``info["final_obs"]`` as one dense array instead of Gymnasium's
             array of objects, which is slow.
+        render_mode: ``"rgb_array"``: ``render()`` gives pictures; None: it gives none.
         **params: Parameters of the environment; ``env_spec(id).parameters`` describes them.
 
     Returns:
@@ -69,13 +73,15 @@ def make_vec(
         from metarl_core.vector.numpy_env import NumpyVectorEnv
 
         plain: Any = NumpyVectorEnv
-        made: GymVectorEnv = plain(spec, num_envs, num_threads, autoreset_mode, seed, dense_final_obs, params)
+        made: GymVectorEnv = plain(
+            spec, num_envs, num_threads, autoreset_mode, seed, dense_final_obs, params, render_mode
+        )
         return made
     try:
         from metarl_core.vector.gym_env import GymVectorEnv
     except ImportError as error:
         raise ImportError(f"metarl_core needs gymnasium >= 1.1 (or none at all): {error}") from error
-    return GymVectorEnv(spec, num_envs, num_threads, autoreset_mode, seed, dense_final_obs, params)
+    return GymVectorEnv(spec, num_envs, num_threads, autoreset_mode, seed, dense_final_obs, params, render_mode)
 
 
 def make_async(
