@@ -96,9 +96,9 @@ def metaworld_vec(
 ) -> WrappedVectorEnv:
     """Make a vector environment of a Meta-World benchmark, every episode with one of the tasks of a split.
 
-    Row i has the i-th environment class of the split, and after the last one the first again. At each reset it draws one
-    of the tasks of its class, by the row's seed and the number of the episode, so ``reset(seed=...)`` plays the same
-    again. ``info["task_id"]`` is the task's position in ``benchmark.train_tasks`` or ``test_tasks``;
+    Row i has the i-th environment class of the split, and after the last one the first again. At each reset it draws
+    one of the tasks of its class, by the row's seed and the number of the episode, so ``reset(seed=...)`` plays the
+    same again. ``info["task_id"]`` is the task's position in ``benchmark.train_tasks`` or ``test_tasks``;
     ``envs.set_tasks({"task": positions})`` fixes them (each must be of the row's class),
     ``envs.sample_tasks_at_reset({"task": range(n)}, allowed)`` chooses others to draw from.
 
@@ -114,7 +114,11 @@ def metaworld_vec(
         max_episode_steps: None: Meta-World's, 500.
         terminate_on_success: Whether success ends an episode; Meta-World itself does so in tests only.
         render_mode: As Gymnasium's.
-        num_threads, autoreset_mode, dense_final_obs, backend, timeout: As of :func:`metarl_core.make_vec`.
+        num_threads: As of :func:`metarl_core.make_vec`, and so are the following.
+        autoreset_mode: As there.
+        dense_final_obs: As there.
+        backend: As there, but never ``"native"``.
+        timeout: As there.
 
     Returns:
         Observations float64 ``(num_envs, 39)``, actions float32 ``(num_envs, 4)``.

@@ -53,7 +53,7 @@ def find_spec(env_id: str) -> tuple[Any, str]:
     module, _, name = env_id.rpartition(":")
     if module:
         importlib.import_module(module)
-    elif name not in gymnasium.registry:
+    if name not in gymnasium.registry:
         for beginning, (home, register) in _HOMES.items():
             if name.startswith(beginning) and importlib.util.find_spec(home.partition(".")[0]) is not None:
                 module = home

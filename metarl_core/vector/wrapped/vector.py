@@ -26,7 +26,7 @@ from metarl_core.vector.wrapped.layout import Column, SpaceLayout
 from metarl_core.vector.wrapped.seeding import row_seeds
 from metarl_core.vector.wrapped.setters import ApplyTask
 from metarl_core.vector.wrapped.tasks import WrappedTaskMethods
-from metarl_core.vector.wrapped.workers import Failure, ProcessWorker, SerialWorker, ThreadWorker, Worker
+from metarl_core.vector.wrapped.workers import GRACE, Failure, ProcessWorker, SerialWorker, ThreadWorker, Worker
 
 __all__ = ["BACKENDS", "WrappedVectorEnv"]
 
@@ -45,8 +45,8 @@ class WrappedVectorEnv(WrappedTaskMethods, VectorEnv):
 
     The interface of the native environments, whose classes are made for speed; here an environment's own ``step`` and
     ``reset`` are called, in other processes, in threads or one after another. What comes out depends on the seeds and
-    actions only, not on the backend or the number of workers, as long as the environments keep to the random numbers that
-    Gymnasium gives them.
+    actions only, not on the backend or the number of workers, as long as the environments keep to the random numbers
+    that Gymnasium gives them.
 
     An environment that raises, a process that ends and one that does not answer within ``timeout`` are a
     :class:`metarl_core.WorkerError`, never a hang. After an environment raised, ``reset`` goes on; after a worker
@@ -110,6 +110,7 @@ class WrappedVectorEnv(WrappedTaskMethods, VectorEnv):
             GroupPlan(tuple(makers[part[0] : part[-1] + 1]), int(part[0]), self._mode, names, apply_task)
             for part in parts
         ]
+        # Also when nobody closes it; at the end of the interpreter, too.
         self._stop = weakref.finalize(self, _stop, self._workers, self._owner)
         try:
             self._start(plans)
@@ -251,7 +252,7 @@ class WrappedVectorEnv(WrappedTaskMethods, VectorEnv):
             WorkerError: An environment raised, or a worker ended or did not answer.
             ClosedError: After ``close``.
         """
-        options = dict(options) if options else None
+        options = None if options is None else dict(options)
         mask = self._checked_mask(options)
         seeds = self._checked_seeds(seed)
         with self._turn():
@@ -259,7 +260,7 @@ class WrappedVectorEnv(WrappedTaskMethods, VectorEnv):
                 raise _WrappedResetNeededError("reset_mask before the environments were all reset")
             if self._seed is not None:  # the first reset: what is not seeded now is by the constructor's
                 seeds = [own or other for own, other in zip(seeds, self._checked_seeds(self._seed), strict=True)]
-            found = self._exchange("reset", lambda rows: (mask[rows], seeds[rows], options or None), steps=True)
+            found = self._exchange("reset", lambda rows: (mask[rows], seeds[rows], options), steps=True)
             self._seed = None
             self._ready = True
             info = self._collect(found)
@@ -468,12 +469,17 @@ class WrappedVectorEnv(WrappedTaskMethods, VectorEnv):
         self._stop()
 
 
-def _stop(workers: list[Worker], owner: int, at_once: bool = False) -> None:
+def _stop(workers: list[Worker], owner: int, at_once: bool = False, wait: float = GRACE) -> None:
     """End all workers. Does nothing in a forked child, whose parent they belong to."""
     if os.getpid() != owner:
         return
-    while workers:
-        workers.pop().stop(at_once=at_once)
+    ending, workers[:] = list(workers), []
+    if not at_once:
+        for worker in ending:
+            worker.dismiss()
+    deadline = time.monotonic() + (0.0 if at_once else wait)
+    for worker in ending:
+        worker.stop(deadline)
 
 
 class _RemoteError(Exception):

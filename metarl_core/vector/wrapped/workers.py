@@ -20,9 +20,9 @@ from metarl_core.vector.wrapped.arrays import RowArrays, SharedMemory
 from metarl_core.vector.wrapped.group import EnvGroup, GroupPlan, RowError
 from metarl_core.vector.wrapped.layout import SpaceLayout
 
-__all__ = ["Failure", "ProcessWorker", "SerialWorker", "ThreadWorker", "Worker", "answer"]
+__all__ = ["GRACE", "Failure", "ProcessWorker", "SerialWorker", "ThreadWorker", "Worker", "answer"]
 
-_GRACE = 5.0  # seconds that a worker has to close its environments
+GRACE = 5.0  # seconds that workers have to close their environments
 
 # Nothing but what is needed to find this package; the caller's sys.path comes through the pipe. Ctrl-C is for the
 # caller, who then ends its workers.
@@ -100,9 +100,12 @@ class Worker(ABC):
             WorkerError: The worker ended.
         """
 
+    def dismiss(self) -> None:
+        """Ask it to close the environments and end."""
+
     @abstractmethod
-    def stop(self, *, at_once: bool) -> None:
-        """Close the environments and end the worker. It does not raise."""
+    def stop(self, deadline: float) -> None:
+        """See to it that it has ended, by force where it has not by ``deadline``. It does not raise."""
 
 
 class SerialWorker(Worker):
@@ -131,7 +134,7 @@ class SerialWorker(Worker):
             return Failure(-1, error)
         return answer(self._group, method, arguments)
 
-    def stop(self, *, at_once: bool) -> None:  # noqa: ARG002
+    def stop(self, deadline: float) -> None:  # noqa: ARG002
         """Close the environments."""
         if self._group is not None:
             with contextlib.suppress(Exception):
@@ -173,11 +176,14 @@ class ThreadWorker(Worker):
         self.waiting = False
         return found
 
-    def stop(self, *, at_once: bool) -> None:
-        """Let the thread close the environments and end."""
+    def dismiss(self) -> None:
+        """Ask the thread to end."""
         self._questions.put(None)
-        if not at_once:
-            self._thread.join(_GRACE)
+
+    def stop(self, deadline: float) -> None:
+        """Wait for the thread."""
+        self._questions.put(None)
+        self._thread.join(max(deadline - time.monotonic(), 0.0))
 
 
 def _serve_thread(
@@ -289,7 +295,7 @@ class ProcessWorker(Worker):
     def _ended(self) -> WorkerError:
         """Describe how the process ended; where only its pipe did, end it."""
         try:
-            code = self._process.wait(_GRACE)
+            code = self._process.wait(GRACE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
@@ -305,20 +311,21 @@ class ProcessWorker(Worker):
             exit_code=code,
         )
 
-    def stop(self, *, at_once: bool) -> None:
-        """End the process: by asking, and if that does not help in time, by force."""
-        if not at_once and self._process.poll() is None:
-            with contextlib.suppress(OSError, EOFError, ValueError):
-                self._pipe.send_bytes(b"close")
-                end = time.monotonic() + _GRACE
-                # Answers that nobody waited for, until the process closes its end.
-                while self._poll.poll(max(int((end - time.monotonic()) * 1000), 0)):
-                    self._pipe.recv_bytes()
-        self._pipe.close()
-        if at_once:
+    def dismiss(self) -> None:
+        """Ask the process to end."""
+        with contextlib.suppress(OSError):
+            self._pipe.send_bytes(b"close")
+
+    def stop(self, deadline: float) -> None:
+        """Wait for the process to close its end; if it does not in time, kill it."""
+        with contextlib.suppress(OSError, EOFError):
+            # There may be answers that nobody waited for.
+            while self._poll.poll(max(int((deadline - time.monotonic()) * 1000), 0)):
+                self._pipe.recv_bytes()
             self._process.kill()
+        self._pipe.close()
         try:
-            self._process.wait(_GRACE)
+            self._process.wait(max(deadline - time.monotonic(), 0.1))
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
