@@ -195,7 +195,7 @@ def test_close_while_another_thread_waits():
 
 
 def test_close_ends_a_process_that_hangs():
-        envs = made()
+    envs = made()
     timer = threading.Timer(0.15, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     with pytest.raises(KeyboardInterrupt):

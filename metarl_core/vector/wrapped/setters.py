@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,14 +43,21 @@ class AttributeTasks(TaskSetter):
 
     Args:
         attributes: Parameter -> attribute.
+        reals: Parameters that may be any real numbers, even where the attribute is an integer at first.
         afterwards: Called with the unwrapped environment, for what it computed from the attributes when it was made.
     """
 
     immediate = True
 
-    def __init__(self, attributes: Mapping[str, str], afterwards: Callable[[Any], None] | None = None) -> None:
+    def __init__(
+        self,
+        attributes: Mapping[str, str],
+        reals: Collection[str] = (),
+        afterwards: Callable[[Any], None] | None = None,
+    ) -> None:
         self.names = tuple(attributes)
         self._attributes = dict(attributes)
+        self._reals = frozenset(reals)
         self._afterwards = afterwards
 
     def _values(self, env: Any) -> list[Any]:
@@ -72,14 +79,17 @@ class AttributeTasks(TaskSetter):
 
     def integral(self, env: Any) -> list[bool]:
         """Attributes that are integers or bools stay what they are."""
-        return [isinstance(value, (numbers.Integral, np.bool_)) for value in self._values(env)]
+        return [
+            name not in self._reals and isinstance(value, (numbers.Integral, np.bool_))
+            for name, value in zip(self.names, self._values(env), strict=True)
+        ]
 
     def apply(self, env: Any, values: Mapping[str, float]) -> Any:
         """Set the attributes, each of the type that it has."""
         plain = env.unwrapped
         for name, value in values.items():
             attribute = self._attributes[name]
-            setattr(plain, attribute, type(getattr(plain, attribute))(value))
+            setattr(plain, attribute, value if name in self._reals else type(getattr(plain, attribute))(value))
         if self._afterwards is not None:
             self._afterwards(plain)
         return env
@@ -160,4 +170,4 @@ def make_setter(env: Any, names: Sequence[str] | None, function: ApplyTask | Non
             known, afterwards = _KNOWN[name]
             break
     attributes = known if names is None else {name: known.get(name, name) for name in names}
-    return AttributeTasks(attributes, afterwards)
+    return AttributeTasks(attributes, known, afterwards)

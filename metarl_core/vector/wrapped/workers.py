@@ -100,6 +100,7 @@ class Worker(ABC):
             WorkerError: The worker ended.
         """
 
+    @abstractmethod
     def dismiss(self) -> None:
         """Ask it to close the environments and end."""
 
@@ -133,6 +134,9 @@ class SerialWorker(Worker):
         except Exception as error:
             return Failure(-1, error)
         return answer(self._group, method, arguments)
+
+    def dismiss(self) -> None:
+        """Nothing to do before :meth:`stop`."""
 
     def stop(self, deadline: float) -> None:  # noqa: ARG002
         """Close the environments."""
