@@ -20,6 +20,7 @@ __all__ = [
     "StepBuffers",
     "VectorEnvMethods",
     "env_spec",
+    "is_known",
     "list_envs",
     "make_vec",
     "register_envs",
@@ -42,6 +43,23 @@ def _is_native(id: Any, backend: str) -> bool:  # noqa: A002
         env_spec(id)
     except ValueError:
         return False
+    return True
+
+
+def is_known(env_id: str) -> bool:
+    """Whether :func:`make_vec` knows an id, be it one of ours or one of Gymnasium's. May import the id's module.
+
+    Raises:
+        ImportError: The module before a colon cannot be imported.
+    """
+    if _is_native(env_id, "auto"):
+        return env_id in list_envs() or env_id.removeprefix("metarl_core/") in list_envs()
+    from metarl_core.vector.wrapped.makers import find_spec
+
+    try:
+        find_spec(env_id)
+    except ValueError:
+        return ":" in env_id
     return True
 
 

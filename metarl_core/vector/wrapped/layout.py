@@ -69,6 +69,7 @@ class SpaceLayout:
         self.what = what
         self.leaves = tuple(_leaves(space))
         self.fixed = all(leaf.fixed for leaf in self.leaves)
+        self._plain = self.fixed and len(self.leaves) == 1 and self.leaves[0].path == ()
 
     def array_specs(self, n: int) -> list[ArraySpec]:
         """Return shape and dtype of the columns of ``n`` rows, of the fixed leaves only."""
@@ -99,6 +100,11 @@ class SpaceLayout:
             ValueError: It has another shape than the space.
             TypeError: It has a dtype that does not fit the space's.
         """
+        if self._plain and isinstance(value, np.ndarray):  # most: without the search
+            column = columns[0]
+            if value.dtype == column.dtype and value.shape == column.shape[1:]:  # type: ignore[union-attr]
+                column[row] = value
+                return []
         changed: list[tuple[int, Any]] = []
         for k, leaf in enumerate(self.leaves):
             part = _pick(value, leaf.path) if leaf.path else value
@@ -116,6 +122,9 @@ class SpaceLayout:
 
     def read_row(self, columns: Sequence[Column], row: int) -> Any:
         """Return one element, as an environment gets it: numbers and arrays of its own."""
+        if self._plain:
+            column = columns[0]
+            return column[row] if column.ndim == 1 else column[row].copy()  # type: ignore[union-attr]
         values = (c[row] if isinstance(c, list) or c.ndim == 1 else c[row].copy() for c in columns)
         return _build(self.space, values)
 
