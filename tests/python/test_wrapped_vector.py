@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 
 import gymnasium
 import numpy as np
@@ -263,6 +264,8 @@ def test_illegal_nested_actions():
         envs.step({**good, "turn": np.array([0, 1])})
     with pytest.raises(ValueError, match=r"actions\['push'\]: expected shape \(2, 2\)"):
         envs.step({**good, "push": np.zeros(2, np.float32)})
+    with pytest.raises(ValueError, match=r"actions\['push'\]\[0\]\[1\] is nan; must be finite"):
+        envs.step({**good, "push": np.array([[0, np.nan], [0, 0]])})
     with pytest.raises(TypeError, match=r"actions\['push'\]: expected real numbers"):
         envs.step({**good, "push": np.full((2, 2), "a")})
     envs.step(good)
@@ -386,6 +389,14 @@ def test_render_call_and_attributes(backend):
         envs.call("no_such_thing")
     envs.close()
     assert make_vec(FaultyEnv, 1, backend="serial").render() is None
+
+
+@pytest.mark.parametrize("name", ["CartPole-v1", "Pendulum-v1"])
+def test_the_promises_of_vector_environments(name):
+    from metarl_core.testing import check_vector_env
+
+    make = functools.partial(make_vec, name, backend="thread", max_episode_steps=25)
+    check_vector_env(make, steps=30, threads=(1, 3))
 
 
 def test_gymnasium_wrappers_work_on_top():

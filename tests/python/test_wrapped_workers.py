@@ -103,6 +103,27 @@ def test_an_environment_that_cannot_be_made(backend):
             make_vec([FaultyEnv, lambda: FaultyEnv("exit")], backend=backend, num_threads=2)
 
 
+@pytest.mark.parametrize("backend", ["thread", "process"])
+def test_an_environment_that_is_never_made(backend, monkeypatch):
+    monkeypatch.setattr("metarl_core.vector.wrapped.vector._START_SECONDS", 2.0)
+    with pytest.raises(WorkerTimeoutError, match="environment 1 did not answer in time"):
+        make_vec([FaultyEnv, lambda: FaultyEnv("hang")], backend=backend, num_threads=2, timeout=0.5)
+
+
+def test_a_step_without_infos_pickles_nothing(monkeypatch):
+    envs = made()
+    out = envs.make_buffers()
+
+    def no(*arguments):
+        raise AssertionError("pickled")
+
+    monkeypatch.setattr("pickle.loads", no)
+    monkeypatch.setattr("cloudpickle.dumps", no)
+    for step in range(1, 50):
+        assert envs.step(NOTHING, out=out)[0].tolist() == [[step, step]] * 4
+    envs.close()
+
+
 def test_a_process_that_ends_in_a_step():
     for action, how, code in [(2, "exit code 3", 3), (4, "signal SIGKILL", -9)]:
         envs = made()
@@ -217,7 +238,7 @@ def test_infos_that_cannot_be_pickled():
 
 def test_what_cannot_be_sent_to_a_process():
     lock = threading.Lock()
-    with pytest.raises(TypeError, match="pickle"):
+    with pytest.raises(TypeError, match=r"cannot be sent to a process .*pickle.*; use backend='thread' or 'serial'"):
         make_vec(lambda: FaultyEnv(lock), 1, backend="process")
     envs = made()
     with pytest.raises(TypeError, match="pickle"):

@@ -93,6 +93,8 @@ class FaultyEnv(gymnasium.Env):
     def __init__(self, fail_at=None):
         if fail_at == "init":
             raise LookupError("there is no such level")
+        if fail_at == "hang":
+            time.sleep(300)
         if fail_at == "exit":
             sys.exit(7)
         self.fail_at = fail_at

@@ -46,6 +46,9 @@ def _checked(layout: SpaceLayout, leaf: Leaf, value: Any, n: int) -> npt.NDArray
     if array.dtype.kind not in kinds:
         expected = "real numbers" if kinds == "fiu" else "integers"
         raise TypeError(f"{name}: expected {expected}, got dtype {array.dtype}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        at = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise ValueError(f"{name}{''.join(f'[{i}]' for i in at)} is {array[at]}; must be finite")
     if limits is not None:
         low, high = limits
         bad = (array < low) | (array >= high)

@@ -133,10 +133,9 @@ class EnvGroup:
             for row, defaults in zip(self._rows, self._defaults, strict=True)
         ]
 
-    def attach_memory(self, memory: SharedMemory, num_envs: int) -> None:
-        """Find the arrays in memory that another process laid out."""
-        env = self._rows[0].env
-        obs, actions = SpaceLayout(env.observation_space, "obs"), SpaceLayout(env.action_space, "actions")
+    def attach_memory(self, memory: SharedMemory, num_envs: int, obs_space: Any, action_space: Any) -> None:
+        """Find the arrays in memory that another process laid out by these spaces."""
+        obs, actions = SpaceLayout(obs_space, "obs"), SpaceLayout(action_space, "actions")
         arrays = memory.arrays(array_specs(obs, actions, num_envs, len(self._setter.names)))
         self.attach(row_arrays(arrays, obs, actions, num_envs), obs, actions)
 

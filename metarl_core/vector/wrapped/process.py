@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import sys
 import threading
 import time
 import traceback
@@ -29,6 +30,7 @@ def _end_with(parent: int) -> None:
 
 def serve(pipe: Connection, memory_descriptor: int) -> None:
     """Answer questions until told to close, or until the other end is gone."""
+    sys.argv[1:] = []  # they were for the start of this process; packages that look find none
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     group: EnvGroup | None = None
     try:

@@ -151,7 +151,9 @@ class WrappedVectorEnv(WrappedTaskMethods, VectorEnv):
             for worker in self._workers:
                 worker.attach(self._arrays, self._obs, self._actions, self.num_envs)
             for worker in self._workers:
-                worker.answered(deadline)
+                found = worker.answered(deadline)
+                if isinstance(found, Failure):
+                    raise found.error from _remote(found)
         finally:
             if memory is not None:
                 memory.close()

@@ -224,7 +224,12 @@ class ProcessWorker(Worker):
         if not sys.executable:
             raise RuntimeError("backend='process' needs sys.executable, which is not set; use 'thread' or 'serial'")
         # Before anything is started: a plan that cannot be sent is the caller's mistake.
-        message = cloudpickle.dumps(plan)
+        try:
+            message = cloudpickle.dumps(plan)
+        except Exception as error:
+            raise TypeError(
+                f"what makes the environments cannot be sent to a process ({error}); use backend='thread' or 'serial'"
+            ) from error
         self._arrays: RowArrays | None = None
         self._pipe, theirs = Pipe()
         try:
@@ -265,10 +270,10 @@ class ProcessWorker(Worker):
             self._send(method.encode())
         self.waiting = True
 
-    def attach(self, arrays: RowArrays, obs: SpaceLayout, actions: SpaceLayout, num_envs: int) -> None:  # noqa: ARG002
-        """Tell the process how many rows there are; it finds the arrays by itself."""
+    def attach(self, arrays: RowArrays, obs: SpaceLayout, actions: SpaceLayout, num_envs: int) -> None:
+        """Tell the process how many rows there are, and of what; it finds the arrays by itself."""
         self._arrays = arrays
-        self.ask("attach_memory", num_envs)
+        self.ask("attach_memory", num_envs, obs.space, actions.space)
 
     def answered(self, deadline: float | None) -> Any:
         """Wait for the process."""
