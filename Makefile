@@ -50,7 +50,7 @@ test-wheel: wheel
 
 # Meta-World pins an old mujoco: in a venv of its own, which sees everything else in .venv.
 METAWORLD := build/venv-metaworld
-test-metaworld: setup ## Meta-World, MuJoCo and MiniGrid in a venv of their own (100 MB the first time)
+test-metaworld: setup ## Meta-World, MuJoCo and MiniGrid in a venv of their own (400 MB)
 	test -x $(METAWORLD)/bin/python || $(BIN)/python -m venv $(METAWORLD)
 	$(BIN)/python tools/list_requirements.py metaworld > $(METAWORLD)/requirements.txt
 	$(METAWORLD)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r $(METAWORLD)/requirements.txt minigrid
