@@ -313,7 +313,7 @@ class Trainer:
             "tracker": self.tracker.state_dict(),
             "visits": self.visits.arrays() if self.visits is not None else None,
             # Environments that are not native cannot be saved.
-            "envs": self.envs.get_state() if hasattr(self.envs, "get_state") else None,
+            "envs": self.envs.snapshot() if hasattr(self.envs, "snapshot") else None,
             "obs": np.array(self.obs),
         }
 
@@ -332,7 +332,10 @@ class Trainer:
         if state["envs"] is None:
             self._begin_anew()
         else:
-            self.envs.set_state(state["envs"])
+            if "env_id" in state["envs"]:
+                self.envs.restore(state["envs"])
+            else:  # written before snapshots were: the arrays alone
+                self.envs.set_state(state["envs"])
             self.obs = np.array(state["obs"])
         self.encoded = self.encoder(self.obs)
         self._sitting_start = time.perf_counter()

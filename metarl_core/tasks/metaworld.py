@@ -127,19 +127,19 @@ def metaworld_vec(
         ImportError: Meta-World is not installed.
         ValueError: An argument is none of the choices or out of range, or the split has no tasks.
     """
-    from metarl_core.vector.base import _checked_integer
+    from metarl_core.vector.checks import checked_integer
     from metarl_core.vector.wrapped.vector import WrappedVectorEnv
 
     if split not in ("train", "test"):
         raise ValueError(f"split is {split!r}; must be 'train' or 'test'")
     if reward_function_version not in _REWARDS:
         raise ValueError(f"reward_function_version is {reward_function_version!r}; must be 'v1' or 'v2'")
-    seed = _checked_integer("seed", seed, 0, 2**32 - 2)
+    seed = checked_integer("seed", seed, 0, 2**32 - 2)
     if num_envs is not None:
-        num_envs = _checked_integer("num_envs", num_envs, 1, 2**32 - 1)
+        num_envs = checked_integer("num_envs", num_envs, 1, 2**32 - 1)
     if max_episode_steps is not None:
         # Its environments refuse the step after their own limit.
-        max_episode_steps = _checked_integer("max_episode_steps", max_episode_steps, 1, 500)
+        max_episode_steps = checked_integer("max_episode_steps", max_episode_steps, 1, 500)
     found = _benchmark(benchmark, env_name, seed)
     classes = found.train_classes if split == "train" else found.test_classes
     tasks: Sequence[Any] = found.train_tasks if split == "train" else found.test_tasks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from metarl_core.vector.base import _checked_integer
+from metarl_core.vector.checks import checked_integer
 from metarl_core.vector.specs import env_spec
 from metarl_core.vector.wrapped.makers import makers_of
 from metarl_core.vector.wrapped.setters import ApplyTask
@@ -30,7 +30,7 @@ def make_wrapped(
 ) -> WrappedVectorEnv:
     """Make environments as :func:`metarl_core.make_vec` describes it."""
     if num_envs is not None:
-        num_envs = _checked_integer("num_envs", num_envs, 1, 2**32 - 1)
+        num_envs = checked_integer("num_envs", num_envs, 1, 2**32 - 1)
     if isinstance(source, str) and source.rpartition(":")[2].startswith("Meta-World/"):
         from metarl_core.tasks.metaworld import metaworld_by_id
 

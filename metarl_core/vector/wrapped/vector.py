@@ -18,7 +18,8 @@ from gymnasium.vector.utils import batch_space
 
 from metarl_core import _core
 from metarl_core.errors import ClosedError, ResetNeededError, WorkerError
-from metarl_core.vector.base import StepBuffers, _checked_integer, _checked_seed, parse_autoreset_mode
+from metarl_core.vector.base import StepBuffers, _checked_seed, parse_autoreset_mode
+from metarl_core.vector.checks import checked_integer
 from metarl_core.vector.wrapped.actions import checked_actions, store_actions
 from metarl_core.vector.wrapped.arrays import SharedMemory, array_specs, row_arrays
 from metarl_core.vector.wrapped.group import Description, GroupPlan, Outcome
@@ -82,8 +83,8 @@ class WrappedVectorEnv(WrappedTaskMethods, VectorEnv):
         self._workers: list[Worker] = []
         self._owner = os.getpid()
         mode = parse_autoreset_mode(autoreset_mode)
-        self.num_envs = _checked_integer("num_envs", len(makers), 1, 2**32 - 1)
-        limit = _core.available_cpus() if num_threads is None else _checked_integer("num_threads", num_threads, 1, 1024)
+        self.num_envs = checked_integer("num_envs", len(makers), 1, 2**32 - 1)
+        limit = _core.available_cpus() if num_threads is None else checked_integer("num_threads", num_threads, 1, 1024)
         self._seed: int | None = _checked_seed("seed", seed)
         self.timeout = _checked_timeout(timeout)
         names = _checked_names(task_parameters)

@@ -30,6 +30,7 @@ enum PhiloxTag : std::uint32_t {
   kTagEnvReset = 16,
   kTagEnvStep = 17,
   kTagEnvTask = 18,
+  kTagEnvAction = 19,  // uniform actions of a rollout
 };
 
 METARL_HD PhiloxBlock philox4x32(std::uint64_t key, std::uint32_t c0, std::uint32_t c1, std::uint32_t c2,
