@@ -38,8 +38,8 @@ _BACKENDS = ("auto", "native", "process", "thread", "serial")
 
 def _is_native(id: Any, backend: str) -> bool:  # noqa: A002
     """Whether make_vec makes one of ours; without Gymnasium there is nothing else, and the error says so."""
-    if backend == "native":
-        return True
+    if backend == "native" or not (callable(id) or isinstance(id, Sequence)):
+        return True  # of what is no id, ours tells that it is unknown
     if importlib.util.find_spec("gymnasium") is None:
         if backend != "auto" or not isinstance(id, str):
             raise ImportError("environments that are not native need gymnasium >= 1.1: pip install gymnasium")

@@ -322,7 +322,9 @@ def test_making():
         make_vec("CartPole-v1", backend="serial", gravity=3)
     with pytest.raises(ValueError, match="num_envs is 3; must be the number of functions, 2"):
         make_vec([DictEnv, DictEnv], 3)
-    for bad in (7, [], [1]):
+    with pytest.raises(ValueError, match="unknown environment 7"):
+        make_vec(7)
+    for bad in ([], [1]):
         with pytest.raises(TypeError, match="must be an id, a function"):
             make_vec(bad)
     for name, value, error in [
