@@ -17,7 +17,7 @@ constexpr std::int64_t kRowsPerLine = 64;
 constexpr double kNanosecondsPerThread = 20000;
 constexpr double kNanosecondsPerPoll = 20e6;
 
-std::size_t field_bytes(FieldType type) { return type == FieldType::float64 ? 8 : 4; }
+std::size_t field_bytes(FieldType type) { return type == FieldType::float64 ? 8 : type == FieldType::uint8 ? 1 : 4; }
 
 std::size_t obs_bytes(ObsType type) {
   switch (type) {
@@ -26,6 +26,7 @@ std::size_t obs_bytes(ObsType type) {
     case ObsType::int64:
       return 8;
     case ObsType::boolean:
+    case ObsType::uint8:
       return 1;
   }
   return 0;
@@ -40,6 +41,8 @@ void with_field_type(FieldType type, void* data, const Function& function) {
       return function(static_cast<double*>(data));
     case FieldType::int32:
       return function(static_cast<std::int32_t*>(data));
+    case FieldType::uint8:
+      return function(static_cast<std::uint8_t*>(data));
   }
 }
 
@@ -271,12 +274,21 @@ void BatchEnv::set_draws(std::vector<double> draws) {
   draws_ = std::move(draws);
 }
 
+FieldType BatchEnv::task_type() const {
+  return definition_.field_type == FieldType::uint8 ? FieldType::int32 : definition_.field_type;
+}
+
+std::size_t BatchEnv::element(std::size_t row, std::size_t field) const {
+  return definition_.row_major ? row * definition_.field_names.size() + field
+                               : field * static_cast<std::size_t>(num_envs_) + row;
+}
+
 // Row-major numbers of `count` tasks as columns of the type that the kernels take.
 std::vector<std::byte> BatchEnv::task_columns(const double* values, std::int64_t count) const {
   const auto n = static_cast<std::size_t>(count);
   const std::size_t width = definition_.task_parameters.size();
-  std::vector<std::byte> columns(n * width * field_bytes(definition_.field_type));
-  with_field_type(definition_.field_type, columns.data(), [&](auto* data) {
+  std::vector<std::byte> columns(n * width * field_bytes(task_type()));
+  with_field_type(task_type(), columns.data(), [&](auto* data) {
     for (std::size_t i = 0; i < n; ++i) {
       for (std::size_t k = 0; k < width; ++k) {
         data[k * n + i] = static_cast<std::remove_reference_t<decltype(*data)>>(values[i * width + k]);
@@ -326,7 +338,7 @@ void BatchEnv::get_tasks(double* values, std::int32_t* ids) {
   const InUse guard(in_use_);
   const auto n = static_cast<std::size_t>(num_envs_);
   const std::size_t width = definition_.task_parameters.size();
-  with_field_type(definition_.field_type, task_values_.data(), [&](const auto* data) {
+  with_field_type(task_type(), task_values_.data(), [&](const auto* data) {
     for (std::size_t i = 0; i < n; ++i) {
       for (std::size_t k = 0; k < width; ++k) values[i * width + k] = static_cast<double>(data[k * n + i]);
     }
@@ -336,6 +348,15 @@ void BatchEnv::get_tasks(double* values, std::int32_t* ids) {
 
 bool BatchEnv::any_ended() const { return std::find(ended_.begin(), ended_.end(), std::uint8_t{1}) != ended_.end(); }
 
+void BatchEnv::get_field(std::size_t f, double* out) {
+  const InUse guard(in_use_);
+  if (f >= definition_.field_names.size()) throw std::out_of_range("field " + std::to_string(f) + " does not exist");
+  with_field_type(definition_.field_type, state_.data(), [&](const auto* data) {
+    for (std::size_t i = 0; i < static_cast<std::size_t>(num_envs_); ++i)
+      out[i] = static_cast<double>(data[element(i, f)]);
+  });
+}
+
 void BatchEnv::get_state(const EnvStateOut& out) {
   const InUse guard(in_use_);
   const auto n = static_cast<std::size_t>(num_envs_);
@@ -343,7 +364,7 @@ void BatchEnv::get_state(const EnvStateOut& out) {
   if (out.fields != nullptr) {
     with_field_type(definition_.field_type, state_.data(), [&](const auto* data) {
       for (std::size_t i = 0; i < n; ++i) {
-        for (std::size_t f = 0; f < fields; ++f) out.fields[i * fields + f] = static_cast<double>(data[f * n + i]);
+        for (std::size_t f = 0; f < fields; ++f) out.fields[i * fields + f] = static_cast<double>(data[element(i, f)]);
       }
     });
   }
@@ -392,7 +413,7 @@ void BatchEnv::set_state(const EnvStateIn& in) {
     with_field_type(definition_.field_type, state_.data(), [&](auto* data) {
       for (std::size_t i = 0; i < n; ++i) {
         for (std::size_t f = 0; f < fields; ++f) {
-          data[f * n + i] = static_cast<std::remove_reference_t<decltype(*data)>>(in.fields[i * fields + f]);
+          data[element(i, f)] = static_cast<std::remove_reference_t<decltype(*data)>>(in.fields[i * fields + f]);
         }
       }
     });
