@@ -8,6 +8,7 @@ import gymnasium
 import minigrid  # noqa: F401 - registers its environments
 import numpy as np
 from gymnasium.envs.registration import load_env_creator
+from minigrid.core.world_object import Door, WorldObj
 
 import metarl_core
 
@@ -31,10 +32,10 @@ FAMILIES = {
 IDS = [env_id for ids in FAMILIES.values() for env_id in ids]
 
 
-def package_env(env_id):
+def package_env(env_id, **kwargs):
     """The package's environment, without wrappers."""
     spec = gymnasium.registry[env_id]  # make would warn that some ids are out of date
-    return load_env_creator(spec.entry_point)(**spec.kwargs)
+    return load_env_creator(spec.entry_point)(**spec.kwargs, **kwargs)
 
 
 def cell_number(thing):
@@ -45,6 +46,38 @@ def cell_number(thing):
     if kind == 4:
         return (OPEN_DOOR, CLOSED_DOOR + 128, LOCKED_DOOR + 128)[state] + 16 * colour
     return kind + 16 * colour + 128 * (kind == 2)
+
+
+def thing_of(number):
+    """The WorldObj, or None, that a number stands for."""
+    kind, colour = int(number) & 15, list(COLOURS)[int(number) >> 4 & 7]
+    if kind in (OPEN_DOOR, CLOSED_DOOR, LOCKED_DOOR):
+        return Door(colour, is_open=kind == OPEN_DOOR, is_locked=kind == LOCKED_DOOR)
+    return WorldObj.decode(kind, COLOURS[colour], 0)
+
+
+class ToldMiniGrid(gymnasium.Wrapper):
+    """The package's environment with its image; its resets put in the level of `states[row]`."""
+
+    def __init__(self, env_id, row, states, limit):
+        super().__init__(package_env(env_id, max_steps=limit))
+        self.observation_space = self.env.observation_space["image"]
+        self.row, self.states = row, states
+
+    def reset(self, *, seed=None, options=None):
+        env, state = self.env, self.states[self.row]
+        env.reset()
+        env.agent_pos, env.agent_dir = (int(state[0]), int(state[1])), int(state[2])
+        env.grid.grid = [thing_of(number) for number in state[HEADER:]]
+        target = env.grid.get(int(state[4]), int(state[5]))
+        for name in ("obj", "door"):
+            if hasattr(env, name):
+                setattr(env, name, target)
+        return env.gen_obs()["image"], {}
+
+    def step(self, action):
+        obs, *rest = self.env.step(action)
+        return obs["image"], *rest
 
 
 class Reference:
