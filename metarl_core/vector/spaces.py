@@ -39,6 +39,9 @@ class Box(_Space):
         if self.dtype == np.bool_:
             drawn: npt.NDArray[Any] = ((self._random.integers(2, size=self.shape) > 0) & self.high) | self.low
             return drawn
+        if self.dtype.kind in "iu":
+            low, high = self.low.astype(np.int64), self.high.astype(np.int64)
+            return self._random.integers(low, high, endpoint=True).astype(self.dtype)
         bounded = np.isfinite(self.low) & np.isfinite(self.high)
         low, high = np.where(bounded, self.low, 0.0), np.where(bounded, self.high, 1.0)
         uniform = self._random.uniform(low, high)

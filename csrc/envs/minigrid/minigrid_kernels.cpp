@@ -48,6 +48,37 @@ struct MiniGrid {
   static std::size_t obs_bytes(const Params&) { return minigrid::kImageBytes; }
 };
 
+constexpr std::int64_t kViewRows = 32;  // views that wait for their light in the innermost cache
+
+// As minigrid::observe, for `count` rows: their light spreads side by side.
+void observe_rows(const minigrid::Params& p, const std::uint8_t* states, std::int64_t count, std::uint8_t* images) {
+  using namespace minigrid;
+  alignas(64) std::uint64_t view[kViewRows][8];
+  alignas(64) std::uint16_t clear[kViewSize][kViewRows], seen[kViewSize][kViewRows], lit[kViewRows];
+  for (std::int64_t first = 0; first < count; first += kViewRows) {
+    const std::int64_t n = count - first < kViewRows ? count - first : kViewRows;
+    const std::uint8_t* const rows = states + first * p.row_bytes;
+    for (std::int64_t k = 0; k < n; ++k) {
+      load_view(p, rows + k * p.row_bytes, view[k]);
+      for (int y = 0; y < kViewSize; ++y) clear[y][k] = static_cast<std::uint16_t>(clear_columns(view[k][y]));
+      lit[k] = 1u << kViewMiddle;
+    }
+    for (int y = kViewSize - 1; y >= 0 && !p.see_through_walls; --y) {
+      METARL_VECTORIZE
+      for (std::int64_t k = 0; k < n; ++k) {
+        const Light l = light(lit[k], clear[y][k]);
+        seen[y][k] = static_cast<std::uint16_t>(l.seen);
+        lit[k] = static_cast<std::uint16_t>(l.next);
+      }
+    }
+    for (std::int64_t k = 0; k < n; ++k) {
+      for (int y = 0; y < kViewSize && !p.see_through_walls; ++y) view[k][y] &= bytes_of(seen[y][k]);
+      draw_view(kCodes, view[k], rows[k * p.row_bytes + kCarrying],
+                images + (first + k) * static_cast<std::int64_t>(kImageBytes));
+    }
+  }
+}
+
 }  // namespace
 
 void minigrid_step(const EnvBatch& batch, std::int64_t begin, std::int64_t end) {
@@ -68,8 +99,9 @@ void minigrid_step(const EnvBatch& batch, std::int64_t begin, std::int64_t end) 
       const double steps = static_cast<double>(b.elapsed[i]) + 1.0;
       b.reward[i] = outcome.success ? 1.0 - 0.9 * (steps / limit) : 0.0;
       b.terminated[i] = static_cast<std::uint8_t>(outcome.success | outcome.failure);
-      minigrid::observe(p, kCodes, row, images + i * static_cast<std::int64_t>(minigrid::kImageBytes));
     }
+    observe_rows(p, states + first * p.row_bytes, last - first,
+                 images + first * static_cast<std::int64_t>(minigrid::kImageBytes));
     finish_rows<MiniGrid>(b, p, first, last);
   }
 }

@@ -137,32 +137,32 @@ METARL_HD std::uint32_t spread_down(std::uint32_t lit, std::uint32_t clear) {
   return lit | (way & (lit >> 4));
 }
 
-// Takes away what the agent does not see. Row by row from the agent's: light spreads to the right and then to the
-// left through what is not opaque, and from there to the next row's neighbours on that side.
-METARL_HD void hide_unseen(std::uint64_t view[8]) {
-  constexpr std::uint32_t kColumns = (1u << kViewSize) - 1;
+constexpr std::uint32_t kColumns = (1u << kViewSize) - 1;
+
+// Which columns of a row one can see through.
+METARL_HD std::uint32_t clear_columns(std::uint64_t row) { return ~high_bits(row) & kColumns; }
+
+struct Light {
+  std::uint32_t seen;  // columns of this row
+  std::uint32_t next;  // columns of the row beyond that light gets to from here
+};
+
+// Light spreads along a row to the right and then to the left, through what is clear, and from there to the next row's
+// neighbours on that side.
+METARL_HD Light light(std::uint32_t lit, std::uint32_t clear) {
   constexpr std::uint32_t kNotLast = kColumns >> 1, kNotFirst = kColumns & ~1u;
-  std::uint32_t lit = 1u << kViewMiddle;
-  for (std::int32_t k = kViewSize - 1; k >= 0; --k) {
-    const std::uint32_t clear = ~high_bits(view[k]) & kColumns;
-    const std::uint32_t right = spread_up(lit, clear & kNotLast) & kColumns;
-    const std::uint32_t from_left = right & clear & kNotLast;
-    const std::uint32_t both = spread_down(right, clear & kNotFirst);
-    const std::uint32_t from_right = both & clear & kNotFirst;
-    view[k] &= bytes_of(both);
-    lit = from_left | from_left << 1 | from_right | from_right >> 1;
-  }
+  const std::uint32_t right = spread_up(lit, clear & kNotLast) & kColumns;
+  const std::uint32_t from_left = right & clear & kNotLast;
+  const std::uint32_t both = spread_down(right, clear & kNotFirst);
+  const std::uint32_t from_right = both & clear & kNotFirst;
+  return {both, from_left | from_left << 1 | from_right | from_right >> 1};
 }
 
-// image[column][row][object, colour, state]
-METARL_HD void observe(const Params& p, const CellCodes& codes, const std::uint8_t* row, std::uint8_t* image) {
-  std::uint64_t view[8];
-  load_view(p, row, view);
-  if (!p.see_through_walls) hide_unseen(view);
-  // The agent's own cell shows what it carries.
+// image[column][row][object, colour, state]; the agent's own cell shows what it carries.
+METARL_HD void draw_view(const CellCodes& codes, std::uint64_t view[8], Cell carried, std::uint8_t* image) {
   constexpr int kShift = 8 * kViewMiddle;
   std::uint64_t& agents = view[kViewSize - 1];
-  agents = (agents & ~(std::uint64_t{0xFF} << kShift)) | std::uint64_t{row[kCarrying]} << kShift;
+  agents = (agents & ~(std::uint64_t{0xFF} << kShift)) | std::uint64_t{carried} << kShift;
   for (int x = 0; x < kViewSize; ++x) {
     for (int y = 0; y < kViewSize; ++y) {
       const auto c = static_cast<Cell>(view[y] >> (8 * x));
@@ -171,6 +171,19 @@ METARL_HD void observe(const Params& p, const CellCodes& codes, const std::uint8
       image += 3;
     }
   }
+}
+
+METARL_HD void observe(const Params& p, const CellCodes& codes, const std::uint8_t* row, std::uint8_t* image) {
+  std::uint64_t view[8];
+  load_view(p, row, view);
+  std::uint32_t lit = p.see_through_walls ? 0 : 1u << kViewMiddle;
+  for (std::int32_t y = kViewSize - 1; y >= 0 && lit != 0; --y) {
+    const Light l = light(lit, clear_columns(view[y]));
+    view[y] &= bytes_of(l.seen);
+    lit = l.next;
+    if (lit == 0) std::memset(view, 0, sizeof(view[0]) * static_cast<std::size_t>(y));
+  }
+  draw_view(codes, view, row[kCarrying], image);
 }
 
 }  // namespace metarl::minigrid
