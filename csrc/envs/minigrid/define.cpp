@@ -128,7 +128,7 @@ bool define_minigrid(const std::string& id, const EnvOptions& options, EnvDefini
   d.obs_type = ObsType::uint8;
   d.obs_size = static_cast<std::int64_t>(minigrid::kImageBytes);
   d.num_actions = minigrid::kActions;
-  d.nanoseconds_per_row = 100;
+  d.nanoseconds_per_row = 90;
   d.task_parameters = {"map_seed"};
   d.task_defaults = {static_cast<double>(p.map_seed)};
   d.valid_state = is_minigrid_state;

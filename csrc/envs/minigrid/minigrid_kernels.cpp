@@ -9,8 +9,6 @@
 namespace metarl::METARL_ISA_NS {
 namespace {
 
-constexpr minigrid::CellCodes kCodes = minigrid::cell_codes();
-
 // The state is bytes, row by row; only the task's number, the map seed, is of the type Real.
 struct MiniGrid {
   using Real = std::int32_t;
@@ -42,7 +40,7 @@ struct MiniGrid {
     minigrid::generate(p, static_cast<std::uint8_t*>(b.state) + row * p.row_bytes, random);
   }
   static void write_obs(const Params& p, const State& s, void* obs, std::int64_t row) {
-    minigrid::observe(p, kCodes, s.states + row * p.row_bytes,
+    minigrid::observe(p, s.states + row * p.row_bytes,
                       static_cast<std::uint8_t*>(obs) + row * static_cast<std::int64_t>(minigrid::kImageBytes));
   }
   static std::size_t obs_bytes(const Params&) { return minigrid::kImageBytes; }
@@ -55,6 +53,7 @@ void observe_rows(const minigrid::Params& p, const std::uint8_t* states, std::in
   using namespace minigrid;
   alignas(64) std::uint64_t view[kViewRows][8];
   alignas(64) std::uint16_t clear[kViewSize][kViewRows], seen[kViewSize][kViewRows], lit[kViewRows];
+  alignas(64) Cell cells[kViewRows * kViewCells + kBehindCells];
   for (std::int64_t first = 0; first < count; first += kViewRows) {
     const std::int64_t n = count - first < kViewRows ? count - first : kViewRows;
     const std::uint8_t* const rows = states + first * p.row_bytes;
@@ -73,9 +72,11 @@ void observe_rows(const minigrid::Params& p, const std::uint8_t* states, std::in
     }
     for (std::int64_t k = 0; k < n; ++k) {
       for (int y = 0; y < kViewSize && !p.see_through_walls; ++y) view[k][y] &= bytes_of(seen[y][k]);
-      draw_view(kCodes, view[k], rows[k * p.row_bytes + kCarrying],
-                images + (first + k) * static_cast<std::int64_t>(kImageBytes));
+      columns_of(view[k], rows[k * p.row_bytes + kCarrying], cells + k * kViewCells);
     }
+    std::uint8_t* const image = images + first * static_cast<std::int64_t>(kImageBytes);
+    METARL_VECTORIZE
+    for (std::int64_t k = 0; k < n * kViewCells; ++k) write_numbers(cells[k], image + 3 * k);
   }
 }
 

@@ -44,7 +44,8 @@ METARL_HD Outcome step(const Params& p, std::uint8_t* row, std::uint32_t action)
   bool success = moves & (kind == kGoal);
   if (p.family == kKeyCorridor) success |= (action == kPickUp) & (row[kCarrying] == row[kTarget]);
   if (p.family == kUnlock) success |= toggles & (kind_of(at(level, row[kTargetX], row[kTargetY])) == kOpenDoor);
-  return {success, moves & (kind == kLava)};
+  const bool failure = moves & (kind == kLava);
+  return {success, failure};
 }
 
 }  // namespace metarl::minigrid

@@ -17,29 +17,15 @@ constexpr std::int32_t kViewMiddle = 3;
 constexpr std::size_t kImageBytes = kViewSize * kViewSize * 3;
 constexpr std::uint64_t kEachByte = 0x0101010101010101u;
 
-// MiniGrid's three numbers of every cell: object, colour, state; zeros for a cell that is not seen. The fourth is
-// overwritten by the next cell's first.
-struct CellCodes {
-  std::uint8_t code[256][4];
-};
-METARL_HD constexpr CellCodes cell_codes() {
-  constexpr std::uint8_t kDoorObject = 4;
-  CellCodes codes{};
-  for (std::uint32_t c = 1; c < 256; ++c) {
-    const std::uint32_t kind = kind_of(static_cast<Cell>(c));
-    const bool shut = kind == kClosedDoor || kind == kLockedDoor;
-    codes.code[c][0] = shut ? kDoorObject : static_cast<std::uint8_t>(kind);
-    codes.code[c][1] = colour_of(static_cast<Cell>(c));
-    codes.code[c][2] = static_cast<std::uint8_t>(kind == kLockedDoor ? 2 : kind == kClosedDoor ? 1 : 0);
-  }
-  return codes;
-}
-
 // Eight bytes, the first one lowest, on any machine: compilers make one load of it.
 METARL_HD std::uint64_t load_word(const std::uint8_t* from) {
   std::uint64_t word = 0;
   for (int k = 0; k < 8; ++k) word |= std::uint64_t{from[k]} << (8 * k);
   return word;
+}
+
+METARL_HD void store_word(std::uint64_t word, std::uint8_t* to) {
+  for (int k = 0; k < 8; ++k) to[k] = static_cast<std::uint8_t>(word >> (8 * k));
 }
 
 METARL_HD std::uint64_t reversed(std::uint64_t word) {  // columns 6 to 0
@@ -158,22 +144,32 @@ METARL_HD Light light(std::uint32_t lit, std::uint32_t clear) {
   return {both, from_left | from_left << 1 | from_right | from_right >> 1};
 }
 
-// image[column][row][object, colour, state]; the agent's own cell shows what it carries.
-METARL_HD void draw_view(const CellCodes& codes, std::uint64_t view[8], Cell carried, std::uint8_t* image) {
+// MiniGrid's three numbers of a cell: object, colour, state; zeros for one that is not seen, which is 0. Without
+// branches or tables, so that many cells go side by side.
+METARL_HD void write_numbers(Cell c, std::uint8_t* numbers) {
+  constexpr std::uint32_t kDoorObject = 4;
+  const std::uint32_t kind = kind_of(c);
+  const std::uint32_t shut = (std::uint32_t{c} >> 7) & (std::uint32_t{c} >> 3) & 1u;  // a door: walls lack bit 3
+  const std::uint32_t locked = shut & (kind >> 2);
+  numbers[0] = static_cast<std::uint8_t>(shut ? kDoorObject : kind);
+  numbers[1] = colour_of(c);
+  numbers[2] = static_cast<std::uint8_t>(shut + locked);
+}
+
+constexpr std::int64_t kViewCells = kViewSize * kViewSize;
+constexpr std::int64_t kBehindCells = 8 - kViewSize;  // bytes that columns_of writes too many
+
+// The view's cells column by column, as MiniGrid's image has them; the agent's own cell shows what it carries.
+METARL_HD void columns_of(std::uint64_t view[8], Cell carried, Cell* cells) {
   constexpr int kShift = 8 * kViewMiddle;
   std::uint64_t& agents = view[kViewSize - 1];
   agents = (agents & ~(std::uint64_t{0xFF} << kShift)) | std::uint64_t{carried} << kShift;
-  for (int x = 0; x < kViewSize; ++x) {
-    for (int y = 0; y < kViewSize; ++y) {
-      const auto c = static_cast<Cell>(view[y] >> (8 * x));
-      const bool is_last = x == kViewSize - 1 && y == kViewSize - 1;
-      std::memcpy(image, codes.code[c], is_last ? 3 : 4);  // four bytes are one store
-      image += 3;
-    }
-  }
+  view[kViewSize] = 0;
+  transpose(view);
+  for (int x = 0; x < kViewSize; ++x) store_word(view[x], cells + kViewSize * x);
 }
 
-METARL_HD void observe(const Params& p, const CellCodes& codes, const std::uint8_t* row, std::uint8_t* image) {
+METARL_HD void observe(const Params& p, const std::uint8_t* row, std::uint8_t* image) {
   std::uint64_t view[8];
   load_view(p, row, view);
   std::uint32_t lit = p.see_through_walls ? 0 : 1u << kViewMiddle;
@@ -183,7 +179,9 @@ METARL_HD void observe(const Params& p, const CellCodes& codes, const std::uint8
     lit = l.next;
     if (lit == 0) std::memset(view, 0, sizeof(view[0]) * static_cast<std::size_t>(y));
   }
-  draw_view(codes, view, row[kCarrying], image);
+  Cell cells[kViewCells + kBehindCells];
+  columns_of(view, row[kCarrying], cells);
+  for (std::int64_t k = 0; k < kViewCells; ++k) write_numbers(cells[k], image + 3 * k);
 }
 
 }  // namespace metarl::minigrid
