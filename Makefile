@@ -13,7 +13,7 @@ TRAIN_OUT ?= runs/deepsea20-$(STAMP)
 TRAIN_ARGS ?= --env DeepSea-v0 --seed 0 size=20 max_episodes=1500
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slow test-cpp test-wheel test-pythons tsan fuzz kill-test drift-test lint format bench bench-cpp wheel docs clean
+.PHONY: help setup train test test-slow test-cpp test-wheel test-pythons tsan fuzz kill-test drift-test conformance lint format bench bench-cpp wheel docs clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,12 @@ kill-test: setup ## Kill processes that save or write to mapped files, 200 times
 
 drift-test: setup ## A billion draws in range, a hundred million updates without drift, memory that stays flat
 	$(BIN)/python -m pytest -n 0 -m slow -s -q --timeout=3600 tests/python/test_sum_tree.py tests/python/test_replay_soak.py
+
+CONFORMANCE_RECORDS ?= build/conformance.jsonl
+conformance: setup ## Compare a million steps of every environment with the package that defines it, print the table
+	mkdir -p $(dir $(CONFORMANCE_RECORDS)) && rm -f $(CONFORMANCE_RECORDS)
+	METARL_CONFORMANCE_RECORDS=$(CONFORMANCE_RECORDS) $(BIN)/python -m pytest -n 2 -q -m "slow or not slow" --timeout=7200 tests/conformance
+	$(BIN)/python tools/conformance_table.py $(CONFORMANCE_RECORDS)
 
 CPP_FORMATTED = $(shell git ls-files '*.h' '*.cpp' '*.inl')
 lint: setup ## Check style, types, spelling, layering

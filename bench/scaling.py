@@ -1,6 +1,6 @@
-"""Cost of the replay against capacity, batch size and threads: measures, then writes CSV files and plots.
+"""Cost of replay and environments against size and threads: measures, then writes CSV files and plots.
 
-    python bench/scaling.py [--quick] [--out FOLDER]     (FOLDER: docs/images by default)
+    python bench/scaling.py [--quick] [--suite replay|env] [--out FOLDER]     (FOLDER: docs/images by default)
 
 Least of many short measurements, so that what else runs on the machine counts little. Needs matplotlib.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import csv
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,15 @@ from metarl_core import _core
 
 ALPHA, BETA = 0.6, 0.4
 CHUNK = 1 << 16
+ENVIRONMENTS = (
+    "CartPole-v1",
+    "Pendulum-v1",
+    "FrozenLake-v1",
+    "MinAtar/Breakout-v1",
+    "Acrobot-v1",
+    "DeepSea-v0",
+    "Taxi-v4",
+)
 IMAGE = ((4, 84, 84), np.uint8)
 Rows = list[tuple[str, int, float]]
 
@@ -110,7 +119,51 @@ def against_threads(capacity: int, budget: float) -> Rows:
     return rows
 
 
-def write(folder: Path, name: str, rows: Rows, x: str, y: str, logarithmic: bool) -> None:
+def env_call(env_id: str, num_envs: int, threads: int, mode: str = "next_step") -> Callable[[], Any]:
+    """Return a call that takes one step with fresh random actions, into the caller's arrays."""
+    envs = metarl_core.make_vec(
+        env_id, num_envs, num_threads=threads, autoreset_mode=mode, dense_final_obs=True, seed=0
+    )
+    envs.reset(seed=0)
+    space, rng = envs.single_action_space, np.random.default_rng(0)
+    count = max(8, min(2048, (1 << 20) // num_envs))
+    if hasattr(space, "n"):
+        actions = [rng.integers(space.n, size=num_envs) for _ in range(count)]
+    else:
+        low, high = space.low, space.high
+        actions = [rng.uniform(low, high, (num_envs, *space.shape)).astype(np.float32) for _ in range(count)]
+    out = envs.make_buffers()
+    step = 0
+
+    def call() -> Any:
+        nonlocal step
+        step += 1
+        return envs.step(actions[step % count], out=out)
+
+    for _ in range(min(count, 300)):  # episodes of all ages
+        call()
+    return call
+
+
+def against_num_envs(env_ids: Sequence[str], sizes: Sequence[int], budget: float) -> Rows:
+    """Measure millions of steps a second on one thread."""
+    return [(env_id, n, n / least_seconds(env_call(env_id, n, 1), budget) / 1e6) for env_id in env_ids for n in sizes]
+
+
+def env_threads(env_ids: Sequence[str], num_envs: int, budget: float) -> Rows:
+    """Measure how many times as fast as one thread several are."""
+    rows = []
+    for env_id in env_ids:
+        for mode in ("next_step", "same_step"):
+            one = 0.0
+            for threads in range(1, _core.available_cpus() + 1):
+                seconds = least_seconds(env_call(env_id, num_envs, threads, mode), budget)
+                one = one or seconds
+                rows.append((f"{env_id} {mode}", threads, one / seconds))
+    return rows
+
+
+def write(folder: Path, name: str, rows: Rows, x: str, y: str, logarithmic: bool, logarithmic_y: bool = False) -> None:
     """Write NAME.csv and NAME.png."""
     import matplotlib as mpl
 
@@ -128,31 +181,52 @@ def write(folder: Path, name: str, rows: Rows, x: str, y: str, logarithmic: bool
         axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=work)
     if logarithmic:
         axes.set_xscale("log", base=2)
-    axes.set_ylim(bottom=0)
+    if logarithmic_y:
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(bottom=0)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(fontsize="small")
     figure.savefig(folder / f"{name}.png", dpi=120)
     plt.close(figure)
+
+
+def environments(quick: bool, budget: float, out: Path) -> None:
+    """Measure the environments."""
+    sizes = [1 << k for k in range(0, 13 if quick else 18, 4 if quick else 2)]
+    rows = against_num_envs(ENVIRONMENTS, sizes, budget)
+    write(out, "scaling_envs", rows, "num_envs", "M steps a second, one thread", True, True)
+    rows = env_threads(ENVIRONMENTS[:4], 1 << (12 if quick else 16), budget)
+    write(out, "scaling_env_threads", rows, "threads", "times as fast as one thread", False)
+
+
+def replay(quick: bool, budget: float, out: Path) -> None:
+    """Measure the replay."""
+    capacities = [1 << k for k in range(10, 17 if quick else 25, 2)]
+    rows = against_capacity(capacities, budget)
+    write(out, "scaling_capacity", rows, "capacity", "ns a transition (batch 256)", True)
+    batches = [1 << k for k in range(3, 11 if quick else 16)]
+    exponent = 14 if quick else 20
+    rows = against_batch(batches, 1 << exponent, budget)
+    write(out, "scaling_batch", rows, "batch size", f"ns a transition (capacity 2^{exponent})", True)
+    rows = against_threads(1 << (9 if quick else 13), budget)
+    write(out, "scaling_threads", rows, "threads", "GB of images a second", False)
 
 
 def main() -> None:
     """Measure and write everything."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="smaller buffers, shorter measurements")
+    parser.add_argument("--suite", choices=["replay", "env", "all"], default="all")
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "docs" / "images")
     arguments = parser.parse_args()
     quick, budget = arguments.quick, 0.05 if arguments.quick else 0.5
-    capacities = [1 << k for k in range(10, 17 if quick else 25, 2)]
-    rows = against_capacity(capacities, budget)
-    write(arguments.out, "scaling_capacity", rows, "capacity", "ns a transition (batch 256)", True)
-    batches = [1 << k for k in range(3, 11 if quick else 16)]
-    exponent = 14 if quick else 20
-    rows = against_batch(batches, 1 << exponent, budget)
-    write(arguments.out, "scaling_batch", rows, "batch size", f"ns a transition (capacity 2^{exponent})", True)
-    rows = against_threads(1 << (9 if quick else 13), budget)
-    write(arguments.out, "scaling_threads", rows, "threads", "GB of images a second", False)
+    if arguments.suite != "env":
+        replay(quick, budget, arguments.out)
+    if arguments.suite != "replay":
+        environments(quick, budget, arguments.out)
 
 
 if __name__ == "__main__":

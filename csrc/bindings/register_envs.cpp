@@ -97,7 +97,8 @@ class PyBatchEnv {
   }
 
   // actions -> (obs, reward, terminated, truncated, info), written to out when given. In same_step mode info has the
-  // dense final_obs and its mask _final_obs when an episode ended. A new reference.
+  // dense final_obs and its mask _final_obs when an episode ended, and final_info and its mask where that is empty. A
+  // new reference.
   PyObject* step(py::handle actions, py::handle out) {
     const Call call(*this);
     BatchEnv& env = *env_;
@@ -137,8 +138,13 @@ class PyBatchEnv {
     }
     buffers_hold_last_ = own;
     if (same_step_ && env.any_ended()) {
-      info["final_obs"] = final_obs_array();
-      info["_final_obs"] = ended_array();
+      info[final_obs_key_] = final_obs_array();
+      info[final_obs_mask_key_] = ended_array();
+      // Without a `prob` there is nothing to tell of the last step but that it was one.
+      if (!env.definition().has_prob) {
+        info[final_info_key_] = py::dict();
+        info[final_info_mask_key_] = ended_array();
+      }
     }
     PyObject* const result = PyTuple_New(5);
     if (result == nullptr) throw py::error_already_set();
@@ -366,13 +372,22 @@ class PyBatchEnv {
     const std::size_t bytes = env_->obs_row_bytes();
     auto* const to = static_cast<char*>(result.mutable_data());
     const auto* const from = static_cast<const char*>(env_->final_obs());
-    for (std::size_t i = 0; i < static_cast<std::size_t>(row_dim_); ++i) {
-      if (env_->ended()[i]) {
-        std::memcpy(to + i * bytes, from + i * bytes, bytes);
-      } else {
-        std::memset(to + i * bytes, 0, bytes);
+    // Few rows end in one step.
+    std::memset(to, 0, bytes * static_cast<std::size_t>(row_dim_));
+    const std::uint8_t* const ended = env_->ended();
+    const auto copy_from = [&](std::size_t first, std::size_t last) {
+      for (std::size_t i = first; i < last; ++i) {
+        if (ended[i]) std::memcpy(to + i * bytes, from + i * bytes, bytes);
       }
+    };
+    const auto rows = static_cast<std::size_t>(row_dim_);
+    std::size_t i = 0;
+    for (; i + 8 <= rows; i += 8) {
+      std::uint64_t eight;
+      std::memcpy(&eight, ended + i, 8);
+      if (eight != 0) copy_from(i, i + 8);
     }
+    copy_from(i, rows);
     return result;
   }
 
@@ -479,6 +494,8 @@ class PyBatchEnv {
 
   std::shared_ptr<OutputPool> outputs_ = std::make_shared<OutputPool>();
   py::dtype float32_, float64_, bool_, int8_, obs_type_;
+  py::str final_obs_key_{"final_obs"}, final_obs_mask_key_{"_final_obs"};
+  py::str final_info_key_{"final_info"}, final_info_mask_key_{"_final_info"};
   bool same_step_;
   std::vector<Py_intptr_t> obs_dims_, action_dims_;
   Py_intptr_t row_dim_ = 0;

@@ -80,6 +80,40 @@ class LineToucher {
   std::int64_t limit_ = std::numeric_limits<std::int64_t>::max();
 };
 
+// Reads, and writes, whole arrays from end to end.
+class ArrayToucher {
+ public:
+  ArrayToucher(const std::vector<py::array>& reads, const std::vector<py::array>& writes) {
+    const auto add = [this](const py::array& array, std::vector<Span>* spans) {
+      if (!is_c_contiguous(array) || array.itemsize() != 8 || !array.writeable()) {
+        throw py::value_error("arrays must be writeable, contiguous, of 8-byte elements");
+      }
+      kept_.push_back(array);
+      spans->push_back({static_cast<std::uint64_t*>(const_cast<void*>(array.data())), array.size()});
+    };
+    for (const py::array& array : reads) add(array, &reads_);
+    for (const py::array& array : writes) add(array, &writes_);
+  }
+
+  // Returns the sum of what was read.
+  std::uint64_t touch() const {
+    std::uint64_t sum = 0;
+    for (const Span& span : reads_) {
+      for (std::int64_t i = 0; i < span.size; ++i) sum += span.data[i];
+    }
+    for (const Span& span : writes_) std::fill_n(span.data, span.size, sum);
+    return sum;
+  }
+
+ private:
+  struct Span {
+    std::uint64_t* data;
+    std::int64_t size;
+  };
+  std::vector<py::array> kept_;
+  std::vector<Span> reads_, writes_;
+};
+
 }  // namespace
 
 void register_floor(py::module_& m) {
@@ -91,6 +125,10 @@ void register_floor(py::module_& m) {
             return self->touch(indices, write);
           },
           py::arg("indices"), py::arg("write"));
+  py::class_<ArrayToucher>(m, "ArrayToucher")
+      .def(py::init<const std::vector<py::array>&, const std::vector<py::array>&>(), py::arg("reads"),
+           py::arg("writes"))
+      .def("touch", [](Built<ArrayToucher> self) { return self->touch(); });
 }
 
 }  // namespace metarl

@@ -346,7 +346,7 @@ void BatchEnv::get_tasks(double* values, std::int32_t* ids) {
   std::copy(task_id_.begin(), task_id_.end(), ids);
 }
 
-bool BatchEnv::any_ended() const { return std::find(ended_.begin(), ended_.end(), std::uint8_t{1}) != ended_.end(); }
+bool BatchEnv::any_ended() const { return std::memchr(ended_.data(), 1, ended_.size()) != nullptr; }
 
 void BatchEnv::get_field(std::size_t f, double* out) {
   const InUse guard(in_use_);

@@ -19,6 +19,7 @@
 //   TaskParams row_params(const Params&, const Real* task_values, int64 stride, int64 row);
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <cstring>
 
@@ -38,6 +39,8 @@
 namespace metarl {
 
 constexpr std::int64_t kBlockRows = 128;
+// Rows whose episodes' ends are seen to together. More than a block: the few that end fill whole vectors then.
+constexpr std::int64_t kFinishRows = 4 * kBlockRows;
 
 METARL_HD PhiloxBlock reset_random(const EnvBatch& b, std::int64_t row) {
   return philox(b.seed[row], b.stream[row], b.episode[row], kTagEnvReset);
@@ -120,20 +123,21 @@ METARL_HD void observe_row(const EnvBatch& b, const typename Model::Params& p, s
   Model::write_obs(p, Model::load(fields, b.stride, row), b.obs, row);
 }
 
-// Writes the rows of [begin, end) whose flag is set to `rows`; returns how many. Most flags are 0: eight are tested at
-// once.
+// Writes the rows of [begin, end) whose flag (0 or 1) is set to `rows`; returns how many. The flags of 64 rows become
+// the bits of a word, so that there is one branch for each row that is set and not one for each that may be.
 METARL_HD std::int64_t flagged_rows(const std::uint8_t* flags, std::int64_t begin, std::int64_t end,
                                     std::int64_t* rows) {
   std::int64_t count = 0;
   std::int64_t row = begin;
-  for (; row + 8 <= end; row += 8) {
-    std::uint64_t eight;
-    std::memcpy(&eight, flags + row, 8);
-    if (eight == 0) continue;
-    for (std::int64_t i = row; i < row + 8; ++i) {
-      rows[count] = i;
-      count += flags[i] != 0;
+  for (; row + 64 <= end; row += 64) {
+    std::uint64_t set = 0;
+    for (int byte = 0; byte < 8; ++byte) {
+      std::uint64_t eight;
+      std::memcpy(&eight, flags + row + 8 * byte, 8);
+      // The product's highest byte has flag i at bit i (little endian).
+      set |= (eight * 0x0102040810204080u >> 56) << (8 * byte);
     }
+    for (; set != 0; set &= set - 1) rows[count++] = row + std::countr_zero(set);
   }
   for (; row < end; ++row) {
     rows[count] = row;
@@ -142,20 +146,23 @@ METARL_HD std::int64_t flagged_rows(const std::uint8_t* flags, std::int64_t begi
   return count;
 }
 
-// Starts new episodes in `count` rows, at most kBlockRows, and writes their observations. The random numbers are made
+// Starts new episodes in `count` rows, at most kFinishRows, and writes their observations. The random numbers are made
 // first, in a loop that vectorises.
 template <class Model>
 METARL_HD void reset_listed(const EnvBatch& b, const typename Model::Params& p, const std::int64_t* rows,
                             std::int64_t count) {
-  std::uint64_t seed[kBlockRows];
-  std::uint32_t stream[kBlockRows], episode[kBlockRows], word[4][kBlockRows];
+  std::uint64_t seed[kFinishRows];
+  std::uint32_t stream[kFinishRows], episode[kFinishRows], word[4][kFinishRows];
   for (std::int64_t k = 0; k < count; ++k) {
     seed[k] = b.seed[rows[k]];
     stream[k] = b.stream[rows[k]];
     episode[k] = b.episode[rows[k]];
   }
+  // Few rows end in one step: whole vectors of which some lanes are thrown away cost less than a scalar remainder.
+  const std::int64_t lanes = (count + 15) / 16 * 16;
+  for (std::int64_t k = count; k < lanes; ++k) seed[k] = stream[k] = episode[k] = 0;
   METARL_VECTORIZE
-  for (std::int64_t k = 0; k < count; ++k) {
+  for (std::int64_t k = 0; k < lanes; ++k) {
     const PhiloxBlock random = philox(seed[k], stream[k], episode[k], kTagEnvReset);
     word[0][k] = random.v[0];
     word[1][k] = random.v[1];
@@ -168,14 +175,14 @@ METARL_HD void reset_listed(const EnvBatch& b, const typename Model::Params& p, 
   }
 }
 
-// After the dynamics wrote state, reward, terminated and obs of at most kBlockRows rows: time limit and autoreset.
+// After the dynamics wrote state, reward, terminated and obs of at most kFinishRows rows: time limit and autoreset.
 template <class Model>
 METARL_HD void finish_rows(const EnvBatch& b, const typename Model::Params& p, std::int64_t begin, std::int64_t end) {
   const std::int32_t limit = b.max_episode_steps;
   std::int32_t* const elapsed = b.elapsed;
   std::uint8_t* const terminated = b.terminated;
   std::uint8_t* const truncated = b.truncated;
-  std::int64_t rows[kBlockRows];
+  std::int64_t rows[kFinishRows];
   METARL_VECTORIZE
   for (std::int64_t i = begin; i < end; ++i) {
     const std::int32_t e = elapsed[i] + 1;
@@ -240,6 +247,7 @@ METARL_HD void step_block_rows(const EnvBatch& batch, std::int64_t begin, std::i
   constexpr bool kCounts =
       requires(typename Model::State s, Action a, Real r, Int live) { Model::step(p, s, a, r, live); };
   alignas(64) Int live[kCounts ? kBlockRows : 1];
+  std::int64_t finished = begin;
   for (std::int64_t first = begin; first < end; first += kBlockRows) {
     const std::int64_t n = end - first < kBlockRows ? end - first : kBlockRows;
     // One element width a loop: mixed widths vectorise badly.
@@ -279,7 +287,10 @@ METARL_HD void step_block_rows(const EnvBatch& batch, std::int64_t begin, std::i
     for (std::int64_t k = 0; k < n; ++k) reward_out[first + k] = static_cast<double>(reward[k]);
     METARL_VECTORIZE
     for (std::int64_t k = 0; k < n; ++k) terminated_out[first + k] = static_cast<std::uint8_t>(ended[k]);
-    finish_rows<Model>(b, p, first, first + n);
+    if (first + n == end || first + n - finished == kFinishRows) {
+      finish_rows<Model>(b, p, finished, first + n);
+      finished = first + n;
+    }
   }
 }
 

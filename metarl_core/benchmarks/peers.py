@@ -41,6 +41,7 @@ PEERS = (
     Peer("envpool", "peer_envpool", "envpool", ("env",)),
     Peer("gymnax", "peer_gymnax", "gymnax", ("env",)),
     Peer("bsuite", "peer_bsuite", "bsuite", ("env",)),
+    Peer("minatar", "peer_minatar", "minatar", ("env",)),
     Peer("pufferlib", "peer_pufferlib", "pufferlib", ("env",)),
 )
 

@@ -24,8 +24,12 @@ ENVIRONMENTS = (
     "Taxi-v4",
     "DeepSea-v0",
     "Catch-v0",
+    "MinAtar/Breakout-v1",
 )
 DEEP_SEA_SIZE = 20
+# Of these also rows with another task in every environment, and with SAME_STEP autoreset.
+WITH_TASKS = ("CartPole-v1",)
+SAME_STEP = ("CartPole-v1", "MountainCar-v0", "Pendulum-v1")
 
 # unit -> (factor from 1/seconds or from seconds, higher is better)
 UNITS = {"ns": (1e9, False), "bytes": (1.0, False), "M/s": (1e-6, True), "k/s": (1e-3, True)}
@@ -174,4 +178,13 @@ def env_rows(quick: bool = False, threads: int = 1) -> list[Row]:
                 params["size"] = DEEP_SEA_SIZE
             work = f"{name}{f' {DEEP_SEA_SIZE}' if name == 'DeepSea-v0' else ''}, M steps/s"
             rows.append(Row("env", work, num_envs, "env", params, "step", "M/s", goal, probe))
+    for names, key, value, title in (
+        (WITH_TASKS, "tasks", True, "with tasks"),
+        (SAME_STEP, "autoreset", "same_step", "SAME_STEP"),
+    ):
+        for name in names:
+            for num_envs in (256,) if quick else (256, 4096):
+                goal = Goal("ratio", 5.0 if num_envs == 256 else 8.0)
+                params = {"env_id": name, "num_envs": num_envs, "threads": threads, key: value}
+                rows.append(Row("env", f"{name} {title}, M steps/s", num_envs, "env", params, "step", "M/s", goal))
     return rows

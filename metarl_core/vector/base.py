@@ -186,6 +186,8 @@ class VectorEnvMethods(TaskMethods):
         self._core_step = self._core.step
         self._reports_prob: bool = self._core.has_prob
         self._action_masks: npt.NDArray[np.int8] | None = self._core.action_masks
+        # The core's is complete where it is dense and has no more to tell.
+        self._completes_final = self._same_step and (not self._dense_final_obs or self._reports_prob or self._tuple_obs)
 
     def _make_spaces(self, plan: BuildPlan) -> None:
         spaces, n = self._spaces, self.num_envs
@@ -335,18 +337,19 @@ class VectorEnvMethods(TaskMethods):
             result: _StepResult = self._core_step(actions, out)
         except ResetNeededError as error:
             raise self._reset_needed_class(str(error)) from None
-        if self._same_step and "final_obs" in result[4]:
-            self._add_final(result[4])
+        if self._completes_final and "final_obs" in result[4]:
+            self._complete_final(result[4])
         if self._tuple_obs:
             result = (self._split(result[0]), *result[1:])
         if self._ids_before is not None:
             self._report_tasks(result[4], np.ones(self.num_envs, np.bool_))
         return result
 
-    def _add_final(self, info: dict[str, Any]) -> None:
+    def _complete_final(self, info: dict[str, Any]) -> None:
         mask, dense = info["_final_obs"], info["final_obs"]
-        info["final_info"] = self._final_info(info, mask, dense)
-        info["_final_info"] = mask.copy()
+        if self._reports_prob:
+            info["final_info"] = self._final_info(info, mask, dense)
+            info["_final_info"] = mask.copy()
         if self._dense_final_obs:
             if self._tuple_obs:
                 info["final_obs"] = self._split(dense)

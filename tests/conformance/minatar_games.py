@@ -11,6 +11,7 @@ import numpy as np
 from minatar.environment import Environment
 
 import metarl_core
+from metarl_core.testing import Comparison
 
 ROWS = 64
 
@@ -533,6 +534,7 @@ def compare(
     names = ours.field_names
     skill = np.linspace(0.0, 1.0, ROWS)  # some rows play well, some at random
     counts: Counter[str] = Counter()
+    comparison = Comparison()
     for reference in references:
         game.vary(reference.env, rng)
     before = np.array([game.state(reference) for reference in references], np.float64)
@@ -548,11 +550,16 @@ def compare(
         ours._core.set_draws(np.array(drawn, np.float64))
         obs, reward, terminated, truncated, _ = ours.step(actions, out=out)
         after = np.array([game.state(reference) for reference in references], np.float64)
-        np.testing.assert_array_equal(ours.get_state()["state"], after)
-        np.testing.assert_array_equal(obs, [reference.state() for reference in references])
-        np.testing.assert_array_equal(reward, [float(r) for r, _ in results])
-        np.testing.assert_array_equal(terminated, [ended for _, ended in results])
-        assert not truncated.any()
+        comparison.add(
+            (ours.get_state()["state"], obs, reward, terminated, truncated),
+            (
+                after,
+                np.array([reference.state() for reference in references]),
+                np.array([float(r) for r, _ in results]),
+                np.array([ended for _, ended in results]),
+                np.zeros(ROWS, np.bool_),
+            ),
+        )
         for i in range(ROWS):
             for event in game.events(
                 dict(zip(names, before[i], strict=True)),
@@ -571,5 +578,8 @@ def compare(
             after = np.array([game.state(reference) for reference in references], np.float64)
             ours.set_state({"state": after, "done": np.zeros(ROWS, np.bool_)})
         before = after
-    print(f"{game.name}-v{version}, ramping {ramping}, sticky {sticky}: {dict(counts)}")
+    name = f"MinAtar/{game.name}-v{version} ramping {ramping}, sticky {sticky}"
+    comparison.check(name, states, 0.0, ())
+    assert comparison.worst_obs == 0.0
+    print(f"{name}: {dict(counts)}")
     return counts

@@ -270,7 +270,10 @@ def test_autoreset_as_sync_vector_env(env_id, params, mode):
             assert_equal_info(info, reference_info)
     print(f"{env_id} {mode.name}: {ROWS * STEPS} rows, {ends}")
     assert ends["truncated"] > 0
-    if env_id in ("CartPole-v1", "FrozenLake-v1", "Blackjack-v1", "MinAtar/Breakout-v1", *POLICIES, *BSUITE) or params.get("size") == 4:
+    if (
+        env_id in ("CartPole-v1", "FrozenLake-v1", "Blackjack-v1", "MinAtar/Breakout-v1", *POLICIES, *BSUITE)
+        or params.get("size") == 4
+    ):
         assert ends["terminated"] > 0
 
 

@@ -9,6 +9,7 @@ import pytest
 from bsuite.environments import deep_sea
 
 import metarl_core
+from metarl_core.testing import Comparison
 
 from .reference import RecordingGenerator
 
@@ -44,6 +45,16 @@ def test_mapping_seed_is_bsuites(size, mapping_seed):
     ids=["10", "20", "not randomised", "stochastic 10", "stochastic 3"],
 )
 def test_steps_equal_bsuites(params, states):
+    compare(params, states)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("deterministic", [True, False], ids=["deterministic", "stochastic"])
+def test_a_million_steps_equal_bsuites(deterministic):
+    compare({"size": 10, "deterministic": deterministic}, 1_000_000)
+
+
+def compare(params, states):
     rng = np.random.default_rng(5)
     arguments = {"mapping_seed": 42, **params}
     with warnings.catch_warnings():
@@ -55,9 +66,9 @@ def test_steps_equal_bsuites(params, states):
     deterministic = params.get("deterministic", True)
     envs = metarl_core.make_vec("DeepSea-v0", ROWS, **params)
     envs.reset(seed=0)
-    size, compared, endings, worst = params["size"], 0, 0, 0.0
+    size, comparison = params["size"], Comparison()
     ended = np.zeros(ROWS, bool)
-    while compared < states:
+    while comparison.states < states:
         # Rows differ in how often they follow the path, so that some reach the treasure.
         mapping = references[0]._action_mapping
         right = np.array([mapping[r._row, r._column] if r._row < size else 0 for r in references])
@@ -73,22 +84,25 @@ def test_steps_equal_bsuites(params, states):
         if not deterministic:
             envs._core.set_draws(draws)
         obs, reward, terminated, truncated, _ = envs.step(actions)
-        np.testing.assert_array_equal(obs, [s.observation for s in steps])
         # bsuite resets in the step after the last, as NEXT_STEP does; its reward is None then.
-        worst = max(worst, np.abs(reward - [0.0 if s.reward is None else s.reward for s in steps]).max())
-        np.testing.assert_array_equal(terminated, [s.last() for s in steps])
+        comparison.add(
+            (envs.get_state()["state"][:, :2], obs, reward, terminated, truncated),
+            (
+                np.array([[r._row, r._column] for r in references], np.float64),
+                np.array([s.observation for s in steps]),
+                np.array([0.0 if s.reward is None else s.reward for s in steps]),
+                np.array([s.last() for s in steps]),
+                np.zeros(ROWS, bool),
+            ),
+        )
         np.testing.assert_array_equal(ended, [s.first() for s in steps])
-        assert not truncated.any()
         ended = terminated
         info = [r.bsuite_info() for r in references]
         np.testing.assert_array_equal(envs.bsuite_info()["total_bad_episodes"], [x["total_bad_episodes"] for x in info])
         np.testing.assert_array_equal(envs.bsuite_info()["denoised_return"], [x["denoised_return"] for x in info])
         bad_after = np.array([x["total_bad_episodes"] for x in info])
         np.testing.assert_array_equal(envs.bad_episode(), bad_after > bad_before)
-        compared += ROWS
-        endings += int(terminated.sum())
-    good = endings - sum(r._total_bad_episodes for r in references)
-    print(f"DeepSea-v0 {params}: {compared} states, {endings} episodes, {good} of them good, reward off by {worst:.1e}")
-    assert worst <= 1e-13
-    assert good > 0
-    assert good < endings
+    good = comparison.counts["terminated"] - sum(r._total_bad_episodes for r in references)
+    comparison.check(f"DeepSea-v0 {params}", states, 1e-13, ("terminated",))
+    print(f"{good} good episodes")
+    assert 0 < good < comparison.counts["terminated"]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gymnasium
 import numpy as np
 import pytest
 
 import metarl_core
+from metarl_core.testing import compare_steps, free_running_divergence
 
-from .reference import ROWS, Comparison, RecordingGenerator, compare_dynamics
+from .reference import ROWS, compare_dynamics, gymnasium_references
 
 TOLERANCE = {"float64": 1e-13, "float32": 1e-5}
 STATES = {"float64": 100_000, "float32": 100_000}
@@ -160,39 +160,61 @@ def test_pendulum_constants():
     ids=["4x4", "8x8", "not slippery", "own map"],
 )
 def test_frozen_lake_with_the_references_draws(params, states):
-    rng = np.random.default_rng(3)
-    references = [gymnasium.make("FrozenLake-v1", disable_env_checker=True, **params) for _ in range(ROWS)]
-    recorders = []
-    for i, reference in enumerate(references):
-        reference.reset(seed=i)
-        recorders.append(RecordingGenerator(reference.unwrapped.np_random))
-        reference.unwrapped.np_random = recorders[-1]
     slippery = params.get("is_slippery", True)
-    ours = metarl_core.make_vec("FrozenLake-v1", ROWS, autoreset_mode="disabled", **params)
-    ours.reset(seed=0)
-    comparison, elapsed, worst_prob = Comparison(), np.zeros(ROWS, np.int32), 0.0
-    while comparison.states < states:
-        before = np.array([[float(r.unwrapped.s)] for r in references])
+
+    def draws(before, drawn):
+        assert [name for name, _ in drawn] == ["random"]
+        return [drawn[0][1]]
+
+    def policy(before, rng):
         # Pushing against walls lets some rows live until the time limit.
-        actions = half(rng.integers(0, 4, ROWS), np.where(before[:, 0] < 4, 3, 0).astype(np.int64))
-        for recorder in recorders:
-            recorder.drawn.clear()
-        results = [r.step(int(a)) for r, a in zip(references, actions, strict=True)]
-        ours.set_state({"state": before, "elapsed": elapsed, "done": np.zeros(ROWS, np.bool_)})
-        if slippery:
-            assert all([name for name, _ in r.drawn] == ["random"] for r in recorders)
-            ours._core.set_draws(np.array([r.drawn[0][1] for r in recorders]))
-        obs, reward, terminated, truncated, info = ours.step(actions)
-        reference_state = np.array([[float(r.unwrapped.s)] for r in references])
-        comparison.add(
-            (ours.get_state()["state"], obs, reward, terminated, truncated),
-            (reference_state, *(np.array([r[k] for r in results]) for k in range(4))),
-        )
-        worst_prob = max(worst_prob, np.abs(info["prob"] - [r[4]["prob"] for r in results]).max())
-        elapsed += 1
-        for row in np.flatnonzero(terminated | truncated):
-            references[row].reset()
-            elapsed[row] = 0
-    assert worst_prob == 0.0
+        return half(rng.integers(0, 4, ROWS), np.where(before[:, 0] < 4, 3, 0).astype(np.int64))
+
+    references = gymnasium_references(
+        "FrozenLake-v1", params, get_fields=lambda env: [float(env.s)], draws=draws if slippery else None
+    )
+    ours = metarl_core.make_vec("FrozenLake-v1", ROWS, autoreset_mode="disabled", **params)
+    comparison = compare_steps(ours, references, policy, states=states, same_info=["prob"])
     endings = ("terminated", "truncated") if "map_name" in params and slippery else ("terminated",)
     comparison.check(f"FrozenLake-v1 {params}", states, 0.0, endings)
+
+
+FREE = {
+    "CartPole-v1": (cartpole_policy, ()),
+    "MountainCar-v0": (mountain_car_policy, ()),
+    "Acrobot-v1": (acrobot_policy, (0, 1)),
+    "Pendulum-v1": (pendulum_policy, ()),
+}
+
+
+@pytest.mark.parametrize("env_id", FREE)
+def test_free_running_episodes_stay_together_at_first(env_id):
+    # How long is reported: these dynamics double a difference every few steps.
+    policy, angles = FREE[env_id]
+    references = gymnasium_references(env_id)
+    ours = metarl_core.make_vec(env_id, ROWS, autoreset_mode="disabled", max_episode_steps=None)
+    divergence = free_running_divergence(ours, references, policy, max_steps=500, angles=angles)
+    print(f"{env_id} free running: {divergence}")
+    late = divergence.first_steps[:, divergence.thresholds.index(1e-6)]
+    assert ((late < 0) | (late > 20)).all()
+
+
+SLOW = {
+    **{env_id: (policy, angles, ("terminated", "truncated")) for env_id, (policy, angles) in FREE.items()},
+    "Pendulum-v1": (pendulum_policy, (), ("truncated",)),
+}
+
+
+@pytest.mark.slow
+@precisions
+@pytest.mark.parametrize("env_id", SLOW)
+def test_a_million_steps_equal_gymnasiums(env_id, precision):
+    policy, angles, endings = SLOW[env_id]
+    comparison = compare_dynamics(env_id, policy, states=1_000_000, precision=precision, angles=angles)
+    comparison.check(f"{env_id} {precision}", 1_000_000, TOLERANCE[precision], endings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("map_name", ["4x4", "8x8"])
+def test_a_million_steps_of_frozen_lake(map_name):
+    test_frozen_lake_with_the_references_draws({"map_name": map_name}, 1_000_000)

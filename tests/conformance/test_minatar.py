@@ -35,6 +35,7 @@ def test_all_six_actions_and_other_buffers(game):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @games
 def test_a_million_steps_are_the_packages(game):
     states = 0

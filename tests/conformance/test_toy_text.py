@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import metarl_core
+from metarl_core.testing import compare_steps
 
-from .reference import ROWS, Comparison, RecordingGenerator
+from .reference import ROWS, Comparison, RecordingGenerator, gymnasium_references
 from .test_distributions import SAMPLES, chi_square
 
 TABULAR = [
@@ -75,55 +76,32 @@ def test_every_outcome_of_the_table(env_id, params):
 
 
 def walk(env_id, params, states):
-    rng = np.random.default_rng(3)
     limit = 60
-    references = [
-        gymnasium.make(env_id, disable_env_checker=True, max_episode_steps=limit, **params) for _ in range(ROWS)
-    ]
-    recorders = []
-    for i, reference in enumerate(references):
-        reference.reset(seed=i)
-        recorders.append(RecordingGenerator(reference.unwrapped.np_random))
-        reference.unwrapped.np_random = recorders[-1]
-    best = best_actions(references[0].unwrapped)
+    width = 1 if env_id == "CliffWalking-v1" else 2
+
+    def draws(before, drawn):
+        ranks = [float(drawn[0][1]), 0.0]
+        if len(drawn) == 2:  # the new destination, as its rank among those that are not the old one
+            chosen, old = int(drawn[1][1]), int(before[0]) % 4
+            ranks[1] = (chosen - (chosen > old) + 0.5) / 3
+        return ranks[:width]
+
+    references = gymnasium_references(
+        env_id,
+        {"max_episode_steps": limit, **params},
+        get_fields=lambda env: fields_of(env_id, env.s, getattr(env, "fickle_step", False)),
+        draws=draws if params else None,
+    )
+    best = best_actions(references[0].env.unwrapped)
     ours = metarl_core.make_vec(env_id, ROWS, autoreset_mode="disabled", max_episode_steps=limit, **params)
-    ours.reset(seed=0)
-    comparison, elapsed = Comparison(), np.zeros(ROWS, np.int32)
 
-    def current():
-        return np.array(
-            [fields_of(env_id, r.unwrapped.s, getattr(r.unwrapped, "fickle_step", False)) for r in references]
-        )
-
-    while comparison.states < states:
-        before = current()
+    def policy(before, rng):
         follow = rng.random(ROWS) < np.linspace(0.0, 1.0, ROWS)
         random = rng.integers(0, ours.single_action_space.n, ROWS)
-        actions = np.where(follow, best[before[:, 0].astype(int)], random)
-        for recorder in recorders:
-            recorder.drawn.clear()
-        results = [r.step(int(a)) for r, a in zip(references, actions, strict=True)]
-        ours.set_state({"state": before, "elapsed": elapsed, "done": np.zeros(ROWS, np.bool_)})
-        if params:
-            draws = np.zeros((ROWS, before.shape[1]))
-            for row, recorder in enumerate(recorders):
-                draws[row, 0] = recorder.drawn[0][1]
-                if len(recorder.drawn) == 2:  # the new destination, as its rank among those that are not the old one
-                    chosen, old = int(recorder.drawn[1][1]), int(before[row, 0]) % 4
-                    draws[row, 1] = (chosen - (chosen > old) + 0.5) / 3
-            ours._core.set_draws(draws)
-        obs, reward, terminated, truncated, info = ours.step(actions)
-        comparison.add(
-            (ours.get_state()["state"], obs, reward, terminated, truncated),
-            (current(), *(np.array([r[k] for r in results]) for k in range(4))),
-        )
-        np.testing.assert_array_equal(info["prob"], [r[4]["prob"] for r in results])
-        if env_id == "Taxi-v4":
-            np.testing.assert_array_equal(info["action_mask"], [r[4]["action_mask"] for r in results])
-        elapsed += 1
-        for row in np.flatnonzero(terminated | truncated):
-            references[row].reset()
-            elapsed[row] = 0
+        return np.where(follow, best[before[:, 0].astype(int)], random)
+
+    same_info = ["prob", "action_mask"] if env_id == "Taxi-v4" else ["prob"]
+    comparison = compare_steps(ours, references, policy, states=states, same_info=same_info)
     comparison.check(f"{env_id} {params}", states, 0.0, ("terminated", "truncated"))
 
 

@@ -1,5 +1,7 @@
 """The checks inside the benchmark let right results pass and stop wrong ones."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,8 @@ from metarl_core.benchmarks.drivers import check_env, check_replay, data
 from metarl_core.benchmarks.drivers.base import WrongResultError
 from metarl_core.benchmarks.drivers.check_env import Trace, check_trace
 from metarl_core.benchmarks.drivers.env_base import EnvContestant, draw_actions
+from metarl_core.benchmarks.drivers.floor import contestants
+from metarl_core.benchmarks.drivers.ours_env import OurEnvs
 from metarl_core.benchmarks.drivers.reference_env import catch, catch_boards, frozen_lake_moves
 from metarl_core.benchmarks.drivers.replay_base import BufferContestant, TreeContestant, WeightsContestant
 
@@ -299,3 +303,62 @@ def test_actions_are_fresh():
     assert first.shape == (50, 8)
     assert (first != second).any()
     assert draw_actions("Pendulum-v1", 5, 3, rng).shape == (5, 3, 1)
+
+
+def recorded(env_id, **params):
+    envs = OurEnvs({"env_id": env_id, "num_envs": 64, "threads": 1, **params})
+    return envs.trace(draw_actions(env_id, 300, 64, np.random.default_rng(2)))
+
+
+def test_tasks_are_checked_row_by_row():
+    trace = recorded("CartPole-v1", tasks=True)
+    check_trace("CartPole-v1", trace)
+    shifted = {name: np.roll(values, 1) for name, values in trace.tasks.items()}
+    for tasks in (None, shifted):
+        with pytest.raises(WrongResultError, match="an observation is off"):
+            check_trace("CartPole-v1", dataclasses.replace(trace, tasks=tasks))
+
+
+BREAKOUT = "MinAtar/Breakout-v1"
+
+
+@pytest.mark.parametrize("autoreset", ["next_step", "same_step"])
+def test_right_breakouts_pass(autoreset):
+    check_trace(BREAKOUT, recorded(BREAKOUT, autoreset=autoreset))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"obs": lambda t: np.where(np.arange(301)[:, None, None, None, None] % 2, t.obs, t.obs[::-1])},
+            "trail|further|moves",
+        ),
+        ({"obs": lambda t: t.obs | (np.arange(4) == 1)}, "exactly one ball"),
+        ({"obs": lambda t: t.obs[..., [0, 2, 1, 3]]}, "trail"),
+        ({"reward": lambda t: t.reward + (t.reward == 1)}, "a reward is not"),
+        ({"terminated": lambda t: np.zeros_like(t.terminated)}, "missed ball|trail|further"),
+        ({"actions": lambda t: 2 - t.actions}, "of the paddle's moves"),
+    ],
+)
+def test_wrong_breakouts_are_stopped(change, message):
+    trace = recorded(BREAKOUT)
+    wrong = dataclasses.replace(trace, **{name: make(trace) for name, make in change.items()})
+    with pytest.raises(WrongResultError, match=message):
+        check_trace(BREAKOUT, wrong)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"env_id": "CartPole-v1", "tasks": True},
+        {"env_id": "Pendulum-v1"},
+        {"env_id": "DeepSea-v0", "size": 20},
+        {"env_id": "Taxi-v4", "autoreset": "same_step"},
+    ],
+    ids=lambda params: params["env_id"],
+)
+def test_the_floor_of_environments_moves_their_bytes(params):
+    (floor,) = (make() for make in contestants("env", {"num_envs": 100, "threads": 1, **params}).values())
+    assert len(floor.check()) == 8
+    assert 0 < floor.measure("step", {}, 0.001) < 1e-5

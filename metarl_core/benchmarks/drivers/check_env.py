@@ -22,7 +22,7 @@ from .reference_env import (
     taxi,
 )
 
-Reference = Callable[[Array, Array], Step]
+Reference = Callable[..., Step]
 REFERENCES: dict[str, Reference] = {
     "CartPole-v1": cartpole,
     "MountainCar-v0": mountain_car,
@@ -47,6 +47,7 @@ class Trace:
         terminated: [k, n].
         truncated: [k, n].
         autoreset: ``"next_step"`` or ``"same_step"``.
+        tasks: Parameters that differ between environments, [n] each.
     """
 
     obs: Array
@@ -55,6 +56,7 @@ class Trace:
     terminated: Array
     truncated: Array
     autoreset: str
+    tasks: dict[str, Array] | None = None
 
     @property
     def done(self) -> Array:
@@ -98,6 +100,8 @@ def check_trace(env_id: str, trace: Trace, size: int = 0, reference: Reference |
         _check_table(env_id, trace, TABLES[env_id])
     elif env_id == "Catch-v0":
         _check_catch(trace)
+    elif env_id == "MinAtar/Breakout-v1":
+        _check_breakout(trace)
     else:
         _check_deep_sea(trace, size)
     limit = LIMITS.get(env_id)
@@ -110,7 +114,9 @@ def check_trace(env_id: str, trace: Trace, size: int = 0, reference: Reference |
 def _check_equations(env_id: str, trace: Trace, reference: Reference) -> None:
     real, seen = trace.real_steps(), trace.seen_steps()
     before = trace.obs[:-1][real].astype(np.float64)
-    after, reward, terminated = reference(before, trace.actions[real].astype(np.float64))
+    columns = np.nonzero(real)[1]
+    tasks = {name: values[columns] for name, values in (trace.tasks or {}).items()}
+    after, reward, terminated = reference(before, trace.actions[real].astype(np.float64), **tasks)
     tolerance = TOLERANCE[env_id]
     got = trace.obs[1:][real].astype(np.float64)
     shown = seen[real]
@@ -152,6 +158,33 @@ def _check_catch(trace: Trace) -> None:
     require(bool((got == catch_boards(after))[shown].all()), "Catch-v0: an observation is off: a step leads elsewhere")
     require(bool((trace.reward[real] == reward).all()), "Catch-v0: a reward is not that of the ball's end")
     require(bool((trace.terminated[real] == terminated).all()), "Catch-v0: 'terminated' differs from the rule")
+
+
+def _check_breakout(trace: Trace) -> None:
+    name = "MinAtar/Breakout-v1"
+    require(trace.obs.shape[2:] == (10, 10, 4), f"{name}: observations of shape {trace.obs.shape[2:]}")
+    boards = trace.obs.astype(bool)
+    paddle, ball, trail, bricks = (boards[..., channel] for channel in range(4))
+    steps, num_envs = trace.actions.shape
+    for what, board in (("paddle", paddle), ("ball", ball), ("trail", trail)):
+        require(bool((board.sum((2, 3)) == 1).all()), f"{name}: an observation has not exactly one {what}")
+    place = paddle[:, :, 9].argmax(2)
+    where = ball.reshape(steps + 1, num_envs, 100).argmax(2)
+    seen = trace.seen_steps()
+    require(bool((trail[1:] == ball[:-1])[seen].all()), f"{name}: the trail is not where the ball was")
+    for axis in (where // 10, where % 10):
+        require(bool((np.abs(np.diff(axis, axis=0))[seen] <= 1).all()), f"{name}: the ball moves further than a cell")
+    moved = np.diff(place, axis=0)
+    wanted = np.clip(place[:-1] + np.array([0, -1, 1])[trace.actions], 0, 9) - place[:-1]
+    require(bool((np.abs(moved)[seen] <= 1).all()), f"{name}: the paddle moves further than a cell")
+    # The package repeats the last action in a tenth of the steps.
+    share = float((moved == wanted)[seen].mean()) if seen.any() else 1.0
+    require(share > 0.9, f"{name}: only {share:.1%} of the paddle's moves are the action's")
+    lost = (bricks[:-1] & ~bricks[1:]).sum((2, 3))
+    waves = (bricks[1:] & ~bricks[:-1]).any((2, 3))
+    require(bool((trace.reward == lost)[seen & ~waves].all()), f"{name}: a reward is not the number of bricks hit")
+    if trace.autoreset == "next_step":
+        require(bool((trace.terminated == (where[1:] // 10 == 9))[seen].all()), f"{name}: an end is not a missed ball")
 
 
 def _check_frozen_lake(trace: Trace) -> None:

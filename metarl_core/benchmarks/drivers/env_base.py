@@ -20,9 +20,18 @@ NUM_ACTIONS = {
     "Taxi-v4": 6,
     "DeepSea-v0": 2,
     "Catch-v0": 3,
+    "MinAtar/Breakout-v1": 3,
 }
 # Those that bsuite defines.
 BSUITE = ("DeepSea-v0", "Catch-v0")
+# CartPole's parameters that differ between environments, and their ranges.
+TASK_RANGES = {
+    "gravity": (5.0, 15.0),
+    "masscart": (0.5, 2.0),
+    "masspole": (0.05, 0.3),
+    "length": (0.3, 1.0),
+    "force_mag": (5.0, 15.0),
+}
 ACTIONS_OF_A_BLOCK = 1 << 19
 # One Python object per environment: the rate does not grow with their number, the time to make them does.
 MAX_PYTHON_ENVS = 256
@@ -34,6 +43,12 @@ def draw_actions(env_id: str, steps: int, num_envs: int, rng: np.random.Generato
     if env_id == "Pendulum-v1":
         return rng.uniform(-2.0, 2.0, (steps, num_envs, 1)).astype(np.float32)
     return rng.integers(0, NUM_ACTIONS[env_id], (steps, num_envs), dtype=np.int64)
+
+
+def draw_tasks(num_envs: int) -> dict[str, Array]:
+    """Return one task per environment, float64 by parameter, the same for everybody."""
+    rng = np.random.default_rng(11)
+    return {name: rng.uniform(low, high, num_envs) for name, (low, high) in TASK_RANGES.items()}
 
 
 class EnvContestant(Contestant):
@@ -52,6 +67,7 @@ class EnvContestant(Contestant):
         self.num_envs = int(params["num_envs"])
         self.threads = int(params["threads"])
         self.size = int(params.get("size", 0))
+        self.tasks = draw_tasks(self.num_envs) if params.get("tasks") else None
         self.rng = np.random.default_rng(0)
         self.block = max(8, min(4096, ACTIONS_OF_A_BLOCK // self.num_envs))
 
@@ -96,6 +112,7 @@ class EnvContestant(Contestant):
             np.stack(terminated).astype(bool),
             np.stack(truncated).astype(bool),
             self.autoreset,
+            self.tasks,
         )
 
     def check(self) -> str:

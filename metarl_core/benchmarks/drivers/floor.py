@@ -1,7 +1,8 @@
-"""What memory alone allows: the cache lines that the work must touch, and nothing else, in one call from Python.
+"""What memory alone allows: what the work must read and write, and nothing else, in one call from Python.
 
-At random places that are known in advance, so that all misses overlap; images are copied by NumPy's ``take``, which is
-one ``memcpy`` a block. A figure near its floor is bound by memory; the rest is arithmetic and Python.
+Replay touches cache lines at random places that are known in advance, so that all misses overlap; images are copied by
+NumPy's ``take``, which is one ``memcpy`` a block. A step of environments reads actions and states, and writes states
+and what it returns, from end to end. A figure near its floor is bound by memory; the rest is arithmetic and Python.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+import metarl_core
 from metarl_core import _core
 
 from .base import Array, Contestant, Factory, Operation, UnsupportedError, checksum, require, time_operation
 from .data import IMAGE_SHAPE, update_batches
+from .env_base import BSUITE
 from .ours_streams import SEQUENCE_LENGTH
 from .replay_base import cycle
 
@@ -23,6 +26,7 @@ ROW = 48  # of a small transition, padded
 LEAF = 4
 RAW = 4  # the priority as it was given
 NODE, NODE_SHIFT = 128, 8  # the sums of 256 leaves; what lies above stays near the core
+STATE_NUMBER = 4  # bytes of a number of an environment's state
 HUGE_PAGE = 1 << 21
 FRAME = IMAGE_SHAPE[1] * IMAGE_SHAPE[2]
 STACK = IMAGE_SHAPE[0] * FRAME
@@ -113,8 +117,46 @@ class Floor(Contestant):
         return lambda: np.take(stored, following(), axis=0, out=out, mode="clip")
 
 
+class EnvFloor(Contestant):
+    """What a step of a batch reads and writes."""
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        self.num_envs = n = int(params["num_envs"])
+        extra = {"size": params["size"]} if "size" in params else {}
+        if "precision" in metarl_core.env_spec(params["env_id"]).parameters:
+            extra["precision"] = "float32"  # the least
+        envs = metarl_core.make_vec(params["env_id"], 1, **extra)
+        buffers = envs.make_buffers()
+        # DeepSea and Catch change the cells that differ: two of a line each at least.
+        obs = buffers.obs.nbytes if params["env_id"] not in BSUITE else min(buffers.obs.nbytes, 8)
+        number = 8 if hasattr(envs.single_action_space, "n") else 4  # bytes of an action, as the contestants get it
+        state = STATE_NUMBER * len(envs.field_names) + 4 + 1  # and the count of steps, and whether it ended
+        tasks = STATE_NUMBER * len(envs.task_parameters) if params.get("tasks") else 0
+        outputs = obs + sum(a.nbytes for a in (buffers.reward, buffers.terminated, buffers.truncated))
+
+        def memory(row: int) -> Array:
+            return np.ones(-(-row * n // 8), np.uint64)
+
+        kept = memory(state)
+        self.arrays = _core.ArrayToucher([memory(number), kept, memory(tasks)], [kept, memory(outputs)])
+        self.expected = sum(-(-row * n // 8) for row in (number, state, tasks))
+
+    def check(self) -> str:
+        """Every element is read once."""
+        read = self.arrays.touch()
+        require(read == self.expected, f"{read} elements were read instead of {self.expected}")
+        return checksum(np.array([read]))
+
+    def measure(self, case: str, params: dict[str, Any], seconds: float) -> float:
+        """Time one pass; return seconds a row."""
+        del case, params
+        return time_operation(self.arrays.touch, seconds)[0] / self.num_envs
+
+
 def contestants(workload: str, params: dict[str, Any]) -> dict[str, Factory]:
-    """Return the floor of a replay workload, if memory is what sets it."""
-    if workload in ("weights", "env"):
+    """Return the floor of a workload, if memory is what sets it."""
+    if workload == "weights":
         return {}
+    if workload == "env":
+        return {NAME: lambda: EnvFloor(params)}
     return {NAME: lambda: Floor(workload, params)}

@@ -17,7 +17,7 @@ class Ours(Driver):
     def contestants(self, workload: str, params: dict[str, Any]) -> dict[str, Factory]:
         """Everything, and beside it the floor that memory sets."""
         if workload == "env":
-            return ours_env.contestants(workload, params)
+            return {**ours_env.contestants(workload, params), **floor.contestants(workload, params)}
         streams = workload in ours_streams.CLASSES
         found = (ours_streams if streams else ours_replay).contestants(workload, params)
         return {**found, **floor.contestants(workload, params)}

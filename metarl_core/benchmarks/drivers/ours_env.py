@@ -13,14 +13,27 @@ from .env_base import BSUITE, EnvContestant
 
 
 class OurEnvs(EnvContestant):
-    """``make_vec`` in NEXT_STEP mode; ``step(actions)`` returns fresh arrays."""
+    """``make_vec``; ``step(actions)`` returns fresh arrays."""
+
+    precision: str | None = None
 
     def __init__(self, params: dict[str, Any]) -> None:
         super().__init__(params)
         extra: dict[str, Any] = {"size": self.size} if self.size else {}
+        self.autoreset = params.get("autoreset", "next_step")
+        if self.precision is not None:
+            extra["precision"] = self.precision
         self.envs = metarl_core.make_vec(
-            self.env_id, self.num_envs, num_threads=self.threads, autoreset_mode="next_step", seed=0, **extra
+            self.env_id,
+            self.num_envs,
+            num_threads=self.threads,
+            autoreset_mode=self.autoreset,
+            dense_final_obs=self.autoreset == "same_step",
+            seed=0,
+            **extra,
         )
+        if self.tasks is not None:
+            self.envs.set_tasks(self.tasks)
 
     def reset(self) -> Any:
         """Reset with a fixed seed."""
@@ -40,21 +53,18 @@ class OurEnvs(EnvContestant):
 
 
 class OurEnvsOut(OurEnvs):
-    """``step(actions, out=...)`` writes into arrays of the caller."""
+    """``step(actions, out=StepBuffers(...))`` writes into arrays of the caller."""
 
-    notes = "step(actions, out=...), which writes into the caller's arrays"
+    notes = "step(actions, out=StepBuffers(...)), which writes into the caller's arrays"
 
     out: Any
 
     def __init__(self, params: dict[str, Any]) -> None:
         super().__init__(params)
         obs, reward, terminated, truncated = self._first()
-        self.out = {
-            "obs": np.empty_like(obs),
-            "reward": np.empty_like(reward),
-            "terminated": np.empty_like(terminated),
-            "truncated": np.empty_like(truncated),
-        }
+        self.out = metarl_core.StepBuffers(
+            np.empty_like(obs), np.empty_like(reward), np.empty_like(terminated), np.empty_like(truncated)
+        )
 
     def _first(self) -> tuple[Array, Array, Array, Array]:
         self.envs.reset(seed=0)
@@ -74,6 +84,13 @@ class OurEnvsOut(OurEnvs):
         for actions in prepared:
             result = step(actions, out=out)
         return result
+
+
+class OurEnvsFloat32(OurEnvsOut):
+    """``step(out=)`` of an environment that computes in float32."""
+
+    notes = "precision='float32', the numbers that pufferlib and gymnax compute with, and step(actions, out=...)"
+    precision = "float32"
 
 
 class OurEnvsBuffers(OurEnvsOut):
@@ -107,6 +124,8 @@ def contestants(workload: str, params: dict[str, Any]) -> dict[str, Factory]:
         "metarl_core": lambda: OurEnvs(params),
         "metarl_core out=": lambda: OurEnvsOut(params),
     }
+    if "precision" in metarl_core.env_spec(params["env_id"]).parameters:
+        found["metarl_core float32"] = lambda: OurEnvsFloat32(params)
     if params["env_id"] in BSUITE:
         found["metarl_core buffers"] = lambda: OurEnvsBuffers(params)
     if params["num_envs"] == 1:

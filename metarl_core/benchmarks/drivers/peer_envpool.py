@@ -61,7 +61,9 @@ class Envpool(Driver):
 
     def contestants(self, workload: str, params: dict[str, Any]) -> dict[str, Factory]:
         """Everything but DeepSea."""
-        if workload != "env" or params["env_id"] == "DeepSea-v0":
+        if workload != "env" or params["env_id"] == "DeepSea-v0" or params["env_id"].startswith("MinAtar/"):
+            return {}
+        if params.get("tasks") or params.get("autoreset", "next_step") != "next_step":
             return {}
         return {"envpool": lambda: EnvpoolEnvs(params)}
 

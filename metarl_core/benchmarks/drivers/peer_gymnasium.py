@@ -11,7 +11,7 @@ from .env_base import BSUITE, MAX_PYTHON_ENVS, PYTHON_CHECKED_STEPS, EnvContesta
 
 
 class GymnasiumEnvs(EnvContestant):
-    """``gymnasium.make_vec`` in one of its modes (NEXT_STEP autoreset)."""
+    """``gymnasium.make_vec`` in one of its modes."""
 
     def __init__(self, params: dict[str, Any], mode: str) -> None:
         super().__init__(params)
@@ -20,7 +20,15 @@ class GymnasiumEnvs(EnvContestant):
         if mode == "sync":
             self.checked_steps = PYTHON_CHECKED_STEPS
         warnings.simplefilter("ignore")
-        self.envs = importlib.import_module("gymnasium").make_vec(self.env_id, self.num_envs, vectorization_mode=mode)
+        gymnasium = importlib.import_module("gymnasium")
+        self.autoreset = params.get("autoreset", "next_step")
+        arguments: dict[str, Any] = {}
+        if mode == "sync":
+            chosen = gymnasium.vector.AutoresetMode({"next_step": "NextStep", "same_step": "SameStep"}[self.autoreset])
+            arguments["vector_kwargs"] = {"autoreset_mode": chosen}
+        elif self.autoreset != "next_step":
+            raise UnsupportedError("its own vector entry point has NEXT_STEP autoreset only")
+        self.envs = gymnasium.make_vec(self.env_id, self.num_envs, vectorization_mode=mode, **arguments)
 
     def reset(self) -> Any:
         """Reset with a fixed seed."""
@@ -47,7 +55,7 @@ class Gymnasium(Driver):
 
     def contestants(self, workload: str, params: dict[str, Any]) -> dict[str, Factory]:
         """Everything but bsuite's."""
-        if workload != "env" or params["env_id"] in BSUITE:
+        if workload != "env" or params["env_id"] in BSUITE or "/" in params["env_id"] or params.get("tasks"):
             return {}
         found: dict[str, Factory] = {"gymnasium sync": lambda: GymnasiumEnvs(params, "sync")}
         if params["env_id"] == "CartPole-v1":

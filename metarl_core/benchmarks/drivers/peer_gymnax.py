@@ -11,7 +11,12 @@ from .base import Array, Driver, Factory, import_jax
 from .check_env import Trace
 from .env_base import EnvContestant, draw_actions
 
-IDS = {"FrozenLake-v1": "FrozenLake-misc", "DeepSea-v0": "DeepSea-bsuite", "Catch-v0": "Catch-bsuite"}
+IDS = {
+    "FrozenLake-v1": "FrozenLake-misc",
+    "DeepSea-v0": "DeepSea-bsuite",
+    "Catch-v0": "Catch-bsuite",
+    "MinAtar/Breakout-v1": "Breakout-MinAtar",
+}
 MISSING = ("CliffWalking-v1", "Taxi-v4")
 
 
@@ -26,19 +31,26 @@ class GymnaxEnvs(EnvContestant):
         gymnax = importlib.import_module("gymnax")
         extra = {"size": self.size} if self.size else {}
         env, env_params = gymnax.make(IDS.get(self.env_id, self.env_id), **extra)
-        num_envs = self.num_envs
+        num_envs, axis = self.num_envs, None
+        if self.tasks is not None:
+            tasks = {name: jax.numpy.asarray(values, np.float32) for name, values in self.tasks.items()}
+            tasks["total_mass"] = tasks["masscart"] + tasks["masspole"]
+            tasks["polemass_length"] = tasks["masspole"] * tasks["length"]
+            # The others are the same for all: one array each, too.
+            whole = jax.tree_util.tree_map(lambda value: jax.numpy.full(num_envs, value), env_params)
+            env_params, axis = whole.replace(**tasks), 0
 
         def advance(carry: Any, actions: Any) -> Any:
             key, state = carry
             key, now = jax.random.split(key)
             keys = jax.random.split(now, num_envs)
-            step = jax.vmap(env.step, in_axes=(0, 0, 0, None))
+            step = jax.vmap(env.step, in_axes=(0, 0, 0, axis))
             obs, state, reward, terminated, truncated, _ = step(keys, state, actions, env_params)
             return (key, state), (obs, reward, terminated, truncated)
 
         def start(key: Any) -> Any:
             key, now = jax.random.split(key)
-            obs, state = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(now, num_envs), env_params)
+            obs, state = jax.vmap(env.reset, in_axes=(0, axis))(jax.random.split(now, num_envs), env_params)
             return (key, state), obs
 
         self.start, self.advance = jax.jit(start), jax.jit(advance, donate_argnums=0)
@@ -88,7 +100,13 @@ class GymnaxScan(GymnaxEnvs):
         self.carry, result = self.scan_all(self.carry, self.action(actions))
         obs, reward, terminated, truncated = (np.asarray(value) for value in result)
         return Trace(
-            np.concatenate([np.asarray(first)[None], obs]), actions, reward, terminated, truncated, self.autoreset
+            np.concatenate([np.asarray(first)[None], obs]),
+            actions,
+            reward,
+            terminated,
+            truncated,
+            self.autoreset,
+            self.tasks,
         )
 
     def prepare(self, actions: Array) -> Any:

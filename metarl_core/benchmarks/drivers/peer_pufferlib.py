@@ -59,7 +59,7 @@ class Pufferlib(Driver):
 
     def contestants(self, workload: str, params: dict[str, Any]) -> dict[str, Factory]:
         """CartPole only."""
-        if workload != "env" or params["env_id"] != "CartPole-v1":
+        if workload != "env" or params["env_id"] != "CartPole-v1" or params.get("tasks"):
             return {}
         return {"pufferlib": lambda: PufferCartPole(params)}
 

@@ -15,14 +15,23 @@ Step = tuple[Array, Array, Array]
 FROZEN_LAKE = np.array([[c in "HG" for c in row] for row in ("SFFF", "FHFH", "FFFH", "HFFG")]).reshape(-1)
 
 
-def cartpole(obs: Array, action: Array) -> Step:
+def cartpole(
+    obs: Array,
+    action: Array,
+    gravity: Array | float = 9.8,
+    masscart: Array | float = 1.0,
+    masspole: Array | float = 0.1,
+    length: Array | float = 0.5,
+    force_mag: Array | float = 10.0,
+) -> Step:
     """Barto, Sutton and Anderson 1983 as in Gymnasium's CartPole-v1: explicit Euler, 0.02 s."""
     x, x_dot, theta, theta_dot = obs.T
-    force = np.where(action == 1, 10.0, -10.0)
+    force = np.where(action == 1, force_mag, -np.asarray(force_mag))
     cos, sin = np.cos(theta), np.sin(theta)
-    temp = (force + 0.05 * theta_dot**2 * sin) / 1.1
-    theta_acc = (9.8 * sin - cos * temp) / (0.5 * (4.0 / 3.0 - 0.1 * cos**2 / 1.1))
-    x_acc = temp - 0.05 * theta_acc * cos / 1.1
+    mass, moment = masscart + masspole, masspole * length
+    temp = (force + moment * theta_dot**2 * sin) / mass
+    theta_acc = (gravity * sin - cos * temp) / (length * (4.0 / 3.0 - masspole * cos**2 / mass))
+    x_acc = temp - moment * theta_acc * cos / mass
     after = np.stack(
         [x + 0.02 * x_dot, x_dot + 0.02 * x_acc, theta + 0.02 * theta_dot, theta_dot + 0.02 * theta_acc], 1
     )
