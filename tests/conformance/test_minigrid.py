@@ -17,6 +17,7 @@ from minigrid.core.world_object import Door, Goal, Key, Lava, Wall
 from minigrid.wrappers import ImgObsWrapper
 
 import metarl_core
+from metarl_core.testing import Comparison
 
 from . import minigrid_levels as mg
 
@@ -25,14 +26,16 @@ every_id = pytest.mark.parametrize("env_id", mg.IDS)
 
 
 def compare_family(family, states):
-    counts = Counter()
     ids = mg.FAMILIES[family]
     for number, env_id in enumerate(ids):
-        counts.update(mg.compare_episodes(env_id, -(-states // len(ids)), seed=100 + number))
-    print(f"{family}: {states} states, episodes {dict(counts)}")
-    for ending in ("success", "truncated", *(["failure"] * (family == "LavaCrossing"))):
-        assert counts[ending] > 0, f"no episode ended with {ending}"
-    assert counts["failure"] == 0 or family == "LavaCrossing"
+        each = -(-states // len(ids))
+        comparison, successes = mg.compare_episodes(env_id, each, seed=100 + number)
+        comparison.check(env_id, each, 0.0, ("terminated", "truncated"))
+        assert successes > 0
+        if family == "LavaCrossing":
+            assert comparison.counts["terminated"] > successes
+        else:
+            assert comparison.counts["terminated"] == successes
 
 
 @families
@@ -90,7 +93,9 @@ def test_steps_from_scrambled_levels_are_the_packages(env_id):
         after.append(reference.row())
         images[k, 1] = obs["image"]
         results.append((reward, terminated, truncated))
-    mg.compare_batch(env_id, before, elapsed, actions, after, images, results)
+    comparison = Comparison()
+    mg.compare_batch(comparison, env_id, before, elapsed, actions, after, images, results)
+    comparison.check(f"{env_id}, scrambled", count, 0.0, ("terminated",))
     changed = (np.array(before) != np.array(after)).any(1).mean()
     print(f"{env_id}: {changed:.2f} of {count} steps changed something")
     assert changed > 0.3

@@ -10,9 +10,9 @@ namespace metarl::minigrid {
 constexpr std::int32_t kMaxRooms = 8;
 constexpr std::int32_t kSmallestRoom = 4;
 constexpr std::int32_t kTriesPerRoom = 8;
-// The package builds chains until one has all rooms, without an end. More than one chain in a hundred has, so that this
-// many never fail; if they did, the longest would be the level.
-constexpr std::int32_t kMaxChains = 8192;
+// The package builds chains until one has all rooms, without an end. More than one chain in five has, so that this many
+// never fail (1e-100); if they did, the longest would be the level.
+constexpr std::int32_t kMaxChains = 1024;
 
 struct Chain {
   Rectangle room[kMaxRooms];
