@@ -207,7 +207,8 @@ def compare_batch(comparison, env_id, before, elapsed, actions, after, images, r
     wrong = np.flatnonzero((state != after).any(1) | (obs != images[:, 1]).any((1, 2, 3)))
     assert not len(wrong), f"from {before[wrong[0]]} action {actions[wrong[0]]} leads to {state[wrong[0]]}"
     comparison.add(
-        (state, obs, reward, terminated, truncated), (after, images[:, 1], rewards, ends.astype(bool), cuts.astype(bool))
+        (state, obs, reward, terminated, truncated),
+        (after, images[:, 1], rewards, ends.astype(bool), cuts.astype(bool)),
     )
     envs.close()
 
