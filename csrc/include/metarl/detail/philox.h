@@ -30,6 +30,7 @@ enum PhiloxTag : std::uint32_t {
   kTagEnvReset = 16,
   kTagEnvStep = 17,
   kTagEnvTask = 18,
+  kTagEnvAction = 19,  // uniform actions of a rollout
   // A level that a number names; of this one too the number of the block is added, times 256.
   kTagEnvMap = 20,
 };
