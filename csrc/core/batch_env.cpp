@@ -19,6 +19,7 @@ std::size_t obs_bytes(ObsType type) {
     case ObsType::int64:
       return 8;
     case ObsType::boolean:
+    case ObsType::uint8:
       return 1;
   }
   return 0;

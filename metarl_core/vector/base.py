@@ -23,6 +23,8 @@ from metarl_core.vector.task_methods import TaskMethods
 __all__ = ["AutoresetMode", "StepBuffers", "VectorEnvMethods"]
 
 _NO_LIMIT = 2**31 - 1
+# Positions in the core's state.
+_MINIGRID_DIRECTION, _MINIGRID_TARGET = 2, 6
 _StepResult: TypeAlias = tuple[
     npt.NDArray[Any], npt.NDArray[np.float64], npt.NDArray[np.bool_], npt.NDArray[np.bool_], dict[str, Any]
 ]
@@ -117,6 +119,7 @@ class VectorEnvMethods(StateMethods, RolloutMethods, TaskMethods, RenderMethods)
         self._same_step = mode is AutoresetMode.SAME_STEP
         self._dense_final_obs = bool(dense_final_obs)
         self._bsuite_info = plan.bsuite_info
+        self._missions = plan.missions
         self._tuple_obs = bool(plan.observation_tuple)
         self._scalar_obs = plan.observation_low is None and not self._tuple_obs
         _check_memory(self.num_envs, plan, self._same_step)
@@ -380,6 +383,22 @@ class VectorEnvMethods(StateMethods, RolloutMethods, TaskMethods, RenderMethods)
         if self._bsuite_info is None:
             raise RuntimeError("this environment is none of bsuite's: it has no such flag")
         return self._bsuite_info(fields)
+
+    def minigrid_info(self) -> dict[str, npt.NDArray[Any]]:
+        """MiniGrid: what its observation says beside the image, of the current states.
+
+        Returns:
+            ``direction`` int64 ``(num_envs,)``: where the agent looks, 0 right, 1 down, 2 left, 3 up. ``mission`` str
+            ``(num_envs,)``: what it is to do.
+
+        Raises:
+            RuntimeError: The environment is none of MiniGrid's.
+        """
+        if self._missions is None:
+            raise RuntimeError("this environment is none of MiniGrid's: it has no mission")
+        direction, target = (self._core.get_field(field) for field in (_MINIGRID_DIRECTION, _MINIGRID_TARGET))
+        colour = (target.astype(np.int64) >> 4) & 7
+        return {"direction": direction.astype(np.int64), "mission": np.array(self._missions)[colour]}
 
     def observe(self) -> npt.NDArray[Any]:
         """Return the observations of the current states, as a new array (Blackjack: a tuple of three)."""

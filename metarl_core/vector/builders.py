@@ -29,20 +29,22 @@ class BuildPlan:
         action_low: Lower bound of a continuous action.
         action_high: Upper bound of a continuous action.
         bsuite_info: bsuite's bookkeeping from the fields of ``get_state``, or None.
+        missions: MiniGrid: the mission by colour number of the target, or None.
         table: uint8 matrix of the core (DeepSea: action mapping; FrozenLake: map).
         row_bytes: Rough memory of one environment without its observation.
     """
 
     numbers: Mapping[str, float]
     observation_shape: tuple[int, ...] = ()
-    observation_low: npt.NDArray[np.float32 | np.bool_] | None = None
-    observation_high: npt.NDArray[np.float32 | np.bool_] | None = None
+    observation_low: npt.NDArray[np.float32 | np.bool_ | np.uint8] | None = None
+    observation_high: npt.NDArray[np.float32 | np.bool_ | np.uint8] | None = None
     num_observations: int = 0
     observation_tuple: tuple[int, ...] = ()
     num_actions: int = 0
     action_low: float = 0.0
     action_high: float = 0.0
     bsuite_info: Callable[[npt.NDArray[np.float64]], dict[str, npt.NDArray[Any]]] | None = None
+    missions: tuple[str, ...] | None = None
     table: npt.NDArray[np.uint8] | None = field(default=None)
     row_bytes: int = 64
 
@@ -192,6 +194,7 @@ _BUILDERS |= {**TOY_TEXT_BUILDERS, **BSUITE_BUILDERS}
 
 # They need BuildPlan.
 from metarl_core.vector.builders_minatar import MINATAR_BUILDERS  # noqa: E402
+from metarl_core.vector.builders_minigrid import MINIGRID_BUILDERS  # noqa: E402
 
 
 def build_plan(id: str, params: Mapping[str, Any]) -> BuildPlan:  # noqa: A002
@@ -200,4 +203,4 @@ def build_plan(id: str, params: Mapping[str, Any]) -> BuildPlan:  # noqa: A002
     Raises:
         ValueError: The parameters contradict each other.
     """
-    return (MINATAR_BUILDERS.get(id) or _BUILDERS[id])(params)
+    return (MINATAR_BUILDERS.get(id) or MINIGRID_BUILDERS.get(id) or _BUILDERS[id])(params)

@@ -108,6 +108,8 @@ _MOUNTAIN_CAR = (("min", "position"), ("max", "position"), ("reset", "low"), ("r
 def _check_column(spec: EnvSpec, params: Mapping[str, Any], name: str, column: npt.NDArray[np.float64]) -> None:
     parameter = spec.parameters[name]
     _refuse(name, column, ~np.isfinite(column), "finite")
+    if parameter.kind == "int":
+        _refuse(name, column, column != np.floor(column), "an integer")
     if parameter.low is not None:
         bad = column <= parameter.low if parameter.exclusive else column < parameter.low
         _refuse(name, column, bad, f"{'>' if parameter.exclusive else '>='} {parameter.low:g}")

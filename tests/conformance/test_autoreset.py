@@ -139,6 +139,8 @@ class ToldMinAtar(minatar.gym.BaseEnv):
 
 
 def make_reference(env_id, row, states, limit, params):
+    if env_id.startswith("MiniGrid-"):
+        return pytest.importorskip("tests.conformance.minigrid_levels").ToldMiniGrid(env_id, row, states, limit)
     if env_id.startswith("MinAtar/"):
         return gymnasium.wrappers.TimeLimit(ToldMinAtar(env_id, row, states, **params), limit)
     if env_id == "DeepSea-v0":
@@ -207,6 +209,8 @@ def assert_equal_info(ours, reference):
         ("MinAtar/Seaquest-v1", {"max_episode_steps": 19, "sticky_action_prob": 0.0}),
         ("MinAtar/SpaceInvaders-v1", {"max_episode_steps": 40, "sticky_action_prob": 0.0}),
         ("MinAtar/Freeway-v0", {"max_episode_steps": 20, "sticky_action_prob": 0.0}),
+        ("MiniGrid-Empty-Random-5x5-v0", {"max_episode_steps": 30}),
+        ("MiniGrid-LavaCrossingS9N1-v0", {"max_episode_steps": 12}),
     ],
 )
 def test_autoreset_as_sync_vector_env(env_id, params, mode):

@@ -117,6 +117,18 @@ metarl::EnvOptions minatar_options() {
   return o;
 }
 
+// Families by number, as define.cpp of minigrid has them.
+metarl::EnvOptions minigrid_options(int family, int width, int height, int count, int room_size) {
+  return numbers({{"family", static_cast<double>(family)},
+                  {"width", static_cast<double>(width)},
+                  {"height", static_cast<double>(height)},
+                  {"count", static_cast<double>(count)},
+                  {"room_size", static_cast<double>(room_size)},
+                  {"random_start", 1},
+                  {"lava", 1},
+                  {"map_seed", -1}});
+}
+
 metarl::EnvOptions with(metarl::EnvOptions options, const std::string& name, double value) {
   options.numbers[name] = value;
   return options;
@@ -162,7 +174,17 @@ std::vector<EnvCase> all_cases() {
           {"MinAtar/Freeway-v1", minatar_options()},
           {"MinAtar/Seaquest-v1", minatar_options()},
           {"MinAtar/SpaceInvaders-v1", minatar_options()},
-          {"MinAtar/Breakout-v0", with(minatar_options(), "use_minimal_action_set", 0)}};
+          {"MinAtar/Breakout-v0", with(minatar_options(), "use_minimal_action_set", 0)},
+          {"MiniGrid-Empty-Random-5x5-v0", minigrid_options(0, 5, 5, 0, 0)},
+          {"MiniGrid-DoorKey-5x5-v0", minigrid_options(1, 5, 5, 0, 0)},
+          {"MiniGrid-MultiRoom-N6-v0", minigrid_options(2, 25, 25, 6, 10)},
+          {"MiniGrid-MultiRoom-N6-v0", with(minigrid_options(2, 25, 25, 6, 10), "map_seed", 3)},
+          {"MiniGrid-KeyCorridorS3R1-v0", minigrid_options(3, 7, 3, 1, 3)},
+          {"MiniGrid-KeyCorridorS4R3-v0", minigrid_options(3, 10, 10, 3, 4)},
+          {"MiniGrid-FourRooms-v0", minigrid_options(4, 19, 19, 0, 0)},
+          {"MiniGrid-Unlock-v0", minigrid_options(5, 11, 6, 0, 6)},
+          {"MiniGrid-LavaCrossingS11N5-v0", minigrid_options(6, 11, 11, 5, 0)},
+          {"MiniGrid-SimpleCrossingS9N3-v0", with(minigrid_options(6, 9, 9, 3, 0), "lava", 0)}};
 }
 
 struct State {

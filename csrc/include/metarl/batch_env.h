@@ -19,8 +19,8 @@ namespace metarl {
 // (next_step), the same step resets it and hands out the last observation apart (same_step), or the caller resets it.
 enum class AutoresetMode : std::uint8_t { next_step, same_step, disabled };
 
-enum class FieldType : std::uint8_t { float32, float64, int32 };
-enum class ObsType : std::uint8_t { float32, int64, boolean };  // boolean: one byte, 0 or 1
+enum class FieldType : std::uint8_t { float32, float64, int32, uint8 };
+enum class ObsType : std::uint8_t { float32, int64, boolean, uint8 };  // boolean: one byte, 0 or 1
 enum class ActionType : std::uint8_t { int8, int16, int32, int64, uint8, uint16, uint32, uint64, float32, float64 };
 
 // Step or masked reset of rows that have no episode to continue.
@@ -30,7 +30,9 @@ class ResetNeeded : public std::logic_error {
 
 // Everything that the kernels of one environment read and write; rows are environments.
 struct EnvBatch {
-  void* state = nullptr;  // field f of row i is element f * stride + i, of the definition's FieldType
+  // Field f of row i is element f * stride + i, of the definition's FieldType; if that is row_major, element
+  // i * fields + f.
+  void* state = nullptr;
   std::int64_t stride = 0;
   std::int32_t* elapsed = nullptr;   // steps since the row's last reset
   std::uint32_t* episode = nullptr;  // resets of the row since it was seeded: the time of its random numbers
@@ -38,7 +40,8 @@ struct EnvBatch {
   std::uint32_t* stream = nullptr;
   std::uint8_t* done = nullptr;  // the row's episode has ended and was not reset yet
   const void* params = nullptr;
-  // Parameters that differ between rows: number k of row i is element k * stride + i, of the FieldType. Null: none do.
+  // Parameters that differ between rows: number k of row i is element k * stride + i, of the FieldType, or
+  // int32 where that is uint8. Null: none do.
   void* task_values = nullptr;
   int num_task_values = 0;
   std::int32_t* task_id = nullptr;
@@ -67,6 +70,7 @@ struct EnvDefinition {
   std::string name;
   std::vector<std::string> field_names;
   FieldType field_type = FieldType::float64;
+  bool row_major = false;     // rows are contiguous: for many small fields that are used together
   std::int64_t obs_size = 1;  // elements a row
   ObsType obs_type = ObsType::float32;
   int num_actions = 0;    // 0: one continuous action a row
@@ -204,6 +208,8 @@ class BatchEnv {
   bool any_ended() const;
   const std::uint8_t* end_flags() const { return end_flag_.data(); }
 
+  // Writes field f of every row. Throws std::out_of_range.
+  void get_field(std::size_t f, double* out);
   // Throws ResetNeeded before the first reset and after an interrupted call, and unless rows_may_have_ended also where
   // step would for a row that has.
   void check_ready(bool rows_may_have_ended) const;
@@ -256,6 +262,7 @@ class BatchEnv {
   std::int64_t rows_per_poll() const;
   void check_actions(const void* actions, ActionType type);
   std::vector<std::byte> task_columns(const double* values, std::int64_t count) const;
+  FieldType task_type() const;
 
   EnvDefinition definition_;
   std::int64_t num_envs_;

@@ -31,6 +31,8 @@ enum PhiloxTag : std::uint32_t {
   kTagEnvStep = 17,
   kTagEnvTask = 18,
   kTagEnvAction = 19,  // uniform actions of a rollout
+  // A level that a number names; of this one too the number of the block is added, times 256.
+  kTagEnvMap = 20,
 };
 
 METARL_HD PhiloxBlock philox4x32(std::uint64_t key, std::uint32_t c0, std::uint32_t c1, std::uint32_t c2,
