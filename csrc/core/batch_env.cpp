@@ -125,7 +125,9 @@ BatchEnv::BatchEnv(EnvDefinition definition, std::int64_t num_envs, int num_thre
     ended_.resize(n);
     final_obs_.resize(n * obs_row_bytes());
   }
-  actions_.resize(n * (definition_.num_actions > 0 ? sizeof(std::uint8_t) : sizeof(float)));
+  actions_.resize(n * (definition_.num_actions > 0
+                           ? sizeof(std::uint8_t)
+                           : sizeof(float) * static_cast<std::size_t>(definition_.action_size)));
 }
 
 std::size_t BatchEnv::obs_row_bytes() const {
@@ -210,8 +212,9 @@ void BatchEnv::observe(void* obs) {
 void BatchEnv::check_actions(const void* actions, ActionType type) {
   std::atomic<std::int64_t> first_bad{std::numeric_limits<std::int64_t>::max()};
   const auto convert = METARL_SELECT_KERNEL(convert_actions);
+  const std::int64_t size = definition_.num_actions > 0 ? 1 : definition_.action_size;
   for_rows(0, num_envs_, [&](std::int64_t begin, std::int64_t end) {
-    const std::int64_t bad = convert(actions, type, definition_.num_actions, actions_.data(), begin, end);
+    const std::int64_t bad = convert(actions, type, definition_.num_actions, actions_.data(), begin * size, end * size);
     if (bad < 0) return;
     std::int64_t current = first_bad.load();
     while (bad < current && !first_bad.compare_exchange_weak(current, bad)) {
@@ -219,7 +222,9 @@ void BatchEnv::check_actions(const void* actions, ActionType type) {
   });
   const std::int64_t bad = first_bad.load();
   if (bad == std::numeric_limits<std::int64_t>::max()) return;
-  throw std::invalid_argument("actions[" + std::to_string(bad) + "] is " + action_text(actions, type, bad) +
+  const std::string where =
+      size == 1 ? std::to_string(bad) : std::to_string(bad / size) + ", " + std::to_string(bad % size);
+  throw std::invalid_argument("actions[" + where + "] is " + action_text(actions, type, bad) +
                               (definition_.num_actions > 0
                                    ? "; must be in [0, " + std::to_string(definition_.num_actions) + ")"
                                    : std::string("; must be finite")));
@@ -275,8 +280,8 @@ void BatchEnv::set_draws(std::vector<double> draws) {
 std::vector<std::byte> BatchEnv::task_columns(const double* values, std::int64_t count) const {
   const auto n = static_cast<std::size_t>(count);
   const std::size_t width = definition_.task_parameters.size();
-  std::vector<std::byte> columns(n * width * field_bytes(definition_.field_type));
-  with_field_type(definition_.field_type, columns.data(), [&](auto* data) {
+  std::vector<std::byte> columns(n * width * field_bytes(task_type()));
+  with_field_type(task_type(), columns.data(), [&](auto* data) {
     for (std::size_t i = 0; i < n; ++i) {
       for (std::size_t k = 0; k < width; ++k) {
         data[k * n + i] = static_cast<std::remove_reference_t<decltype(*data)>>(values[i * width + k]);
@@ -326,7 +331,7 @@ void BatchEnv::get_tasks(double* values, std::int32_t* ids) {
   const InUse guard(in_use_);
   const auto n = static_cast<std::size_t>(num_envs_);
   const std::size_t width = definition_.task_parameters.size();
-  with_field_type(definition_.field_type, task_values_.data(), [&](const auto* data) {
+  with_field_type(task_type(), task_values_.data(), [&](const auto* data) {
     for (std::size_t i = 0; i < n; ++i) {
       for (std::size_t k = 0; k < width; ++k) values[i * width + k] = static_cast<double>(data[k * n + i]);
     }

@@ -17,6 +17,7 @@ bool define_classic_control(const std::string& id, const EnvOptions& options, En
 bool define_toy_text(const std::string& id, const EnvOptions& options, EnvDefinition* definition);
 bool define_bsuite(const std::string& id, const EnvOptions& options, EnvDefinition* definition);
 bool define_minatar(const std::string& id, const EnvOptions& options, EnvDefinition* definition);
+bool define_meta(const std::string& id, const EnvOptions& options, EnvDefinition* definition);
 
 namespace define {
 

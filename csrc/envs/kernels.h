@@ -41,6 +41,15 @@ METARL_DECLARE_ENV_KERNELS(minatar_breakout)
 METARL_DECLARE_ENV_KERNELS(minatar_freeway)
 METARL_DECLARE_ENV_KERNELS(minatar_seaquest)
 METARL_DECLARE_ENV_KERNELS(minatar_space_invaders)
+METARL_DECLARE_ENV_KERNELS(point_robot_f32)
+METARL_DECLARE_ENV_KERNELS(point_robot_f64)
+METARL_DECLARE_ENV_KERNELS(sparse_point_robot_f32)
+METARL_DECLARE_ENV_KERNELS(sparse_point_robot_f64)
+METARL_DECLARE_ENV_KERNELS(bernoulli_bandit)
+METARL_DECLARE_ENV_KERNELS(gaussian_bandit)
+METARL_DECLARE_ENV_KERNELS(random_mdp)
+METARL_DECLARE_ENV_KERNELS(maze_f32)
+METARL_DECLARE_ENV_KERNELS(maze_f64)
 
 // Checks actions[begin, end) and converts them to uint8 (num_actions > 0: each must be in [0, num_actions)) or float32
 // (num_actions == 0: each must be finite). Returns the first illegal index, or -1.

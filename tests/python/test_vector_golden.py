@@ -31,6 +31,16 @@ CASES = [
     ("DiscountingChain-v0", {}),
     ("CartPoleSwingup-v0", {"max_time": 0.05}),
     ("CartPoleSwingup-v0", {"max_time": 0.05, "precision": "float32"}),
+    ("PointRobot-v0", {"max_step": 3.0}),
+    ("PointRobot-v0", {"precision": "float32"}),
+    ("SparsePointRobot-v0", {}),
+    ("SparsePointRobot-v0", {"precision": "float32"}),
+    ("BernoulliBandit-v0", {"horizon": 4}),
+    ("GaussianBandit-v0", {}),
+    ("TabularMDP-v0", {"horizon": 2, "num_episodes": 2}),
+    ("TabularMDP-v0", {"observation": "history", "num_states": 6}),
+    ("Maze-v0", {}),
+    ("Maze-v0", {"size": 27, "teleport": True}),
 ]
 ROWS = 20_011
 
@@ -46,7 +56,8 @@ def digest_of(env_id, params, threads):
         if hasattr(envs.single_action_space, "n"):
             actions = rng.integers(0, envs.single_action_space.n, ROWS)
         else:
-            actions = ((rng.integers(0, 4097, (ROWS, 1)) - 2048) / 1024).astype(np.float32)
+            shape = (ROWS, *envs.single_action_space.shape)
+            actions = ((rng.integers(0, 4097, shape) - 2048) / 1024).astype(np.float32)
         result = envs.step(actions)
         add(*result[:4], *(result[4][key] for key in ("prob", "action_mask") if key in result[4]))
     add(envs.get_state()["state"])

@@ -37,7 +37,8 @@ struct EnvBatch {
   std::uint32_t* stream = nullptr;
   std::uint8_t* done = nullptr;  // the row's episode has ended and was not reset yet
   const void* params = nullptr;
-  // Parameters that differ between rows: number k of row i is element k * stride + i, of the FieldType. Null: none do.
+  // Parameters that differ between rows: number k of row i is element k * stride + i, of the FieldType, or double with
+  // the definition's wide_tasks. Null: none do.
   void* task_values = nullptr;
   int num_task_values = 0;
   std::int32_t* task_id = nullptr;
@@ -48,7 +49,7 @@ struct EnvBatch {
   AutoresetMode mode = AutoresetMode::next_step;
 
   // Inputs and outputs of the current call.
-  const void* actions = nullptr;  // uint8 (discrete) or float32 (continuous), checked
+  const void* actions = nullptr;  // uint8 (discrete) or float32 (continuous, action_size a row), checked
   const double* draws = nullptr;  // test hook: random numbers to use in place of Philox's, draws_per_row a row
   void* obs = nullptr;
   double* reward = nullptr;
@@ -68,7 +69,8 @@ struct EnvDefinition {
   FieldType field_type = FieldType::float64;
   std::int64_t obs_size = 1;  // elements a row
   ObsType obs_type = ObsType::float32;
-  int num_actions = 0;    // 0: one continuous action a row
+  int num_actions = 0;    // 0: continuous actions
+  int action_size = 1;    // floats of a continuous action
   int draws_per_row = 0;  // random numbers a step takes; 0 when the dynamics are deterministic
   bool has_prob = false;
   bool has_end_flag = false;
@@ -79,6 +81,7 @@ struct EnvDefinition {
   // Parameters that may differ between rows, in the kernels' order, and what they are otherwise.
   std::vector<std::string> task_parameters;
   std::vector<double> task_defaults;
+  bool wide_tasks = false;  // the kernels take them as double, whatever the type of the fields
   void (*step)(const EnvBatch&, std::int64_t begin, std::int64_t end) = nullptr;
   // Resets the rows with mask[i] != 0 (all when mask is null) and writes every row's observation.
   void (*reset)(const EnvBatch&, const std::uint8_t* mask, std::int64_t begin, std::int64_t end) = nullptr;
@@ -151,9 +154,10 @@ class BatchEnv {
   // with nothing changed, for a mask before the first reset of all rows.
   void reset(const std::uint8_t* mask, void* obs, const RowSeeds& seeds = {});
 
-  // actions: num_envs elements of the given type, contiguous. Throws std::invalid_argument naming the first illegal
-  // action, or ResetNeeded, with nothing changed. obs_holds_last: see EnvBatch. poll is called on the calling thread
-  // about every 20 ms of a long step; when it throws, the batch is left half stepped and needs a reset.
+  // actions: num_envs elements of the given type (times action_size if continuous), contiguous. Throws
+  // std::invalid_argument naming the first illegal action, or ResetNeeded, with nothing changed. obs_holds_last: see
+  // EnvBatch. poll is called on the calling thread about every 20 ms of a long step; when it throws, the batch is left
+  // half stepped and needs a reset.
   void step(const void* actions, ActionType type, const StepOutputs& out, bool obs_holds_last = false,
             void (*poll)() = nullptr);
   // Test hook: the next step takes its random numbers from here, draws_per_row a row.
@@ -171,8 +175,9 @@ class BatchEnv {
   // state of the environment, or whose `elapsed` is not in [0, 2^31 - 1), with nothing changed. With fields, no reset
   // is needed before the next step.
   void set_state(const EnvStateIn& in);
-  // Parameters of every row, task_parameters.size() numbers each (row-major), rounded to the type of the fields, and
-  // its number, from the next step on. Null values: all rows have the environment's own again, and no numbers.
+  // Parameters of every row, task_parameters.size() numbers each (row-major), rounded to the type that the kernels
+  // take, and its number, from the next step on. Null values: all rows have the environment's own again, and no
+  // numbers.
   void set_tasks(const double* values, const std::int32_t* ids);
   // From now on every reset of a row draws one of `count` tasks, in [1, 2^31); the rows keep theirs until then.
   void set_task_table(const double* values, std::int64_t count);
@@ -195,6 +200,7 @@ class BatchEnv {
   void for_rows(std::int64_t begin, std::int64_t end, const Function& function);
   std::int64_t rows_per_poll() const;
   void check_actions(const void* actions, ActionType type);
+  FieldType task_type() const { return definition_.wide_tasks ? FieldType::float64 : definition_.field_type; }
   std::vector<std::byte> task_columns(const double* values, std::int64_t count) const;
 
   EnvDefinition definition_;
