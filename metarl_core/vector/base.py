@@ -362,6 +362,8 @@ class VectorEnvMethods(TaskMethods):
         info["final_obs"] = final
 
     def _final_info(self, info: dict[str, Any], mask: npt.NDArray[np.bool_], dense: npt.NDArray[Any]) -> dict[str, Any]:
+        if "prob" not in info:
+            return {}
         # The step reports the transition's probability; the row was reset since, whose probability is 1.
         final: dict[str, Any] = {"prob": np.where(mask, info["prob"], 0.0), "_prob": mask.copy()}
         info["prob"][mask] = 1.0
