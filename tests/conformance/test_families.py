@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import metarl_core
+from metarl_core.tasks import mdp_tables as task_tables
 from metarl_core.tasks import task_family
 from metarl_core.testing import check_vector_env, compare_steps
 
@@ -342,6 +343,26 @@ def test_processes_are_drawn_from_a_flat_dirichlet_and_a_normal_distribution():
     distances.append(uniform_distance(normal_cdf(means), 0, 1))
     print("KS sqrt(n) D: " + ", ".join(f"{d:.2f}" for d in distances))
     assert max(distances) < 1.95
+
+
+@pytest.mark.parametrize("states", [1, 2, 4, 5, 6, 13])
+def test_tables_for_users_are_the_oracles(states):
+    names = np.array([mdp_name(seed) for seed in range(3)])
+    transitions, rewards = task_tables(names, states, 3, mean_loc=-1.0, mean_scale=0.5)
+    assert transitions.shape == (3, states, 3, states)
+    for name, p, r in zip(names.tolist(), transitions, rewards, strict=True):
+        cuts, means = mdp_tables(name, states, 3)
+        np.testing.assert_array_equal(p, transition_probabilities(cuts))
+        np.testing.assert_allclose(r, -1 + 0.5 * means, rtol=1e-14, atol=1e-15)
+    for bad, match in (
+        ([1, 2], r"names has shape \(2,\)"),
+        ([[0, 2**32]], r"in \[0, 2\*\*32\)"),
+        ([[0.5, 1]], "integers"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            task_tables(bad)
+    with pytest.raises(ValueError, match="num_states is 0; must be >= 1"):
+        task_tables(names, 0)
 
 
 def test_transitions_and_rewards_of_a_seeded_process():

@@ -83,6 +83,16 @@ MemoryChain-v0 memory_length num_bits 00b0e89234a1ff8d
 DiscountingChain-v0 f15deb59327c65ef
 CartPoleSwingup-v0 max_time f57ae4e89b49a28a
 CartPoleSwingup-v0 max_time precision 11035c2df523eb40
+PointRobot-v0 max_step ce592d6e09aa0f6b
+PointRobot-v0 precision 9cd41b2e73c0cd68
+SparsePointRobot-v0 fef38f64ae973d81
+SparsePointRobot-v0 precision 0573e7e870d552b9
+BernoulliBandit-v0 horizon bc23c52c08ef8930
+GaussianBandit-v0 93d29142cf61cb1f
+TabularMDP-v0 horizon num_episodes 37daf60dccb54201
+TabularMDP-v0 observation num_states 35e46350729f8407
+Maze-v0 39020e7697885dca
+Maze-v0 size teleport 93bb89dab611fcf8
 """.strip()
 
 

@@ -120,7 +120,7 @@ EnvDefinition bandit_definition(const EnvOptions& o, bool gaussian) {
 
 bool random_mdp_state(const void* params, const double* f) {
   const auto& p = *static_cast<const random_mdp::Params*>(params);
-  return is_integer_in(f[0], 0, p.states - 1) && is_integer_in(f[1], 0, double{p.horizon} * p.episodes) &&
+  return is_integer_in(f[0], 0, p.states - 1) && is_integer_in(f[1], 0, static_cast<double>(p.horizon) * p.episodes) &&
          is_integer_in(f[2], -1, p.actions - 1) && is_float(f[3]) && is_integer_in(f[4], 0, 0xFFFFFFFFu) &&
          is_integer_in(f[5], 0, 0xFFFFFFFFu);
 }
