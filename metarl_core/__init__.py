@@ -33,11 +33,21 @@ from metarl_core.replay import (
     fields_from_spaces,
     importance_weights,
 )
-from metarl_core.vector import StepBuffers, env_spec, list_envs, make_vec, register_envs
+from metarl_core.vector import (
+    AsyncEnvs,
+    Rollout,
+    StepBuffers,
+    env_spec,
+    list_envs,
+    make_async,
+    make_vec,
+    register_envs,
+)
 
 __version__: str = build_info()["version"]
 
 __all__ = [
+    "AsyncEnvs",
     "Batch",
     "BufferEmptyError",
     "CheckpointCorruptError",
@@ -52,6 +62,7 @@ __all__ = [
     "PrioritizedReplayBuffer",
     "ReplayBuffer",
     "ResetNeededError",
+    "Rollout",
     "RunError",
     "SharedWriter",
     "SharedWriters",
@@ -66,6 +77,7 @@ __all__ = [
     "fields_from_spaces",
     "importance_weights",
     "list_envs",
+    "make_async",
     "make_vec",
     "register_envs",
 ]

@@ -4,6 +4,7 @@
 
 namespace metarl {
 
+void register_async(pybind11::module_& m);
 void register_build_info(pybind11::module_& m);
 void register_envs(pybind11::module_& m);
 void register_floor(pybind11::module_& m);

@@ -56,6 +56,11 @@ METARL_DECLARE_ENV_KERNELS(maze_f64)
 METARL_DECLARE_KERNEL(std::int64_t convert_actions, (const void* actions, ActionType type, int num_actions, void* out,
                                                      std::int64_t begin, std::int64_t end))
 
+// Draws an action for each of the rows [begin, end) from the step that it is at (see RolloutActions), as uint8 or
+// float32 like convert_actions.
+METARL_DECLARE_KERNEL(void random_actions, (const EnvBatch& batch, int num_actions, int action_size, double low,
+                                            double high, void* out, std::int64_t begin, std::int64_t end))
+
 #define METARL_ENV_KERNELS(definition, env)                 \
   do {                                                      \
     (definition).step = METARL_SELECT_KERNEL(env##_step);   \

@@ -311,7 +311,7 @@ class Trainer:
             "assembler": self.assembler.state_dict(),
             "tracker": self.tracker.state_dict(),
             "visits": self.visits.arrays() if self.visits is not None else None,
-            "envs": self.envs.get_state(),
+            "envs": self.envs.snapshot(),
             "obs": np.array(self.obs),
         }
 
@@ -327,7 +327,10 @@ class Trainer:
         self.tracker.load_state_dict(state["tracker"])
         if self.visits is not None:
             self.visits.load(state["visits"])
-        self.envs.set_state(state["envs"])
+        if "env_id" in state["envs"]:
+            self.envs.restore(state["envs"])
+        else:  # written before snapshots were: the arrays alone
+            self.envs.set_state(state["envs"])
         self.obs = np.array(state["obs"])
         self.encoded = self.encoder(self.obs)
         self._sitting_start = time.perf_counter()

@@ -8,7 +8,7 @@ import numpy.typing as npt
 __all__ = ["mdp_tables"]
 
 _WORD = np.uint64(2**32 - 1)
-_GENERATE = 19  # the core's tag of numbers that tasks are generated from
+_GENERATE = 21  # the core's tag of numbers that tasks are generated from
 _Words = npt.NDArray[np.uint64]
 
 

@@ -5,21 +5,28 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
+from metarl_core import _core
+from metarl_core.vector.async_env import AsyncEnvs
 from metarl_core.vector.base import AutoresetMode, StepBuffers, VectorEnvMethods
+from metarl_core.vector.checks import checked_integer
 from metarl_core.vector.registration import register_envs
+from metarl_core.vector.rollout import Rollout
 from metarl_core.vector.specs import EnvSpec, ParameterSpec, env_spec, list_envs
 
 if TYPE_CHECKING:
     from metarl_core.vector.gym_env import GymVectorEnv
 
 __all__ = [
+    "AsyncEnvs",
     "AutoresetMode",
     "EnvSpec",
     "ParameterSpec",
+    "Rollout",
     "StepBuffers",
     "VectorEnvMethods",
     "env_spec",
     "list_envs",
+    "make_async",
     "make_vec",
     "register_envs",
 ]
@@ -69,3 +76,38 @@ def make_vec(
     except ImportError as error:
         raise ImportError(f"metarl_core needs gymnasium >= 1.1 (or none at all): {error}") from error
     return GymVectorEnv(spec, num_envs, num_threads, autoreset_mode, seed, dense_final_obs, params)
+
+
+def make_async(
+    id: str,  # noqa: A002 - Gymnasium's name for it
+    num_envs: int,
+    batch_size: int | None = None,
+    *,
+    num_threads: int | None = None,
+    autoreset_mode: Any = "next_step",
+    seed: int = 0,
+    **params: Any,
+) -> AsyncEnvs:
+    """Make environments that step in the background, with the interface of EnvPool's asynchronous mode.
+
+    Args:
+        id: An id of :func:`list_envs`.
+        num_envs: Number of environments, >= 1; twice or three times ``batch_size`` keeps the threads busy.
+        batch_size: Number of environments that ``recv`` hands out, in [1, num_envs]; None: all.
+        num_threads: Number of threads in the background; None: as many as this process has CPUs. With 1, batches come
+            in the same order in every run.
+        autoreset_mode: ``"next_step"`` or ``"same_step"``.
+        seed: Seed of the first ``async_reset`` that is not given one; in [0, 2^64).
+        **params: Parameters of the environment.
+
+    Returns:
+        The environments; ``async_reset`` starts the threads.
+
+    Raises:
+        ValueError: The id is unknown, or an argument is out of range.
+        TypeError: A parameter is unknown or has the wrong type.
+        MemoryError: The environments do not fit into memory.
+    """
+    threads = _core.available_cpus() if num_threads is None else checked_integer("num_threads", num_threads, 1, 1024)
+    envs = make_vec(id, num_envs, num_threads=1, autoreset_mode=autoreset_mode, seed=seed, **params)
+    return AsyncEnvs(envs, envs.num_envs if batch_size is None else batch_size, threads)

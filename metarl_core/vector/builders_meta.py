@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,9 +14,8 @@ __all__ = ["META_BUILDERS"]
 
 def _point_robot(params: Mapping[str, Any]) -> BuildPlan:
     high = np.full(2, np.inf, np.float32)
-    drawn = {name: math.nan for name, value in params.items() if value is None and name.startswith("goal_")}
     return BuildPlan(
-        {**_numbers(params), **drawn},
+        _numbers(params),
         (2,),
         -high,
         high,

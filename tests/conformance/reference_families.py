@@ -10,7 +10,7 @@ from math import cos, log, pi, sqrt
 import numpy as np
 
 MASK = 2**32 - 1
-GENERATE = 19  # the purpose of the numbers that a task is generated from
+GENERATE = 21  # the purpose of the numbers that a task is generated from
 TASK_STREAM = 2**32 - 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from functools import partial
 
@@ -600,3 +601,20 @@ def test_states_that_cannot_be(env_id, params, column, value):
     state[1, column] = value
     with pytest.raises(ValueError, match=rf"state\[1\] is not a state of {env_id}"):
         envs.set_state({"state": state})
+
+
+@pytest.mark.parametrize("env_id", TASKS)
+def test_snapshots_go_through_a_checkpoint_format(env_id):
+    envs = metarl_core.make_vec(env_id, 5)
+    envs.sample_tasks_at_reset(task_family(env_id).sample_tasks(4))
+    envs.reset(seed=1)
+    snapshot = copy.deepcopy(envs.snapshot())
+    # Numbers that were read from a file are other objects.
+    snapshot["parameters"] = {name: float(repr(number)) for name, number in snapshot["parameters"].items()}
+    other = metarl_core.make_vec(env_id, 5)
+    other.restore(snapshot)
+    envs.action_space.seed(0)
+    for _ in range(60):
+        actions = envs.action_space.sample()
+        for mine, theirs in zip(other.step(actions)[:4], envs.step(actions)[:4], strict=True):
+            np.testing.assert_array_equal(mine, theirs)

@@ -118,21 +118,11 @@ metarl::EnvOptions minatar_options() {
 }
 
 metarl::EnvOptions point_robot_options() {
-  return numbers({{"goal_x", std::numeric_limits<double>::quiet_NaN()},
-                  {"goal_y", 0.25},
-                  {"goal_range", 0.5},
-                  {"max_step", 0.1},
-                  {"goal_tolerance", 0.05},
-                  {"float32", 0}});
+  return numbers({{"goal_y", 0.25}, {"goal_range", 0.5}, {"max_step", 0.1}, {"goal_tolerance", 0.05}, {"float32", 0}});
 }
 
 metarl::EnvOptions sparse_point_robot_options() {
-  return numbers({{"goal_angle", std::numeric_limits<double>::quiet_NaN()},
-                  {"circle_radius", 1},
-                  {"max_step", 0.4},
-                  {"goal_radius", 0.5},
-                  {"dense_reward", 0},
-                  {"float32", 0}});
+  return numbers({{"circle_radius", 1}, {"max_step", 0.4}, {"goal_radius", 0.5}, {"dense_reward", 0}, {"float32", 0}});
 }
 
 metarl::EnvOptions trial_bandit_options(int arms) {
