@@ -13,6 +13,8 @@ from metarl_core import _core
 from metarl_core.errors import ResetNeededError
 from metarl_core.vector.builders import BuildPlan, build_plan
 from metarl_core.vector.checks import check_fits_memory, checked_integer
+from metarl_core.vector.render.registry import render_fps
+from metarl_core.vector.render_methods import RENDER_MODES, RenderMethods, checked_render_mode
 from metarl_core.vector.rollout import RolloutMethods
 from metarl_core.vector.specs import EnvSpec, shown
 from metarl_core.vector.state import StateMethods
@@ -75,7 +77,7 @@ def _check_memory(num_envs: int, plan: BuildPlan, same_step: bool) -> None:
     check_fits_memory(f"num_envs={shown(num_envs)}", num_envs * rows)
 
 
-class VectorEnvMethods(StateMethods, RolloutMethods, TaskMethods):
+class VectorEnvMethods(StateMethods, RolloutMethods, TaskMethods, RenderMethods):
     """Steps ``num_envs`` equal environments together; made by :func:`metarl_core.make_vec`.
 
     One caller at a time: a second thread that calls while a call is running gets a ``RuntimeError``, and so does a
@@ -99,8 +101,10 @@ class VectorEnvMethods(StateMethods, RolloutMethods, TaskMethods):
         seed: int,
         dense_final_obs: bool,
         params: Mapping[str, Any],
+        render_mode: str | None = None,
     ) -> None:
         mode = parse_autoreset_mode(autoreset_mode)
+        self.render_mode = checked_render_mode(render_mode)
         self.num_envs = checked_integer("num_envs", num_envs, 1, None)
         threads = (
             _core.available_cpus() if num_threads is None else checked_integer("num_threads", num_threads, 1, 1024)
@@ -118,7 +122,11 @@ class VectorEnvMethods(StateMethods, RolloutMethods, TaskMethods):
         _check_memory(self.num_envs, plan, self._same_step)
         checked_integer("num_envs", num_envs, 1, 2**32 - 1)  # rows are numbered with 32 bits
         self._make_spaces(plan)
-        self.metadata = {"render_modes": [], "autoreset_mode": self._mode_class(mode.value)}
+        self.metadata = {
+            "render_modes": list(RENDER_MODES),
+            "render_fps": render_fps(spec.id),
+            "autoreset_mode": self._mode_class(mode.value),
+        }
         self.max_episode_steps: int | None = self.params["max_episode_steps"]
         self._core = _core.BatchEnv(
             spec.id,
@@ -133,6 +141,8 @@ class VectorEnvMethods(StateMethods, RolloutMethods, TaskMethods):
             plan.table,
         )
         self._core_step = self._core.step
+        if self.render_mode is not None:
+            self._keep_actions()
         self._reports_prob: bool = self._core.has_prob
         self._action_masks: npt.NDArray[np.int8] | None = self._core.action_masks
         # The core's is complete where it is dense and has no more to tell.
