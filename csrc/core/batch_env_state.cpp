@@ -50,6 +50,7 @@ struct BatchEnv::Chosen {
 };
 
 FieldType BatchEnv::task_type() const {
+  if (definition_.wide_tasks) return FieldType::float64;
   return definition_.field_type == FieldType::uint8 ? FieldType::int32 : definition_.field_type;
 }
 

@@ -18,6 +18,7 @@ bool define_toy_text(const std::string& id, const EnvOptions& options, EnvDefini
 bool define_bsuite(const std::string& id, const EnvOptions& options, EnvDefinition* definition);
 bool define_minatar(const std::string& id, const EnvOptions& options, EnvDefinition* definition);
 bool define_minigrid(const std::string& id, const EnvOptions& options, EnvDefinition* definition);
+bool define_meta(const std::string& id, const EnvOptions& options, EnvDefinition* definition);
 
 namespace define {
 

@@ -177,8 +177,9 @@ class VectorEnvMethods(StateMethods, RolloutMethods, TaskMethods, RenderMethods)
             self.single_action_space = spaces.Discrete(plan.num_actions)
             self.action_space = spaces.MultiDiscrete(np.full(n, plan.num_actions))
         else:
-            self.single_action_space = spaces.Box(plan.action_low, plan.action_high, (1,), np.float32)
-            self.action_space = spaces.Box(plan.action_low, plan.action_high, (n, 1), np.float32)
+            shape = plan.action_shape
+            self.single_action_space = spaces.Box(plan.action_low, plan.action_high, shape, np.float32)
+            self.action_space = spaces.Box(plan.action_low, plan.action_high, (n, *shape), np.float32)
 
     @property
     def num_threads(self) -> int:
@@ -277,8 +278,9 @@ class VectorEnvMethods(StateMethods, RolloutMethods, TaskMethods, RenderMethods)
         """Take one step in every environment.
 
         Args:
-            actions: ``(num_envs,)`` of any integer dtype, or ``(num_envs, 1)`` float32 or float64 for continuous
-                actions. Used in place when contiguous.
+            actions: ``(num_envs,)`` of any integer dtype, or for continuous actions float32 or float64 of the action
+                space's shape, ``(num_envs, 1)`` but for the point robots' ``(num_envs, 2)``. Used in place when
+                contiguous.
             out: Arrays to write to, as :class:`StepBuffers` or a dict with its names; None: new ones.
 
         Returns:

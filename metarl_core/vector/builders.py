@@ -25,7 +25,8 @@ class BuildPlan:
         observation_shape: Shape of one observation.
         num_observations: Size of a Discrete observation space.
         observation_tuple: Sizes of the Discrete spaces of a Tuple observation, which the core keeps in one row.
-        num_actions: Number of actions; 0: one float in [action_low, action_high].
+        num_actions: Number of actions; 0: floats in [action_low, action_high].
+        action_size: Number of floats of a continuous action.
         action_low: Lower bound of a continuous action.
         action_high: Upper bound of a continuous action.
         bsuite_info: bsuite's bookkeeping from the fields of ``get_state``, or None.
@@ -41,6 +42,7 @@ class BuildPlan:
     num_observations: int = 0
     observation_tuple: tuple[int, ...] = ()
     num_actions: int = 0
+    action_size: int = 1
     action_low: float = 0.0
     action_high: float = 0.0
     bsuite_info: Callable[[npt.NDArray[np.float64]], dict[str, npt.NDArray[Any]]] | None = None
@@ -51,7 +53,7 @@ class BuildPlan:
     @property
     def action_shape(self) -> tuple[int, ...]:
         """Shape of one action."""
-        return () if self.num_actions else (1,)
+        return () if self.num_actions else (self.action_size,)
 
 
 def _numbers(params: Mapping[str, Any]) -> dict[str, float]:
@@ -187,9 +189,10 @@ _BUILDERS: dict[str, Callable[[Mapping[str, Any]], BuildPlan]] = {
 }
 # They import from here what they are made of.
 from metarl_core.vector.builders_bsuite import BSUITE_BUILDERS  # noqa: E402
+from metarl_core.vector.builders_meta import META_BUILDERS  # noqa: E402
 from metarl_core.vector.builders_toy_text import TOY_TEXT_BUILDERS  # noqa: E402
 
-_BUILDERS |= {**TOY_TEXT_BUILDERS, **BSUITE_BUILDERS}
+_BUILDERS |= {**TOY_TEXT_BUILDERS, **BSUITE_BUILDERS, **META_BUILDERS}
 
 
 # They need BuildPlan.

@@ -28,7 +28,8 @@ class Rollout:
     Attributes:
         obs: ``(steps + 1, num_envs, *observation shape)``, dtype of the observation space; ``obs[steps]`` is what the
             next action will be taken on. Blackjack: int64 ``(steps + 1, num_envs, 3)``, whose columns are the tuple.
-        actions: ``(steps, num_envs)`` int64, or ``(steps, num_envs, 1)`` float32 for continuous actions.
+        actions: ``(steps, num_envs)`` int64, or float32 ``(steps, num_envs, n)`` for continuous actions of
+            ``n`` numbers, mostly 1.
         reward: float64 ``(steps, num_envs)``.
         terminated: bool ``(steps, num_envs)``.
         truncated: bool ``(steps, num_envs)``.

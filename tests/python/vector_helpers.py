@@ -23,7 +23,7 @@ IDS = [name for name in list_envs() if not name.startswith("MiniGrid-") or name[
 def random_actions(envs, rng):
     if hasattr(envs.single_action_space, "n"):
         return rng.integers(0, envs.single_action_space.n, envs.num_envs)
-    return rng.uniform(-2, 2, (envs.num_envs, 1)).astype(np.float32)
+    return rng.uniform(-2, 2, (envs.num_envs, *envs.single_action_space.shape)).astype(np.float32)
 
 
 def obs_bytes(obs):

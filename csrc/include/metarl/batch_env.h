@@ -40,8 +40,8 @@ struct EnvBatch {
   std::uint32_t* stream = nullptr;
   std::uint8_t* done = nullptr;  // the row's episode has ended and was not reset yet
   const void* params = nullptr;
-  // Parameters that differ between rows: number k of row i is element k * stride + i, of the FieldType, or
-  // int32 where that is uint8. Null: none do.
+  // Parameters that differ between rows: number k of row i is element k * stride + i, of the FieldType, but int32 where
+  // that is uint8 and double with the definition's wide_tasks. Null: none do.
   void* task_values = nullptr;
   int num_task_values = 0;
   std::int32_t* task_id = nullptr;
@@ -52,7 +52,7 @@ struct EnvBatch {
   AutoresetMode mode = AutoresetMode::next_step;
 
   // Inputs and outputs of the current call.
-  const void* actions = nullptr;  // uint8 (discrete) or float32 (continuous), checked
+  const void* actions = nullptr;  // uint8 (discrete) or float32 (continuous, action_size a row), checked
   const double* draws = nullptr;  // test hook: random numbers to use in place of Philox's, draws_per_row a row
   void* obs = nullptr;
   double* reward = nullptr;
@@ -73,7 +73,8 @@ struct EnvDefinition {
   bool row_major = false;     // rows are contiguous: for many small fields that are used together
   std::int64_t obs_size = 1;  // elements a row
   ObsType obs_type = ObsType::float32;
-  int num_actions = 0;    // 0: one continuous action a row
+  int num_actions = 0;    // 0: continuous actions
+  int action_size = 1;    // floats of a continuous action
   int draws_per_row = 0;  // random numbers a step takes; 0 when the dynamics are deterministic
   bool has_prob = false;
   bool has_end_flag = false;
@@ -84,11 +85,17 @@ struct EnvDefinition {
   // Parameters that may differ between rows, in the kernels' order, and what they are otherwise.
   std::vector<std::string> task_parameters;
   std::vector<double> task_defaults;
+  bool wide_tasks = false;  // the kernels take them as double, whatever the type of the fields
   void (*step)(const EnvBatch&, std::int64_t begin, std::int64_t end) = nullptr;
   // Resets the rows with mask[i] != 0 (all when mask is null) and writes every row's observation.
   void (*reset)(const EnvBatch&, const std::uint8_t* mask, std::int64_t begin, std::int64_t end) = nullptr;
   // Whether the fields of one row, rounded to the field type, are a state the environment can be in (for set_state).
   bool (*valid_state)(const void* params, const double* fields) = nullptr;
+
+  int action_width() const { return num_actions > 0 ? 1 : action_size; }  // numbers of an action
+  std::size_t action_bytes() const {                                      // as the kernels take it
+    return num_actions > 0 ? sizeof(std::uint8_t) : sizeof(float) * static_cast<std::size_t>(action_size);
+  }
 };
 
 // Parameters by name, as Python hands them over; the numbers are checked there.
@@ -189,9 +196,10 @@ class BatchEnv {
   // with nothing changed, for a mask before the first reset of all rows.
   void reset(const std::uint8_t* mask, void* obs, const RowSeeds& seeds = {});
 
-  // actions: num_envs elements of the given type, contiguous. Throws std::invalid_argument naming the first illegal
-  // action, or ResetNeeded, with nothing changed. obs_holds_last: see EnvBatch. poll is called on the calling thread
-  // about every 20 ms of a long step; when it throws, the batch is left half stepped and needs a reset.
+  // actions: num_envs elements of the given type (times action_size if continuous), contiguous. Throws
+  // std::invalid_argument naming the first illegal action, or ResetNeeded, with nothing changed. obs_holds_last: see
+  // EnvBatch. poll is called on the calling thread about every 20 ms of a long step; when it throws, the batch is left
+  // half stepped and needs a reset.
   void step(const void* actions, ActionType type, const StepOutputs& out, bool obs_holds_last = false,
             void (*poll)() = nullptr);
   // Steps [begin, end) of the arrays in `out`, bit for bit as that many calls of step; with begin = 0, obs[0] first.
@@ -222,8 +230,9 @@ class BatchEnv {
   // for one that is not there, with nothing changed. With fields of all rows, no reset is needed before the next step.
   // Tasks, which the environment must be able to have, hold until a reset draws another one from the table.
   void set_state(const EnvStateIn& in, const RowList& rows = {});
-  // Parameters of every row, task_parameters.size() numbers each (row-major), rounded to the type of the fields, and
-  // its number, from the next step on. Null values: all rows have the environment's own again, and no numbers.
+  // Parameters of every row, task_parameters.size() numbers each (row-major), rounded to the type that the kernels
+  // take, and its number, from the next step on. Null values: all rows have the environment's own again, and no
+  // numbers.
   void set_tasks(const double* values, const std::int32_t* ids);
   // From now on every reset of a row draws one of `count` tasks, in [1, 2^31); the rows keep theirs until then.
   void set_task_table(const double* values, std::int64_t count);
@@ -248,6 +257,7 @@ class BatchEnv {
   struct Rollout;
   EnvBatch batch();
   void check_state(const EnvStateIn& in, std::int64_t count) const;
+  std::string action_place(std::int64_t index) const;  // "row", or "row, component" where an action has several
   [[noreturn]] void refuse_action(const void* actions, ActionType type, std::int64_t index,
                                   const std::string& where) const;
   void own_tasks();
