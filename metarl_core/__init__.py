@@ -6,6 +6,7 @@ Importing this package loads NumPy and the compiled core, nothing else: no torch
 from __future__ import annotations
 
 from metarl_core._build_info import build_info
+from metarl_core._paths import get_cmake_dir, get_include
 from metarl_core.errors import (
     BufferEmptyError,
     CheckpointCorruptError,
@@ -14,6 +15,7 @@ from metarl_core.errors import (
     CheckpointVersionError,
     ClosedError,
     ConfigError,
+    EnvLibraryError,
     MetarlError,
     ResetNeededError,
     RunError,
@@ -41,6 +43,7 @@ from metarl_core.vector import (
     StepBuffers,
     env_spec,
     list_envs,
+    load_env_library,
     make_async,
     make_vec,
     register_envs,
@@ -58,6 +61,7 @@ __all__ = [
     "CheckpointVersionError",
     "ClosedError",
     "ConfigError",
+    "EnvLibraryError",
     "LinearSchedule",
     "MetarlError",
     "PrefetchSampler",
@@ -79,8 +83,11 @@ __all__ = [
     "build_info",
     "env_spec",
     "fields_from_spaces",
+    "get_cmake_dir",
+    "get_include",
     "importance_weights",
     "list_envs",
+    "load_env_library",
     "make_async",
     "make_vec",
     "register_envs",

@@ -10,6 +10,7 @@ __all__ = [
     "CheckpointVersionError",
     "ClosedError",
     "ConfigError",
+    "EnvLibraryError",
     "MetarlError",
     "ResetNeededError",
     "RunError",
@@ -26,6 +27,10 @@ class MetarlError(Exception):
 
 class BufferEmptyError(MetarlError, RuntimeError):
     """A sample was asked of a buffer or tree that holds nothing that can be drawn."""
+
+
+class EnvLibraryError(MetarlError, ValueError):
+    """A library of environments cannot be used; the message names the library and what is wrong with it."""
 
 
 class StaleIndexError(MetarlError, RuntimeError):

@@ -12,6 +12,7 @@ PYBIND11_MODULE(_core, m) {
   metarl::register_build_info(m);
   metarl::register_async(m);
   metarl::register_envs(m);
+  metarl::register_env_library(m);
   metarl::register_floor(m);
   metarl::register_sum_tree(m);
   metarl::register_weights(m);

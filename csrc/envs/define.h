@@ -19,6 +19,8 @@ bool define_bsuite(const std::string& id, const EnvOptions& options, EnvDefiniti
 bool define_minatar(const std::string& id, const EnvOptions& options, EnvDefinition* definition);
 bool define_minigrid(const std::string& id, const EnvOptions& options, EnvDefinition* definition);
 bool define_meta(const std::string& id, const EnvOptions& options, EnvDefinition* definition);
+// An environment of a library that add_env_library has added.
+bool define_loaded(const std::string& id, const EnvOptions& options, EnvDefinition* definition);
 
 namespace define {
 

@@ -19,15 +19,17 @@
 //   TaskParams row_params(const Params&, const Real* task_values, int64 stride, int64 row);
 // With wide_tasks in the definition, TaskReal = double is the type of the task values instead of Real. A block model
 // whose actions are several floats has their number, kActionSize, and an Action with a member v[kActionSize].
+// With a member int kStepUniforms > 0 its step takes that many numbers, uniform in [0, 1), after the reward:
+//   Int step(const P&, State&, Action, Real& reward, const Real* uniforms);
 #pragma once
 
 #include <bit>
 #include <cstdint>
 #include <cstring>
 
-#include "metarl/batch_env.h"
 #include "metarl/detail/hd.h"
 #include "metarl/detail/philox.h"
+#include "metarl/env_batch.h"
 
 // The loop's iterations do not depend on each other, which the compiler cannot see through the pointers.
 #if defined(__clang__)
@@ -80,6 +82,46 @@ METARL_HD void step_uniforms(const EnvBatch& b, std::int64_t first, std::int64_t
   METARL_VECTORIZE
   for (std::int64_t k = 0; k < count; ++k) uniform[k] = uniform53(bits[k]);
 }
+
+// One word as a number in [0, 1): of 32 bits as a double, of 24 as a float.
+template <class Real>
+METARL_HD Real uniform32(std::uint32_t word) {
+  if constexpr (sizeof(Real) == sizeof(double)) {
+    return static_cast<Real>(word) * static_cast<Real>(0x1.0p-32);
+  } else {
+    return static_cast<Real>(word >> 8) * static_cast<Real>(0x1.0p-24);
+  }
+}
+
+// Uniform numbers of a step: four a block, one array of kBlockRows for each.
+template <int kCount, class Real>
+METARL_HD void block_uniforms(const EnvBatch& b, std::int64_t first, std::int64_t count,
+                              Real (&uniform)[kCount][kBlockRows]) {
+  const std::uint64_t* const seed = b.seed + first;
+  const std::uint32_t* const stream = b.stream + first;
+  const std::uint32_t* const episode = b.episode + first;
+  const std::int32_t* const elapsed = b.elapsed + first;
+  std::uint32_t word[4][kBlockRows];
+  for (int j = 0; j < kCount; ++j) {
+    if (j % 4 == 0) {
+      const std::uint32_t tag = kTagEnvStep + 256 * static_cast<std::uint32_t>(j / 4);
+      METARL_VECTORIZE
+      for (std::int64_t k = 0; k < count; ++k) {
+        const PhiloxBlock random =
+            philox4x32(seed[k], stream[k], static_cast<std::uint32_t>(elapsed[k]), episode[k], tag);
+        for (int w = 0; w < 4; ++w) word[w][k] = random.v[w];
+      }
+    }
+    METARL_VECTORIZE
+    for (std::int64_t k = 0; k < count; ++k) uniform[j][k] = uniform32<Real>(word[j % 4][k]);
+  }
+}
+
+template <class Model>
+constexpr int kStepUniforms = 0;
+template <class Model>
+  requires requires { Model::kStepUniforms; }
+constexpr int kStepUniforms<Model> = Model::kStepUniforms;
 
 template <class Model>
 concept HasTasks = requires { typename Model::TaskParams; };
@@ -279,6 +321,8 @@ METARL_HD void step_block_rows(const EnvBatch& batch, std::int64_t begin, std::i
   constexpr bool kCounts =
       requires(typename Model::State s, Action a, Real r, Int live) { Model::step(p, s, a, r, live); };
   alignas(64) Int live[kCounts ? kBlockRows : 1];
+  constexpr int kUniforms = kStepUniforms<Model>;
+  alignas(64) Real uniform[kUniforms > 0 ? kUniforms : 1][kBlockRows];
   std::int64_t finished = begin;
   for (std::int64_t first = begin; first < end; first += kBlockRows) {
     const std::int64_t n = end - first < kBlockRows ? end - first : kBlockRows;
@@ -297,11 +341,20 @@ METARL_HD void step_block_rows(const EnvBatch& batch, std::int64_t begin, std::i
       METARL_VECTORIZE
       for (std::int64_t k = 0; k < n; ++k) live[k] = (b.done[first + k] & resets) == 0;
     }
+    if constexpr (kUniforms > 0) block_uniforms(b, first, n, uniform);
     METARL_VECTORIZE
     for (std::int64_t k = 0; k < n; ++k) {
       typename Model::State s = Model::load(fields, stride, first + k);
       Real r;
-      if constexpr (kTasks) {
+      if constexpr (kUniforms > 0) {
+        Real u[kUniforms];
+        for (int j = 0; j < kUniforms; ++j) u[j] = uniform[j][k];
+        if constexpr (kTasks) {
+          ended[k] = Model::step(Model::row_params(p, tasks, stride, first + k), s, action_of(k), r, u);
+        } else {
+          ended[k] = Model::step(p, s, action_of(k), r, u);
+        }
+      } else if constexpr (kTasks) {
         const auto task = Model::row_params(p, tasks, stride, first + k);
         if constexpr (kCounts) {
           ended[k] = Model::step(task, s, action_of(k), r, live[k]);

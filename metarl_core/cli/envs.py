@@ -41,10 +41,20 @@ def check_env(env_id: str, *, wrapped: bool = False) -> None:
 def run(argv: Sequence[str]) -> int:
     """Print the environments."""
     parser = CommandParser(
-        "envs", "List the environments; with an ID, its parameters and defaults too.", "metarl envs [ID ...]"
+        "envs",
+        "List the environments; with an ID, its parameters and defaults too.",
+        "metarl envs [--library PATH] [ID ...]",
     )
     parser.add_argument("ids", nargs="*", metavar="ID", help="show all about these")
+    parser.add_argument(
+        "--library", metavar="PATH", action="append", default=[], help="a library with environments of one's own"
+    )
     args = parser.parse(argv)
+    for path in args.library:
+        try:
+            metarl_core.load_env_library(path)
+        except (OSError, metarl_core.EnvLibraryError) as error:
+            raise UsageError(f"--library: {error}") from None
     for env_id in args.ids:
         check_env(env_id)
     if args.ids:

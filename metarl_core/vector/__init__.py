@@ -10,6 +10,7 @@ from metarl_core import _core
 from metarl_core.vector.async_env import AsyncEnvs
 from metarl_core.vector.base import AutoresetMode, StepBuffers, VectorEnvMethods
 from metarl_core.vector.checks import checked_integer
+from metarl_core.vector.library import load_env_library
 from metarl_core.vector.registration import register_envs
 from metarl_core.vector.render.registry import register_drawing
 from metarl_core.vector.rollout import Rollout
@@ -29,6 +30,7 @@ __all__ = [
     "env_spec",
     "is_known",
     "list_envs",
+    "load_env_library",
     "make_async",
     "make_vec",
     "register_drawing",

@@ -207,3 +207,8 @@ def build_plan(id: str, params: Mapping[str, Any]) -> BuildPlan:  # noqa: A002
         ValueError: The parameters contradict each other.
     """
     return (MINATAR_BUILDERS.get(id) or MINIGRID_BUILDERS.get(id) or _BUILDERS[id])(params)
+
+
+def add_builder(id: str, builder: Callable[[Mapping[str, Any]], BuildPlan]) -> None:  # noqa: A002
+    """Make the plan of another environment known."""
+    _BUILDERS[id] = builder

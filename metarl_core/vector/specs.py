@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -338,6 +338,11 @@ _BY_ID = {
     spec.id: spec for spec in (*_SPECS, *TOY_TEXT_SPECS, *BSUITE_SPECS, *MINATAR_SPECS, *MINIGRID_SPECS, *META_SPECS)
 }
 _PREFIX = "metarl_core/"
+
+
+def add_specs(specs: Iterable[EnvSpec]) -> None:
+    """Make environments known; their ids are new."""
+    _BY_ID.update((spec.id, spec) for spec in specs)
 
 
 def list_envs() -> list[str]:
