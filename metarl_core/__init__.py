@@ -21,6 +21,8 @@ from metarl_core.errors import (
     RunError,
     StaleIndexError,
     StorageInUseError,
+    WorkerError,
+    WorkerTimeoutError,
 )
 from metarl_core.replay import (
     Batch,
@@ -74,6 +76,8 @@ __all__ = [
     "StepBuffers",
     "StorageInUseError",
     "SumTree",
+    "WorkerError",
+    "WorkerTimeoutError",
     "WriterStats",
     "__version__",
     "build_info",

@@ -16,6 +16,8 @@ __all__ = [
     "RunError",
     "StaleIndexError",
     "StorageInUseError",
+    "WorkerError",
+    "WorkerTimeoutError",
 ]
 
 
@@ -69,3 +71,23 @@ class ConfigError(MetarlError, ValueError):
 
 class RunError(MetarlError, RuntimeError):
     """A run directory cannot be used: it holds another run, is in use by another process, or is not a run."""
+
+
+class WorkerError(MetarlError, RuntimeError):
+    """A wrapped environment raised, or the worker that runs it ended.
+
+    Where the environment raised, its exception is the cause (``__cause__``).
+
+    Attributes:
+        env_id: Row of the environment; None where it is not known.
+        exit_code: Of a process that ended, negative for a signal; None where none did.
+    """
+
+    def __init__(self, message: str, env_id: int | None = None, exit_code: int | None = None) -> None:
+        super().__init__(message)
+        self.env_id = None if env_id is not None and env_id < 0 else env_id
+        self.exit_code = exit_code
+
+
+class WorkerTimeoutError(WorkerError, TimeoutError):
+    """A wrapped environment did not answer in time."""

@@ -68,6 +68,7 @@ class PyBatchEnv {
     EnvDefinition definition = make_env_definition(id, options);
     obs_type_ = definition.obs_type == ObsType::int64     ? py::dtype::of<std::int64_t>()
                 : definition.obs_type == ObsType::boolean ? bool_
+                : definition.obs_type == ObsType::uint8   ? py::dtype::of<std::uint8_t>()
                                                           : float32_;
     obs_dims_ = {static_cast<Py_intptr_t>(num_envs)};
     obs_dims_.insert(obs_dims_.end(), obs_shape.begin(), obs_shape.end());
@@ -234,6 +235,14 @@ class PyBatchEnv {
   }
 
   std::vector<std::string> field_names() { return open().definition().field_names; }
+
+  // float64[num_envs].
+  py::array get_field(std::size_t field) {
+    const Call call(*this);
+    py::array values = fresh_array(float64_, 1, &row_dim_);
+    env_->get_field(field, static_cast<double*>(values.mutable_data()));
+    return values;
+  }
 
   // rows: of them, in this order; None: all.
   py::dict get_state(const Rows<std::int64_t>& rows) {
@@ -591,6 +600,7 @@ void register_envs(py::module_& m) {
       .def("final_obs", &PyBatchEnv::final_obs)
       .def("end_flags", &PyBatchEnv::end_flags)
       .def("set_draws", &PyBatchEnv::set_draws)
+      .def("get_field", &PyBatchEnv::get_field, py::arg("field"))
       .def("get_state", &PyBatchEnv::get_state, py::arg("rows") = py::none())
       .def("set_state", &PyBatchEnv::set_state, py::arg("fields"), py::arg("elapsed"), py::arg("episode"),
            py::arg("seed"), py::arg("stream"), py::arg("done"), py::arg("tasks") = py::none(),

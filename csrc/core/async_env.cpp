@@ -282,14 +282,14 @@ void AsyncEnv::send(const void* actions, ActionType type, const std::int64_t* ro
   s.check_process();
   BatchEnv& env = *s.env;
   const int num_actions = env.definition_.num_actions;
-  const std::size_t width = num_actions > 0 ? sizeof(std::uint8_t) : sizeof(float);
+  const std::size_t width = env.definition_.action_bytes();
   std::vector<std::byte> converted(static_cast<std::size_t>(count) * width);
-  const std::int64_t bad =
-      METARL_SELECT_KERNEL(convert_actions)(actions, type, num_actions, converted.data(), 0, count);
+  const std::int64_t bad = METARL_SELECT_KERNEL(convert_actions)(actions, type, num_actions, converted.data(), 0,
+                                                                 count * env.definition_.action_width());
   const std::lock_guard lock(s.mutex);
   s.check_going();
   s.check_not_resetting();
-  if (bad >= 0) env.refuse_action(actions, type, bad, std::to_string(bad));
+  if (bad >= 0) env.refuse_action(actions, type, bad, env.action_place(bad));
   std::int64_t checked = 0;
   std::string problem;
   bool out_of_range = false;

@@ -19,6 +19,7 @@ std::size_t obs_bytes(ObsType type) {
     case ObsType::int64:
       return 8;
     case ObsType::boolean:
+    case ObsType::uint8:
       return 1;
   }
   return 0;
@@ -91,7 +92,7 @@ BatchEnv::BatchEnv(EnvDefinition definition, std::int64_t num_envs, int num_thre
     ended_.resize(n);
     final_obs_.resize(n * obs_row_bytes());
   }
-  actions_.resize(n * (definition_.num_actions > 0 ? sizeof(std::uint8_t) : sizeof(float)));
+  actions_.resize(n * definition_.action_bytes());
 }
 
 std::size_t BatchEnv::obs_row_bytes() const {
@@ -158,8 +159,10 @@ void BatchEnv::observe(void* obs) {
 void BatchEnv::check_actions(const void* actions, ActionType type) {
   std::atomic<std::int64_t> first_bad{std::numeric_limits<std::int64_t>::max()};
   const auto convert = METARL_SELECT_KERNEL(convert_actions);
+  const std::int64_t width = definition_.action_width();
   for_rows(0, num_envs_, [&](std::int64_t begin, std::int64_t end) {
-    const std::int64_t bad = convert(actions, type, definition_.num_actions, actions_.data(), begin, end);
+    const std::int64_t bad =
+        convert(actions, type, definition_.num_actions, actions_.data(), begin * width, end * width);
     if (bad < 0) return;
     std::int64_t current = first_bad.load();
     while (bad < current && !first_bad.compare_exchange_weak(current, bad)) {
@@ -167,7 +170,12 @@ void BatchEnv::check_actions(const void* actions, ActionType type) {
   });
   const std::int64_t bad = first_bad.load();
   if (bad == std::numeric_limits<std::int64_t>::max()) return;
-  refuse_action(actions, type, bad, std::to_string(bad));
+  refuse_action(actions, type, bad, action_place(bad));
+}
+
+std::string BatchEnv::action_place(std::int64_t index) const {
+  const std::int64_t width = definition_.action_width();
+  return width == 1 ? std::to_string(index) : std::to_string(index / width) + ", " + std::to_string(index % width);
 }
 
 void BatchEnv::refuse_action(const void* actions, ActionType type, std::int64_t index, const std::string& where) const {

@@ -33,9 +33,9 @@ struct BatchEnv::Rollout {
 };
 
 std::int64_t BatchEnv::rows_per_block() const {
-  const std::size_t row =
-      (definition_.field_names.size() + definition_.task_parameters.size()) * field_bytes(definition_.field_type) +
-      32;  // counters, seeds and flags
+  const std::size_t row = definition_.field_names.size() * field_bytes(definition_.field_type) +
+                          definition_.task_parameters.size() * field_bytes(task_type()) +
+                          32;  // counters, seeds and flags
   const std::int64_t rows = kBlockBytes / static_cast<std::int64_t>(row);
   return std::max<std::int64_t>(rows / kBlockRowsUnit, 1) * kBlockRowsUnit;
 }
@@ -51,10 +51,11 @@ void BatchEnv::rollout_start(const Rollout& r, std::int64_t row, std::int64_t la
 void BatchEnv::rollout_actions(const Rollout& r, EnvBatch& b, std::int64_t t, std::int64_t row, std::int64_t last) {
   const bool discrete = definition_.num_actions > 0;
   if (r.chosen != nullptr) {
-    const std::int64_t width = discrete ? 1 : static_cast<std::int64_t>(sizeof(float));
+    const auto width = static_cast<std::int64_t>(definition_.action_bytes());
     b.actions = r.chosen + (t - r.begin) * num_envs_ * width;
   } else {
-    METARL_SELECT_KERNEL(random_actions)(b, definition_.num_actions, r.low, r.high, actions_.data(), row, last);
+    METARL_SELECT_KERNEL(random_actions)
+    (b, definition_.num_actions, definition_.action_size, r.low, r.high, actions_.data(), row, last);
     b.actions = actions_.data();
   }
   const std::int64_t at = t * num_envs_;
@@ -63,8 +64,9 @@ void BatchEnv::rollout_actions(const Rollout& r, EnvBatch& b, std::int64_t t, st
     auto* const to = static_cast<std::int64_t*>(r.out.actions) + at;
     for (std::int64_t i = row; i < last; ++i) to[i] = from[i];
   } else {
+    const std::int64_t size = definition_.action_size;
     const auto* const from = static_cast<const float*>(b.actions);
-    std::copy(from + row, from + last, static_cast<float*>(r.out.actions) + at + row);
+    std::copy(from + row * size, from + last * size, static_cast<float*>(r.out.actions) + (at + row) * size);
   }
 }
 
@@ -135,10 +137,11 @@ void BatchEnv::rollout_step(const Rollout& r, std::int64_t t, std::int64_t row, 
 // Converts and checks the actions of all steps.
 AlignedMemory BatchEnv::rollout_checked(const RolloutActions& actions, std::int64_t begin, std::int64_t steps,
                                         void (*poll)()) {
-  const std::size_t width = definition_.num_actions > 0 ? sizeof(std::uint8_t) : sizeof(float);
-  const std::int64_t count = steps * num_envs_;
-  check_allocation(static_cast<std::uint64_t>(count), width);
-  AlignedMemory chosen(static_cast<std::size_t>(count) * width);
+  const std::int64_t width = definition_.action_width();
+  const std::int64_t count = steps * num_envs_ * width;
+  const std::size_t bytes = definition_.action_bytes() / static_cast<std::size_t>(width);
+  check_allocation(static_cast<std::uint64_t>(count), bytes);
+  AlignedMemory chosen(static_cast<std::size_t>(count) * bytes);
   constexpr std::int64_t kPart = std::int64_t{1} << 22;  // some milliseconds
   const auto convert = METARL_SELECT_KERNEL(convert_actions);
   for (std::int64_t first = 0; first < count; first += kPart) {
@@ -146,8 +149,9 @@ AlignedMemory BatchEnv::rollout_checked(const RolloutActions& actions, std::int6
     const std::int64_t bad = convert(actions.data, actions.type, definition_.num_actions, chosen.data(), first,
                                      std::min(first + kPart, count));
     if (bad >= 0) {
+      const std::int64_t per_step = num_envs_ * width;
       refuse_action(actions.data, actions.type, bad,
-                    std::to_string(begin + bad / num_envs_) + ", " + std::to_string(bad % num_envs_));
+                    std::to_string(begin + bad / per_step) + ", " + action_place(bad % per_step));
     }
   }
   return chosen;

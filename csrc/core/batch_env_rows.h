@@ -16,7 +16,9 @@ constexpr std::int64_t kRowsPerLine = 64;
 constexpr double kNanosecondsPerThread = 20000;
 constexpr double kNanosecondsPerPoll = 20e6;
 
-inline std::size_t field_bytes(FieldType type) { return type == FieldType::float64 ? 8 : 4; }
+inline std::size_t field_bytes(FieldType type) {
+  return type == FieldType::float64 ? 8 : type == FieldType::uint8 ? 1 : 4;
+}
 
 template <class Function>
 void with_field_type(FieldType type, void* data, const Function& function) {
@@ -27,6 +29,8 @@ void with_field_type(FieldType type, void* data, const Function& function) {
       return function(static_cast<double*>(data));
     case FieldType::int32:
       return function(static_cast<std::int32_t*>(data));
+    case FieldType::uint8:
+      return function(static_cast<std::uint8_t*>(data));
   }
 }
 

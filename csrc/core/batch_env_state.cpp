@@ -49,12 +49,17 @@ struct BatchEnv::Chosen {
   std::int64_t count;
 };
 
+FieldType BatchEnv::task_type() const {
+  if (definition_.wide_tasks) return FieldType::float64;
+  return definition_.field_type == FieldType::uint8 ? FieldType::int32 : definition_.field_type;
+}
+
 // Row-major numbers of `count` tasks as columns of the type that the kernels take.
 std::vector<std::byte> BatchEnv::task_columns(const double* values, std::int64_t count) const {
   const auto n = static_cast<std::size_t>(count);
   const std::size_t width = definition_.task_parameters.size();
-  std::vector<std::byte> columns(n * width * field_bytes(definition_.field_type));
-  with_field_type(definition_.field_type, columns.data(), [&](auto* data) {
+  std::vector<std::byte> columns(n * width * field_bytes(task_type()));
+  with_field_type(task_type(), columns.data(), [&](auto* data) {
     for (std::size_t i = 0; i < n; ++i) {
       for (std::size_t k = 0; k < width; ++k) {
         data[k * n + i] = static_cast<std::remove_reference_t<decltype(*data)>>(values[i * width + k]);
@@ -103,7 +108,7 @@ void BatchEnv::get_task_table(double* values) {
   const InUse guard(in_use_);
   const auto n = static_cast<std::size_t>(task_table_size_);
   const std::size_t width = definition_.task_parameters.size();
-  with_field_type(definition_.field_type, task_table_.data(), [&](const auto* data) {
+  with_field_type(task_type(), task_table_.data(), [&](const auto* data) {
     for (std::size_t i = 0; i < n; ++i) {
       for (std::size_t k = 0; k < width; ++k) values[i * width + k] = static_cast<double>(data[k * n + i]);
     }
@@ -121,20 +126,36 @@ void BatchEnv::own_tasks() {
   task_values_ = std::move(columns);
 }
 
+void BatchEnv::get_field(std::size_t f, double* out) {
+  const InUse guard(in_use_);
+  const std::size_t width = definition_.field_names.size();
+  if (f >= width) throw std::out_of_range("field " + std::to_string(f) + " does not exist");
+  const auto n = static_cast<std::size_t>(num_envs_);
+  with_field_type(definition_.field_type, state_.data(), [&](const auto* data) {
+    for (std::size_t i = 0; i < n; ++i) {
+      out[i] = static_cast<double>(data[definition_.row_major ? i * width + f : f * n + i]);
+    }
+  });
+}
+
 void BatchEnv::get_state(const EnvStateOut& out, const RowList& rows) {
   const InUse guard(in_use_);
   const Chosen row(rows, num_envs_);
   const auto n = static_cast<std::size_t>(num_envs_);
-  const auto columns = [&](std::vector<std::byte>& from, std::size_t width, double* to) {
-    with_field_type(definition_.field_type, from.data(), [&](const auto* data) {
+  const auto read = [&](FieldType type, bool row_major, std::vector<std::byte>& from, std::size_t width, double* to) {
+    with_field_type(type, from.data(), [&](const auto* data) {
       for (std::int64_t k = 0; k < row.count; ++k) {
         double* const numbers = to + static_cast<std::size_t>(k) * width;
-        for (std::size_t f = 0; f < width; ++f) numbers[f] = static_cast<double>(data[f * n + row(k)]);
+        for (std::size_t f = 0; f < width; ++f) {
+          numbers[f] = static_cast<double>(data[row_major ? row(k) * width + f : f * n + row(k)]);
+        }
       }
     });
   };
-  if (out.fields != nullptr) columns(state_, definition_.field_names.size(), out.fields);
-  if (out.tasks != nullptr) columns(task_values_, definition_.task_parameters.size(), out.tasks);
+  if (out.fields != nullptr) {
+    read(definition_.field_type, definition_.row_major, state_, definition_.field_names.size(), out.fields);
+  }
+  if (out.tasks != nullptr) read(task_type(), false, task_values_, definition_.task_parameters.size(), out.tasks);
   gather(row, row.count, elapsed_, out.elapsed);
   gather(row, row.count, episode_, out.episode);
   gather(row, row.count, seed_, out.seed);
@@ -179,21 +200,23 @@ void BatchEnv::set_state(const EnvStateIn& in, const RowList& rows) {
   check_state(in, row.count);
   if (in.tasks != nullptr && !has_tasks()) own_tasks();
   const auto n = static_cast<std::size_t>(num_envs_);
-  const auto columns = [&](const double* from, std::size_t width, std::vector<std::byte>& to) {
-    with_field_type(definition_.field_type, to.data(), [&](auto* data) {
+  const auto write = [&](FieldType type, bool row_major, const double* from, std::size_t width,
+                         std::vector<std::byte>& to) {
+    with_field_type(type, to.data(), [&](auto* data) {
       for (std::int64_t k = 0; k < row.count; ++k) {
         const double* const numbers = from + static_cast<std::size_t>(k) * width;
         for (std::size_t f = 0; f < width; ++f) {
-          data[f * n + row(k)] = static_cast<std::remove_reference_t<decltype(*data)>>(numbers[f]);
+          data[row_major ? row(k) * width + f : f * n + row(k)] =
+              static_cast<std::remove_reference_t<decltype(*data)>>(numbers[f]);
         }
       }
     });
   };
   if (in.fields != nullptr) {
-    columns(in.fields, definition_.field_names.size(), state_);
+    write(definition_.field_type, definition_.row_major, in.fields, definition_.field_names.size(), state_);
     if (row.count == num_envs_) ready_ = true;
   }
-  if (in.tasks != nullptr) columns(in.tasks, definition_.task_parameters.size(), task_values_);
+  if (in.tasks != nullptr) write(task_type(), false, in.tasks, definition_.task_parameters.size(), task_values_);
   scatter(row, row.count, in.elapsed, elapsed_);
   scatter(row, row.count, in.episode, episode_);
   scatter(row, row.count, in.seed, seed_);

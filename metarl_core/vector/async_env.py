@@ -96,7 +96,8 @@ class AsyncEnvs:
         """Give environments their next actions; returns at once.
 
         Args:
-            actions: ``(k,)`` of any integer dtype, or ``(k, 1)`` float32 or float64 for continuous actions.
+            actions: ``(k,)`` of any integer dtype, or float32 or float64 ``(k, n)`` for continuous
+                actions of ``n`` numbers, mostly 1.
             env_id: Integers ``(k,)``: the environments; None: those that the last ``recv`` handed out.
 
         Raises:

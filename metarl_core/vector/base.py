@@ -13,6 +13,8 @@ from metarl_core import _core
 from metarl_core.errors import ResetNeededError
 from metarl_core.vector.builders import BuildPlan, build_plan
 from metarl_core.vector.checks import check_fits_memory, checked_integer
+from metarl_core.vector.render.registry import render_fps
+from metarl_core.vector.render_methods import RENDER_MODES, RenderMethods, checked_render_mode
 from metarl_core.vector.rollout import RolloutMethods
 from metarl_core.vector.specs import EnvSpec, shown
 from metarl_core.vector.state import StateMethods
@@ -21,6 +23,8 @@ from metarl_core.vector.task_methods import TaskMethods
 __all__ = ["AutoresetMode", "StepBuffers", "VectorEnvMethods"]
 
 _NO_LIMIT = 2**31 - 1
+# Positions in the core's state.
+_MINIGRID_DIRECTION, _MINIGRID_TARGET = 2, 6
 _StepResult: TypeAlias = tuple[
     npt.NDArray[Any], npt.NDArray[np.float64], npt.NDArray[np.bool_], npt.NDArray[np.bool_], dict[str, Any]
 ]
@@ -75,7 +79,7 @@ def _check_memory(num_envs: int, plan: BuildPlan, same_step: bool) -> None:
     check_fits_memory(f"num_envs={shown(num_envs)}", num_envs * rows)
 
 
-class VectorEnvMethods(StateMethods, RolloutMethods, TaskMethods):
+class VectorEnvMethods(StateMethods, RolloutMethods, TaskMethods, RenderMethods):
     """Steps ``num_envs`` equal environments together; made by :func:`metarl_core.make_vec`.
 
     One caller at a time: a second thread that calls while a call is running gets a ``RuntimeError``, and so does a
@@ -99,8 +103,10 @@ class VectorEnvMethods(StateMethods, RolloutMethods, TaskMethods):
         seed: int,
         dense_final_obs: bool,
         params: Mapping[str, Any],
+        render_mode: str | None = None,
     ) -> None:
         mode = parse_autoreset_mode(autoreset_mode)
+        self.render_mode = checked_render_mode(render_mode)
         self.num_envs = checked_integer("num_envs", num_envs, 1, None)
         threads = (
             _core.available_cpus() if num_threads is None else checked_integer("num_threads", num_threads, 1, 1024)
@@ -113,12 +119,17 @@ class VectorEnvMethods(StateMethods, RolloutMethods, TaskMethods):
         self._same_step = mode is AutoresetMode.SAME_STEP
         self._dense_final_obs = bool(dense_final_obs)
         self._bsuite_info = plan.bsuite_info
+        self._missions = plan.missions
         self._tuple_obs = bool(plan.observation_tuple)
         self._scalar_obs = plan.observation_low is None and not self._tuple_obs
         _check_memory(self.num_envs, plan, self._same_step)
         checked_integer("num_envs", num_envs, 1, 2**32 - 1)  # rows are numbered with 32 bits
         self._make_spaces(plan)
-        self.metadata = {"render_modes": [], "autoreset_mode": self._mode_class(mode.value)}
+        self.metadata = {
+            "render_modes": list(RENDER_MODES),
+            "render_fps": render_fps(spec.id),
+            "autoreset_mode": self._mode_class(mode.value),
+        }
         self.max_episode_steps: int | None = self.params["max_episode_steps"]
         self._core = _core.BatchEnv(
             spec.id,
@@ -133,6 +144,8 @@ class VectorEnvMethods(StateMethods, RolloutMethods, TaskMethods):
             plan.table,
         )
         self._core_step = self._core.step
+        if self.render_mode is not None:
+            self._keep_actions()
         self._reports_prob: bool = self._core.has_prob
         self._action_masks: npt.NDArray[np.int8] | None = self._core.action_masks
         # The core's is complete where it is dense and has no more to tell.
@@ -164,8 +177,9 @@ class VectorEnvMethods(StateMethods, RolloutMethods, TaskMethods):
             self.single_action_space = spaces.Discrete(plan.num_actions)
             self.action_space = spaces.MultiDiscrete(np.full(n, plan.num_actions))
         else:
-            self.single_action_space = spaces.Box(plan.action_low, plan.action_high, (1,), np.float32)
-            self.action_space = spaces.Box(plan.action_low, plan.action_high, (n, 1), np.float32)
+            shape = plan.action_shape
+            self.single_action_space = spaces.Box(plan.action_low, plan.action_high, shape, np.float32)
+            self.action_space = spaces.Box(plan.action_low, plan.action_high, (n, *shape), np.float32)
 
     @property
     def num_threads(self) -> int:
@@ -264,8 +278,9 @@ class VectorEnvMethods(StateMethods, RolloutMethods, TaskMethods):
         """Take one step in every environment.
 
         Args:
-            actions: ``(num_envs,)`` of any integer dtype, or ``(num_envs, 1)`` float32 or float64 for continuous
-                actions. Used in place when contiguous.
+            actions: ``(num_envs,)`` of any integer dtype, or for continuous actions float32 or float64 of the action
+                space's shape, ``(num_envs, 1)`` but for the point robots' ``(num_envs, 2)``. Used in place when
+                contiguous.
             out: Arrays to write to, as :class:`StepBuffers` or a dict with its names; None: new ones.
 
         Returns:
@@ -370,6 +385,22 @@ class VectorEnvMethods(StateMethods, RolloutMethods, TaskMethods):
         if self._bsuite_info is None:
             raise RuntimeError("this environment is none of bsuite's: it has no such flag")
         return self._bsuite_info(fields)
+
+    def minigrid_info(self) -> dict[str, npt.NDArray[Any]]:
+        """MiniGrid: what its observation says beside the image, of the current states.
+
+        Returns:
+            ``direction`` int64 ``(num_envs,)``: where the agent looks, 0 right, 1 down, 2 left, 3 up. ``mission`` str
+            ``(num_envs,)``: what it is to do.
+
+        Raises:
+            RuntimeError: The environment is none of MiniGrid's.
+        """
+        if self._missions is None:
+            raise RuntimeError("this environment is none of MiniGrid's: it has no mission")
+        direction, target = (self._core.get_field(field) for field in (_MINIGRID_DIRECTION, _MINIGRID_TARGET))
+        colour = (target.astype(np.int64) >> 4) & 7
+        return {"direction": direction.astype(np.int64), "mission": np.array(self._missions)[colour]}
 
     def observe(self) -> npt.NDArray[Any]:
         """Return the observations of the current states, as a new array (Blackjack: a tuple of three)."""

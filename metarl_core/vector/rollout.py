@@ -28,7 +28,8 @@ class Rollout:
     Attributes:
         obs: ``(steps + 1, num_envs, *observation shape)``, dtype of the observation space; ``obs[steps]`` is what the
             next action will be taken on. Blackjack: int64 ``(steps + 1, num_envs, 3)``, whose columns are the tuple.
-        actions: ``(steps, num_envs)`` int64, or ``(steps, num_envs, 1)`` float32 for continuous actions.
+        actions: ``(steps, num_envs)`` int64, or float32 ``(steps, num_envs, n)`` for continuous actions of
+            ``n`` numbers, mostly 1.
         reward: float64 ``(steps, num_envs)``.
         terminated: bool ``(steps, num_envs)``.
         truncated: bool ``(steps, num_envs)``.
@@ -69,6 +70,7 @@ class RolloutMethods:
     _tuple_obs: bool
     _action_masks: npt.NDArray[np.int8] | None
     _ids_before: npt.NDArray[np.int64] | None
+    _last_actions: npt.NDArray[Any] | None
     _reset_needed_class: type[ResetNeededError]
 
     def make_rollout_buffers(self, steps: int) -> Rollout:
@@ -167,6 +169,7 @@ class RolloutMethods:
             raise self._reset_needed_class(str(error)) from None
         finally:
             self._ids_before = None if self._core.closed else self._core.task_ids()
+            self._last_actions = None
         if self._action_masks is not None:
             np.take(self._action_masks, out.obs, axis=0, out=out.info["action_mask"])
         if "task_id" in out.info and self._ids_before is None:

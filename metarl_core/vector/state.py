@@ -73,6 +73,7 @@ class StateMethods:
     _core: _core.BatchEnv
     _plan: BuildPlan
     _ids_before: npt.NDArray[np.int64] | None
+    _last_actions: npt.NDArray[Any] | None
     _reset_needed_class: type[ResetNeededError]
 
     @property
@@ -141,6 +142,7 @@ class StateMethods:
         self._core.set_state(
             get("state"), get("elapsed"), get("episode"), get("seed"), get("stream"), get("done"), tasks, ids, chosen
         )
+        self._last_actions = None
         if self._core.task_ids() is not None:
             self._ids_before = self._core.task_ids()
 

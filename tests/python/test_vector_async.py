@@ -32,7 +32,7 @@ def action_table(envs):
     rng = np.random.default_rng(0)
     if hasattr(envs.single_action_space, "n"):
         return rng.integers(0, envs.single_action_space.n, (STEPS + 1, envs.num_envs))
-    return rng.uniform(-2, 2, (STEPS + 1, envs.num_envs, 1)).astype(np.float32)
+    return rng.uniform(-2, 2, (STEPS + 1, envs.num_envs, *envs.single_action_space.shape)).astype(np.float32)
 
 
 def flat(value):

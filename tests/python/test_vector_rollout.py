@@ -32,7 +32,7 @@ def actions_of(envs, steps=STEPS, seed=0):
     rng = np.random.default_rng(seed)
     if hasattr(envs.single_action_space, "n"):
         return rng.integers(0, envs.single_action_space.n, (steps, envs.num_envs))
-    return rng.uniform(-2, 2, (steps, envs.num_envs, 1)).astype(np.float32)
+    return rng.uniform(-2, 2, (steps, envs.num_envs, *envs.single_action_space.shape)).astype(np.float32)
 
 
 def rows_of(obs):

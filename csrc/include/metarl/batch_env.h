@@ -28,9 +28,11 @@ struct EnvDefinition {
   std::string name;
   std::vector<std::string> field_names;
   FieldType field_type = FieldType::float64;
+  bool row_major = false;     // rows are contiguous: for many small fields that are used together
   std::int64_t obs_size = 1;  // elements a row
   ObsType obs_type = ObsType::float32;
-  int num_actions = 0;    // 0: one continuous action a row
+  int num_actions = 0;    // 0: continuous actions
+  int action_size = 1;    // floats of a continuous action
   int draws_per_row = 0;  // random numbers a step takes; 0 when the dynamics are deterministic
   bool has_prob = false;
   bool has_end_flag = false;
@@ -41,11 +43,17 @@ struct EnvDefinition {
   // Parameters that may differ between rows, in the kernels' order, and what they are otherwise.
   std::vector<std::string> task_parameters;
   std::vector<double> task_defaults;
+  bool wide_tasks = false;  // the kernels take them as double, whatever the type of the fields
   void (*step)(const EnvBatch&, std::int64_t begin, std::int64_t end) = nullptr;
   // Resets the rows with mask[i] != 0 (all when mask is null) and writes every row's observation.
   void (*reset)(const EnvBatch&, const std::uint8_t* mask, std::int64_t begin, std::int64_t end) = nullptr;
   // Whether the fields of one row, rounded to the field type, are a state the environment can be in (for set_state).
   bool (*valid_state)(const void* params, const double* fields) = nullptr;
+
+  int action_width() const { return num_actions > 0 ? 1 : action_size; }  // numbers of an action
+  std::size_t action_bytes() const {                                      // as the kernels take it
+    return num_actions > 0 ? sizeof(std::uint8_t) : sizeof(float) * static_cast<std::size_t>(action_size);
+  }
 };
 
 // Parameters by name, as Python hands them over; the numbers are checked there.
@@ -146,9 +154,10 @@ class BatchEnv {
   // with nothing changed, for a mask before the first reset of all rows.
   void reset(const std::uint8_t* mask, void* obs, const RowSeeds& seeds = {});
 
-  // actions: num_envs elements of the given type, contiguous. Throws std::invalid_argument naming the first illegal
-  // action, or ResetNeeded, with nothing changed. obs_holds_last: see EnvBatch. poll is called on the calling thread
-  // about every 20 ms of a long step; when it throws, the batch is left half stepped and needs a reset.
+  // actions: num_envs elements of the given type (times action_size if continuous), contiguous. Throws
+  // std::invalid_argument naming the first illegal action, or ResetNeeded, with nothing changed. obs_holds_last: see
+  // EnvBatch. poll is called on the calling thread about every 20 ms of a long step; when it throws, the batch is left
+  // half stepped and needs a reset.
   void step(const void* actions, ActionType type, const StepOutputs& out, bool obs_holds_last = false,
             void (*poll)() = nullptr);
   // Steps [begin, end) of the arrays in `out`, bit for bit as that many calls of step; with begin = 0, obs[0] first.
@@ -165,6 +174,8 @@ class BatchEnv {
   bool any_ended() const;
   const std::uint8_t* end_flags() const { return end_flag_.data(); }
 
+  // Writes field f of every row. Throws std::out_of_range.
+  void get_field(std::size_t f, double* out);
   // Throws ResetNeeded before the first reset and after an interrupted call, and unless rows_may_have_ended also where
   // step would for a row that has.
   void check_ready(bool rows_may_have_ended) const;
@@ -177,8 +188,9 @@ class BatchEnv {
   // for one that is not there, with nothing changed. With fields of all rows, no reset is needed before the next step.
   // Tasks, which the environment must be able to have, hold until a reset draws another one from the table.
   void set_state(const EnvStateIn& in, const RowList& rows = {});
-  // Parameters of every row, task_parameters.size() numbers each (row-major), rounded to the type of the fields, and
-  // its number, from the next step on. Null values: all rows have the environment's own again, and no numbers.
+  // Parameters of every row, task_parameters.size() numbers each (row-major), rounded to the type that the kernels
+  // take, and its number, from the next step on. Null values: all rows have the environment's own again, and no
+  // numbers.
   void set_tasks(const double* values, const std::int32_t* ids);
   // From now on every reset of a row draws one of `count` tasks, in [1, 2^31); the rows keep theirs until then.
   void set_task_table(const double* values, std::int64_t count);
@@ -203,6 +215,7 @@ class BatchEnv {
   struct Rollout;
   EnvBatch batch();
   void check_state(const EnvStateIn& in, std::int64_t count) const;
+  std::string action_place(std::int64_t index) const;  // "row", or "row, component" where an action has several
   [[noreturn]] void refuse_action(const void* actions, ActionType type, std::int64_t index,
                                   const std::string& where) const;
   void own_tasks();
@@ -217,6 +230,7 @@ class BatchEnv {
   std::int64_t rows_per_poll() const;
   void check_actions(const void* actions, ActionType type);
   std::vector<std::byte> task_columns(const double* values, std::int64_t count) const;
+  FieldType task_type() const;
 
   EnvDefinition definition_;
   std::int64_t num_envs_;

@@ -10,11 +10,14 @@ namespace metarl {
 // (next_step), the same step resets it and hands out the last observation apart (same_step), or the caller resets it.
 enum class AutoresetMode : std::uint8_t { next_step, same_step, disabled };
 
-enum class FieldType : std::uint8_t { float32, float64, int32 };
-enum class ObsType : std::uint8_t { float32, int64, boolean };  // boolean: one byte, 0 or 1
+enum class FieldType : std::uint8_t { float32, float64, int32, uint8 };
+enum class ObsType : std::uint8_t { float32, int64, boolean, uint8 };  // boolean: one byte, 0 or 1
+
 // Everything that the kernels of one environment read and write; rows are environments.
 struct EnvBatch {
-  void* state = nullptr;  // field f of row i is element f * stride + i, of the definition's FieldType
+  // Field f of row i is element f * stride + i, of the definition's FieldType; if that is row_major, element
+  // i * fields + f.
+  void* state = nullptr;
   std::int64_t stride = 0;
   std::int32_t* elapsed = nullptr;   // steps since the row's last reset
   std::uint32_t* episode = nullptr;  // resets of the row since it was seeded: the time of its random numbers
@@ -22,7 +25,8 @@ struct EnvBatch {
   std::uint32_t* stream = nullptr;
   std::uint8_t* done = nullptr;  // the row's episode has ended and was not reset yet
   const void* params = nullptr;
-  // Parameters that differ between rows: number k of row i is element k * stride + i, of the FieldType. Null: none do.
+  // Parameters that differ between rows: number k of row i is element k * stride + i, of the FieldType, but int32 where
+  // that is uint8 and double with the definition's wide_tasks. Null: none do.
   void* task_values = nullptr;
   int num_task_values = 0;
   std::int32_t* task_id = nullptr;
@@ -33,7 +37,7 @@ struct EnvBatch {
   AutoresetMode mode = AutoresetMode::next_step;
 
   // Inputs and outputs of the current call.
-  const void* actions = nullptr;  // uint8 (discrete) or float32 (continuous), checked
+  const void* actions = nullptr;  // uint8 (discrete) or float32 (continuous, action_size a row), checked
   const double* draws = nullptr;  // test hook: random numbers to use in place of Philox's, draws_per_row a row
   void* obs = nullptr;
   double* reward = nullptr;
