@@ -47,11 +47,11 @@ def _columns(tasks: Any) -> Mapping[str, Any]:
     return {name: [task[name] for task in tasks] for name in names}
 
 
-def _column(name: str, values: Any, parameter: ParameterSpec) -> npt.NDArray[np.float64]:
-    if values is None and parameter.optional:
+def _column(name: str, values: Any, parameter: ParameterSpec | None = None) -> npt.NDArray[np.float64]:
+    if values is None and parameter is not None and parameter.optional:
         values = np.nan
     array = np.asarray(values)
-    if array.dtype.kind not in ("fiub" if parameter.kind == "bool" else "fiu"):
+    if array.dtype.kind not in ("fiub" if parameter is not None and parameter.kind == "bool" else "fiu"):
         raise TypeError(f"{name} must be real numbers, got {shown(values) if array.ndim == 0 else array.dtype}")
     if array.ndim > 1:
         raise ValueError(f"{name} has shape {array.shape}; must be a number or one for each task")
