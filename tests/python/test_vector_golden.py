@@ -87,12 +87,12 @@ PointRobot-v0 max_step ce592d6e09aa0f6b
 PointRobot-v0 precision 9cd41b2e73c0cd68
 SparsePointRobot-v0 fef38f64ae973d81
 SparsePointRobot-v0 precision 0573e7e870d552b9
-BernoulliBandit-v0 horizon bc23c52c08ef8930
-GaussianBandit-v0 93d29142cf61cb1f
-TabularMDP-v0 horizon num_episodes 37daf60dccb54201
-TabularMDP-v0 observation num_states 35e46350729f8407
-Maze-v0 39020e7697885dca
-Maze-v0 size teleport 93bb89dab611fcf8
+BernoulliBandit-v0 horizon 6a22c91aceda3644
+GaussianBandit-v0 7eb90dc8e974f0e6
+TabularMDP-v0 horizon num_episodes 9b4f21ae52a35cc5
+TabularMDP-v0 observation num_states 11b3299baf528fa8
+Maze-v0 d0f0b4fd11cc829f
+Maze-v0 size teleport e52600315fa16b71
 """.strip()
 
 
