@@ -10,7 +10,7 @@ from vector_helpers import IDS, rollout
 
 from metarl_core import CheckpointMismatchError, CheckpointVersionError, ResetNeededError, env_spec, make_vec
 from metarl_core.runs.checkpoint import read_checkpoint, write_checkpoint
-from metarl_core.tasks import task_families, task_family
+from metarl_core.tasks import task_family
 
 MODES = ["next_step", "same_step", "disabled"]
 
@@ -185,10 +185,12 @@ def test_snapshots_go_on_bit_for_bit(env_id, mode, tmp_path):
     assert future(other) == expected
 
 
-@pytest.mark.parametrize("env_id", task_families()[:2])
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1", "SparsePointRobot-v0", "BernoulliBandit-v0"])
 def test_snapshots_hold_tasks_and_what_resets_draw(env_id):
+    precision = {"precision": "float32"} if "precision" in env_spec(env_id).parameters else {}
+
     def fresh():
-        return make(env_id, precision="float32")
+        return make(env_id, **precision)
 
     family = task_family(env_id)
     envs = fresh()
@@ -326,5 +328,6 @@ def test_snapshots_of_every_environment_name_every_parameter():
         envs.reset()
         named = envs.snapshot()["parameters"]
         for name, parameter in env_spec(env_id).parameters.items():
-            if parameter.kind in ("float", "int", "bool") and envs.params[name] is not None:
+            own = name == "max_episode_steps"  # which snapshots name beside the others
+            if not own and parameter.kind in ("float", "int", "bool") and envs.params[name] is not None:
                 assert name in named
