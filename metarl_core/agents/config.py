@@ -204,9 +204,10 @@ def resolve_config(
     """Put a run's configuration together.
 
     Later ones win: the classes' defaults, the shipped configuration for (algorithm, environment), the options of the
-    preset that the file or the overrides name, the file, the overrides. Keys are fields of RunConfig, options of the algorithm, or parameters of the environment, at the top
-    level or in the tables ``hyperparameters`` and ``env_params``. The algorithm and the environment decide which other
-    keys there are, so they are not overridden: wherever they are given, they must be the same.
+    preset that the file or the overrides name, the file, the overrides. Keys are fields of RunConfig, options of the
+    algorithm, or parameters of the environment, at the top level or in the tables ``hyperparameters`` and
+    ``env_params``. The algorithm and the environment decide which other keys there are, so they are not overridden:
+    wherever they are given, they must be the same.
 
     ``total_steps`` without ``max_episodes`` makes the steps alone end the run. On DeepSea, whose episodes all have
     ``size`` steps, ``total_steps`` follows from ``max_episodes`` where it is not given.

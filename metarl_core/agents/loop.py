@@ -92,11 +92,14 @@ class Trainer:
         torch.set_num_threads(self.hyper.torch_threads)
         n = config.num_envs
         self.envs = make_envs(config, n, config.seed)
-        if not is_discrete(self.envs.single_action_space):
+        try:
+            if not is_discrete(self.envs.single_action_space):
+                raise ConfigError(f"{config.env_id} has continuous actions; {config.algorithm} needs discrete ones")
+            self.context_of = TaskContext(config)
+            self.encoder = make_encoder(config, self.envs.single_observation_space)
+        except ConfigError:
             self.envs.close()
-            raise ConfigError(f"{config.env_id} has continuous actions; {config.algorithm} needs discrete ones")
-        self.context_of = TaskContext(config)
-        self.encoder = make_encoder(config, self.envs.single_observation_space)
+            raise
         self.agent = make_agent(config, self.encoder, int(self.envs.single_action_space.n), n)
         self.n_step = getattr(self.hyper, "n_step", 1)
         self.assembler = NStepAssembler(self.n_step, self.hyper.gamma, n, self.agent.path_columns())
@@ -227,7 +230,11 @@ class Trainer:
         try:
             yield
         except TrainingDivergedError as error:
-            good = "no checkpoint yet" if self.saved_step is None else f"the last good checkpoint is of step {self.saved_step}"
+            good = (
+                "no checkpoint yet"
+                if self.saved_step is None
+                else f"the last good checkpoint is of step {self.saved_step}"
+            )
             raise TrainingDivergedError(f"{error} ({good})") from error
 
     def finished(self) -> bool:
@@ -366,7 +373,9 @@ class Trainer:
         if self.visits is not None:
             self.visits.load(state["visits"])
         self.envs.set_state(state["envs"])
-        set_run_tasks(self.envs, self.config)  # the rows' tasks are in the state, the table that they are drawn from is not
+        set_run_tasks(
+            self.envs, self.config
+        )  # the rows' tasks are in the state, the table that they are drawn from is not
         self.obs = np.array(state["obs"])
         self.context = self.context_of(self.envs)
         self.encoded = self.encoder(self.obs, self.context)

@@ -87,8 +87,8 @@ class TaskContext:
         if self.kind == "task_id":
             if config.evaluation_split != "train":
                 raise ConfigError(
-                    f"context='task_id': evaluation_split={config.evaluation_split!r} has other tasks, whose numbers the "
-                    "agent never saw; set evaluation_split=train (or context=parameters)"
+                    f"context='task_id': evaluation_split={config.evaluation_split!r} has other tasks, whose numbers "
+                    "the agent never saw; set evaluation_split=train (or context=parameters)"
                 )
             self.size = config.env_tasks
         else:
@@ -100,7 +100,8 @@ class TaskContext:
         if self.kind == "none":
             return None
         if self.kind == "task_id":
-            return np.eye(self.size, dtype=np.float32)[envs.task_id]
+            shown: NDArray[np.float32] = np.eye(self.size, dtype=np.float32)[envs.task_id]
+            return shown
         now = envs.get_tasks()
         columns = [2 * (now[name] - low) / (high - low) - 1 for name, (low, high) in self._ranges.items()]
         return np.stack(columns, axis=1).astype(np.float32)

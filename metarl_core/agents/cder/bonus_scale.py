@@ -14,8 +14,8 @@ __all__ = ["BonusScale"]
 class BonusScale:
     """Running standard deviation of R_t = gamma R_{t-1} + beta(s_t) over the states that the behaviour visits.
 
-    As in RND (Burda et al. 2019, section 2.4): the sum is carried on over the ends of episodes, and its variance is that
-    of all values so far, over all instances. Mean and variance are merged batch by batch (Chan et al. 1979).
+    As in RND (Burda et al. 2019, section 2.4): the sum is carried on over the ends of episodes, and its variance is
+    that of all values so far, over all instances. Mean and variance are merged batch by batch (Chan et al. 1979).
 
     Args:
         gamma: discount.

@@ -82,8 +82,8 @@ class CderConfig(LearnerConfig):
     )
     signal_bootstrap: str = option(
         "own",
-        "whose slow copy closes the return G_t: each member's own, the ensemble's mean for all, or nobody's (G_t is the "
-        "sum of N rewards)",
+        "whose slow copy closes the return G_t: each member's own, the ensemble's mean for all, or nobody's (G_t is "
+        "the sum of N rewards)",
         choices=("own", "shared", "none"),
     )
     atoms: int = option(51, "M, atoms of the return distribution", minimum=2)
@@ -98,8 +98,8 @@ class CderConfig(LearnerConfig):
 
     critic_n_step: bool = option(
         False,
-        "the critic's target, too, bootstraps after n_step rewards; its bonus stays that of the first next state alone, "
-        "kappa beta(s_{t+1}), not a sum over the n steps",
+        "the critic's target, too, bootstraps after n_step rewards; its bonus stays that of the first next state "
+        "alone, kappa beta(s_{t+1}), not a sum over the n steps",
     )
     importance_ratios: str = option(
         "none",
@@ -113,10 +113,13 @@ class CderConfig(LearnerConfig):
         "PER's alpha and first tau; time: a step of normalised time, and P(j) = p_j / sum",
         choices=("per", "exponent", "time"),
     )
-    double_normalization: bool = option(False, "divide the critic's loss by the batch size although the weights sum to 1")
+    double_normalization: bool = option(
+        False, "divide the critic's loss by the batch size although the weights sum to 1"
+    )
     target_bonus: bool = option(False, "add kappa beta(s') to the target y_t once more (step 6)")
     imagined: bool = option(
-        False, "store ((s, a, y), (s', a', r + r')) with a' ~ pi_c(s') that is never executed, and learn from it (step 6)"
+        False,
+        "store ((s, a, y), (s', a', r + r')) with a' ~ pi_c(s') that is never executed, and learn from it (step 6)",
     )
     imagined_fraction: float = option(
         0.25, "share of the imagined rows in the replay and in each gradient step", above=0.0, maximum=0.5
@@ -138,7 +141,9 @@ class CderConfig(LearnerConfig):
         if self.imagined and self.weight_normalization != "sum":
             raise ConfigError("imagined=True: needs weight_normalization='sum' (real and imagined rows share weight 1)")
         if self.alpha_reading != "per" and self.weight_normalization != "sum":
-            raise ConfigError(f"alpha_reading={self.alpha_reading!r}: needs weight_normalization='sum', as step 4 has it")
+            raise ConfigError(
+                f"alpha_reading={self.alpha_reading!r}: needs weight_normalization='sum', as step 4 has it"
+            )
         self._check_n_step()
 
     def _check_n_step(self) -> None:
@@ -172,5 +177,5 @@ class CderConfig(LearnerConfig):
 
     @property
     def importance_exponents(self) -> tuple[float, float]:
-        """tau at the first and at the last step; with alpha as an exponent, B = 0 is where tau starts."""
+        """Tau at the first and at the last step; with alpha as an exponent, B = 0 is where tau starts."""
         return (0.0 if self.alpha_reading == "exponent" else self.tau_start), self.tau_end

@@ -271,7 +271,7 @@ class CderAgent(Agent):
         return return_target(n_return, n_discount, tails)
 
     def _bonus(self, summary: SignalSummary, target: Tensor, rows: slice) -> Tensor:
-        """beta of the states in ``rows`` of a summary, float32 [B]; ``target`` holds Q' of the same states."""
+        """Beta of the states in ``rows`` of a summary, float32 [B]; ``target`` holds Q' of the same states."""
         kind = self.config.bonus
         if kind == "epistemic":
             return summary.epistemic[rows]

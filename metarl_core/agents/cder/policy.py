@@ -43,16 +43,16 @@ def sample_rows(probabilities: NDArray[Any], rng: np.random.Generator) -> NDArra
     """Draw one index a row from float [B, A] (rows sum to 1) by inversion -> int64 [B]."""
     levels = np.cumsum(probabilities, axis=1, dtype=np.float64)
     drawn = rng.random(len(levels)) * levels[:, -1]
-    # The largest index whose mass is positive bounds the rounding of the last level.
-    return np.minimum((levels <= drawn[:, None]).sum(axis=1), probabilities.shape[1] - 1).astype(np.int64)
+    found: NDArray[np.int64] = np.minimum((levels <= drawn[:, None]).sum(axis=1), probabilities.shape[1] - 1)
+    return found
 
 
 class BehaviourPolicy:
     """The candidate action a' ~ pi_c is executed, so every candidate becomes a real transition.
 
     ``thompson`` follows one head per instance, redrawn when its episode begins (Osband et al. 2016, bootstrapped DQN);
-    ``ucb`` takes mean + c std; ``epsilon_greedy`` the mean; ``distilled`` draws from a parametric pi. A share epsilon of
-    the actions may be uniform.
+    ``ucb`` takes mean + c std; ``epsilon_greedy`` the mean; ``distilled`` draws from a parametric pi. A share epsilon
+    of the actions may be uniform.
 
     Args:
         config: CDER's options.

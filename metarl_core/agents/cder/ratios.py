@@ -24,7 +24,7 @@ def greedy_ratios(q: Tensor, actions: Tensor, mu: Tensor) -> Tensor:
 
 
 def n_step_rho(ratios: Tensor, lengths: Tensor, rho_max: float) -> Tensor:
-    """rho = prod_{i=1}^{n-1} min(rho_max, pi(a_{t+i}|s_{t+i}) / mu(a_{t+i}|s_{t+i})).
+    """Importance ratio rho = prod_{i=1}^{n-1} min(rho_max, pi(a_{t+i}|s_{t+i}) / mu(a_{t+i}|s_{t+i})).
 
     The first action's ratio is left out: the target is for Q(s_t, a_t), whatever chose a_t (Sutton & Barto 2018, eq.
     7.11; each factor truncated as in Retrace, Munos et al. 2016). Over one step the product is empty, rho = 1.

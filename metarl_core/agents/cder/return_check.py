@@ -44,8 +44,8 @@ class ReturnCheck:
             value = done.min() if done.min() < self.z_min - self._slack else done.max()
             change = f"z_min <= {value:.4g}" if value < self.z_min else f"z_max >= {value:.4g}"
             raise ConfigError(
-                f"z_min={self.z_min:g}, z_max={self.z_max:g}: an episode had the discounted return {value:.6g}, which no "
-                f"atom can represent; set {change} (or return_check=none to clip it)"
+                f"z_min={self.z_min:g}, z_max={self.z_max:g}: an episode had the discounted return {value:.6g}, which "
+                f"no atom can represent; set {change} (or return_check=none to clip it)"
             )
         self.returns[ended] = 0.0
         self.discounts[ended] = 1.0

@@ -117,10 +117,10 @@ def stored_reward(
 ) -> Tensor:
     """Step 2's reward r~ in one of its three readings.
 
-    ``as_written``: r(s) + beta(s') - r(s) = beta(s'). ``intended``: r(s') + beta(s') - r(s) with the signal r = Phi, which
-    is not a potential-based shaping: without gamma, (1 - gamma) Phi(s') leaks into each step, and Phi of a terminal
-    state is not zero. Both leave the environment's reward out; it comes in through Phi's target alone. ``corrected``:
-    :func:`shaped_reward`.
+    ``as_written``: r(s) + beta(s') - r(s) = beta(s'). ``intended``: r(s') + beta(s') - r(s) with the signal r = Phi,
+    which is not a potential-based shaping: without gamma, (1 - gamma) Phi(s') leaks into each step, and Phi of a
+    terminal state is not zero. Both leave the environment's reward out; it comes in through Phi's target alone.
+    ``corrected``: :func:`shaped_reward`.
 
     Args:
         form: one of the three names.

@@ -48,7 +48,7 @@ class LearnerConfig:
     )
     image_encoding: str = option(
         "auto",
-        "images (H, W, C of bool or uint8) go through convolutions as: symbols: each number an one-hot plane (MiniGrid); "
+        "images (H, W, C of bool or uint8) go through convolutions as: symbols: one-hot planes (MiniGrid); "
         "bytes: divided by 255; auto: symbols for MiniGrid, else bytes; flat: as a vector, without convolutions",
         choices=("auto", "symbols", "bytes", "flat"),
     )

@@ -113,7 +113,7 @@ class Agent(abc.ABC):
         """
 
     def begin_learning(self, beta: float, stored: int) -> None:  # noqa: B027
-        """Hear, before a learning phase, the exponent of the importance weights and the number of stored transitions."""
+        """Hear, before a learning phase, the importance weights' exponent and the number of stored transitions."""
 
     def path_columns(self) -> tuple[str, ...]:
         """Columns of which N-step transitions carry the N - 1 following values, as ``path_`` and the name."""
@@ -172,8 +172,8 @@ class Agent(abc.ABC):
             for key, value in module.state_dict().items():
                 if not torch.isfinite(value).all():
                     raise TrainingDivergedError(
-                        f"{name}.{key} is no longer finite at environment step {step}, gradient step {self.updates}; try "
-                        "a smaller lr"
+                        f"{name}.{key} is no longer finite at environment step {step}, gradient step {self.updates}; "
+                        "try a smaller lr"
                     )
 
     def update_targets(self) -> None:

@@ -24,8 +24,8 @@ class NStepAssembler:
         n_step: N >= 1.
         gamma: discount.
         num_envs: instances.
-        path: columns whose values at t + 1 ... t + n - 1 a transition carries too, as ``path_`` and the name, [N - 1, ...],
-            with ``path_length`` = n - 1; beyond that they are zero.
+        path: columns whose values at t + 1 ... t + n - 1 a transition carries too, as ``path_`` and the name,
+            [N - 1, ...], with ``path_length`` = n - 1; beyond that they are zero.
     """
 
     def __init__(self, n_step: int, gamma: float, num_envs: int, path: Sequence[str] = ()) -> None:

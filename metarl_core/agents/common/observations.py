@@ -30,8 +30,8 @@ def is_image(space: Any) -> bool:
 class ObservationEncoder:
     """Flattens Box observations and maps bounded components to [-1, 1]; hands out Discrete ones as one-hot indices.
 
-    Images (three-dimensional Boxes of bool or uint8) keep shape and dtype, so that the replay stores a byte a component;
-    the networks turn them into planes on their device.
+    Images (three-dimensional Boxes of bool or uint8) keep shape and dtype, so that the replay stores a byte a
+    component; the networks turn them into planes on their device.
 
     The bounds are those of the space, nothing is estimated from data. Components declared in [0, 1] (one-hot and binary
     ones) and unbounded components pass unchanged.
@@ -84,7 +84,9 @@ class ObservationEncoder:
         else:
             raise ConfigError(f"observation space {space}: only Box and Discrete are supported")
         if self.one_hot and context_size:
-            raise ConfigError("context: one-hot observations are kept as an index; set one_hot_obs=false (or context=none)")
+            raise ConfigError(
+                "context: one-hot observations are kept as an index; set one_hot_obs=false (or context=none)"
+            )
         self.size += context_size
         self.features = self.size
         self.shape: tuple[int, ...] = () if self.one_hot else (self.size,)
@@ -103,7 +105,7 @@ class ObservationEncoder:
         reach = len(image.filters) * (image.kernel - 1) + 1
         if min(height, width) < reach:
             raise ConfigError(
-                f"conv_filters={image.filters}, conv_kernel={image.kernel}: need an image of at least {reach} x {reach}, "
+                f"conv_filters={image.filters}, conv_kernel={image.kernel}: need {reach} x {reach} or more; "
                 f"the observations are {height} x {width}; use fewer or smaller ones"
             )
         self.features = self.image

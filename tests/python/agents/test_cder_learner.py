@@ -54,7 +54,9 @@ def oracle(agent, batch, weights):
     def q(net, x):
         return np.stack(
             [
-                array(net.member(k, x) + (c.prior_scale * agent.critic.prior_net.net.member(k, x) if c.prior_scale else 0))
+                array(
+                    net.member(k, x) + (c.prior_scale * agent.critic.prior_net.net.member(k, x) if c.prior_scale else 0)
+                )
                 for k in range(c.members)
             ]
         )
@@ -62,7 +64,10 @@ def oracle(agent, batch, weights):
     def signal_logits(net, x):
         scale, prior = c.signal_prior_scale, agent.signal.prior_net
         return np.stack(
-            [array(net.member(e, x) + (scale * prior.net.member(e, x) if scale else 0)) for e in range(c.signal_members)]
+            [
+                array(net.member(e, x) + (scale * prior.net.member(e, x) if scale else 0))
+                for e in range(c.signal_members)
+            ]
         )
 
     def means(x):

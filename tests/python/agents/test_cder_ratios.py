@@ -55,7 +55,12 @@ def test_the_path_of_a_transition_against_whole_episodes(n):
             state = assembler.state_dict()
             assembler = NStepAssembler(n, 0.9, num_envs, ("obs", "action", "mu"))
             assembler.load_state_dict(state)
-        columns = {"obs": obs, "next_obs": obs + [0, 1], "reward": np.ones(num_envs), "terminated": kind == 1}
+        columns = {
+            "obs": obs,
+            "next_obs": obs + np.float32([0, 1]),
+            "reward": np.ones(num_envs),
+            "terminated": kind == 1,
+        }
         ready = assembler.push({**columns, "action": action, "mu": mu}, kind > 0)
         if ready is not None:
             emitted += [{name: column[i] for name, column in ready.items()} for i in range(len(ready["obs"]))]

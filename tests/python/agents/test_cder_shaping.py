@@ -93,7 +93,7 @@ def test_a_chain_where_the_leak_makes_the_agent_stay_for_ever():
 
 
 def test_as_written_knows_no_reward_at_all():
-    p, reward, terminal = random_mdp(0)
+    _, reward, terminal = random_mdp(0)
     bonus = np.random.default_rng(1).random(len(terminal))
     one = shaped("as_written", reward, bonus, bonus, terminal, 1.0)
     other = shaped("as_written", -5 * reward, 3 * bonus, bonus, terminal, 1.0)
