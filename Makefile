@@ -13,10 +13,10 @@ TRAIN_OUT ?= runs/deepsea20-$(STAMP)
 TRAIN_ARGS ?= --env DeepSea-v0 --seed 0 size=20 max_episodes=1500
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slow test-cpp test-wheel test-pythons tsan fuzz kill-test drift-test conformance lint format bench bench-cpp wheel docs clean
+.PHONY: help setup train test test-slow test-cpp test-wheel test-metaworld test-pythons tsan fuzz kill-test drift-test conformance lint format bench bench-cpp wheel docs clean
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.dependencies: constraints.txt pyproject.toml tools/list_requirements.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -47,6 +47,16 @@ test-cpp: setup
 
 test-wheel: wheel
 	tools/check_wheel.sh $(BIN)/python dist/*.whl
+
+# Meta-World pins an old mujoco: in a venv of its own, which sees everything else in .venv.
+METAWORLD := build/venv-metaworld
+test-metaworld: setup ## Meta-World, MuJoCo and MiniGrid in a venv of their own (400 MB)
+	test -x $(METAWORLD)/bin/python || $(BIN)/python -m venv $(METAWORLD)
+	$(BIN)/python tools/list_requirements.py metaworld > $(METAWORLD)/requirements.txt
+	$(METAWORLD)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r $(METAWORLD)/requirements.txt minigrid
+	echo "import site; site.addsitedir('$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")')" \
+	  > $$($(METAWORLD)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/development.pth
+	$(METAWORLD)/bin/python -m pytest -n 2 tests/python/test_wrapped_metaworld.py tests/python/test_wrapped_packages.py
 
 test-slow: setup ## Run the long statistical, soak and training checks
 	$(BIN)/python -m pytest -m slow --timeout=7200

@@ -9,7 +9,6 @@ import sys
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 import metarl_core as mc
 
@@ -34,6 +33,7 @@ class Ensemble(torch.nn.Module):
         )
 
     def forward(self, x):
+        """Evaluate every perceptron on the same input."""
         w1, b1, w2, b2 = self.parts
         return torch.relu(x.expand(len(w1), -1, -1) @ w1 + b1) @ w2 + b2
 
@@ -48,10 +48,12 @@ class WithPrior(torch.nn.Module):
         self.prior.requires_grad_(False)
 
     def forward(self, x, target=False):
+        """Trained part, or its target copy, plus prior."""
         return (self.target if target else self.online)(x) + self.scale * self.prior(x)
 
     @torch.no_grad()
     def follow(self, share=1.0):
+        """Move the target copy."""
         torch._foreach_lerp_(list(self.target.parameters()), list(self.online.parameters()), share)
 
 
@@ -89,7 +91,7 @@ def learn(beta):
     taken = critic(obs).gather(2, action.view(1, -1, 1).expand(HEADS, -1, 1)).squeeze(2)
     delta = taken - target
     loss = (weights * mask.T * delta.square()).sum()
-    loss = loss - (weights * (two_hot * F.log_softmax(signal(obs), dim=2)).sum(dim=2)).sum()
+    loss = loss - (weights * (two_hot * torch.log_softmax(signal(obs), dim=2)).sum(dim=2)).sum()
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -107,7 +109,7 @@ while solved is None and episodes < EPISODES:
         action = critic(torch.from_numpy(obs))[heads, np.arange(NUM_ENVS)].argmax(dim=1).numpy()
     raw, reward, terminated, _, _ = envs.step(action)
     following = raw.reshape(NUM_ENVS, -1)
-    # In same-step mode `following` of a finished episode is the next one's first observation. DeepSea's last one is zero.
+    # In same-step mode `following` of a finished episode is the next one's first observation; DeepSea's last is zero.
     last = np.where(terminated[:, None], np.float32(0), following)
     mask = (rng.random((NUM_ENVS, HEADS)) < MASK).astype(np.float32)
     replay.add(obs=obs, action=action, reward=reward.astype("f4"), next_obs=last, terminated=terminated, mask=mask)

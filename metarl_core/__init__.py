@@ -6,6 +6,7 @@ Importing this package loads NumPy and the compiled core, nothing else: no torch
 from __future__ import annotations
 
 from metarl_core._build_info import build_info
+from metarl_core._paths import get_cmake_dir, get_include
 from metarl_core.errors import (
     BufferEmptyError,
     CheckpointCorruptError,
@@ -14,11 +15,14 @@ from metarl_core.errors import (
     CheckpointVersionError,
     ClosedError,
     ConfigError,
+    EnvLibraryError,
     MetarlError,
     ResetNeededError,
     RunError,
     StaleIndexError,
     StorageInUseError,
+    WorkerError,
+    WorkerTimeoutError,
 )
 from metarl_core.replay import (
     Batch,
@@ -33,11 +37,22 @@ from metarl_core.replay import (
     fields_from_spaces,
     importance_weights,
 )
-from metarl_core.vector import StepBuffers, env_spec, list_envs, make_vec, register_envs
+from metarl_core.vector import (
+    AsyncEnvs,
+    Rollout,
+    StepBuffers,
+    env_spec,
+    list_envs,
+    load_env_library,
+    make_async,
+    make_vec,
+    register_envs,
+)
 
 __version__: str = build_info()["version"]
 
 __all__ = [
+    "AsyncEnvs",
     "Batch",
     "BufferEmptyError",
     "CheckpointCorruptError",
@@ -46,12 +61,14 @@ __all__ = [
     "CheckpointVersionError",
     "ClosedError",
     "ConfigError",
+    "EnvLibraryError",
     "LinearSchedule",
     "MetarlError",
     "PrefetchSampler",
     "PrioritizedReplayBuffer",
     "ReplayBuffer",
     "ResetNeededError",
+    "Rollout",
     "RunError",
     "SharedWriter",
     "SharedWriters",
@@ -59,13 +76,19 @@ __all__ = [
     "StepBuffers",
     "StorageInUseError",
     "SumTree",
+    "WorkerError",
+    "WorkerTimeoutError",
     "WriterStats",
     "__version__",
     "build_info",
     "env_spec",
     "fields_from_spaces",
+    "get_cmake_dir",
+    "get_include",
     "importance_weights",
     "list_envs",
+    "load_env_library",
+    "make_async",
     "make_vec",
     "register_envs",
 ]

@@ -10,11 +10,14 @@ __all__ = [
     "CheckpointVersionError",
     "ClosedError",
     "ConfigError",
+    "EnvLibraryError",
     "MetarlError",
     "ResetNeededError",
     "RunError",
     "StaleIndexError",
     "StorageInUseError",
+    "WorkerError",
+    "WorkerTimeoutError",
 ]
 
 
@@ -24,6 +27,10 @@ class MetarlError(Exception):
 
 class BufferEmptyError(MetarlError, RuntimeError):
     """A sample was asked of a buffer or tree that holds nothing that can be drawn."""
+
+
+class EnvLibraryError(MetarlError, ValueError):
+    """A library of environments cannot be used; the message names the library and what is wrong with it."""
 
 
 class StaleIndexError(MetarlError, RuntimeError):
@@ -64,3 +71,23 @@ class ConfigError(MetarlError, ValueError):
 
 class RunError(MetarlError, RuntimeError):
     """A run directory cannot be used: it holds another run, is in use by another process, or is not a run."""
+
+
+class WorkerError(MetarlError, RuntimeError):
+    """A wrapped environment raised, or the worker that runs it ended.
+
+    Where the environment raised, its exception is the cause (``__cause__``).
+
+    Attributes:
+        env_id: Row of the environment; None where it is not known.
+        exit_code: Of a process that ended, negative for a signal; None where none did.
+    """
+
+    def __init__(self, message: str, env_id: int | None = None, exit_code: int | None = None) -> None:
+        super().__init__(message)
+        self.env_id = None if env_id is not None and env_id < 0 else env_id
+        self.exit_code = exit_code
+
+
+class WorkerTimeoutError(WorkerError, TimeoutError):
+    """A wrapped environment did not answer in time."""

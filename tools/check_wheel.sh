@@ -10,6 +10,13 @@ trap 'rm -rf "$folder"' EXIT
 "$folder/venv/bin/python" -m pip list --disable-pip-version-check --format=freeze | grep -v -i -E '^(pip|setuptools|wheel|numpy|metarl[-_]core)=' &&
   { echo "the wheel installed more than NumPy" >&2; exit 1; }
 cp tools/smoke_test.py "$folder"
+cp -r examples/custom_env "$folder"
+rm -rf "$folder/custom_env/build"
 cd "$folder"
 ./venv/bin/python -W error smoke_test.py
 ./venv/bin/metarl info >/dev/null
+if command -v "${CXX:-c++}" >/dev/null && command -v cmake >/dev/null; then
+  cmake -S custom_env -B custom_env/build "-Dmetarl_core_DIR=$(./venv/bin/python -m metarl_core --cmakedir)" >/dev/null
+  cmake --build custom_env/build >/dev/null
+  ./venv/bin/python -W error custom_env/demo.py custom_env/build/windy_lander.so
+fi

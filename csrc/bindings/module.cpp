@@ -10,7 +10,9 @@ PYBIND11_MODULE(_core, m) {
   metarl::active_isa();  // fail at import, not at first use, when METARL_ISA is wrong
   metarl::watch_core_locks();
   metarl::register_build_info(m);
+  metarl::register_async(m);
   metarl::register_envs(m);
+  metarl::register_env_library(m);
   metarl::register_floor(m);
   metarl::register_sum_tree(m);
   metarl::register_weights(m);

@@ -4,7 +4,9 @@
 
 namespace metarl {
 
+void register_async(pybind11::module_& m);
 void register_build_info(pybind11::module_& m);
+void register_env_library(pybind11::module_& m);
 void register_envs(pybind11::module_& m);
 void register_floor(pybind11::module_& m);
 void register_lanes(pybind11::module_& m);

@@ -12,9 +12,12 @@
 #include <tuple>
 #include <vector>
 
+#include "bindings/async_object.h"
+#include "bindings/env_calls.h"
 #include "bindings/errors.h"
 #include "bindings/output_pool.h"
 #include "bindings/register.h"
+#include "bindings/rollout_arrays.h"
 #include "bindings/step_arrays.h"
 #include "metarl/batch_env.h"
 #include "metarl/cpu_count.h"
@@ -27,40 +30,22 @@ namespace {
 // Work shorter than this does not pay for giving the interpreter lock away.
 constexpr double kReleaseLockNanoseconds = 4000;
 
-[[noreturn]] void raise_package_error(const char* name, const std::string& message) {
-  const py::object type = py::module_::import("metarl_core.errors").attr(name);
-  PyErr_SetString(type.ptr(), message.c_str());
-  throw py::error_already_set();
-}
-
 // Runs function, without the interpreter lock when it takes long enough.
 template <class Function>
 void run_unlocked(double nanoseconds, const Function& function) {
-  try {
+  translated([&] {
     if (nanoseconds < kReleaseLockNanoseconds) {
       function();
     } else {
       const py::gil_scoped_release release;
       function();
     }
-  } catch (const ResetNeeded& e) {
-    raise_package_error("ResetNeededError", e.what());
-  }
-}
-
-void poll_signals() {
-  const py::gil_scoped_acquire acquire;
-  if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+  });
 }
 
 // An array with an element or a row of elements for every environment, or None.
 template <class T>
 using Rows = std::optional<py::array_t<T, py::array::c_style>>;
-
-// Rows, their seeds and their streams.
-using Seeding =
-    std::tuple<py::array_t<std::int64_t, py::array::c_style>, py::array_t<std::uint64_t, py::array::c_style>,
-               py::array_t<std::uint32_t, py::array::c_style>>;
 
 class PyBatchEnv {
  public:
@@ -83,6 +68,7 @@ class PyBatchEnv {
     EnvDefinition definition = make_env_definition(id, options);
     obs_type_ = definition.obs_type == ObsType::int64     ? py::dtype::of<std::int64_t>()
                 : definition.obs_type == ObsType::boolean ? bool_
+                : definition.obs_type == ObsType::uint8   ? py::dtype::of<std::uint8_t>()
                                                           : float32_;
     obs_dims_ = {static_cast<Py_intptr_t>(num_envs)};
     obs_dims_.insert(obs_dims_.end(), obs_shape.begin(), obs_shape.end());
@@ -92,7 +78,7 @@ class PyBatchEnv {
     const AutoresetMode mode = autoreset_mode == "next_step"   ? AutoresetMode::next_step
                                : autoreset_mode == "same_step" ? AutoresetMode::same_step
                                                                : AutoresetMode::disabled;
-    env_ = std::make_unique<BatchEnv>(std::move(definition), num_envs, num_threads, mode, max_episode_steps, seed);
+    env_ = std::make_shared<BatchEnv>(std::move(definition), num_envs, num_threads, mode, max_episode_steps, seed);
   }
 
   // actions -> (obs, reward, terminated, truncated, info), written to out when given. In same_step mode info has the
@@ -152,6 +138,49 @@ class PyBatchEnv {
     return result;
   }
 
+  // Steps [begin, end) into the arrays of `out`, each of `steps` steps (see RolloutOutputs), with actions of that many
+  // steps, or None: drawn, from [low, high] if they are continuous. With begin > 0 it goes on with the arrays.
+  void rollout(py::handle actions, std::int64_t steps, std::int64_t begin, std::int64_t end, double low, double high,
+               const py::dict& out) {
+    const Call call(*this);
+    BatchEnv& env = *env_;
+    const EnvDefinition& definition = env.definition();
+    const bool discrete = definition.num_actions > 0;
+    if (begin < 0 || begin >= end || end > steps) throw py::value_error("steps out of range");
+    RolloutActions chosen;
+    chosen.low = low;
+    chosen.high = high;
+    py::array kept;
+    if (!actions.is_none()) {
+      std::vector<Py_intptr_t> dims = {static_cast<Py_intptr_t>(end - begin)};
+      dims.insert(dims.end(), action_dims_.begin(), action_dims_.end());
+      const ActionArray in = checked_actions(actions, discrete, static_cast<int>(dims.size()), dims.data());
+      kept = in.array;
+      chosen.data = kept.data();
+      chosen.type = in.type;
+    }
+    const RolloutOutputs outputs =
+        checked_rollout_outputs(out, {steps, obs_type_, obs_dims_, action_dims_, discrete, same_step_,
+                                      definition.has_prob, definition.has_end_flag, env.has_tasks()});
+    const bool held = buffers_hold_last_;
+    buffers_hold_last_ = false;
+    try {
+      run_unlocked(env.estimated_step_nanoseconds() * static_cast<double>(end - begin),
+                   [&] { env.rollout(chosen, begin, end, outputs, &poll_signals); });
+    } catch (const std::invalid_argument&) {
+      buffers_hold_last_ = held;  // nothing was changed
+      throw;
+    }
+  }
+
+  // Its rows step in the background from now on; other calls are refused while they may.
+  std::unique_ptr<PyAsyncEnv> make_async(std::int64_t batch_size, int num_threads) {
+    const Call call(*this);
+    return std::make_unique<PyAsyncEnv>(env_, batch_size, num_threads, obs_type_,
+                                        std::vector<Py_intptr_t>(obs_dims_.begin() + 1, obs_dims_.end()),
+                                        std::vector<Py_intptr_t>(action_dims_.begin() + 1, action_dims_.end()));
+  }
+
   // mask: bool[num_envs] or None; seeding: the rows to seed first, with their seeds and streams, or None. Returns all
   // observations.
   py::array reset(const std::optional<py::array_t<bool, py::array::c_style>>& mask,
@@ -159,7 +188,7 @@ class PyBatchEnv {
     const Call call(*this);
     BatchEnv& env = *env_;
     if (mask && (mask->ndim() != 1 || mask->shape(0) != row_dim_)) throw py::value_error("mask: wrong shape");
-    const RowSeeds seeds = seeding ? checked_seeds(*seeding) : RowSeeds{};
+    const RowSeeds seeds = seeding ? checked_seeds(*seeding, row_dim_) : RowSeeds{};
     py::array obs = new_obs();
     buffers_hold_last_ = false;
     void* const data = obs.mutable_data();
@@ -207,41 +236,69 @@ class PyBatchEnv {
 
   std::vector<std::string> field_names() { return open().definition().field_names; }
 
-  py::dict get_state() {
+  // float64[num_envs].
+  py::array get_field(std::size_t field) {
     const Call call(*this);
-    const Py_intptr_t dims[2] = {row_dim_, static_cast<Py_intptr_t>(env_->definition().field_names.size())};
-    py::array fields = fresh_array(float64_, 2, dims);
+    py::array values = fresh_array(float64_, 1, &row_dim_);
+    env_->get_field(field, static_cast<double*>(values.mutable_data()));
+    return values;
+  }
+
+  // rows: of them, in this order; None: all.
+  py::dict get_state(const Rows<std::int64_t>& rows) {
+    const Call call(*this);
+    const RowList list = row_list(rows);
+    const auto count = static_cast<Py_intptr_t>(rows ? list.count : row_dim_);
     EnvStateOut out;
-    out.fields = static_cast<double*>(fields.mutable_data());
     py::dict state;
-    state["state"] = fields;
-    state["elapsed"] = new_rows(&out.elapsed);
-    state["episode"] = new_rows(&out.episode);
-    state["seed"] = new_rows(&out.seed);
-    state["stream"] = new_rows(&out.stream);
-    state["done"] = new_rows(&out.done).attr("view")(bool_);
-    env_->get_state(out);
+    state["state"] = new_table(&out.fields, count, env_->definition().field_names.size());
+    state["elapsed"] = new_rows(&out.elapsed, count);
+    state["episode"] = new_rows(&out.episode, count);
+    state["seed"] = new_rows(&out.seed, count);
+    state["stream"] = new_rows(&out.stream, count);
+    state["done"] = new_rows(&out.done, count).attr("view")(bool_);
+    if (env_->has_tasks()) {
+      state["tasks"] = new_table(&out.tasks, count, env_->definition().task_parameters.size());
+      state["task_id"] = new_rows(&out.task_id, count);
+    }
+    env_->get_state(out, list);
     return state;
   }
 
   // All or nothing; None stays as it is.
   void set_state(const Rows<double>& fields, const Rows<std::int32_t>& elapsed, const Rows<std::uint32_t>& episode,
-                 const Rows<std::uint64_t>& seed, const Rows<std::uint32_t>& stream, const Rows<bool>& done) {
+                 const Rows<std::uint64_t>& seed, const Rows<std::uint32_t>& stream, const Rows<bool>& done,
+                 const Rows<double>& tasks, const Rows<std::int32_t>& task_id, const Rows<std::int64_t>& rows) {
     const Call call(*this);
+    const RowList list = row_list(rows);
+    const auto count = static_cast<py::ssize_t>(rows ? list.count : row_dim_);
     const auto width = static_cast<py::ssize_t>(env_->definition().field_names.size());
-    if (fields && (fields->ndim() != 2 || fields->shape(0) != row_dim_ || fields->shape(1) != width)) {
+    if (fields && (fields->ndim() != 2 || fields->shape(0) != count || fields->shape(1) != width)) {
       throw py::value_error("state: wrong shape");
+    }
+    if (tasks.has_value() != task_id.has_value() ||
+        (tasks && (!is_task_table(*tasks) || tasks->shape(0) != count || tasks->shape(1) == 0))) {
+      throw py::value_error("tasks: wrong shape");
     }
     EnvStateIn in;
     in.fields = fields ? fields->data() : nullptr;
-    in.elapsed = row_data(elapsed);
-    in.episode = row_data(episode);
-    in.seed = row_data(seed);
-    in.stream = row_data(stream);
-    in.done = reinterpret_cast<const std::uint8_t*>(row_data(done));
-    env_->set_state(in);
+    in.elapsed = row_data(elapsed, count);
+    in.episode = row_data(episode, count);
+    in.seed = row_data(seed, count);
+    in.stream = row_data(stream, count);
+    in.done = reinterpret_cast<const std::uint8_t*>(row_data(done, count));
+    in.tasks = tasks ? tasks->data() : nullptr;
+    in.task_id = row_data(task_id, count);
+    env_->set_state(in, list);
     buffers_hold_last_ = false;
   }
+
+  bool closed() const { return closed_; }
+  void check_ready(bool rows_may_have_ended) {
+    const Call call(*this);
+    translated([&] { env_->check_ready(rows_may_have_ended); });
+  }
+  bool has_end_flag() { return open().definition().has_end_flag; }
 
   bool has_prob() { return open().definition().has_prob; }
 
@@ -264,7 +321,7 @@ class PyBatchEnv {
     const Call call(*this);
     if (!values) return env_->set_tasks(nullptr, nullptr);
     if (!is_task_table(*values) || values->shape(0) != row_dim_ || !ids) throw py::value_error("tasks: wrong shape");
-    env_->set_tasks(values->data(), row_data(ids));
+    env_->set_tasks(values->data(), row_data(ids, row_dim_));
   }
 
   void set_task_table(const py::array_t<double, py::array::c_style>& values) {
@@ -275,15 +332,26 @@ class PyBatchEnv {
     env_->set_task_table(values.data(), values.shape(0));
   }
 
+  // What set_task_table takes, or None if no table was set or none holds any more.
+  py::object get_task_table() {
+    const Call call(*this);
+    if (env_->task_table_size() == 0) return py::none();
+    double* values = nullptr;
+    py::array table = new_table(&values, static_cast<Py_intptr_t>(env_->task_table_size()),
+                                env_->definition().task_parameters.size());
+    env_->get_task_table(values);
+    return std::move(table);
+  }
+
   // What set_tasks takes, or None if no tasks were set.
   py::object get_tasks() {
     const Call call(*this);
     if (!env_->has_tasks()) return py::none();
-    const Py_intptr_t dims[2] = {row_dim_, static_cast<Py_intptr_t>(env_->definition().task_parameters.size())};
-    py::array values = fresh_array(float64_, 2, dims);
+    double* data = nullptr;
+    py::array values = new_table(&data, row_dim_, env_->definition().task_parameters.size());
     std::int32_t* ids = nullptr;
-    py::array numbers = new_rows(&ids);
-    env_->get_tasks(static_cast<double*>(values.mutable_data()), ids);
+    py::array numbers = new_rows(&ids, row_dim_);
+    env_->get_tasks(data, ids);
     return py::make_tuple(std::move(values), std::move(numbers));
   }
 
@@ -292,7 +360,7 @@ class PyBatchEnv {
     const Call call(*this);
     if (!env_->has_tasks()) return py::none();
     std::int64_t* ids = nullptr;
-    py::array numbers = new_rows(&ids);
+    py::array numbers = new_rows(&ids, row_dim_);
     std::copy_n(env_->task_ids(), row_dim_, ids);
     return std::move(numbers);
   }
@@ -339,18 +407,6 @@ class PyBatchEnv {
 
   bool is_task_table(const py::array& values) const {
     return values.ndim() == 2 && values.shape(1) == static_cast<py::ssize_t>(env_->definition().task_parameters.size());
-  }
-
-  RowSeeds checked_seeds(const Seeding& seeding) const {
-    const auto& [rows, seeds, streams] = seeding;
-    if (rows.ndim() != 1 || seeds.ndim() != 1 || streams.ndim() != 1 || seeds.shape(0) != rows.shape(0) ||
-        streams.shape(0) != rows.shape(0)) {
-      throw py::value_error("seeding: wrong shape");
-    }
-    for (py::ssize_t k = 0; k < rows.shape(0); ++k) {
-      if (rows.at(k) < 0 || rows.at(k) >= row_dim_) throw py::index_error("row out of range");
-    }
-    return {rows.data(), seeds.data(), streams.data(), rows.shape(0)};
   }
 
   py::array ended_array() {
@@ -471,16 +527,29 @@ class PyBatchEnv {
   }
 
   template <class T>
-  py::array new_rows(T** data) {
-    py::array result = fresh_array(py::dtype::of<T>(), 1, &row_dim_);
+  py::array new_rows(T** data, Py_intptr_t count) {
+    py::array result = fresh_array(py::dtype::of<T>(), 1, &count);
     *data = static_cast<T*>(result.mutable_data());
     return result;
   }
+  py::array new_table(double** data, Py_intptr_t count, std::size_t width) {
+    const Py_intptr_t dims[2] = {count, static_cast<Py_intptr_t>(width)};
+    py::array result = fresh_array(float64_, 2, dims);
+    *data = static_cast<double*>(result.mutable_data());
+    return result;
+  }
   template <class T>
-  const T* row_data(const Rows<T>& array) const {
+  static const T* row_data(const Rows<T>& array, py::ssize_t count) {
     if (!array) return nullptr;
-    if (array->ndim() != 1 || array->shape(0) != row_dim_) throw py::value_error("state: wrong shape");
+    if (array->ndim() != 1 || array->shape(0) != count) throw py::value_error("state: wrong shape");
     return array->data();
+  }
+  // No rows at all are a list too, of length 0: its pointer is not null.
+  static RowList row_list(const Rows<std::int64_t>& rows) {
+    static constexpr std::int64_t kNone = 0;
+    if (!rows) return {};
+    if (rows->ndim() != 1) throw py::value_error("rows: wrong shape");
+    return {rows->shape(0) == 0 ? &kNone : rows->data(), rows->shape(0)};
   }
 
   std::shared_ptr<OutputPool> outputs_ = std::make_shared<OutputPool>();
@@ -490,7 +559,7 @@ class PyBatchEnv {
   bool same_step_;
   std::vector<Py_intptr_t> obs_dims_, action_dims_;
   Py_intptr_t row_dim_ = 0;
-  std::unique_ptr<BatchEnv> env_;
+  std::shared_ptr<BatchEnv> env_;
   bool in_call_ = false;
   bool closed_ = false;
   py::object buffers_obs_ = py::none();  // observations of the buffers from allocate_outputs
@@ -531,10 +600,18 @@ void register_envs(py::module_& m) {
       .def("final_obs", &PyBatchEnv::final_obs)
       .def("end_flags", &PyBatchEnv::end_flags)
       .def("set_draws", &PyBatchEnv::set_draws)
-      .def("get_state", &PyBatchEnv::get_state)
-      .def("set_state", &PyBatchEnv::set_state)
+      .def("get_field", &PyBatchEnv::get_field, py::arg("field"))
+      .def("get_state", &PyBatchEnv::get_state, py::arg("rows") = py::none())
+      .def("set_state", &PyBatchEnv::set_state, py::arg("fields"), py::arg("elapsed"), py::arg("episode"),
+           py::arg("seed"), py::arg("stream"), py::arg("done"), py::arg("tasks") = py::none(),
+           py::arg("task_id") = py::none(), py::arg("rows") = py::none())
+      .def("rollout", &PyBatchEnv::rollout, py::arg("actions"), py::arg("steps"), py::arg("begin"), py::arg("end"),
+           py::arg("low"), py::arg("high"), py::arg("out"))
+      .def("check_ready", &PyBatchEnv::check_ready, py::arg("rows_may_have_ended"))
+      .def("make_async", &PyBatchEnv::make_async, py::arg("batch_size"), py::arg("num_threads"))
       .def("set_tasks", &PyBatchEnv::set_tasks, py::arg("values"), py::arg("ids"))
       .def("set_task_table", &PyBatchEnv::set_task_table, py::arg("values"))
+      .def("get_task_table", &PyBatchEnv::get_task_table)
       .def("get_tasks", &PyBatchEnv::get_tasks)
       .def("task_ids", &PyBatchEnv::task_ids)
       .def("close", &PyBatchEnv::close)
@@ -542,7 +619,9 @@ void register_envs(py::module_& m) {
       .def_property_readonly("field_names", &PyBatchEnv::field_names)
       .def_property_readonly("has_prob", &PyBatchEnv::has_prob)
       .def_property_readonly("action_masks", &PyBatchEnv::action_masks)
-      .def_property_readonly("num_threads", &PyBatchEnv::num_threads);
+      .def_property_readonly("num_threads", &PyBatchEnv::num_threads)
+      .def_property_readonly("closed", &PyBatchEnv::closed)
+      .def_property_readonly("has_end_flag", &PyBatchEnv::has_end_flag);
   const auto descriptor =
       py::reinterpret_steal<py::object>(PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(type.ptr()), &kStep));
   if (!descriptor) throw py::error_already_set();

@@ -6,18 +6,11 @@
 #include <limits>
 #include <numeric>
 
+#include "core/batch_env_rows.h"
 #include "envs/kernels.h"
 
 namespace metarl {
 namespace {
-
-// Rows of different threads do not share cache lines, not even in the byte arrays.
-constexpr std::int64_t kRowsPerLine = 64;
-// Below this much work a thread costs more than it gives.
-constexpr double kNanosecondsPerThread = 20000;
-constexpr double kNanosecondsPerPoll = 20e6;
-
-std::size_t field_bytes(FieldType type) { return type == FieldType::float64 ? 8 : 4; }
 
 std::size_t obs_bytes(ObsType type) {
   switch (type) {
@@ -26,21 +19,10 @@ std::size_t obs_bytes(ObsType type) {
     case ObsType::int64:
       return 8;
     case ObsType::boolean:
+    case ObsType::uint8:
       return 1;
   }
   return 0;
-}
-
-template <class Function>
-void with_field_type(FieldType type, void* data, const Function& function) {
-  switch (type) {
-    case FieldType::float32:
-      return function(static_cast<float*>(data));
-    case FieldType::float64:
-      return function(static_cast<double*>(data));
-    case FieldType::int32:
-      return function(static_cast<std::int32_t*>(data));
-  }
 }
 
 template <class T>
@@ -90,21 +72,6 @@ std::string action_text(const void* actions, ActionType type, std::int64_t index
 
 }  // namespace
 
-class BatchEnv::InUse {
- public:
-  explicit InUse(std::atomic<bool>& flag) : flag_(flag) {
-    if (flag_.exchange(true, std::memory_order_acquire)) {
-      throw std::runtime_error("this environment is in use by another thread; one caller at a time");
-    }
-  }
-  ~InUse() { flag_.store(false, std::memory_order_release); }
-  InUse(const InUse&) = delete;
-  InUse& operator=(const InUse&) = delete;
-
- private:
-  std::atomic<bool>& flag_;
-};
-
 BatchEnv::BatchEnv(EnvDefinition definition, std::int64_t num_envs, int num_threads, AutoresetMode mode,
                    std::int32_t max_episode_steps, std::uint64_t seed)
     : definition_(std::move(definition)),
@@ -125,7 +92,7 @@ BatchEnv::BatchEnv(EnvDefinition definition, std::int64_t num_envs, int num_thre
     ended_.resize(n);
     final_obs_.resize(n * obs_row_bytes());
   }
-  actions_.resize(n * (definition_.num_actions > 0 ? sizeof(std::uint8_t) : sizeof(float)));
+  actions_.resize(n * definition_.action_bytes());
 }
 
 std::size_t BatchEnv::obs_row_bytes() const {
@@ -155,24 +122,6 @@ EnvBatch BatchEnv::batch() {
   b.ended = ended_.data();
   b.end_flag = end_flag_.data();
   return b;
-}
-
-template <class Function>
-void BatchEnv::for_rows(std::int64_t begin, std::int64_t end, const Function& function) {
-  const std::int64_t rows = end - begin;
-  const double parts_worth = static_cast<double>(rows) * definition_.nanoseconds_per_row / kNanosecondsPerThread;
-  const int parts = std::min({pool_.num_threads(), static_cast<int>(std::min(parts_worth, 1e6)),
-                              static_cast<int>(std::min<std::int64_t>(rows / kRowsPerLine, 1 << 20))});
-  if (parts <= 1) {
-    function(begin, end);
-    return;
-  }
-  const std::int64_t lines = (rows + kRowsPerLine - 1) / kRowsPerLine;
-  auto task = [&](int part) {
-    const std::int64_t from = begin + lines * part / parts * kRowsPerLine;
-    function(from, std::min(begin + lines * (part + 1) / parts * kRowsPerLine, end));
-  };
-  pool_.run(parts, task);
 }
 
 std::int64_t BatchEnv::rows_per_poll() const {
@@ -210,8 +159,10 @@ void BatchEnv::observe(void* obs) {
 void BatchEnv::check_actions(const void* actions, ActionType type) {
   std::atomic<std::int64_t> first_bad{std::numeric_limits<std::int64_t>::max()};
   const auto convert = METARL_SELECT_KERNEL(convert_actions);
+  const std::int64_t width = definition_.action_width();
   for_rows(0, num_envs_, [&](std::int64_t begin, std::int64_t end) {
-    const std::int64_t bad = convert(actions, type, definition_.num_actions, actions_.data(), begin, end);
+    const std::int64_t bad =
+        convert(actions, type, definition_.num_actions, actions_.data(), begin * width, end * width);
     if (bad < 0) return;
     std::int64_t current = first_bad.load();
     while (bad < current && !first_bad.compare_exchange_weak(current, bad)) {
@@ -219,16 +170,24 @@ void BatchEnv::check_actions(const void* actions, ActionType type) {
   });
   const std::int64_t bad = first_bad.load();
   if (bad == std::numeric_limits<std::int64_t>::max()) return;
-  throw std::invalid_argument("actions[" + std::to_string(bad) + "] is " + action_text(actions, type, bad) +
+  refuse_action(actions, type, bad, action_place(bad));
+}
+
+std::string BatchEnv::action_place(std::int64_t index) const {
+  const std::int64_t width = definition_.action_width();
+  return width == 1 ? std::to_string(index) : std::to_string(index / width) + ", " + std::to_string(index % width);
+}
+
+void BatchEnv::refuse_action(const void* actions, ActionType type, std::int64_t index, const std::string& where) const {
+  throw std::invalid_argument("actions[" + where + "] is " + action_text(actions, type, index) +
                               (definition_.num_actions > 0
                                    ? "; must be in [0, " + std::to_string(definition_.num_actions) + ")"
                                    : std::string("; must be finite")));
 }
 
-void BatchEnv::step(const void* actions, ActionType type, const StepOutputs& out, bool obs_holds_last, void (*poll)()) {
-  const InUse guard(in_use_);
+void BatchEnv::check_ready(bool rows_may_have_ended) const {
   if (!ready_) throw ResetNeeded("reset must be called before step");
-  if (mode_ == AutoresetMode::disabled) {
+  if (mode_ == AutoresetMode::disabled && !rows_may_have_ended) {
     const auto done = std::find(done_.begin(), done_.end(), std::uint8_t{1});
     if (done != done_.end()) {
       throw ResetNeeded(
@@ -236,6 +195,11 @@ void BatchEnv::step(const void* actions, ActionType type, const StepOutputs& out
           " has ended; with autoreset disabled, call reset(options={\"reset_mask\": terminated | truncated})");
     }
   }
+}
+
+void BatchEnv::step(const void* actions, ActionType type, const StepOutputs& out, bool obs_holds_last, void (*poll)()) {
+  const InUse guard(in_use_);
+  check_ready(false);
   check_actions(actions, type);
   EnvBatch b = batch();
   b.actions = actions_.data();
@@ -271,138 +235,6 @@ void BatchEnv::set_draws(std::vector<double> draws) {
   draws_ = std::move(draws);
 }
 
-// Row-major numbers of `count` tasks as columns of the type that the kernels take.
-std::vector<std::byte> BatchEnv::task_columns(const double* values, std::int64_t count) const {
-  const auto n = static_cast<std::size_t>(count);
-  const std::size_t width = definition_.task_parameters.size();
-  std::vector<std::byte> columns(n * width * field_bytes(definition_.field_type));
-  with_field_type(definition_.field_type, columns.data(), [&](auto* data) {
-    for (std::size_t i = 0; i < n; ++i) {
-      for (std::size_t k = 0; k < width; ++k) {
-        data[k * n + i] = static_cast<std::remove_reference_t<decltype(*data)>>(values[i * width + k]);
-      }
-    }
-  });
-  return columns;
-}
-
-void BatchEnv::set_tasks(const double* values, const std::int32_t* ids) {
-  const InUse guard(in_use_);
-  if (definition_.task_parameters.empty()) {
-    throw std::invalid_argument(definition_.name + " has no parameters that can differ between environments");
-  }
-  std::vector<std::byte> columns;
-  std::vector<std::int32_t> numbers;
-  if (values != nullptr) {
-    columns = task_columns(values, num_envs_);
-    numbers.assign(ids, ids + num_envs_);
-  }
-  task_values_ = std::move(columns);
-  task_id_ = std::move(numbers);
-  task_table_.clear();
-  task_table_size_ = 0;
-}
-
-void BatchEnv::set_task_table(const double* values, std::int64_t count) {
-  const InUse guard(in_use_);
-  if (definition_.task_parameters.empty()) {
-    throw std::invalid_argument(definition_.name + " has no parameters that can differ between environments");
-  }
-  std::vector<std::byte> table = task_columns(values, count);
-  if (!has_tasks()) {
-    std::vector<double> own;
-    for (std::int64_t i = 0; i < num_envs_; ++i) {
-      own.insert(own.end(), definition_.task_defaults.begin(), definition_.task_defaults.end());
-    }
-    std::vector<std::byte> columns = task_columns(own.data(), num_envs_);
-    task_id_.assign(static_cast<std::size_t>(num_envs_), -1);
-    task_values_ = std::move(columns);
-  }
-  task_table_ = std::move(table);
-  task_table_size_ = count;
-}
-
-void BatchEnv::get_tasks(double* values, std::int32_t* ids) {
-  const InUse guard(in_use_);
-  const auto n = static_cast<std::size_t>(num_envs_);
-  const std::size_t width = definition_.task_parameters.size();
-  with_field_type(definition_.field_type, task_values_.data(), [&](const auto* data) {
-    for (std::size_t i = 0; i < n; ++i) {
-      for (std::size_t k = 0; k < width; ++k) values[i * width + k] = static_cast<double>(data[k * n + i]);
-    }
-  });
-  std::copy(task_id_.begin(), task_id_.end(), ids);
-}
-
 bool BatchEnv::any_ended() const { return std::memchr(ended_.data(), 1, ended_.size()) != nullptr; }
-
-void BatchEnv::get_state(const EnvStateOut& out) {
-  const InUse guard(in_use_);
-  const auto n = static_cast<std::size_t>(num_envs_);
-  const std::size_t fields = definition_.field_names.size();
-  if (out.fields != nullptr) {
-    with_field_type(definition_.field_type, state_.data(), [&](const auto* data) {
-      for (std::size_t i = 0; i < n; ++i) {
-        for (std::size_t f = 0; f < fields; ++f) out.fields[i * fields + f] = static_cast<double>(data[f * n + i]);
-      }
-    });
-  }
-  if (out.elapsed != nullptr) std::copy(elapsed_.begin(), elapsed_.end(), out.elapsed);
-  if (out.episode != nullptr) std::copy(episode_.begin(), episode_.end(), out.episode);
-  if (out.seed != nullptr) std::copy(seed_.begin(), seed_.end(), out.seed);
-  if (out.stream != nullptr) std::copy(stream_.begin(), stream_.end(), out.stream);
-  if (out.done != nullptr) std::copy(done_.begin(), done_.end(), out.done);
-}
-
-void BatchEnv::check_state(const EnvStateIn& in) const {
-  const auto n = static_cast<std::size_t>(num_envs_);
-  const std::size_t fields = definition_.field_names.size();
-  std::vector<double> rounded(fields);
-  for (std::size_t i = 0; in.fields != nullptr && i < n; ++i) {
-    const double* const row = in.fields + i * fields;
-    // Before it is rounded: out of float's range, a conversion to float is undefined.
-    bool valid = definition_.field_type != FieldType::float32 || std::all_of(row, row + fields, [](double x) {
-                   return std::abs(x) <= static_cast<double>(std::numeric_limits<float>::max());
-                 });
-    if (valid) {
-      const bool narrow = definition_.field_type == FieldType::float32;
-      for (std::size_t f = 0; f < fields; ++f) {
-        rounded[f] = narrow ? static_cast<double>(static_cast<float>(row[f])) : row[f];
-      }
-      valid = definition_.valid_state(definition_.params.get(), rounded.data());
-    }
-    if (!valid) {
-      throw std::invalid_argument("state[" + std::to_string(i) + "] is not a state of " + definition_.name);
-    }
-  }
-  for (std::size_t i = 0; in.elapsed != nullptr && i < n; ++i) {
-    if (in.elapsed[i] < 0 || in.elapsed[i] == std::numeric_limits<std::int32_t>::max()) {
-      throw std::invalid_argument("elapsed[" + std::to_string(i) + "] is " + std::to_string(in.elapsed[i]) +
-                                  "; must be in [0, 2147483647)");
-    }
-  }
-}
-
-void BatchEnv::set_state(const EnvStateIn& in) {
-  const InUse guard(in_use_);
-  check_state(in);
-  const auto n = static_cast<std::size_t>(num_envs_);
-  const std::size_t fields = definition_.field_names.size();
-  if (in.fields != nullptr) {
-    with_field_type(definition_.field_type, state_.data(), [&](auto* data) {
-      for (std::size_t i = 0; i < n; ++i) {
-        for (std::size_t f = 0; f < fields; ++f) {
-          data[f * n + i] = static_cast<std::remove_reference_t<decltype(*data)>>(in.fields[i * fields + f]);
-        }
-      }
-    });
-    ready_ = true;
-  }
-  if (in.elapsed != nullptr) std::copy_n(in.elapsed, n, elapsed_.begin());
-  if (in.episode != nullptr) std::copy_n(in.episode, n, episode_.begin());
-  if (in.seed != nullptr) std::copy_n(in.seed, n, seed_.begin());
-  if (in.stream != nullptr) std::copy_n(in.stream, n, stream_.begin());
-  if (in.done != nullptr) std::copy_n(in.done, n, done_.begin());
-}
 
 }  // namespace metarl

@@ -17,6 +17,10 @@ bool define_classic_control(const std::string& id, const EnvOptions& options, En
 bool define_toy_text(const std::string& id, const EnvOptions& options, EnvDefinition* definition);
 bool define_bsuite(const std::string& id, const EnvOptions& options, EnvDefinition* definition);
 bool define_minatar(const std::string& id, const EnvOptions& options, EnvDefinition* definition);
+bool define_minigrid(const std::string& id, const EnvOptions& options, EnvDefinition* definition);
+bool define_meta(const std::string& id, const EnvOptions& options, EnvDefinition* definition);
+// An environment of a library that add_env_library has added.
+bool define_loaded(const std::string& id, const EnvOptions& options, EnvDefinition* definition);
 
 namespace define {
 

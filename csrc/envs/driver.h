@@ -17,15 +17,19 @@
 // where P is Params, or, in a model whose parameters can differ between rows, TaskParams (the same members of type
 // Real)
 //   TaskParams row_params(const Params&, const Real* task_values, int64 stride, int64 row);
+// With wide_tasks in the definition, TaskReal = double is the type of the task values instead of Real. A block model
+// whose actions are several floats has their number, kActionSize, and an Action with a member v[kActionSize].
+// With a member int kStepUniforms > 0 its step takes that many numbers, uniform in [0, 1), after the reward:
+//   Int step(const P&, State&, Action, Real& reward, const Real* uniforms);
 #pragma once
 
 #include <bit>
 #include <cstdint>
 #include <cstring>
 
-#include "metarl/batch_env.h"
 #include "metarl/detail/hd.h"
 #include "metarl/detail/philox.h"
+#include "metarl/env_batch.h"
 
 // The loop's iterations do not depend on each other, which the compiler cannot see through the pointers.
 #if defined(__clang__)
@@ -79,8 +83,67 @@ METARL_HD void step_uniforms(const EnvBatch& b, std::int64_t first, std::int64_t
   for (std::int64_t k = 0; k < count; ++k) uniform[k] = uniform53(bits[k]);
 }
 
+// One word as a number in [0, 1): of 32 bits as a double, of 24 as a float.
+template <class Real>
+METARL_HD Real uniform32(std::uint32_t word) {
+  if constexpr (sizeof(Real) == sizeof(double)) {
+    return static_cast<Real>(word) * static_cast<Real>(0x1.0p-32);
+  } else {
+    return static_cast<Real>(word >> 8) * static_cast<Real>(0x1.0p-24);
+  }
+}
+
+// Uniform numbers of a step: four a block, one array of kBlockRows for each.
+template <int kCount, class Real>
+METARL_HD void block_uniforms(const EnvBatch& b, std::int64_t first, std::int64_t count,
+                              Real (&uniform)[kCount][kBlockRows]) {
+  const std::uint64_t* const seed = b.seed + first;
+  const std::uint32_t* const stream = b.stream + first;
+  const std::uint32_t* const episode = b.episode + first;
+  const std::int32_t* const elapsed = b.elapsed + first;
+  std::uint32_t word[4][kBlockRows];
+  for (int j = 0; j < kCount; ++j) {
+    if (j % 4 == 0) {
+      const std::uint32_t tag = kTagEnvStep + 256 * static_cast<std::uint32_t>(j / 4);
+      METARL_VECTORIZE
+      for (std::int64_t k = 0; k < count; ++k) {
+        const PhiloxBlock random =
+            philox4x32(seed[k], stream[k], static_cast<std::uint32_t>(elapsed[k]), episode[k], tag);
+        for (int w = 0; w < 4; ++w) word[w][k] = random.v[w];
+      }
+    }
+    METARL_VECTORIZE
+    for (std::int64_t k = 0; k < count; ++k) uniform[j][k] = uniform32<Real>(word[j % 4][k]);
+  }
+}
+
+template <class Model>
+constexpr int kStepUniforms = 0;
+template <class Model>
+  requires requires { Model::kStepUniforms; }
+constexpr int kStepUniforms<Model> = Model::kStepUniforms;
+
 template <class Model>
 concept HasTasks = requires { typename Model::TaskParams; };
+
+template <class Model>
+struct TaskRealOf {
+  using type = typename Model::Real;
+};
+template <class Model>
+  requires requires { typename Model::TaskReal; }
+struct TaskRealOf<Model> {
+  using type = typename Model::TaskReal;
+};
+template <class Model>
+using TaskReal = typename TaskRealOf<Model>::type;
+
+// Floats of an action; 1 also where an action is an integer.
+template <class Model>
+constexpr int kActionSize = 1;
+template <class Model>
+  requires requires { Model::kActionSize; }
+constexpr int kActionSize<Model> = Model::kActionSize;
 
 // Gives a row one of the tasks in the table, if there is one.
 template <class Real>
@@ -105,8 +168,8 @@ METARL_HD void reset_row(const EnvBatch& b, const typename Model::Params& p, std
   if constexpr (HasTasks<Model>) {
     own_task = b.task_values != nullptr;
     if (own_task) {
-      draw_task<Real>(b, row);
-      const auto task = Model::row_params(p, static_cast<const Real*>(b.task_values), b.stride, row);
+      draw_task<TaskReal<Model>>(b, row);
+      const auto task = Model::row_params(p, static_cast<const TaskReal<Model>*>(b.task_values), b.stride, row);
       Model::store(Model::reset(task, random, fields, b.stride, row), fields, b.stride, row);
     }
   }
@@ -238,36 +301,70 @@ METARL_HD void step_block_rows(const EnvBatch& batch, std::int64_t begin, std::i
   std::uint8_t* const terminated_out = b.terminated;
   Real* const fields = static_cast<Real*>(b.state);
   const std::int64_t stride = b.stride;
-  const Real* const tasks = static_cast<const Real*>(b.task_values);
+  const auto* const tasks = static_cast<const TaskReal<Model>*>(b.task_values);
   const auto* const actions = static_cast<const typename Model::StoredAction*>(b.actions);
-  alignas(64) Action action[kBlockRows];
+  constexpr int kSize = kActionSize<Model>;
+  alignas(64) Action action[kSize == 1 ? kBlockRows : 1];
+  alignas(64) typename Model::StoredAction part[kSize == 1 ? 1 : kSize][kSize == 1 ? 1 : kBlockRows];
+  const auto action_of = [&](std::int64_t k) {
+    if constexpr (kSize == 1) {
+      return action[k];
+    } else {
+      Action a;
+      for (int j = 0; j < kSize; ++j) a.v[j] = part[j][k];
+      return a;
+    }
+  };
   alignas(64) Int ended[kBlockRows];
   alignas(64) Real reward[kBlockRows];
   alignas(64) float component[Model::kObs][kBlockRows];
   constexpr bool kCounts =
       requires(typename Model::State s, Action a, Real r, Int live) { Model::step(p, s, a, r, live); };
   alignas(64) Int live[kCounts ? kBlockRows : 1];
+  constexpr int kUniforms = kStepUniforms<Model>;
+  alignas(64) Real uniform[kUniforms > 0 ? kUniforms : 1][kBlockRows];
   std::int64_t finished = begin;
   for (std::int64_t first = begin; first < end; first += kBlockRows) {
     const std::int64_t n = end - first < kBlockRows ? end - first : kBlockRows;
     // One element width a loop: mixed widths vectorise badly.
-    METARL_VECTORIZE
-    for (std::int64_t k = 0; k < n; ++k) action[k] = static_cast<Action>(actions[first + k]);
+    if constexpr (kSize == 1) {
+      METARL_VECTORIZE
+      for (std::int64_t k = 0; k < n; ++k) action[k] = static_cast<Action>(actions[first + k]);
+    } else {
+      METARL_VECTORIZE
+      for (std::int64_t k = 0; k < n; ++k) {
+        for (int j = 0; j < kSize; ++j) part[j][k] = actions[(first + k) * kSize + j];
+      }
+    }
     if constexpr (kCounts) {
       const std::uint8_t resets = b.mode == AutoresetMode::next_step;
       METARL_VECTORIZE
       for (std::int64_t k = 0; k < n; ++k) live[k] = (b.done[first + k] & resets) == 0;
     }
+    if constexpr (kUniforms > 0) block_uniforms(b, first, n, uniform);
     METARL_VECTORIZE
     for (std::int64_t k = 0; k < n; ++k) {
       typename Model::State s = Model::load(fields, stride, first + k);
       Real r;
-      if constexpr (kTasks) {
-        ended[k] = Model::step(Model::row_params(p, tasks, stride, first + k), s, action[k], r);
+      if constexpr (kUniforms > 0) {
+        Real u[kUniforms];
+        for (int j = 0; j < kUniforms; ++j) u[j] = uniform[j][k];
+        if constexpr (kTasks) {
+          ended[k] = Model::step(Model::row_params(p, tasks, stride, first + k), s, action_of(k), r, u);
+        } else {
+          ended[k] = Model::step(p, s, action_of(k), r, u);
+        }
+      } else if constexpr (kTasks) {
+        const auto task = Model::row_params(p, tasks, stride, first + k);
+        if constexpr (kCounts) {
+          ended[k] = Model::step(task, s, action_of(k), r, live[k]);
+        } else {
+          ended[k] = Model::step(task, s, action_of(k), r);
+        }
       } else if constexpr (kCounts) {
-        ended[k] = Model::step(p, s, action[k], r, live[k]);
+        ended[k] = Model::step(p, s, action_of(k), r, live[k]);
       } else {
-        ended[k] = Model::step(p, s, action[k], r);
+        ended[k] = Model::step(p, s, action_of(k), r);
       }
       reward[k] = r;
       Model::store(s, fields, stride, first + k);

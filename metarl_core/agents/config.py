@@ -26,6 +26,7 @@ from metarl_core.agents.common.options import (
 from metarl_core.agents.registry import ALGORITHMS
 from metarl_core.agents.task_context import TaskContext
 from metarl_core.runs import RunReader
+from metarl_core.vector import is_known
 
 __all__ = ["ConfigError", "RunConfig", "named_config", "read_config_file", "resolve_config", "stored_config"]
 
@@ -44,9 +45,9 @@ class RunConfig:
         0, "tasks drawn from the environment's family, one for each episode (0: the environment as it is)", minimum=0
     )
     env_tasks_split: str = option(
-        "extrapolation",
-        "how the family is split into train, val and test",
-        choices=("extrapolation", "interpolation", "random"),
+        "auto",
+        "how the family is split into train, val and test; auto: random for tasks that are seeds, else extrapolation",
+        choices=("auto", "extrapolation", "interpolation", "random"),
     )
     env_tasks_seed: int = option(0, "seed of the draw of the tasks", minimum=0, maximum=2**63 - 1)
     evaluation_split: str = option(
@@ -214,7 +215,8 @@ def resolve_config(
 
     Args:
         algorithm: name in ``ALGORITHMS``; None: the overrides' or the file's, else cder.
-        env_id: name in ``list_envs()``; None: the overrides' or the file's, else DeepSea-v0.
+        env_id: name in ``list_envs()``, or one that Gymnasium knows, with its module before a colon if need be; None:
+            the overrides' or the file's, else DeepSea-v0.
         config_file: TOML or JSON.
         overrides: ``key=value`` texts.
 
@@ -232,9 +234,14 @@ def resolve_config(
     env_id = _agreed("env_id", [("the argument", env_id), *_given("env_id", from_text, from_file, file_name)])
     env_id = env_id or "DeepSea-v0"
     known = metarl_core.list_envs()
-    if _plain_id(env_id) not in {_plain_id(name) for name in known}:
-        raise ConfigError(unknown(env_id, known, "environment"))
-    env_names = list(metarl_core.env_spec(env_id).parameters)
+    native = _plain_id(env_id) in {_plain_id(name) for name in known}
+    try:
+        if not native and not is_known(env_id):
+            raise ConfigError(unknown(env_id, known, "environment"))
+    except ImportError as error:
+        raise ConfigError(f"environment {env_id!r}: {error}") from error
+    # What is not an option is for gymnasium.make, which says what it does not take.
+    env_names = list(metarl_core.env_spec(env_id).parameters) if native else []
     config_class = ALGORITHMS[algorithm].config_class
     hyper_names = [f.name for f in dataclasses.fields(config_class)]
     top: dict[str, Any] = {}
@@ -253,14 +260,15 @@ def resolve_config(
                 top[key] = value
             elif key in hyper_names:
                 hyper[key] = value
-            elif key in env_names:
+            elif key in env_names or not native:
                 env_params[key] = value
             else:
                 raise ConfigError(unknown(key, [*_SCALARS, *hyper_names, *env_names]))
         for key, value in tables.get("env_params", {}).items():
-            _check_name(key, env_names, f"parameter of {env_id}")
+            if native:
+                _check_name(key, env_names, f"parameter of {env_id}")
             env_params[key] = value
-    _check_environment(algorithm, env_id, env_params)
+    _check_environment(algorithm, env_id, env_params, native)
     config = RunConfig(
         algorithm=algorithm,
         env_id=env_id,
@@ -293,12 +301,17 @@ def _agreed(key: str, sources: Sequence[tuple[str, Any]]) -> str | None:
     return given[0][1] if given else None
 
 
-def _check_environment(algorithm: str, env_id: str, env_params: Mapping[str, Any]) -> None:
+def _check_environment(algorithm: str, env_id: str, env_params: Mapping[str, Any], native: bool) -> None:
     """Make one instance, so that a bad parameter is told before a run directory exists."""
     try:
         envs = metarl_core.make_vec(env_id, 1, num_threads=1, seed=0, **env_params)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{env_id}: {error}") from error
+    except Exception as error:
+        if native:
+            raise
+        # Others raise what they like, above all when a package is not installed.
+        raise ConfigError(f"{env_id}: {type(error).__name__}: {error}") from error
     discrete = is_discrete(envs.single_action_space)
     envs.close()
     if not discrete:

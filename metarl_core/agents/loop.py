@@ -24,7 +24,7 @@ from metarl_core.agents.common.tracking import EpisodeTracker, VisitationCounter
 from metarl_core.agents.config import RunConfig
 from metarl_core.agents.evaluate import evaluate_agent
 from metarl_core.agents.registry import ALGORITHMS
-from metarl_core.agents.task_context import TaskContext, make_envs, set_run_tasks
+from metarl_core.agents.task_context import TaskContext, make_envs
 from metarl_core.runs import NullProgress, Progress, RunWriter
 
 __all__ = ["Trainer", "make_agent", "train"]
@@ -75,7 +75,8 @@ class Trainer:
     """One training run in progress.
 
     Everything that later behaviour depends on is in :meth:`state_dict`, so that a run continued from a checkpoint makes
-    the same steps, bit for bit on CPU, as one that was never interrupted.
+    the same steps, bit for bit on CPU, as one that was never interrupted. With environments that are not native, it
+    starts new episodes instead.
 
     Args:
         config: the resolved run.
@@ -355,7 +356,8 @@ class Trainer:
             "assembler": self.assembler.state_dict(),
             "tracker": self.tracker.state_dict(),
             "visits": self.visits.arrays() if self.visits is not None else None,
-            "envs": self.envs.get_state(),
+            # Environments that are not native cannot be saved.
+            "envs": self.envs.snapshot() if hasattr(self.envs, "snapshot") else None,
             "obs": np.array(self.obs),
         }
 
@@ -372,15 +374,25 @@ class Trainer:
         self.tracker.load_state_dict(state["tracker"])
         if self.visits is not None:
             self.visits.load(state["visits"])
-        self.envs.set_state(state["envs"])
-        set_run_tasks(
-            self.envs, self.config
-        )  # the rows' tasks are in the state, the table that they are drawn from is not
-        self.obs = np.array(state["obs"])
+        if state["envs"] is None:
+            self._begin_anew()
+        else:
+            if "env_id" in state["envs"]:
+                self.envs.restore(state["envs"])
+            else:  # written before snapshots were: the arrays alone
+                self.envs.set_state(state["envs"])
+            self.obs = np.array(state["obs"])
         self.context = self.context_of(self.envs)
         self.encoded = self.encoder(self.obs, self.context)
         self._sitting_start = time.perf_counter()
         self._row_start = (self.step, self.wall_time)
+
+    def _begin_anew(self) -> None:
+        """Start new episodes in every environment; those under way are dropped, not counted as ended."""
+        self.obs, _ = self.envs.reset(seed=(self.config.seed + self.step) % 2**64)
+        self.assembler = NStepAssembler(self.n_step, self.hyper.gamma, self.config.num_envs, self.agent.path_columns())
+        self.tracker.drop_running()
+        self.agent.drop_running()
 
 
 def _make_trainer(config: RunConfig, run: RunWriter, progress: Progress | None) -> Trainer:

@@ -10,22 +10,27 @@ from numpy.typing import NDArray
 
 import metarl_core
 from metarl_core.agents.common.options import ConfigError
-from metarl_core.tasks import UniformTasks, task_families, task_family
+from metarl_core.tasks import TaskDistribution, UniformTasks, task_families, task_family
 
 if TYPE_CHECKING:
     from metarl_core.agents.config import RunConfig
 
-__all__ = ["TaskContext", "make_envs", "set_run_tasks"]
+__all__ = ["TaskContext", "make_envs"]
 
 
-def _family(config: RunConfig) -> UniformTasks:
+def _family(config: RunConfig) -> TaskDistribution:
     name = config.env_id.removeprefix("metarl_core/")
     if name not in task_families():
         raise ConfigError(
             f"env_tasks={config.env_tasks}: {name} has no family of tasks; choose one of {', '.join(task_families())}, "
             "or set env_tasks=0"
         )
-    return task_family(name, split=config.env_tasks_split)
+    try:
+        return task_family(name, split=None if config.env_tasks_split == "auto" else config.env_tasks_split)
+    except ValueError as error:
+        raise ConfigError(
+            f"env_tasks_split={config.env_tasks_split!r}: {error}; or set env_tasks_split=auto"
+        ) from error
 
 
 def _tasks(config: RunConfig, split: str) -> dict[str, NDArray[np.float64]]:
@@ -49,14 +54,9 @@ def make_envs(config: RunConfig, num_envs: int, seed: int, split: str = "train")
         seed=seed,
         **config.env_params,
     )
-    set_run_tasks(envs, config, split)
-    return envs
-
-
-def set_run_tasks(envs: Any, config: RunConfig, split: str = "train") -> None:
-    """Let every episode from the next reset on draw one of the run's tasks; nothing without ``env_tasks``."""
     if config.env_tasks:
         envs.sample_tasks_at_reset(_tasks(config, split))
+    return envs
 
 
 class TaskContext:
@@ -92,7 +92,13 @@ class TaskContext:
                 )
             self.size = config.env_tasks
         else:
-            self._ranges: Mapping[str, tuple[float, float]] = _family(config).ranges
+            family = _family(config)
+            if not isinstance(family, UniformTasks):
+                raise ConfigError(
+                    f"context='parameters': a task of {config.env_id} is a seed, whose number says nothing; set "
+                    "context=task_id (or context=none)"
+                )
+            self._ranges: Mapping[str, tuple[float, float]] = family.ranges
             self.size = len(self._ranges)
 
     def __call__(self, envs: Any) -> NDArray[np.float32] | None:

@@ -6,20 +6,34 @@ import textwrap
 from collections.abc import Sequence
 
 import metarl_core
-from metarl_core.cli._arguments import CommandParser, unknown
+from metarl_core.cli._arguments import CommandParser, UsageError, unknown
+from metarl_core.vector import is_known
 
 __all__ = ["check_env", "run"]
 
 _PREFIX = "metarl_core/"
 
 
-def check_env(env_id: str) -> None:
+def _gymnasium_knows(env_id: str) -> bool:
+    try:
+        return is_known(env_id)
+    except ImportError as error:
+        raise UsageError(f"environment {env_id!r}: {error}") from error
+
+
+def check_env(env_id: str, *, wrapped: bool = False) -> None:
     """Check that an environment exists.
+
+    Args:
+        env_id: its name.
+        wrapped: whether Gymnasium's will do, too.
 
     Raises:
         UsageError: it does not; the message lists those that do.
     """
     names = list(metarl_core.list_envs())
+    if wrapped and env_id not in names and _gymnasium_knows(env_id):
+        return
     if env_id.removeprefix(_PREFIX) not in [name.removeprefix(_PREFIX) for name in names]:
         raise unknown("environment", env_id, names)
 
@@ -27,10 +41,20 @@ def check_env(env_id: str) -> None:
 def run(argv: Sequence[str]) -> int:
     """Print the environments."""
     parser = CommandParser(
-        "envs", "List the environments; with an ID, its parameters and defaults too.", "metarl envs [ID ...]"
+        "envs",
+        "List the environments; with an ID, its parameters and defaults too.",
+        "metarl envs [--library PATH] [ID ...]",
     )
     parser.add_argument("ids", nargs="*", metavar="ID", help="show all about these")
+    parser.add_argument(
+        "--library", metavar="PATH", action="append", default=[], help="a library with environments of one's own"
+    )
     args = parser.parse(argv)
+    for path in args.library:
+        try:
+            metarl_core.load_env_library(path)
+        except (OSError, metarl_core.EnvLibraryError) as error:
+            raise UsageError(f"--library: {error}") from None
     for env_id in args.ids:
         check_env(env_id)
     if args.ids:

@@ -68,7 +68,7 @@ def run(argv: Sequence[str]) -> int:
     if args.device is not None and args.device not in DEVICES:
         raise unknown("device", args.device, DEVICES)
     if args.env is not None:
-        check_env(args.env)
+        check_env(args.env, wrapped=True)
     require("torch")
     from metarl_core.agents.common.devices import check_device
 
@@ -115,7 +115,8 @@ def _new(args: argparse.Namespace) -> tuple[RunConfig, Path]:
 
 
 def _default_out(config: RunConfig) -> Path:
-    name = f"{config.env_id.rpartition('/')[2]}-{config.algorithm}-seed{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+    env_name = config.env_id.rpartition("/")[2].replace(":", "-")
+    name = f"{env_name}-{config.algorithm}-seed{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
     out, number = Path("runs") / name, 2
     while out.exists():
         out, number = Path("runs") / f"{name}-{number}", number + 1

@@ -2,5 +2,14 @@
 
 from metarl_core.tasks.distributions import GridTasks, SeedTasks, TaskDistribution, UniformTasks
 from metarl_core.tasks.families import task_families, task_family
+from metarl_core.tasks.mdp_tables import mdp_tables
 
-__all__ = ["GridTasks", "SeedTasks", "TaskDistribution", "UniformTasks", "task_families", "task_family"]
+__all__ = [
+    "GridTasks",
+    "SeedTasks",
+    "TaskDistribution",
+    "UniformTasks",
+    "mdp_tables",
+    "task_families",
+    "task_family",
+]

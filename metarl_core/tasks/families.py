@@ -1,15 +1,17 @@
 """Families of tasks for the environments whose parameters can differ between rows.
 
-The ranges are after Packer et al., "Assessing generalization in deep reinforcement learning" (2018): what is called
-extreme there is the outer part here.
+The ranges of classic control are after Packer et al., "Assessing generalization in deep reinforcement learning" (2018):
+what is called extreme there is the outer part here. Goals are drawn as by Finn et al. (MAML, 2017) and Rakelly et al.
+(PEARL, 2019); mazes, bandits and decision processes are generated from seeds.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from types import MappingProxyType
 
-from metarl_core.tasks.distributions import UniformTasks
+from metarl_core.tasks.distributions import SPLITS, SeedTasks, TaskDistribution, UniformTasks, _checked_fractions
 
 __all__ = ["task_families", "task_family"]
 
@@ -24,28 +26,46 @@ _RANGES = MappingProxyType(
             "link_moi": (0.5, 1.5),
         },
         "Pendulum-v1": {"m": (0.5, 1.5), "l": (0.5, 1.5), "g": (5.0, 15.0)},
+        "PointRobot-v0": {"goal_x": (-0.5, 0.5), "goal_y": (-0.5, 0.5)},
+        "SparsePointRobot-v0": {"goal_angle": (0.0, math.pi)},
     }
 )
+_SEEDS = MappingProxyType(
+    {
+        "BernoulliBandit-v0": "task_seed",
+        "GaussianBandit-v0": "task_seed",
+        "TabularMDP-v0": "task_seed",
+        "Maze-v0": "map_seed",
+    }
+)
+_NUM_SEEDS = 100_000
 
 
 def task_families() -> list[str]:
     """Return the ids of the environments that have a family of tasks."""
-    return sorted(_RANGES)
+    return sorted((*_RANGES, *_SEEDS))
 
 
 def task_family(
-    env_id: str, *, split: str = "extrapolation", fractions: Sequence[float] = (0.6, 0.2, 0.2)
-) -> UniformTasks:
+    env_id: str, *, split: str | None = None, fractions: Sequence[float] = (0.6, 0.2, 0.2)
+) -> TaskDistribution:
     """Return the family of tasks of an environment.
+
+    Mazes, bandits and decision processes are :class:`SeedTasks` of 100,000 seeds, the others :class:`UniformTasks`.
 
     Args:
         env_id: One of :func:`task_families`.
-        split: As of :class:`UniformTasks`.
-        fractions: As of :class:`UniformTasks`.
+        split: As of :class:`UniformTasks`; None: ``"extrapolation"``. Seeds have no order: ``"random"`` or None.
+        fractions: Shares of train, val and test.
 
     Raises:
         ValueError: There is none, or ``split`` or ``fractions`` is out of range.
     """
+    if env_id in _SEEDS:
+        if split not in (None, "random"):
+            raise ValueError(f"split is {split!r}; must be None or 'random', as the tasks of {env_id} are seeds")
+        counts = [round(fraction * _NUM_SEEDS) for fraction in _checked_fractions(fractions)]
+        return SeedTasks(_SEEDS[env_id], **dict(zip(SPLITS, counts, strict=True)))
     if env_id not in _RANGES:
         raise ValueError(f"env_id is {env_id!r}; must be one of {', '.join(map(repr, task_families()))}")
-    return UniformTasks(_RANGES[env_id], split=split, fractions=fractions)
+    return UniformTasks(_RANGES[env_id], split="extrapolation" if split is None else split, fractions=fractions)

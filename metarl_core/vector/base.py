@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import operator
-import os
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple, TypeAlias
@@ -14,21 +12,19 @@ import numpy.typing as npt
 from metarl_core import _core
 from metarl_core.errors import ResetNeededError
 from metarl_core.vector.builders import BuildPlan, build_plan
+from metarl_core.vector.checks import check_fits_memory, checked_integer
+from metarl_core.vector.render.registry import render_fps
+from metarl_core.vector.render_methods import RENDER_MODES, RenderMethods, checked_render_mode
+from metarl_core.vector.rollout import RolloutMethods
 from metarl_core.vector.specs import EnvSpec, shown
-from metarl_core.vector.task_methods import TaskMethods, task_table
+from metarl_core.vector.state import StateMethods
+from metarl_core.vector.task_methods import TaskMethods
 
 __all__ = ["AutoresetMode", "StepBuffers", "VectorEnvMethods"]
 
 _NO_LIMIT = 2**31 - 1
-# In the order of the core's set_state.
-_STATE_DTYPES: dict[str, type[np.generic]] = {
-    "state": np.float64,
-    "elapsed": np.int32,
-    "episode": np.uint32,
-    "seed": np.uint64,
-    "stream": np.uint32,
-    "done": np.bool_,
-}
+# Positions in the core's state.
+_MINIGRID_DIRECTION, _MINIGRID_TARGET = 2, 6
 _StepResult: TypeAlias = tuple[
     npt.NDArray[Any], npt.NDArray[np.float64], npt.NDArray[np.bool_], npt.NDArray[np.bool_], dict[str, Any]
 ]
@@ -72,59 +68,18 @@ def parse_autoreset_mode(mode: Any) -> AutoresetMode:
     raise ValueError(f"autoreset_mode is {mode!r}; must be 'next_step', 'same_step' or 'disabled'")
 
 
-def _checked_integer(name: str, value: Any, low: int, high: int | None) -> int:
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} is {value!r}; must be an integer") from None
-    if number < low or (high is not None and number > high):
-        expected = f">= {low}" if high is None else f"in [{low}, {high}]"
-        raise ValueError(f"{name} is {shown(number)}; must be {expected}")
-    return number
-
-
-def _exact_rows(name: str, value: Any, shape: tuple[int, ...], dtype: type[np.generic]) -> npt.NDArray[Any]:
-    array = np.asarray(value)
-    if array.shape != shape:
-        raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
-    kinds, expected = {
-        np.bool_: ("b", "bools"),
-        np.float64: ("fiu", "real numbers"),
-    }.get(dtype, ("iu", "integers"))
-    if array.dtype.kind not in kinds:
-        raise TypeError(f"{name}: expected {expected}, got dtype {array.dtype}")
-    if np.issubdtype(dtype, np.integer):
-        limits = np.iinfo(dtype)  # type: ignore[type-var]
-        for number in (int(array.min()), int(array.max())):
-            if not limits.min <= number <= limits.max:
-                raise ValueError(f"{name}: {number} is not in [{limits.min}, {limits.max}]")
-    exact = np.ascontiguousarray(array, dtype=dtype)
-    if array.dtype.kind in "iu" and not (exact.astype(array.dtype) == array).all():
-        raise ValueError(f"{name}: holds an integer that float64 does not")
-    return exact
-
-
 def _checked_seed(name: str, value: Any) -> int:
-    return _checked_integer(name, value, 0, 2**64 - 1)
+    return checked_integer(name, value, 0, 2**64 - 1)
 
 
 def _check_memory(num_envs: int, plan: BuildPlan, same_step: bool) -> None:
-    # Asked for in one go by the core; without this check the kernel may grant it and kill the process later.
+    # Asked for in one go by the core.
     element = 4 if plan.observation_low is None else plan.observation_low.itemsize
     rows = plan.row_bytes + element * int(np.prod(plan.observation_shape)) * (2 if same_step else 1)
-    try:
-        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        available = 2**63 - 1
-    if num_envs * rows > available:
-        raise MemoryError(
-            f"num_envs={shown(num_envs)} needs about {shown(num_envs * rows)} bytes; this machine has {available}"
-        )
+    check_fits_memory(f"num_envs={shown(num_envs)}", num_envs * rows)
 
 
-class VectorEnvMethods(TaskMethods):
+class VectorEnvMethods(StateMethods, RolloutMethods, TaskMethods, RenderMethods):
     """Steps ``num_envs`` equal environments together; made by :func:`metarl_core.make_vec`.
 
     One caller at a time: a second thread that calls while a call is running gets a ``RuntimeError``, and so does a
@@ -148,25 +103,33 @@ class VectorEnvMethods(TaskMethods):
         seed: int,
         dense_final_obs: bool,
         params: Mapping[str, Any],
+        render_mode: str | None = None,
     ) -> None:
         mode = parse_autoreset_mode(autoreset_mode)
-        self.num_envs = _checked_integer("num_envs", num_envs, 1, None)
+        self.render_mode = checked_render_mode(render_mode)
+        self.num_envs = checked_integer("num_envs", num_envs, 1, None)
         threads = (
-            _core.available_cpus() if num_threads is None else _checked_integer("num_threads", num_threads, 1, 1024)
+            _core.available_cpus() if num_threads is None else checked_integer("num_threads", num_threads, 1, 1024)
         )
         seed = _checked_seed("seed", seed)
         self.env_spec = spec
         self.params: dict[str, Any] = spec.resolve(params)
         plan = build_plan(spec.id, self.params)
+        self._plan = plan
         self._same_step = mode is AutoresetMode.SAME_STEP
         self._dense_final_obs = bool(dense_final_obs)
         self._bsuite_info = plan.bsuite_info
+        self._missions = plan.missions
         self._tuple_obs = bool(plan.observation_tuple)
         self._scalar_obs = plan.observation_low is None and not self._tuple_obs
         _check_memory(self.num_envs, plan, self._same_step)
-        _checked_integer("num_envs", num_envs, 1, 2**32 - 1)  # rows are numbered with 32 bits
+        checked_integer("num_envs", num_envs, 1, 2**32 - 1)  # rows are numbered with 32 bits
         self._make_spaces(plan)
-        self.metadata = {"render_modes": [], "autoreset_mode": self._mode_class(mode.value)}
+        self.metadata = {
+            "render_modes": list(RENDER_MODES),
+            "render_fps": render_fps(spec.id),
+            "autoreset_mode": self._mode_class(mode.value),
+        }
         self.max_episode_steps: int | None = self.params["max_episode_steps"]
         self._core = _core.BatchEnv(
             spec.id,
@@ -181,6 +144,8 @@ class VectorEnvMethods(TaskMethods):
             plan.table,
         )
         self._core_step = self._core.step
+        if self.render_mode is not None:
+            self._keep_actions()
         self._reports_prob: bool = self._core.has_prob
         self._action_masks: npt.NDArray[np.int8] | None = self._core.action_masks
         # The core's is complete where it is dense and has no more to tell.
@@ -212,8 +177,9 @@ class VectorEnvMethods(TaskMethods):
             self.single_action_space = spaces.Discrete(plan.num_actions)
             self.action_space = spaces.MultiDiscrete(np.full(n, plan.num_actions))
         else:
-            self.single_action_space = spaces.Box(plan.action_low, plan.action_high, (1,), np.float32)
-            self.action_space = spaces.Box(plan.action_low, plan.action_high, (n, 1), np.float32)
+            shape = plan.action_shape
+            self.single_action_space = spaces.Box(plan.action_low, plan.action_high, shape, np.float32)
+            self.action_space = spaces.Box(plan.action_low, plan.action_high, (n, *shape), np.float32)
 
     @property
     def num_threads(self) -> int:
@@ -312,8 +278,9 @@ class VectorEnvMethods(TaskMethods):
         """Take one step in every environment.
 
         Args:
-            actions: ``(num_envs,)`` of any integer dtype, or ``(num_envs, 1)`` float32 or float64 for continuous
-                actions. Used in place when contiguous.
+            actions: ``(num_envs,)`` of any integer dtype, or for continuous actions float32 or float64 of the action
+                space's shape, ``(num_envs, 1)`` but for the point robots' ``(num_envs, 2)``. Used in place when
+                contiguous.
             out: Arrays to write to, as :class:`StepBuffers` or a dict with its names; None: new ones.
 
         Returns:
@@ -360,6 +327,8 @@ class VectorEnvMethods(TaskMethods):
         info["final_obs"] = final
 
     def _final_info(self, info: dict[str, Any], mask: npt.NDArray[np.bool_], dense: npt.NDArray[Any]) -> dict[str, Any]:
+        if "prob" not in info:
+            return {}
         # The step reports the transition's probability; the row was reset since, whose probability is 1.
         final: dict[str, Any] = {"prob": np.where(mask, info["prob"], 0.0), "_prob": mask.copy()}
         info["prob"][mask] = 1.0
@@ -417,72 +386,26 @@ class VectorEnvMethods(TaskMethods):
             raise RuntimeError("this environment is none of bsuite's: it has no such flag")
         return self._bsuite_info(fields)
 
-    def get_state(self) -> dict[str, npt.NDArray[Any]]:
-        """Return everything a step depends on, as new arrays.
+    def minigrid_info(self) -> dict[str, npt.NDArray[Any]]:
+        """MiniGrid: what its observation says beside the image, of the current states.
 
         Returns:
-            ``state`` float64 ``(num_envs, fields)``: the fields in the order of :attr:`field_names`, exact. And of
-            shape ``(num_envs,)``: ``elapsed`` int32 (steps in the episode), ``episode`` uint32, ``seed`` uint64 and
-            ``stream`` uint32 (which random numbers come next), ``done`` bool (the episode ended and the
-            row is not reset yet). If tasks were set, also ``tasks`` float64 ``(num_envs, len(task_parameters))`` and
-            ``task_id`` int32. What :meth:`sample_tasks_at_reset` was given is no part of it.
-        """
-        state: dict[str, npt.NDArray[Any]] = self._core.get_state()
-        tasks = self._core.get_tasks()
-        return state if tasks is None else {**state, "tasks": tasks[0], "task_id": tasks[1]}
-
-    def set_state(self, state: Mapping[str, npt.ArrayLike]) -> None:
-        """Set what :meth:`get_state` returned; keys that are missing stay as they are.
-
-        With ``state``, an environment that was never reset can be stepped. With ``precision="float32"`` its numbers are
-        rounded to float32.
+            ``direction`` int64 ``(num_envs,)``: where the agent looks, 0 right, 1 down, 2 left, 3 up. ``mission`` str
+            ``(num_envs,)``: what it is to do.
 
         Raises:
-            KeyError: An unknown key.
-            TypeError: A value that is not of its key's kind: real numbers for ``state``, bools for ``done``, integers
-                for the others.
-            ValueError: A wrong shape, a number that its dtype does not hold, ``elapsed`` outside [0, 2^31 - 1), or a
-                state the environment cannot be in.
-
-        Nothing is changed when it raises.
+            RuntimeError: The environment is none of MiniGrid's.
         """
-        valid = (*_STATE_DTYPES, "tasks", "task_id")
-        unknown = sorted(repr(key) for key in state if key not in valid)
-        if unknown:
-            raise KeyError(f"unknown state key {unknown[0]}; valid keys: {', '.join(valid)}")
-        tasks = self._state_tasks(state)
-        values = [
-            _exact_rows(f"state[{key!r}]", state[key], self._state_shape(key), dtype) if key in state else None
-            for key, dtype in _STATE_DTYPES.items()
-        ]
-        self._core.set_state(*values)
-        if tasks is not None:
-            self._core.set_tasks(*tasks)
-            self._ids_before = self._core.task_ids()
-
-    def _state_tasks(self, state: Mapping[str, Any]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int32]] | None:
-        if ("tasks" in state) != ("task_id" in state):
-            raise KeyError("state has only one of 'tasks' and 'task_id'; must have both or neither")
-        if "tasks" not in state:
-            return None
-        names = self.task_parameters
-        rows = _exact_rows("state['tasks']", state["tasks"], (self.num_envs, len(names)), np.float64)
-        tasks = {name: rows[:, k] for k, name in enumerate(names)}
-        ids = self._checked_ids("state['task_id']", state["task_id"])
-        return task_table(self.env_spec, self.params, names, tasks, self.num_envs), ids
-
-    def _state_shape(self, key: str) -> tuple[int, ...]:
-        return (self.num_envs, len(self.field_names)) if key == "state" else (self.num_envs,)
+        if self._missions is None:
+            raise RuntimeError("this environment is none of MiniGrid's: it has no mission")
+        direction, target = (self._core.get_field(field) for field in (_MINIGRID_DIRECTION, _MINIGRID_TARGET))
+        colour = (target.astype(np.int64) >> 4) & 7
+        return {"direction": direction.astype(np.int64), "mission": np.array(self._missions)[colour]}
 
     def observe(self) -> npt.NDArray[Any]:
         """Return the observations of the current states, as a new array (Blackjack: a tuple of three)."""
         obs = self._core.observe()
         return self._split(obs) if self._tuple_obs else obs
-
-    @property
-    def field_names(self) -> list[str]:
-        """Names of the state's fields, the columns of ``get_state()["state"]``."""
-        return list(self._core.field_names)
 
     def close_extras(self, **kwargs: Any) -> None:  # noqa: ARG002 - Gymnasium's signature
         """End the threads and free the core; every later use raises ``ClosedError``.

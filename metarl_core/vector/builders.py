@@ -25,31 +25,35 @@ class BuildPlan:
         observation_shape: Shape of one observation.
         num_observations: Size of a Discrete observation space.
         observation_tuple: Sizes of the Discrete spaces of a Tuple observation, which the core keeps in one row.
-        num_actions: Number of actions; 0: one float in [action_low, action_high].
+        num_actions: Number of actions; 0: floats in [action_low, action_high].
+        action_size: Number of floats of a continuous action.
         action_low: Lower bound of a continuous action.
         action_high: Upper bound of a continuous action.
         bsuite_info: bsuite's bookkeeping from the fields of ``get_state``, or None.
+        missions: MiniGrid: the mission by colour number of the target, or None.
         table: uint8 matrix of the core (DeepSea: action mapping; FrozenLake: map).
         row_bytes: Rough memory of one environment without its observation.
     """
 
     numbers: Mapping[str, float]
     observation_shape: tuple[int, ...] = ()
-    observation_low: npt.NDArray[np.float32 | np.bool_] | None = None
-    observation_high: npt.NDArray[np.float32 | np.bool_] | None = None
+    observation_low: npt.NDArray[np.float32 | np.bool_ | np.uint8] | None = None
+    observation_high: npt.NDArray[np.float32 | np.bool_ | np.uint8] | None = None
     num_observations: int = 0
     observation_tuple: tuple[int, ...] = ()
     num_actions: int = 0
+    action_size: int = 1
     action_low: float = 0.0
     action_high: float = 0.0
     bsuite_info: Callable[[npt.NDArray[np.float64]], dict[str, npt.NDArray[Any]]] | None = None
+    missions: tuple[str, ...] | None = None
     table: npt.NDArray[np.uint8] | None = field(default=None)
     row_bytes: int = 64
 
     @property
     def action_shape(self) -> tuple[int, ...]:
         """Shape of one action."""
-        return () if self.num_actions else (1,)
+        return () if self.num_actions else (self.action_size,)
 
 
 def _numbers(params: Mapping[str, Any]) -> dict[str, float]:
@@ -185,13 +189,15 @@ _BUILDERS: dict[str, Callable[[Mapping[str, Any]], BuildPlan]] = {
 }
 # They import from here what they are made of.
 from metarl_core.vector.builders_bsuite import BSUITE_BUILDERS  # noqa: E402
+from metarl_core.vector.builders_meta import META_BUILDERS  # noqa: E402
 from metarl_core.vector.builders_toy_text import TOY_TEXT_BUILDERS  # noqa: E402
 
-_BUILDERS |= {**TOY_TEXT_BUILDERS, **BSUITE_BUILDERS}
+_BUILDERS |= {**TOY_TEXT_BUILDERS, **BSUITE_BUILDERS, **META_BUILDERS}
 
 
 # They need BuildPlan.
 from metarl_core.vector.builders_minatar import MINATAR_BUILDERS  # noqa: E402
+from metarl_core.vector.builders_minigrid import MINIGRID_BUILDERS  # noqa: E402
 
 
 def build_plan(id: str, params: Mapping[str, Any]) -> BuildPlan:  # noqa: A002
@@ -200,4 +206,9 @@ def build_plan(id: str, params: Mapping[str, Any]) -> BuildPlan:  # noqa: A002
     Raises:
         ValueError: The parameters contradict each other.
     """
-    return (MINATAR_BUILDERS.get(id) or _BUILDERS[id])(params)
+    return (MINATAR_BUILDERS.get(id) or MINIGRID_BUILDERS.get(id) or _BUILDERS[id])(params)
+
+
+def add_builder(id: str, builder: Callable[[Mapping[str, Any]], BuildPlan]) -> None:  # noqa: A002
+    """Make the plan of another environment known."""
+    _BUILDERS[id] = builder

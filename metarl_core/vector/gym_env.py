@@ -37,14 +37,15 @@ class GymVectorEnv(VectorEnvMethods, VectorEnv):
         seed: int,
         dense_final_obs: bool,
         params: Mapping[str, Any],
+        render_mode: str | None = None,
     ) -> None:
         """Use :func:`metarl_core.make_vec`."""
-        self._setup(spec, num_envs, num_threads, autoreset_mode, seed, dense_final_obs, params)
+        self._setup(spec, num_envs, num_threads, autoreset_mode, seed, dense_final_obs, params, render_mode)
         self.spec = GymnasiumSpec(
             id=spec.gymnasium_id,
             vector_entry_point="metarl_core.vector:make_vec",
             max_episode_steps=self.max_episode_steps,
-            kwargs={"id": spec.id, **params},
+            kwargs={"id": spec.id, **({} if render_mode is None else {"render_mode": render_mode}), **params},
         )
 
 

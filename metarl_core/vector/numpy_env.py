@@ -27,9 +27,10 @@ class NumpyVectorEnv(VectorEnvMethods):
         seed: int,
         dense_final_obs: bool,
         params: Mapping[str, Any],
+        render_mode: str | None = None,
     ) -> None:
         """Use :func:`metarl_core.make_vec`."""
-        self._setup(spec, num_envs, num_threads, autoreset_mode, seed, dense_final_obs, params)
+        self._setup(spec, num_envs, num_threads, autoreset_mode, seed, dense_final_obs, params, render_mode)
         self.spec = spec
 
     @property

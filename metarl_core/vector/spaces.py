@@ -35,10 +35,14 @@ class Box(_Space):
         self.high = np.broadcast_to(np.asarray(high, self.dtype), shape).copy()
 
     def sample(self) -> npt.NDArray[Any]:
-        """Draw uniformly; unbounded elements are drawn from a standard normal distribution."""
+        """Draw uniformly, of integers with both bounds; unbounded real ones from a standard normal distribution."""
         if self.dtype == np.bool_:
             drawn: npt.NDArray[Any] = ((self._random.integers(2, size=self.shape) > 0) & self.high) | self.low
             return drawn
+        if self.dtype.kind in "iu":
+            low, high = self.low.astype(np.int64), self.high.astype(np.int64)
+            whole: npt.NDArray[Any] = self._random.integers(low, high, endpoint=True).astype(self.dtype)
+            return whole
         bounded = np.isfinite(self.low) & np.isfinite(self.high)
         low, high = np.where(bounded, self.low, 0.0), np.where(bounded, self.high, 1.0)
         uniform = self._random.uniform(low, high)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -329,11 +329,20 @@ _SPECS = (
 )
 # They import from here what they are made of.
 from metarl_core.vector.specs_bsuite import BSUITE_SPECS  # noqa: E402
+from metarl_core.vector.specs_meta import META_SPECS  # noqa: E402
 from metarl_core.vector.specs_minatar import MINATAR_SPECS  # noqa: E402
+from metarl_core.vector.specs_minigrid import MINIGRID_SPECS  # noqa: E402
 from metarl_core.vector.specs_toy_text import TOY_TEXT_SPECS  # noqa: E402
 
-_BY_ID = {spec.id: spec for spec in (*_SPECS, *TOY_TEXT_SPECS, *BSUITE_SPECS, *MINATAR_SPECS)}
+_BY_ID = {
+    spec.id: spec for spec in (*_SPECS, *TOY_TEXT_SPECS, *BSUITE_SPECS, *MINATAR_SPECS, *MINIGRID_SPECS, *META_SPECS)
+}
 _PREFIX = "metarl_core/"
+
+
+def add_specs(specs: Iterable[EnvSpec]) -> None:
+    """Make environments known; their ids are new."""
+    _BY_ID.update((spec.id, spec) for spec in specs)
 
 
 def list_envs() -> list[str]:

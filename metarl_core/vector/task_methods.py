@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metarl_core import _core
-from metarl_core.vector.specs import EnvSpec, shown
+from metarl_core.vector.specs import EnvSpec, ParameterSpec, shown
 
 __all__ = ["TaskMethods", "Tasks"]
 
@@ -20,10 +20,14 @@ Tasks: TypeAlias = Mapping[str, npt.ArrayLike] | Sequence[Mapping[str, float]]
 _LARGEST = {
     "CartPole-v1": ("theta_threshold_radians", "x_threshold"),
     "MountainCar-v0": ("max_position", "max_speed"),
+    "MountainCarContinuous-v0": ("max_position", "max_speed", "max_action"),
+    "CartPoleSwingup-v0": ("init_range",),
     "Acrobot-v1": ("max_vel_1", "max_vel_2"),
     "Pendulum-v1": ("max_speed", "max_torque"),
+    "PointRobot-v0": ("max_step",),
+    "SparsePointRobot-v0": ("max_step",),
 }
-_SMALLEST = {"MountainCar-v0": ("min_position",)}
+_SMALLEST = {"MountainCar-v0": ("min_position",), "MountainCarContinuous-v0": ("min_position", "min_action")}
 
 
 def _columns(tasks: Any) -> Mapping[str, Any]:
@@ -43,9 +47,11 @@ def _columns(tasks: Any) -> Mapping[str, Any]:
     return {name: [task[name] for task in tasks] for name in names}
 
 
-def _column(name: str, values: Any) -> npt.NDArray[np.float64]:
+def _column(name: str, values: Any, parameter: ParameterSpec | None = None) -> npt.NDArray[np.float64]:
+    if values is None and parameter is not None and parameter.optional:
+        values = np.nan
     array = np.asarray(values)
-    if array.dtype.kind not in "fiu":
+    if array.dtype.kind not in ("fiub" if parameter is not None and parameter.kind == "bool" else "fiu"):
         raise TypeError(f"{name} must be real numbers, got {shown(values) if array.ndim == 0 else array.dtype}")
     if array.ndim > 1:
         raise ValueError(f"{name} has shape {array.shape}; must be a number or one for each task")
@@ -79,7 +85,7 @@ def task_table(
     if unknown:
         valid = f"valid ones: {', '.join(names)}" if names else "none of its parameters can differ between environments"
         raise TypeError(f"{spec.id} has no task parameter {unknown[0]}; {valid}")
-    columns = {name: _column(name, value) for name, value in given.items()}
+    columns = {name: _column(name, value, spec.parameters[name]) for name, value in given.items()}
     lengths = {name: len(column) for name, column in columns.items() if column.ndim == 1}
     n = count if count is not None else max(lengths.values(), default=1)
     for name, length in lengths.items():
@@ -91,15 +97,38 @@ def task_table(
     narrow = params.get("precision") == "float32"
     table = np.empty((n, len(names)))
     for k, name in enumerate(names):
-        table[:, k] = columns.get(name, np.float64(params[name]))
+        table[:, k] = columns.get(name, _number(params[name]))
         column = table[:, k].astype(np.float32).astype(np.float64) if narrow else table[:, k]
         _check_column(spec, params, name, column)
-    if spec.id == "MountainCar-v0":
+    if spec.id.startswith("MountainCar"):
         low, high, start, end = (table[:, names.index(f"{a}_{b}")] for a, b in _MOUNTAIN_CAR)
         _refuse("min_position", low, ~(low < high), "< max_position")
         _refuse("reset_low", start, ~((low <= start) & (start <= end)), "in [min_position, reset_high]")
         _refuse("reset_high", end, ~(end <= high), "<= max_position")
+    if spec.id == "MountainCarContinuous-v0":
+        low, high = (table[:, names.index(name)] for name in ("min_action", "max_action"))
+        _refuse("min_action", low, ~(low < high), "< max_action")
+    if spec.id == "BernoulliBandit-v0":
+        low, high = (table[:, names.index(name)] for name in ("mean_low", "mean_high"))
+        _refuse("mean_low", low, low > high, "<= mean_high")
+    if spec.id == "Maze-v0":
+        _check_goals(params, *(table[:, names.index(name)] for name in ("goal_row", "goal_column")))
     return table
+
+
+def _number(value: Any) -> float:
+    """A parameter as a task has it: NaN is None."""
+    return float("nan") if value is None else float(value)
+
+
+def _check_goals(params: Mapping[str, Any], row: npt.NDArray[np.float64], column: npt.NDArray[np.float64]) -> None:
+    size = params["size"]
+    drawn = (row == -1) & (column == -1)
+    for name, cell in (("goal_row", row), ("goal_column", column)):
+        bad = ~drawn & ((cell % 2 != 1) | (cell > size - 2) | (cell < 1))
+        _refuse(name, cell, bad, f"odd and in [1, {size - 2}], or both -1")
+    if not params["random_start"]:
+        _refuse("goal_row", row, (row == 1) & (column == 1), "elsewhere than the start at (1, 1), or random_start True")
 
 
 _MOUNTAIN_CAR = (("min", "position"), ("max", "position"), ("reset", "low"), ("reset", "high"))
@@ -107,10 +136,19 @@ _MOUNTAIN_CAR = (("min", "position"), ("max", "position"), ("reset", "low"), ("r
 
 def _check_column(spec: EnvSpec, params: Mapping[str, Any], name: str, column: npt.NDArray[np.float64]) -> None:
     parameter = spec.parameters[name]
-    _refuse(name, column, ~np.isfinite(column), "finite")
+    given = np.ones(len(column), np.bool_)
+    if parameter.optional:
+        given = ~np.isnan(column)
+        _refuse(name, column, np.isinf(column), "finite or NaN, which means None")
+    else:
+        _refuse(name, column, ~np.isfinite(column), "finite")
+    if parameter.kind == "int":
+        _refuse(name, column, given & (column != np.floor(column)), "an integer")
+    if parameter.kind == "bool":
+        _refuse(name, column, (column != 0) & (column != 1), "0 or 1")
     if parameter.low is not None:
         bad = column <= parameter.low if parameter.exclusive else column < parameter.low
-        _refuse(name, column, bad, f"{'>' if parameter.exclusive else '>='} {parameter.low:g}")
+        _refuse(name, column, given & bad, f"{'>' if parameter.exclusive else '>='} {parameter.low:g}")
     if parameter.high is not None:
         _refuse(name, column, column > parameter.high, f"<= {parameter.high:g}")
     why = "the environment's own, which its spaces are made from"
@@ -143,7 +181,8 @@ class TaskMethods:
 
         Args:
             tasks: Parameter name -> number or ``(num_envs,)`` array; or a sequence of ``num_envs`` mappings of name to
-                number. What is not named is the environment's own. None: all rows are as the environment was made.
+                number. What is not named is the environment's own; NaN is None where a parameter may be that.
+                None: all rows are as the environment was made.
             task_id: Integers ``(num_envs,)`` in [-1, 2^31) that ``info["task_id"]`` reports; 0, 1, ... by default.
 
         Raises:
@@ -176,10 +215,10 @@ class TaskMethods:
         self._ids_before = self._core.task_ids()
 
     def get_tasks(self) -> dict[str, npt.NDArray[np.float64]]:
-        """Return the parameters of every row: name -> float64 ``(num_envs,)``, exact."""
+        """Return the parameters of every row: name -> float64 ``(num_envs,)``, exact; NaN where a parameter is None."""
         found = self._core.get_tasks()
         if found is None:
-            return {name: np.full(self.num_envs, float(self.params[name])) for name in self.task_parameters}
+            return {name: np.full(self.num_envs, _number(self.params[name])) for name in self.task_parameters}
         return {name: found[0][:, k].copy() for k, name in enumerate(self.task_parameters)}
 
     @property

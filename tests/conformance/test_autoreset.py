@@ -16,7 +16,7 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 import metarl_core
 
-from . import bsuite_reference
+from . import bsuite_reference, reference_families
 from .minatar_games import GAMES
 
 ROWS = 12
@@ -40,7 +40,7 @@ POLICIES = {env_id: best_actions(env_id) for env_id in ("CliffWalking-v1", "Taxi
 def random_actions(envs, rng):
     if hasattr(envs.single_action_space, "n"):
         return rng.integers(0, envs.single_action_space.n, ROWS)
-    return rng.uniform(-3, 3, (ROWS, 1)).astype(np.float32)
+    return rng.uniform(-3, 3, envs.action_space.shape).astype(np.float32)
 
 
 class ToldResets(gymnasium.Wrapper):
@@ -138,7 +138,57 @@ class ToldMinAtar(minatar.gym.BaseEnv):
         return self.game.state(), {}
 
 
+class ToldFamily(gymnasium.Env):
+    """One of the meta-learning environments in plain NumPy; episodes start in the states that `states[row]` names."""
+
+    def __init__(self, env_id, row, states, limit):
+        self.row, self.states = row, states
+        name = env_id.split("-")[0]
+        ones = np.ones(15, np.float32)
+        if name == "Maze":
+            self.reference = reference_families.Maze(row, size=5, limit=limit)
+            unbounded = np.where(np.arange(15) == 13, np.float32(np.inf), ones)
+            self.observation_space = gymnasium.spaces.Box(np.where(unbounded > 1, -unbounded, 0 * ones), unbounded)
+        elif name == "BernoulliBandit":
+            self.reference = reference_families.Bandit(row, arms=3, horizon=6)
+            self.observation_space = gymnasium.spaces.Box(0, 1, (4,), np.float32)
+        elif name == "TabularMDP":
+            self.reference = reference_families.TabularMDP(row, states=1, actions=4, horizon=2, episodes=3, noise=0.0)
+            self.observation_space = gymnasium.spaces.Discrete(1)
+        else:
+            reference = reference_families.SparsePointRobot if "Sparse" in name else reference_families.PointRobot
+            self.reference = reference(row, max_step=2.0, **({} if "Sparse" in name else {"goal_tolerance": 0.4}))
+            self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+        counts = {"Maze": 4, "BernoulliBandit": 3, "TabularMDP": 4}
+        if name in counts:
+            self.action_space = gymnasium.spaces.Discrete(counts[name])
+        else:
+            self.action_space = gymnasium.spaces.Box(-2, 2, (2,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        self.reference.set_fields(self.states[self.row])
+        return self.reference.observe(), {}
+
+    def step(self, action):
+        obs, reward, terminated, _, _ = self.reference.step(action)
+        return obs, reward, terminated, False, {}
+
+
+# Nothing random within an episode: arms that always pay, one state and no noise.
+FAMILIES = {
+    "PointRobot-v0": {"max_step": 2.0, "goal_tolerance": 0.4},
+    "SparsePointRobot-v0": {"max_step": 2.0},
+    "BernoulliBandit-v0": {"num_arms": 3, "horizon": 6, "mean_low": 1.0},
+    "TabularMDP-v0": {"num_states": 1, "num_actions": 4, "horizon": 2, "num_episodes": 3, "reward_scale": 0.0},
+    "Maze-v0": {"size": 5},
+}
+
+
 def make_reference(env_id, row, states, limit, params):
+    if env_id.startswith("MiniGrid-"):
+        return pytest.importorskip("tests.conformance.minigrid_levels").ToldMiniGrid(env_id, row, states, limit)
+    if env_id in FAMILIES:
+        return gymnasium.wrappers.TimeLimit(ToldFamily(env_id, row, states, limit), limit)
     if env_id.startswith("MinAtar/"):
         return gymnasium.wrappers.TimeLimit(ToldMinAtar(env_id, row, states, **params), limit)
     if env_id == "DeepSea-v0":
@@ -207,6 +257,9 @@ def assert_equal_info(ours, reference):
         ("MinAtar/Seaquest-v1", {"max_episode_steps": 19, "sticky_action_prob": 0.0}),
         ("MinAtar/SpaceInvaders-v1", {"max_episode_steps": 40, "sticky_action_prob": 0.0}),
         ("MinAtar/Freeway-v0", {"max_episode_steps": 20, "sticky_action_prob": 0.0}),
+        ("MiniGrid-Empty-Random-5x5-v0", {"max_episode_steps": 30}),
+        ("MiniGrid-LavaCrossingS9N1-v0", {"max_episode_steps": 12}),
+        *((env_id, {"max_episode_steps": 5, **params}) for env_id, params in FAMILIES.items()),
     ],
 )
 def test_autoreset_as_sync_vector_env(env_id, params, mode):

@@ -33,6 +33,14 @@ PARAMETERS = {
         "force": (("force",), 0.0008, 0.003),
         "gravity": (("gravity",), 0.001, 0.004),
     },
+    "MountainCarContinuous-v0": {
+        "min_action": (("min_action",), -1, -0.5),
+        "max_action": (("max_action",), 0.5, 1),
+        "max_speed": (("max_speed",), 0.03, 0.07),
+        "goal_position": (("goal_position",), 0.2, 0.45),
+        "goal_velocity": (("goal_velocity",), 0, 0.02),
+        "power": (("power",), 0.001, 0.003),
+    },
     "Acrobot-v1": {
         "link_length_1": (("LINK_LENGTH_1",), 0.5, 1.5),
         "link_mass_1": (("LINK_MASS_1",), 0.5, 1.5),
@@ -87,6 +95,8 @@ def test_every_row_has_its_own_parameters(env_id, precision):
         actions = rng.integers(0, 3 if env_id != "CartPole-v1" else 2, ROWS)
         if env_id == "MountainCar-v0":
             actions = np.where(before[:, 1] >= 0, 2, 0)
+        if env_id == "MountainCarContinuous-v0":
+            actions = (np.where(before[:, 1:] >= 0, 1, -1) * rng.uniform(0.3, 1.2, (ROWS, 1))).astype(np.float32)
         if env_id == "Pendulum-v1":
             actions = rng.uniform(-2.5, 2.5, (ROWS, 1)).astype(np.float32)
         with warnings.catch_warnings():
@@ -113,7 +123,7 @@ def test_every_row_has_its_own_parameters(env_id, precision):
 @pytest.mark.parametrize("env_id", PARAMETERS)
 def test_equal_tasks_give_the_bits_of_an_environment_made_so(env_id):
     params = {name: (low + 2 * high) / 3 for name, (_, low, high) in PARAMETERS[env_id].items()}
-    bounds = {"max_torque": 2.0, "max_speed": {"MountainCar-v0": 0.07, "Pendulum-v1": 8.0}.get(env_id)}
+    bounds = {"max_torque": 2.0, "max_speed": {"Acrobot-v1": None, "Pendulum-v1": 8.0}.get(env_id, 0.07)}
     fixed = metarl_core.make_vec(env_id, 100, **params)
     given = metarl_core.make_vec(env_id, 100)
     assert {name for name, value in bounds.items() if name in params and value is None} == set()
@@ -121,7 +131,7 @@ def test_equal_tasks_give_the_bits_of_an_environment_made_so(env_id):
     np.testing.assert_array_equal(fixed.reset(seed=4)[0], given.reset(seed=4)[0])
     rng = np.random.default_rng(0)
     for _ in range(300):
-        if env_id == "Pendulum-v1":
+        if env_id in ("Pendulum-v1", "MountainCarContinuous-v0"):
             actions = rng.uniform(-2, 2, (100, 1)).astype(np.float32)
         else:
             actions = rng.integers(fixed.single_action_space.n, size=100)

@@ -117,6 +117,63 @@ metarl::EnvOptions minatar_options() {
   return o;
 }
 
+// Families by number, as define.cpp of minigrid has them.
+metarl::EnvOptions minigrid_options(int family, int width, int height, int count, int room_size) {
+  return numbers({{"family", static_cast<double>(family)},
+                  {"width", static_cast<double>(width)},
+                  {"height", static_cast<double>(height)},
+                  {"count", static_cast<double>(count)},
+                  {"room_size", static_cast<double>(room_size)},
+                  {"random_start", 1},
+                  {"lava", 1},
+                  {"map_seed", -1}});
+}
+
+metarl::EnvOptions point_robot_options() {
+  return numbers({{"goal_y", 0.25}, {"goal_range", 0.5}, {"max_step", 0.1}, {"goal_tolerance", 0.05}, {"float32", 0}});
+}
+
+metarl::EnvOptions sparse_point_robot_options() {
+  return numbers({{"circle_radius", 1}, {"max_step", 0.4}, {"goal_radius", 0.5}, {"dense_reward", 0}, {"float32", 0}});
+}
+
+metarl::EnvOptions trial_bandit_options(int arms) {
+  return numbers({{"num_arms", arms},
+                  {"horizon", 7},
+                  {"task_seed", -1},
+                  {"mean_low", 0},
+                  {"mean_high", 1},
+                  {"mean_loc", 0},
+                  {"mean_scale", 1},
+                  {"reward_scale", 1}});
+}
+
+metarl::EnvOptions random_mdp_options(int states, double history) {
+  return numbers({{"num_states", states},
+                  {"num_actions", 3},
+                  {"horizon", 2},
+                  {"num_episodes", 3},
+                  {"history", history},
+                  {"task_seed", -1},
+                  {"mean_loc", 1},
+                  {"mean_scale", 1},
+                  {"reward_scale", 1}});
+}
+
+metarl::EnvOptions maze_options(int size) {
+  return numbers({{"size", size},
+                  {"random_start", 1},
+                  {"teleport", 0},
+                  {"time_limit", 100},
+                  {"map_seed", -1},
+                  {"goal_row", -1},
+                  {"goal_column", -1},
+                  {"goal_reward", 1},
+                  {"step_reward", -0.5},
+                  {"bump_reward", 0},
+                  {"shaping", 0.25}});
+}
+
 metarl::EnvOptions with(metarl::EnvOptions options, const std::string& name, double value) {
   options.numbers[name] = value;
   return options;
@@ -162,7 +219,28 @@ std::vector<EnvCase> all_cases() {
           {"MinAtar/Freeway-v1", minatar_options()},
           {"MinAtar/Seaquest-v1", minatar_options()},
           {"MinAtar/SpaceInvaders-v1", minatar_options()},
-          {"MinAtar/Breakout-v0", with(minatar_options(), "use_minimal_action_set", 0)}};
+          {"MinAtar/Breakout-v0", with(minatar_options(), "use_minimal_action_set", 0)},
+          {"MiniGrid-Empty-Random-5x5-v0", minigrid_options(0, 5, 5, 0, 0)},
+          {"MiniGrid-DoorKey-5x5-v0", minigrid_options(1, 5, 5, 0, 0)},
+          {"MiniGrid-MultiRoom-N6-v0", minigrid_options(2, 25, 25, 6, 10)},
+          {"MiniGrid-MultiRoom-N6-v0", with(minigrid_options(2, 25, 25, 6, 10), "map_seed", 3)},
+          {"MiniGrid-KeyCorridorS3R1-v0", minigrid_options(3, 7, 3, 1, 3)},
+          {"MiniGrid-KeyCorridorS4R3-v0", minigrid_options(3, 10, 10, 3, 4)},
+          {"MiniGrid-FourRooms-v0", minigrid_options(4, 19, 19, 0, 0)},
+          {"MiniGrid-Unlock-v0", minigrid_options(5, 11, 6, 0, 6)},
+          {"MiniGrid-LavaCrossingS11N5-v0", minigrid_options(6, 11, 11, 5, 0)},
+          {"MiniGrid-SimpleCrossingS9N3-v0", with(minigrid_options(6, 9, 9, 3, 0), "lava", 0)},
+          {"PointRobot-v0", point_robot_options()},
+          {"PointRobot-v0", with(point_robot_options(), "float32", 1)},
+          {"SparsePointRobot-v0", sparse_point_robot_options()},
+          {"SparsePointRobot-v0", with(sparse_point_robot_options(), "float32", 1)},
+          {"BernoulliBandit-v0", trial_bandit_options(3)},
+          {"GaussianBandit-v0", trial_bandit_options(128)},
+          {"TabularMDP-v0", random_mdp_options(1, 0)},
+          {"TabularMDP-v0", random_mdp_options(7, 1)},
+          {"Maze-v0", maze_options(5)},
+          {"Maze-v0", maze_options(25)},
+          {"Maze-v0", with(maze_options(51), "teleport", 1)}};
 }
 
 struct State {
@@ -220,8 +298,10 @@ void step_all(BatchEnv& env, int step, Outputs& out) {
   const auto n = static_cast<std::size_t>(env.num_envs());
   const int choices = env.definition().num_actions;
   if (choices == 0) {
-    std::vector<double> torque(n);
-    for (std::size_t i = 0; i < n; ++i) torque[i] = static_cast<double>((i + static_cast<std::size_t>(step)) % 7) - 3.0;
+    std::vector<double> torque(n * static_cast<std::size_t>(env.definition().action_size));
+    for (std::size_t i = 0; i < torque.size(); ++i) {
+      torque[i] = static_cast<double>((i + static_cast<std::size_t>(step)) % 7) - 3.0;
+    }
     env.step(torque.data(), ActionType::float64, out.pointers());
     return;
   }
@@ -306,6 +386,49 @@ TEST(continuous_actions_of_both_types_mean_the_same_and_must_be_finite) {
     CHECK_THROWS(wide.step(torque.data(), ActionType::float64, a.pointers()), std::invalid_argument);
     CHECK(State(wide) == before);
   }
+}
+
+TEST(tasks_of_narrow_fields_are_kept_in_full) {
+  // Fields of this size are float, which does not hold this seed.
+  BatchEnv env = make("Maze-v0", maze_options(11), 3, 1, AutoresetMode::next_step, 100);
+  CHECK(env.definition().field_type == metarl::FieldType::float32);
+  std::vector<double> tasks;
+  for (const double seed : {16777217.0, 16777216.0, 16777217.0}) {
+    for (const double value : {seed, -1.0, -1.0, 1.0, 0.1, 0.0, 0.0}) tasks.push_back(value);
+  }
+  const std::vector<std::int32_t> ids = {0, 1, 2};
+  env.set_tasks(tasks.data(), ids.data());
+  std::vector<double> got(tasks.size());
+  std::vector<std::int32_t> got_ids(3);
+  env.get_tasks(got.data(), got_ids.data());
+  CHECK(got == tasks);
+  Outputs out(env);
+  env.reset(nullptr, out.obs.data());
+  const State state(env);
+  const std::size_t width = env.definition().field_names.size();
+  bool differ = false;
+  for (std::size_t f = 8; f < width; ++f) {
+    CHECK(state.fields[f] == state.fields[2 * width + f]);
+    differ = differ || state.fields[f] != state.fields[width + f];
+  }
+  CHECK(differ);
+}
+
+TEST(actions_of_several_numbers_are_checked_to_the_last) {
+  BatchEnv env = make("PointRobot-v0", point_robot_options(), 300, 2, AutoresetMode::next_step, 100);
+  Outputs out(env);
+  env.reset(nullptr, out.obs.data());
+  const State before(env);
+  std::vector<float> actions(600, 0.05f);
+  actions[599] = std::numeric_limits<float>::infinity();
+  bool named = false;
+  try {
+    env.step(actions.data(), ActionType::float32, out.pointers());
+  } catch (const std::invalid_argument& e) {
+    named = std::string(e.what()).rfind("actions[299, 1] is inf", 0) == 0;
+  }
+  CHECK(named);
+  CHECK(State(env) == before);
 }
 
 TEST(seeds_of_a_reset_are_those_of_the_rows_named) {

@@ -121,14 +121,17 @@ import hashlib, numpy as np, metarl_core as mc
 from metarl_core.tasks import task_families, task_family
 digest = hashlib.sha256()
 for env_id in task_families():
-    for precision in ("float64", "float32"):
-        envs = mc.make_vec(env_id, 333, precision=precision, max_episode_steps=30)
+    precisions = [{}]
+    if "precision" in mc.env_spec(env_id).parameters:
+        precisions = [{"precision": "float64"}, {"precision": "float32"}]
+    for params in precisions:
+        envs = mc.make_vec(env_id, 333, max_episode_steps=30, **params)
         envs.sample_tasks_at_reset(task_family(env_id).sample_tasks(50))
         digest.update(envs.reset(seed=1)[0].tobytes())
         rng = np.random.default_rng(0)
         for _ in range(80):
-            if env_id == "Pendulum-v1":
-                actions = rng.uniform(-2, 2, (333, 1)).astype(np.float32)
+            if mc.env_spec(env_id).action.startswith("float32"):
+                actions = rng.uniform(-2, 2, (333, *envs.single_action_space.shape)).astype(np.float32)
             else:
                 actions = rng.integers(envs.single_action_space.n, size=333)
             for part in envs.step(actions)[:4]:

@@ -87,6 +87,27 @@ def test_seeds_are_disjoint():
         seeds.sample_tasks(11, "val")
 
 
+@pytest.mark.parametrize("env_id", ["BernoulliBandit-v0", "GaussianBandit-v0", "TabularMDP-v0", "Maze-v0"])
+def test_families_of_seeds_share_none(env_id):
+    family = task_family(env_id, fractions=(0.5, 0.25, 0.25))
+    (name,) = family.parameters
+    drawn = {part: family.sample_tasks(25_000, part)[name] for part in SPLITS}
+    assert len(np.unique(np.concatenate(list(drawn.values())))) == 75_000
+    assert drawn["train"].min() >= 0
+
+
+@pytest.mark.parametrize("split", ["interpolation", "extrapolation"])
+def test_goals_on_the_half_circle_are_split_by_angle(split):
+    family = task_family("SparsePointRobot-v0", split=split, fractions=(0.5, 0.25, 0.25))
+    # How far from straight ahead, as a part of a quarter turn.
+    aside = {part: np.abs(family.sample_tasks(5_000, part)["goal_angle"] * 2 / np.pi - 1) for part in SPLITS}
+    order = SPLITS if split == "extrapolation" else SPLITS[::-1]
+    edges = [0.0, 0.5, 0.75, 1.0] if split == "extrapolation" else [0.0, 0.25, 0.5, 1.0]
+    for part, low, high in zip(order, edges, edges[1:], strict=False):
+        assert low <= aside[part].min() < low + 0.01
+        assert high - 0.01 < aside[part].max() <= high
+
+
 @pytest.mark.parametrize(
     ("call", "error", "match"),
     [
@@ -104,6 +125,12 @@ def test_seeds_are_disjoint():
         (lambda: GridTasks({"a": [1, 1]}), ValueError, "must be distinct finite numbers"),
         (lambda: GridTasks({}), ValueError, "values is empty"),
         (lambda: SeedTasks("s", train=0), ValueError, "train is 0; must be >= 1"),
+        (
+            lambda: task_family("Maze-v0", split="extrapolation"),
+            ValueError,
+            "must be None or 'random', as the tasks of",
+        ),
+        (lambda: task_family("Maze-v0", fractions=(1, 0, 0)), ValueError, "val is 0; must be >= 1"),
         (lambda: task_family("Pong"), ValueError, "env_id is 'Pong'; must be one of 'Acrobot-v1'"),
     ],
 )

@@ -31,6 +31,16 @@ CASES = [
     ("DiscountingChain-v0", {}),
     ("CartPoleSwingup-v0", {"max_time": 0.05}),
     ("CartPoleSwingup-v0", {"max_time": 0.05, "precision": "float32"}),
+    ("PointRobot-v0", {"max_step": 3.0}),
+    ("PointRobot-v0", {"precision": "float32"}),
+    ("SparsePointRobot-v0", {}),
+    ("SparsePointRobot-v0", {"precision": "float32"}),
+    ("BernoulliBandit-v0", {"horizon": 4}),
+    ("GaussianBandit-v0", {}),
+    ("TabularMDP-v0", {"horizon": 2, "num_episodes": 2}),
+    ("TabularMDP-v0", {"observation": "history", "num_states": 6}),
+    ("Maze-v0", {}),
+    ("Maze-v0", {"size": 27, "teleport": True}),
 ]
 ROWS = 20_011
 
@@ -46,7 +56,8 @@ def digest_of(env_id, params, threads):
         if hasattr(envs.single_action_space, "n"):
             actions = rng.integers(0, envs.single_action_space.n, ROWS)
         else:
-            actions = ((rng.integers(0, 4097, (ROWS, 1)) - 2048) / 1024).astype(np.float32)
+            shape = (ROWS, *envs.single_action_space.shape)
+            actions = ((rng.integers(0, 4097, shape) - 2048) / 1024).astype(np.float32)
         result = envs.step(actions)
         add(*result[:4], *(result[4][key] for key in ("prob", "action_mask") if key in result[4]))
     add(envs.get_state()["state"])
@@ -72,6 +83,16 @@ MemoryChain-v0 memory_length num_bits 00b0e89234a1ff8d
 DiscountingChain-v0 f15deb59327c65ef
 CartPoleSwingup-v0 max_time f57ae4e89b49a28a
 CartPoleSwingup-v0 max_time precision 11035c2df523eb40
+PointRobot-v0 max_step ce592d6e09aa0f6b
+PointRobot-v0 precision 9cd41b2e73c0cd68
+SparsePointRobot-v0 fef38f64ae973d81
+SparsePointRobot-v0 precision 0573e7e870d552b9
+BernoulliBandit-v0 horizon bc23c52c08ef8930
+GaussianBandit-v0 93d29142cf61cb1f
+TabularMDP-v0 horizon num_episodes 37daf60dccb54201
+TabularMDP-v0 observation num_states 35e46350729f8407
+Maze-v0 39020e7697885dca
+Maze-v0 size teleport 93bb89dab611fcf8
 """.strip()
 
 

@@ -6,13 +6,24 @@ import numpy as np
 
 from metarl_core import list_envs
 
-IDS = list_envs()
+# Of MiniGrid's, one size each: the others differ in numbers only.
+_MINIGRID = (
+    "Empty-Random-6x6",
+    "DoorKey-8x8",
+    "MultiRoom-N2-S4",
+    "KeyCorridorS4R3",
+    "FourRooms",
+    "Unlock",
+    "LavaCrossingS9N2",
+    "SimpleCrossingS9N2",
+)
+IDS = [name for name in list_envs() if not name.startswith("MiniGrid-") or name[9:-3] in _MINIGRID]
 
 
 def random_actions(envs, rng):
     if hasattr(envs.single_action_space, "n"):
         return rng.integers(0, envs.single_action_space.n, envs.num_envs)
-    return rng.uniform(-2, 2, (envs.num_envs, 1)).astype(np.float32)
+    return rng.uniform(-2, 2, (envs.num_envs, *envs.single_action_space.shape)).astype(np.float32)
 
 
 def obs_bytes(obs):

@@ -11,12 +11,15 @@
 
 namespace metarl::cartpole_swingup {
 
-struct Params {
-  double height_threshold, theta_dot_threshold, x_reward_threshold;  // the cosine of an upright pole; rad/s; m
-  double move_cost, x_threshold, timescale, max_time;                // m; seconds a step; seconds
-  double init_range;  // x, x_dot, theta - pi and theta_dot start uniform in [-range, range)
-  double mass_cart, mass_pole, length, force_mag, gravity;
+template <class Number_ = double>
+struct BasicParams {
+  using Number = Number_;
+  Number height_threshold, theta_dot_threshold, x_reward_threshold;  // the cosine of an upright pole; rad/s; m
+  Number move_cost, x_threshold, timescale, max_time;                // m; seconds a step; seconds
+  Number init_range;  // x, x_dot, theta - pi and theta_dot start uniform in [-range, range)
+  Number mass_cart, mass_pole, length, force_mag, gravity;
 };
+using Params = BasicParams<>;
 
 template <class Real>
 struct State {
@@ -37,16 +40,16 @@ METARL_HD Real wrap_angle(Real x) {
 }
 
 template <class Real>
-METARL_HD bool is_near(Real x, double bound) {
-  return (x < static_cast<Real>(bound)) & (x > static_cast<Real>(-bound));
+METARL_HD bool is_near(Real x, Real bound) {
+  return (x < bound) & (x > -bound);
 }
 
 // action: 0 pushes left, 1 not at all, 2 right. live: 0 if this step is none, since the row is about to be reset.
 // Returns whether the time is up or the cart has left the track.
-template <class Real, class Int>
-METARL_HD Int step(const Params& p, State<Real>& s, Int action, Int live, Real& reward) {
+template <class Real, class Int, class P>
+METARL_HD Int step(const P& p, State<Real>& s, Int action, Int live, Real& reward) {
   const Real pole = static_cast<Real>(p.mass_pole * p.length);
-  const Real per_mass = static_cast<Real>(1.0 / (p.mass_cart + p.mass_pole));
+  const Real per_mass = static_cast<Real>(typename P::Number{1} / (p.mass_cart + p.mass_pole));
   const Real dt = static_cast<Real>(p.timescale);
   const Real push = static_cast<Real>(action - 1);
   const SinCos<Real> t = sincos(s.theta);
@@ -62,7 +65,8 @@ METARL_HD Int step(const Params& p, State<Real>& s, Int action, Int live, Real& 
   s.time = s.time + dt;
 
   const bool upright = (sincos(s.theta).cos > static_cast<Real>(p.height_threshold)) &
-                       is_near(s.theta_dot, p.theta_dot_threshold) & is_near(s.x, p.x_reward_threshold);
+                       is_near(s.theta_dot, static_cast<Real>(p.theta_dot_threshold)) &
+                       is_near(s.x, static_cast<Real>(p.x_reward_threshold));
   reward = (upright ? Real{1} : Real{0}) - push * push * static_cast<Real>(p.move_cost);
   const Real x_limit = static_cast<Real>(p.x_threshold);
   const bool ended = (s.time > static_cast<Real>(p.max_time)) | (s.x > x_limit) | (s.x < -x_limit);
@@ -76,13 +80,14 @@ METARL_HD Int step(const Params& p, State<Real>& s, Int action, Int live, Real& 
 }
 
 // The fields that go on over episodes are those of `s`.
-template <class Real>
-METARL_HD State<Real> reset(const Params& p, const PhiloxBlock& random, State<Real> s) {
-  const double scale = 2.0 * p.init_range * 0x1.0p-32;
-  s.x = static_cast<Real>(random.v[0] * scale - p.init_range);
-  s.x_dot = static_cast<Real>(random.v[1] * scale - p.init_range);
-  s.theta = static_cast<Real>(0x1.921fb54442d18p+1 + (random.v[2] * scale - p.init_range));
-  s.theta_dot = static_cast<Real>(random.v[3] * scale - p.init_range);
+template <class Real, class P>
+METARL_HD State<Real> reset(const P& p, const PhiloxBlock& random, State<Real> s) {
+  const double range = static_cast<double>(p.init_range);
+  const double scale = 2.0 * range * 0x1.0p-32;
+  s.x = static_cast<Real>(random.v[0] * scale - range);
+  s.x_dot = static_cast<Real>(random.v[1] * scale - range);
+  s.theta = static_cast<Real>(0x1.921fb54442d18p+1 + (random.v[2] * scale - range));
+  s.theta_dot = static_cast<Real>(random.v[3] * scale - range);
   s.time = s.episode_return = Real{0};
   return s;
 }
@@ -96,8 +101,8 @@ METARL_HD void observe(const Params& p, const State<Real>& s, float* c) {
   c[3] = static_cast<float>(t.cos);
   c[4] = static_cast<float>(s.theta_dot);
   c[5] = static_cast<float>(s.time / static_cast<Real>(p.max_time));
-  c[6] = is_near(s.x, p.x_reward_threshold) ? 1.0f : -1.0f;
-  c[7] = is_near(s.theta_dot, p.theta_dot_threshold) ? 1.0f : -1.0f;
+  c[6] = is_near(s.x, static_cast<Real>(p.x_reward_threshold)) ? 1.0f : -1.0f;
+  c[7] = is_near(s.theta_dot, static_cast<Real>(p.theta_dot_threshold)) ? 1.0f : -1.0f;
 }
 
 }  // namespace metarl::cartpole_swingup

@@ -12,9 +12,26 @@ struct CartPoleSwingup {
   using Action = Int;
   using StoredAction = std::uint8_t;
   using Params = cartpole_swingup::Params;
+  using TaskParams = cartpole_swingup::BasicParams<Real>;
   using State = cartpole_swingup::State<Real>;
   static constexpr int kObs = 8;
 
+  // In the order of the definition's task_parameters. What an observation is made with is everyone's.
+  static TaskParams row_params(const Params& p, const Real* t, std::int64_t stride, std::int64_t row) {
+    return {.height_threshold = t[row],
+            .theta_dot_threshold = static_cast<Real>(p.theta_dot_threshold),
+            .x_reward_threshold = static_cast<Real>(p.x_reward_threshold),
+            .move_cost = t[stride + row],
+            .x_threshold = static_cast<Real>(p.x_threshold),
+            .timescale = t[2 * stride + row],
+            .max_time = static_cast<Real>(p.max_time),
+            .init_range = t[3 * stride + row],
+            .mass_cart = t[4 * stride + row],
+            .mass_pole = t[5 * stride + row],
+            .length = t[6 * stride + row],
+            .force_mag = t[7 * stride + row],
+            .gravity = t[8 * stride + row]};
+  }
   static State load(const Real* f, std::int64_t stride, std::int64_t row) {
     return {f[row],
             f[stride + row],
@@ -37,10 +54,12 @@ struct CartPoleSwingup {
     f[7 * stride + row] = s.best_episode;
     f[8 * stride + row] = s.total_upright;
   }
-  static State reset(const Params& p, const PhiloxBlock& random, const Real* f, std::int64_t stride, std::int64_t row) {
+  template <class P>
+  static State reset(const P& p, const PhiloxBlock& random, const Real* f, std::int64_t stride, std::int64_t row) {
     return cartpole_swingup::reset<Real>(p, random, load(f, stride, row));
   }
-  static Int step(const Params& p, State& s, Action action, Real& reward, Int live) {
+  template <class P>
+  static Int step(const P& p, State& s, Action action, Real& reward, Int live) {
     return cartpole_swingup::step<Real, Int>(p, s, action, live, reward);
   }
   static void observe(const Params& p, const State& s, float* c) { cartpole_swingup::observe<Real>(p, s, c); }

@@ -145,6 +145,9 @@ EnvDefinition cartpole_swingup_definition(const EnvOptions& o) {
       .force_mag = number(o, "force_mag"),
       .gravity = number(o, "gravity"),
   });
+  define::allow_tasks(&d, o,
+                      {"height_threshold", "move_cost", "timescale", "init_range", "mass_cart", "mass_pole", "length",
+                       "force_mag", "gravity"});
   if (flag(o, "float32")) {
     d.field_type = FieldType::float32;
     METARL_ENV_KERNELS(d, cartpole_swingup_f32);

@@ -209,6 +209,9 @@ EnvDefinition mountain_car_continuous_definition(const EnvOptions& o) {
       .reset_low = number(o, "reset_low"),
       .reset_high = number(o, "reset_high"),
   });
+  allow_tasks(&d, o,
+              {"min_action", "max_action", "min_position", "max_position", "max_speed", "goal_position",
+               "goal_velocity", "power", "gravity", "reset_low", "reset_high"});
   if (flag(o, "float32")) {
     d.field_type = FieldType::float32;
     METARL_ENV_KERNELS(d, mountain_car_continuous_f32);

@@ -10,10 +10,13 @@
 
 namespace metarl::mountain_car_continuous {
 
-struct Params {
-  double min_action, max_action, min_position, max_position, max_speed, goal_position, goal_velocity, power, gravity;
-  double reset_low, reset_high;  // the position starts uniform in [low, high), the velocity at 0
+template <class Number_ = double>
+struct BasicParams {
+  using Number = Number_;
+  Number min_action, max_action, min_position, max_position, max_speed, goal_position, goal_velocity, power, gravity;
+  Number reset_low, reset_high;  // the position starts uniform in [low, high), the velocity at 0
 };
+using Params = BasicParams<>;
 
 template <class Real>
 struct State {
@@ -46,8 +49,8 @@ METARL_HD Real narrowed(bool narrow, Real x) {
 // The reference's first step of an episode computes in float64. What it leaves is float32, and so is what NumPy (from
 // version 2 on) makes of it from then on, except for the slope and the force at its limits. The state tells which of
 // the two it is: reset gives positions that float32 does not hold.
-template <class Real, class Int>
-METARL_HD Int step(const Params& p, State<Real>& s, float action, Real& reward) {
+template <class Real, class Int, class P>
+METARL_HD Int step(const P& p, State<Real>& s, float action, Real& reward) {
   const bool narrow = (to_float(s.position) == s.position) & (to_float(s.velocity) == s.velocity);
   const Real angle = narrowed(narrow, Real{3} * s.position);
   const Real slope = static_cast<Real>(p.gravity) * sincos(angle).cos;
@@ -78,10 +81,11 @@ METARL_HD Int step(const Params& p, State<Real>& s, float action, Real& reward) 
 METARL_HD double not_float(double x) { return to_float(x) == x ? x * (1.0 - 0x1.0p-53) : x; }
 METARL_HD float not_float(float x) { return x; }
 
-template <class Real>
-METARL_HD State<Real> reset(const Params& p, const PhiloxBlock& random) {
+template <class Real, class P>
+METARL_HD State<Real> reset(const P& p, const PhiloxBlock& random) {
   const double u = uniform53(random.v[0], random.v[1]);
-  return {not_float(static_cast<Real>(p.reset_low + (p.reset_high - p.reset_low) * u)), Real{0}};
+  const double low = static_cast<double>(p.reset_low);
+  return {not_float(static_cast<Real>(low + (static_cast<double>(p.reset_high) - low) * u)), Real{0}};
 }
 
 }  // namespace metarl::mountain_car_continuous

@@ -12,18 +12,35 @@ struct MountainCarContinuous {
   using Action = float;
   using StoredAction = float;
   using Params = mountain_car_continuous::Params;
+  using TaskParams = mountain_car_continuous::BasicParams<Real>;
   using State = mountain_car_continuous::State<Real>;
   static constexpr int kObs = 2;
 
+  // In the order of the definition's task_parameters.
+  static TaskParams row_params(const Params&, const Real* t, std::int64_t stride, std::int64_t row) {
+    return {t[row],
+            t[stride + row],
+            t[2 * stride + row],
+            t[3 * stride + row],
+            t[4 * stride + row],
+            t[5 * stride + row],
+            t[6 * stride + row],
+            t[7 * stride + row],
+            t[8 * stride + row],
+            t[9 * stride + row],
+            t[10 * stride + row]};
+  }
   static State load(const Real* f, std::int64_t stride, std::int64_t row) { return {f[row], f[stride + row]}; }
   static void store(const State& s, Real* f, std::int64_t stride, std::int64_t row) {
     f[row] = s.position;
     f[stride + row] = s.velocity;
   }
-  static State reset(const Params& p, const PhiloxBlock& random, const Real*, std::int64_t, std::int64_t) {
+  template <class P>
+  static State reset(const P& p, const PhiloxBlock& random, const Real*, std::int64_t, std::int64_t) {
     return mountain_car_continuous::reset<Real>(p, random);
   }
-  static Int step(const Params& p, State& s, Action action, Real& reward) {
+  template <class P>
+  static Int step(const P& p, State& s, Action action, Real& reward) {
     return mountain_car_continuous::step<Real, Int>(p, s, action, reward);
   }
   static void observe(const Params&, const State& s, float* c) {

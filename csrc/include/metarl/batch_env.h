@@ -10,16 +10,12 @@
 #include <string>
 #include <vector>
 
+#include "metarl/aligned_memory.h"
+#include "metarl/env_batch.h"
 #include "metarl/thread_pool.h"
 
 namespace metarl {
 
-// What happens after an episode ended, as Gymnasium 1.x defines it: the next step resets the row and ignores its action
-// (next_step), the same step resets it and hands out the last observation apart (same_step), or the caller resets it.
-enum class AutoresetMode : std::uint8_t { next_step, same_step, disabled };
-
-enum class FieldType : std::uint8_t { float32, float64, int32 };
-enum class ObsType : std::uint8_t { float32, int64, boolean };  // boolean: one byte, 0 or 1
 enum class ActionType : std::uint8_t { int8, int16, int32, int64, uint8, uint16, uint32, uint64, float32, float64 };
 
 // Step or masked reset of rows that have no episode to continue.
@@ -27,48 +23,16 @@ class ResetNeeded : public std::logic_error {
   using std::logic_error::logic_error;
 };
 
-// Everything that the kernels of one environment read and write; rows are environments.
-struct EnvBatch {
-  void* state = nullptr;  // field f of row i is element f * stride + i, of the definition's FieldType
-  std::int64_t stride = 0;
-  std::int32_t* elapsed = nullptr;   // steps since the row's last reset
-  std::uint32_t* episode = nullptr;  // resets of the row since it was seeded: the time of its random numbers
-  std::uint64_t* seed = nullptr;
-  std::uint32_t* stream = nullptr;
-  std::uint8_t* done = nullptr;  // the row's episode has ended and was not reset yet
-  const void* params = nullptr;
-  // Parameters that differ between rows: number k of row i is element k * stride + i, of the FieldType. Null: none do.
-  void* task_values = nullptr;
-  int num_task_values = 0;
-  std::int32_t* task_id = nullptr;
-  // Tasks that a reset draws from: number k of task t is element k * size + t. Null: rows keep theirs.
-  const void* task_table = nullptr;
-  std::int64_t task_table_size = 0;
-  std::int32_t max_episode_steps = 0;  // no limit: the largest int32
-  AutoresetMode mode = AutoresetMode::next_step;
-
-  // Inputs and outputs of the current call.
-  const void* actions = nullptr;  // uint8 (discrete) or float32 (continuous), checked
-  const double* draws = nullptr;  // test hook: random numbers to use in place of Philox's, draws_per_row a row
-  void* obs = nullptr;
-  double* reward = nullptr;
-  std::uint8_t* terminated = nullptr;
-  std::uint8_t* truncated = nullptr;
-  double* prob = nullptr;            // FrozenLake: probability of the transition taken
-  void* final_obs = nullptr;         // same_step: last observation of the rows in `ended`
-  std::uint8_t* ended = nullptr;     // the row's episode ended in this step
-  std::uint8_t* end_flag = nullptr;  // DeepSea: the episode that ended in this step was a bad one
-  bool obs_holds_last = false;       // obs still holds the last step's observations: change only what differs
-};
-
 // One environment: its layout, its parameters and its kernels.
 struct EnvDefinition {
   std::string name;
   std::vector<std::string> field_names;
   FieldType field_type = FieldType::float64;
+  bool row_major = false;     // rows are contiguous: for many small fields that are used together
   std::int64_t obs_size = 1;  // elements a row
   ObsType obs_type = ObsType::float32;
-  int num_actions = 0;    // 0: one continuous action a row
+  int num_actions = 0;    // 0: continuous actions
+  int action_size = 1;    // floats of a continuous action
   int draws_per_row = 0;  // random numbers a step takes; 0 when the dynamics are deterministic
   bool has_prob = false;
   bool has_end_flag = false;
@@ -79,11 +43,17 @@ struct EnvDefinition {
   // Parameters that may differ between rows, in the kernels' order, and what they are otherwise.
   std::vector<std::string> task_parameters;
   std::vector<double> task_defaults;
+  bool wide_tasks = false;  // the kernels take them as double, whatever the type of the fields
   void (*step)(const EnvBatch&, std::int64_t begin, std::int64_t end) = nullptr;
   // Resets the rows with mask[i] != 0 (all when mask is null) and writes every row's observation.
   void (*reset)(const EnvBatch&, const std::uint8_t* mask, std::int64_t begin, std::int64_t end) = nullptr;
   // Whether the fields of one row, rounded to the field type, are a state the environment can be in (for set_state).
   bool (*valid_state)(const void* params, const double* fields) = nullptr;
+
+  int action_width() const { return num_actions > 0 ? 1 : action_size; }  // numbers of an action
+  std::size_t action_bytes() const {                                      // as the kernels take it
+    return num_actions > 0 ? sizeof(std::uint8_t) : sizeof(float) * static_cast<std::size_t>(action_size);
+  }
 };
 
 // Parameters by name, as Python hands them over; the numbers are checked there.
@@ -115,6 +85,8 @@ struct BasicEnvState {
   Pointer<std::uint64_t> seed = nullptr;
   Pointer<std::uint32_t> stream = nullptr;
   Pointer<std::uint8_t> done = nullptr;
+  Pointer<double> tasks = nullptr;  // row-major [num_envs][task_parameters], with task_id
+  Pointer<std::int32_t> task_id = nullptr;
 };
 template <class T>
 using MutablePointer = T*;
@@ -122,6 +94,36 @@ template <class T>
 using ConstPointer = const T*;
 using EnvStateOut = BasicEnvState<MutablePointer>;
 using EnvStateIn = BasicEnvState<ConstPointer>;
+
+// Rows by number, in the caller's order. Null: all of them.
+struct RowList {
+  const std::int64_t* rows = nullptr;
+  std::int64_t count = 0;
+};
+
+// Actions of many steps: num_envs elements a step, as step() takes them. Null data: drawn uniformly, from
+// [0, num_actions) or [low, high], by the random numbers of each row (its seed and stream, at the number of the episode
+// and of the step in it, with a purpose of their own).
+struct RolloutActions {
+  const void* data = nullptr;
+  ActionType type = ActionType::int64;
+  double low = 0.0;
+  double high = 0.0;
+};
+
+// Arrays of a rollout, [steps][num_envs] or, where it says so, [steps + 1][num_envs].
+struct RolloutOutputs {
+  void* obs = nullptr;      // [steps + 1]: obs[t] is what the action of step t was taken on
+  void* actions = nullptr;  // those taken: int64 (discrete) or float32
+  double* reward = nullptr;
+  std::uint8_t* terminated = nullptr;
+  std::uint8_t* truncated = nullptr;
+  std::uint8_t* valid = nullptr;     // 0: no transition; next_step: a reset, disabled: the episode had ended before
+  double* prob = nullptr;            // may be null; of the transition, also where the row was reset since
+  void* final_obs = nullptr;         // same_step: last observations where an episode ended, other rows are not written
+  std::uint8_t* end_flag = nullptr;  // may be null
+  std::int64_t* task_id = nullptr;   // may be null, or if there are no tasks; [steps + 1]: the task of obs[t]
+};
 
 // Rows to seed before a reset: the row's random numbers from then on. Rows with equal seed and stream play equal
 // episodes.
@@ -143,6 +145,7 @@ class BatchEnv {
   const EnvDefinition& definition() const { return definition_; }
   std::int64_t num_envs() const { return num_envs_; }
   int num_threads() const { return pool_.num_threads(); }
+  AutoresetMode autoreset_mode() const { return mode_; }
   std::size_t obs_row_bytes() const;
   // Rough duration of a step, to decide whether releasing a lock around it pays.
   double estimated_step_nanoseconds() const { return static_cast<double>(num_envs_) * definition_.nanoseconds_per_row; }
@@ -151,11 +154,17 @@ class BatchEnv {
   // with nothing changed, for a mask before the first reset of all rows.
   void reset(const std::uint8_t* mask, void* obs, const RowSeeds& seeds = {});
 
-  // actions: num_envs elements of the given type, contiguous. Throws std::invalid_argument naming the first illegal
-  // action, or ResetNeeded, with nothing changed. obs_holds_last: see EnvBatch. poll is called on the calling thread
-  // about every 20 ms of a long step; when it throws, the batch is left half stepped and needs a reset.
+  // actions: num_envs elements of the given type (times action_size if continuous), contiguous. Throws
+  // std::invalid_argument naming the first illegal action, or ResetNeeded, with nothing changed. obs_holds_last: see
+  // EnvBatch. poll is called on the calling thread about every 20 ms of a long step; when it throws, the batch is left
+  // half stepped and needs a reset.
   void step(const void* actions, ActionType type, const StepOutputs& out, bool obs_holds_last = false,
             void (*poll)() = nullptr);
+  // Steps [begin, end) of the arrays in `out`, bit for bit as that many calls of step; with begin = 0, obs[0] first.
+  // With autoreset disabled, a row whose episode ends stays as it is from then on, and with begin > 0 rows may have
+  // ended before. Errors as of step(), of all actions before the first step.
+  void rollout(const RolloutActions& actions, std::int64_t begin, std::int64_t end, const RolloutOutputs& out,
+               void (*poll)() = nullptr);
   // Test hook: the next step takes its random numbers from here, draws_per_row a row.
   void set_draws(std::vector<double> draws);
 
@@ -165,17 +174,29 @@ class BatchEnv {
   bool any_ended() const;
   const std::uint8_t* end_flags() const { return end_flag_.data(); }
 
-  // Writes what is not null.
-  void get_state(const EnvStateOut& out);
+  // Writes field f of every row. Throws std::out_of_range.
+  void get_field(std::size_t f, double* out);
+  // Throws ResetNeeded before the first reset and after an interrupted call, and unless rows_may_have_ended also where
+  // step would for a row that has.
+  void check_ready(bool rows_may_have_ended) const;
+
+  // Writes what is not null; tasks and task_id only with has_tasks(). Throws std::out_of_range for a row that is not
+  // there; a row may be named more than once.
+  void get_state(const EnvStateOut& out, const RowList& rows = {});
   // Rounds the fields to the type they are kept in. Throws std::invalid_argument naming the first row that is not a
-  // state of the environment, or whose `elapsed` is not in [0, 2^31 - 1), with nothing changed. With fields, no reset
-  // is needed before the next step.
-  void set_state(const EnvStateIn& in);
-  // Parameters of every row, task_parameters.size() numbers each (row-major), rounded to the type of the fields, and
-  // its number, from the next step on. Null values: all rows have the environment's own again, and no numbers.
+  // state of the environment, or whose `elapsed` is not in [0, 2^31 - 1), or that is named twice, and std::out_of_range
+  // for one that is not there, with nothing changed. With fields of all rows, no reset is needed before the next step.
+  // Tasks, which the environment must be able to have, hold until a reset draws another one from the table.
+  void set_state(const EnvStateIn& in, const RowList& rows = {});
+  // Parameters of every row, task_parameters.size() numbers each (row-major), rounded to the type that the kernels
+  // take, and its number, from the next step on. Null values: all rows have the environment's own again, and no
+  // numbers.
   void set_tasks(const double* values, const std::int32_t* ids);
   // From now on every reset of a row draws one of `count` tasks, in [1, 2^31); the rows keep theirs until then.
   void set_task_table(const double* values, std::int64_t count);
+  std::int64_t task_table_size() const { return task_table_size_; }
+  // As set_task_table takes them, task_table_size() of them.
+  void get_task_table(double* values);
   bool has_tasks() const { return !task_values_.empty(); }
   // Precondition: has_tasks().
   void get_tasks(double* values, std::int32_t* ids);
@@ -188,14 +209,28 @@ class BatchEnv {
   void stop_threads() { pool_.stop(); }
 
  private:
+  friend class AsyncEnv;
   class InUse;
+  struct Chosen;
+  struct Rollout;
   EnvBatch batch();
-  void check_state(const EnvStateIn& in) const;
+  void check_state(const EnvStateIn& in, std::int64_t count) const;
+  std::string action_place(std::int64_t index) const;  // "row", or "row, component" where an action has several
+  [[noreturn]] void refuse_action(const void* actions, ActionType type, std::int64_t index,
+                                  const std::string& where) const;
+  void own_tasks();
+  std::int64_t rows_per_block() const;
+  AlignedMemory rollout_checked(const RolloutActions& actions, std::int64_t begin, std::int64_t steps, void (*poll)());
+  void rollout_start(const Rollout& r, std::int64_t row, std::int64_t last);
+  void rollout_actions(const Rollout& r, EnvBatch& b, std::int64_t t, std::int64_t row, std::int64_t last);
+  void rollout_stay(const EnvBatch& b, std::int64_t row, std::int64_t last);
+  void rollout_step(const Rollout& r, std::int64_t t, std::int64_t row, std::int64_t last);
   template <class Function>
-  void for_rows(std::int64_t begin, std::int64_t end, const Function& function);
+  void for_rows(std::int64_t begin, std::int64_t end, const Function& function, std::int64_t steps = 1);
   std::int64_t rows_per_poll() const;
   void check_actions(const void* actions, ActionType type);
   std::vector<std::byte> task_columns(const double* values, std::int64_t count) const;
+  FieldType task_type() const;
 
   EnvDefinition definition_;
   std::int64_t num_envs_;

@@ -104,6 +104,10 @@ class CderAgent(Agent):
             bonus = self.bonus(states.long() if self.one_hot else states).cpu().numpy()
             self.bonus_scale.update(bonus * ~columns["terminated"])
 
+    def drop_running(self) -> None:
+        """Forget the returns of the episodes that have not ended."""
+        self.return_check.drop_running()
+
     @torch.no_grad()
     def bonus(self, states: Tensor) -> Tensor:
         """beta(s) of encoded states, as the slow networks have it now: float32 [B], not yet scaled."""

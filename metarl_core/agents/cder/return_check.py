@@ -50,6 +50,10 @@ class ReturnCheck:
         self.returns[ended] = 0.0
         self.discounts[ended] = 1.0
 
+    def drop_running(self) -> None:
+        """Forget the episodes that have not ended."""
+        self.returns[:], self.discounts[:] = 0.0, 1.0
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes."""
         return {"returns": self.returns.copy(), "discounts": self.discounts.copy()}

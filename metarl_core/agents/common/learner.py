@@ -112,6 +112,9 @@ class Agent(abc.ABC):
             ended: the episode terminated or was truncated, bool [num_envs].
         """
 
+    def drop_running(self) -> None:  # noqa: B027
+        """Forget the episodes that have not ended: every instance begins a new one."""
+
     def begin_learning(self, beta: float, stored: int) -> None:  # noqa: B027
         """Hear, before a learning phase, the importance weights' exponent and the number of stored transitions."""
 

@@ -110,6 +110,10 @@ class EpisodeTracker:
         self.interval = []
         return row
 
+    def drop_running(self) -> None:
+        """Forget the episodes that have not ended."""
+        self.returns[:], self.lengths[:] = 0, 0
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes."""
         return {

@@ -81,6 +81,16 @@ def test_the_discounted_returns_of_episodes_against_numpy():
         feed(ReturnCheck(low, high - 0.01, 0.9, 3), split=10)
 
 
+def test_episodes_that_are_dropped_leave_nothing_behind():
+    check = ReturnCheck(-1.0, 1.0, 0.5, 1)
+    check.update(np.array([1.0]), np.array([False]))
+    check.drop_running()
+    check.update(np.array([1.0]), np.array([True]))  # 1, not 1 + 0.5
+    check.update(np.array([1.0]), np.array([False]))
+    with pytest.raises(ConfigError, match=r"discounted return 1\.5"):
+        check.update(np.array([1.0]), np.array([True]))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

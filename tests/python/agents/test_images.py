@@ -209,6 +209,22 @@ def test_cder_trains_on_minatar_from_compact_replay(tmp_path, options):
     assert np.isfinite(trainer.agent.stats["loss"])
 
 
+@pytest.mark.parametrize("trunk", ["own", "shared"])
+def test_cder_trains_on_minigrid_from_symbols(tmp_path, trunk):
+    config = resolve_config("cder", "MiniGrid-DoorKey-5x5-v0", None, [*SMALL, f"trunk={trunk}", "conv_filters=4,4"])
+    with RunWriter(tmp_path / "run", config.to_dict()) as run:
+        trainer = Trainer(config, run)
+        assert trainer.encoder.features.kind == "symbols"
+        assert np.dtype(trainer.replay.columns["obs"][1]) == np.uint8
+        trainer.train()
+        net, seen = trainer.agent.critic.online, trainer.replay.sample(64, mode="uniform")["obs"]
+        trainer.envs.close()
+    planes = net.planes(torch.from_numpy(seen))
+    assert planes.shape == (64, 21, 7, 7)
+    assert (planes.sum(dim=1) == 3).all()
+    assert np.isfinite(trainer.agent.stats["loss"])
+
+
 def test_double_dqn_reads_images_too(tmp_path):
     config = resolve_config(
         "ddqn-per", "MinAtar/Freeway-v1", None, [*SMALL[:4], "conv_filters=4", "evaluation_episodes=0"]

@@ -151,6 +151,24 @@ def test_the_networks_of_a_resumed_run_have_the_same_bits(open_trainer):
             assert torch.equal(value, other.agent.modules()[name].state_dict()[key]), (name, key)
 
 
+def test_checkpoints_hold_snapshots_and_older_ones_the_state_alone(open_trainer):
+    config = config_of(CASES[0])
+    trainer = open_trainer(config)
+    for _ in range(20):
+        trainer.act()
+    state = trainer.state_dict()
+    assert state["envs"]["env_id"] == config.env_id
+    trainer.act()
+    expected = trainer.obs.copy()
+    trainer.run.close()
+    for envs in (state["envs"], state["envs"]["state"]):
+        other = open_trainer(config, resume=True)
+        other.load_state_dict({**state, "envs": envs})
+        other.act()
+        np.testing.assert_array_equal(other.obs, expected)
+        other.run.close()
+
+
 def test_stop_when_solved_and_the_files_of_a_run(tmp_path):
     config = resolve_config(
         "cder", "DeepSea-v0", None, ["size=4", "total_steps=8000", "stop_when_solved=true", "log_interval=200"]

@@ -134,7 +134,13 @@ def test_evaluation_on_the_test_part(tmp_path):
         ),
         ("CartPole-v1", ["context=task_id", "evaluation_split=test"], r"evaluation_split='test' has other tasks"),
         ("CartPole-v1", ["context=all"], r"context='all': choose one of none, task_id, parameters"),
-        ("CartPole-v1", ["env_tasks_split=hard"], r"env_tasks_split='hard': choose one of extrapolation"),
+        ("CartPole-v1", ["env_tasks_split=hard"], r"env_tasks_split='hard': choose one of auto, extrapolation"),
+        ("Maze-v0", ["context=parameters"], r"a task of Maze-v0 is a seed.*; set context=task_id"),
+        (
+            "Maze-v0",
+            ["env_tasks_split=interpolation"],
+            r"env_tasks_split='interpolation': .*or set env_tasks_split=auto",
+        ),
         ("CartPole-v1", ["env_tasks=-1"], r"env_tasks=-1: must be >= 0"),
     ],
 )

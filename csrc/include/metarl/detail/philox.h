@@ -30,6 +30,10 @@ enum PhiloxTag : std::uint32_t {
   kTagEnvReset = 16,
   kTagEnvStep = 17,
   kTagEnvTask = 18,
+  kTagEnvAction = 19,  // uniform actions of a rollout; the number of the block is added, times 256
+  // A level that a number names; of this one too the number of the block is added, times 256.
+  kTagEnvMap = 20,
+  kTagEnvGenerate = 21,  // maps, arms and tables of a task or an episode; the number of the block is added, times 256
 };
 
 METARL_HD PhiloxBlock philox4x32(std::uint64_t key, std::uint32_t c0, std::uint32_t c1, std::uint32_t c2,

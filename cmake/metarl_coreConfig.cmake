@@ -1,0 +1,39 @@
+# find_package(metarl_core CONFIG): the target metarl_core::headers and the function metarl_add_environment.
+
+include(${CMAKE_CURRENT_LIST_DIR}/MetarlIsaLevels.cmake)
+
+if(NOT TARGET metarl_core::headers)
+  add_library(metarl_core::headers INTERFACE IMPORTED)
+  get_filename_component(_metarl_include "${CMAKE_CURRENT_LIST_DIR}/../include" ABSOLUTE)
+  set_target_properties(metarl_core::headers PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "${_metarl_include}")
+  target_compile_features(metarl_core::headers INTERFACE cxx_std_20)
+endif()
+set(_METARL_CHECK_LEVELS ${CMAKE_CURRENT_LIST_DIR}/MetarlCheckLevels.cmake)
+
+# metarl_add_environment(<target> file...): a shared library for metarl_core.load_env_library. Every file is compiled once
+# per instruction-set level, with METARL_ISA_NS set to its name; one of them holds METARL_ENVIRONMENTS(...). Warnings and
+# definitions of your own go to <target>: the levels take them over.
+function(metarl_add_environment target)
+  add_library(${target} MODULE)
+  set_target_properties(${target} PROPERTIES PREFIX "" LINKER_LANGUAGE CXX)
+  target_link_libraries(${target} PRIVATE metarl_core::headers)
+  metarl_isa_levels(levels)
+  foreach(level IN LISTS levels)
+    set(objects ${target}_${level})
+    add_library(${objects} OBJECT ${ARGN})
+    set_target_properties(${objects} PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden
+      VISIBILITY_INLINES_HIDDEN ON CXX_EXTENSIONS OFF)
+    target_link_libraries(${objects} PRIVATE metarl_core::headers)
+    # No contraction: results must be the same at every level. -O3 also in a debug build: the kernels rely on inlining.
+    target_compile_options(${objects} PRIVATE -O3 -ffp-contract=off ${METARL_ISA_FLAGS_${level}}
+      $<TARGET_PROPERTY:${target},COMPILE_OPTIONS>)
+    target_compile_definitions(${objects} PRIVATE METARL_ISA_NS=${level}
+      $<TARGET_PROPERTY:${target},COMPILE_DEFINITIONS>)
+    target_include_directories(${objects} PRIVATE $<TARGET_PROPERTY:${target},INCLUDE_DIRECTORIES>)
+    target_sources(${target} PRIVATE $<TARGET_OBJECTS:${objects}>)
+    if(CMAKE_NM AND NOT level STREQUAL "baseline")
+      add_custom_command(TARGET ${target} PRE_LINK COMMAND ${CMAKE_COMMAND} -DNM=${CMAKE_NM}
+        "-DOBJECTS=$<JOIN:$<TARGET_OBJECTS:${objects}>,|>" -P ${_METARL_CHECK_LEVELS} VERBATIM)
+    endif()
+  endforeach()
+endfunction()

@@ -1,0 +1,3 @@
+#include "windy_lander.h"
+
+METARL_ENVIRONMENTS(windy_lander::WindyLander)
