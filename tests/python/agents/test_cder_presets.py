@@ -12,6 +12,7 @@ from metarl_core.agents.cder.config import CderConfig
 from metarl_core.agents.cder.presets import PRESETS
 from metarl_core.agents.cder.signal import stored_reward
 from metarl_core.agents.loop import Trainer
+from metarl_core.cli import main
 from metarl_core.runs import RunWriter
 
 FIELDS = {f.name: f.default for f in dataclasses.fields(CderConfig)}
@@ -123,3 +124,24 @@ def test_the_readings_of_alpha_reach_the_replay(tmp_path, options, alpha, taus):
         np.testing.assert_allclose(batch.weights, weight / weight.sum(), rtol=1e-4)
         assert trainer.beta == pytest.approx(taus[0] + (taus[1] - taus[0]) * 200 / 400)
         trainer.envs.close()
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+def test_a_preset_on_the_command_line(tmp_path, capsys, preset):
+    out = tmp_path / "run"
+    words = [
+        "size=4",
+        "epochs=1",
+        "batch_size=16",
+        "kappa=0.7",
+        "n_step=2",
+        "evaluation_episodes=1",
+        f"preset={preset}",
+    ]
+    assert main(["train", "cder", "--env", "DeepSea-v0", "--steps", "400", "--out", str(out), *words]) == 0
+    stored = json.loads((out / "config.json").read_text())["hyperparameters"]
+    assert (stored["preset"], stored["kappa"], stored["n_step"]) == (preset, 0.7, 2)
+    assert stored["imagined"] == (preset != "corrected")
+    capsys.readouterr()
+    assert main(["train", "cder", "--help"]) == 0
+    assert "preset=corrected" in capsys.readouterr().out
