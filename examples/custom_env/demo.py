@@ -19,7 +19,7 @@ def main(library: str) -> None:
         x, height, x_speed, climb, _ = obs.T
         drift = x + 2 * x_speed
         actions = np.where(drift < -0.3, 1, np.where(drift > 0.3, 3, 0))
-        actions[climb < -(0.25 + 0.15 * height)] = 2
+        actions[climb < -(0.4 + 0.25 * height)] = 2
         obs, reward, terminated, truncated, _ = envs.step(actions)
         landed += terminated & (reward > 0)
         ended += terminated | truncated

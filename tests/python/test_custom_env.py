@@ -91,7 +91,9 @@ def compare(mode, steps, tasks=None, limit=400, **params):
     rng = np.random.default_rng(1)
     seen = {"landed": 0, "crashed": 0, "truncated": 0}
     for _ in range(steps):
-        actions = np.where(np.arange(rows) % 3 == 0, rng.integers(4, size=rows), pilot(obs))
+        # A third of the rows crashes, a third hovers until the time is up, a third lands.
+        hover = np.where(obs[:, 3] < 0, 2, 0)
+        actions = np.choose(np.arange(rows) % 3, [rng.integers(4, size=rows), hover, pilot(obs)])
         obs, reward, terminated, truncated, info = envs.step(actions)
         state = envs.get_state()["state"]
         finals = {}

@@ -76,11 +76,11 @@ class Row:
 
 
 def pilot(obs: np.ndarray) -> np.ndarray:
-    """Actions that land about half of the crafts: brake the fall, then push towards the pad."""
+    """Actions that land most crafts: brake the fall, else push towards the pad."""
     x, height, x_speed, climb, _ = obs.T.astype(np.float64)
     actions = np.zeros(len(obs), np.int64)
     drift = x + 2 * x_speed
     actions[drift < -0.3] = 1
     actions[drift > 0.3] = 3
-    actions[climb < -(0.25 + 0.15 * height)] = 2
+    actions[climb < -(0.4 + 0.25 * height)] = 2
     return actions
