@@ -43,6 +43,7 @@ environment (size=20). metarl train ALGORITHM --help lists the hyper-parameters.
 
 examples:
   metarl train cder --env DeepSea-v0 size=20
+  metarl train cder --env DeepSea-v0 size=10 preset=as_written kappa=0.5
   metarl train ddqn-per --env CartPole-v1 --seed 1 --steps 100000 lr=0.001
   metarl train --resume runs/DeepSea-v0-cder-seed0-20250101-120000"""
 

@@ -27,7 +27,7 @@ class StopAt(NullProgress):
 
 @pytest.mark.parametrize("algorithm", ["ddqn", "cder"])
 def test_train_evaluate_and_resume(tmp_path, algorithm):
-    more = ["signal_hidden=8", "n_step=3"] if algorithm == "cder" else []
+    more = ["signal_hidden=8", "n_step=3", "z_min=0", "z_max=60"] if algorithm == "cder" else []
     config = resolve_config(
         algorithm, "gymnasium:CartPole-v1", None, [*SMALL, *more, "total_steps=800", "max_episode_steps=60"]
     )
