@@ -1,4 +1,4 @@
-"""Statistics over seeds and tasks (Agarwal et al. 2021, arXiv:2108.13264), equal to the package rliable's. NumPy only."""
+"""Statistics over seeds and tasks (Agarwal et al. 2021, arXiv:2108.13264), equal to those of rliable. NumPy only."""
 
 from __future__ import annotations
 

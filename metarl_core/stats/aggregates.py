@@ -46,7 +46,7 @@ def median(scores: Scores) -> Array:
 
 
 def optimality_gap(scores: Scores, threshold: float = 1.0) -> Array:
-    """How far the scores stay below ``threshold`` on average; scores beyond it count as the threshold; float64 [...]."""
+    """How far scores stay below ``threshold`` on average; those beyond it count as the threshold; float64 [...]."""
     return np.asarray(threshold - mean([np.minimum(task, threshold) for task in as_tasks(scores)]))
 
 

@@ -45,6 +45,6 @@ def as_tasks(scores: Any, name: str = "scores") -> list[Array]:
     for number, task in enumerate(tasks):
         if np.isnan(task).any():
             raise ValueError(
-                f"{name}: task {number} holds nan; give a run without a score the worst one, or leave it out"
+                f"{name}: task {number} holds nan; give such a run the worst score or leave it out"
             )
     return tasks
