@@ -44,7 +44,5 @@ def as_tasks(scores: Any, name: str = "scores") -> list[Array]:
         raise ValueError(f"{name}: the leading axes differ: {sorted({task.shape[:-1] for task in tasks})}")
     for number, task in enumerate(tasks):
         if np.isnan(task).any():
-            raise ValueError(
-                f"{name}: task {number} holds nan; give such a run the worst score or leave it out"
-            )
+            raise ValueError(f"{name}: task {number} holds nan; give such a run the worst score or leave it out")
     return tasks

@@ -111,6 +111,20 @@ class Agent(abc.ABC):
         """Values of :meth:`extra_fields` for ``count`` new transitions."""
         return {}
 
+    def observe(self, columns: Mapping[str, NDArray[Any]], ended: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+        """Take note of one step of every instance, in the order of time, before it is stored.
+
+        Args:
+            columns: ``obs``, ``action``, ``reward``, ``next_obs`` (the last observation of an episode that ends) and
+                ``terminated``, leading axis num_envs, encoded as in the replay.
+            ended: terminated or truncated, bool [num_envs].
+
+        Returns:
+            Values of :meth:`extra_fields` for these transitions.
+        """
+        del columns
+        return self.extra_columns(len(ended))
+
     def schedule(self, step: int) -> dict[str, float]:  # noqa: ARG002
         """Values of the agent's schedules at an environment step, for the log."""
         return {}
