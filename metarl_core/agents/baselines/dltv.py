@@ -68,10 +68,14 @@ def quantile_huber_loss(quantiles: Tensor, targets: Tensor, kappa: float) -> Ten
     """
     count = quantiles.shape[1]
     middles = (torch.arange(count, device=quantiles.device, dtype=quantiles.dtype) + 0.5) / count
-    u = targets.unsqueeze(1) - quantiles.unsqueeze(2)
-    size = u.abs()
-    cost = torch.where(size <= kappa, 0.5 * u.square(), kappa * (size - 0.5 * kappa)) if kappa > 0 else size
-    weight = (middles.view(1, -1, 1) - (u.detach() < 0).to(u.dtype)).abs()
+    shape = (len(quantiles), count, targets.shape[1])
+    theta, y = quantiles.unsqueeze(2).expand(shape), targets.unsqueeze(1).expand(shape)
+    # The fused losses make the few large temporaries that this takes.
+    if kappa > 0:
+        cost = nn.functional.huber_loss(theta, y, reduction="none", delta=kappa)
+    else:
+        cost = nn.functional.l1_loss(theta, y, reduction="none")
+    weight = (middles.view(1, -1, 1) - (y < theta.detach()).to(cost.dtype)).abs_()
     return (weight * cost).mean(dim=2).sum(dim=1)
 
 
