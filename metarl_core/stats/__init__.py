@@ -12,9 +12,10 @@ from metarl_core.stats.aggregates import (
 )
 from metarl_core.stats.bootstrap import bootstrap_interval, resampling_indices
 from metarl_core.stats.profiles import performance_profile
-from metarl_core.stats.scores import Scores
+from metarl_core.stats.scores import Array, Scores
 
 __all__ = [
+    "Array",
     "Scores",
     "bootstrap_interval",
     "interquartile_mean",
