@@ -163,7 +163,7 @@ class Trainer:
             "next_obs": following,
             "terminated": terminated.copy(),
         }
-        columns |= self.agent.observe(columns, ended)
+        columns |= self.agent.transition_columns(columns, ended)
         ready = self.assembler.push(columns, ended) if self.n_step > 1 else columns
         if ready is not None:
             self.replay.add(**ready)

@@ -118,8 +118,10 @@ class IntrinsicDQN(DoubleDQN):
         """Follow the stream of transitions; columns of the agent's own for the replay."""
         return {}
 
-    def observe(self, columns: Mapping[str, NDArray[Any]], ended: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
-        """Follow one step of every instance for the normalisation; see :meth:`Agent.observe`."""
+    def transition_columns(
+        self, columns: Mapping[str, NDArray[Any]], ended: NDArray[np.bool_]
+    ) -> dict[str, NDArray[Any]]:
+        """Follow one step of every instance, for the normalisation; see :meth:`Agent.transition_columns`."""
         extra = self.track(columns, ended)
         if self.scale is not None:
             batch = {name: self.tensor(name, value) for name, value in {**columns, **extra}.items()}

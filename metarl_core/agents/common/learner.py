@@ -111,16 +111,15 @@ class Agent(abc.ABC):
         """Values of :meth:`extra_fields` for ``count`` new transitions."""
         return {}
 
-    def observe(self, columns: Mapping[str, NDArray[Any]], ended: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
-        """Take note of one step of every instance, in the order of time, before it is stored.
+    def transition_columns(
+        self, columns: Mapping[str, NDArray[Any]], ended: NDArray[np.bool_]
+    ) -> dict[str, NDArray[Any]]:
+        """Values of :meth:`extra_fields` for one step of every instance, called once a step, in the order of time.
 
         Args:
             columns: ``obs``, ``action``, ``reward``, ``next_obs`` (the last observation of an episode that ends) and
                 ``terminated``, leading axis num_envs, encoded as in the replay.
             ended: terminated or truncated, bool [num_envs].
-
-        Returns:
-            Values of :meth:`extra_fields` for these transitions.
         """
         del columns
         return self.extra_columns(len(ended))

@@ -197,7 +197,7 @@ def seen(agent, steps=20, **extra):
     for t in range(steps):
         columns = {"obs": rows[t], "next_obs": rows[t + 1], "action": rng.integers(A, size=2)}
         columns |= {"reward": np.zeros(2, np.float32), "terminated": np.zeros(2, bool)}
-        agent.observe(columns, np.zeros(2, bool))
+        agent.transition_columns(columns, np.zeros(2, bool))
     return rows
 
 
