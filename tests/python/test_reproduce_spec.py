@@ -68,7 +68,7 @@ def test_seeds():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("title =", "titel ="), "unknown field 'titel'; did you mean 'title'"),
+        (("title =", "titlex ="), "unknown field 'titlex'; did you mean 'title'"),
         (('label = "Double DQN"', "colour = 1"), "unknown field of methods.ddqn 'colour'"),
         (('methods = ["bad"]', 'methods = ["worse"]'), "methods='worse': choose from ddqn, rnd, bad"),
         (("tuning_seeds = [7]", "tuning_seeds = [1]"), r"tuning_seeds: \[1\] are reported as well"),
@@ -94,7 +94,7 @@ def test_mistakes_in_a_file_are_named(tmp_path, change, message):
         (["nowhere"], "unknown experiment 'nowhere'"),
         (["nowhere.toml"], "cannot read nowhere.toml"),
         (["SPEC", "--only", "method"], "--only 'method': expected KEY=VALUE"),
-        (["SPEC", "--only", "metod=ddqn"], "unknown key of --only 'metod'; did you mean 'method'"),
+        (["SPEC", "--only", "methodx=ddqn"], "unknown key of --only 'methodx'; did you mean 'method'"),
         (["SPEC", "--only", "method=dqn"], "unknown method of this experiment 'dqn'; did you mean 'ddqn'"),
         (["SPEC", "--only", "seed=5"], "unknown seed of this experiment '5'"),
         (["SPEC", "--jobs", "0"], "--jobs: expected an integer >= 1"),
