@@ -14,8 +14,17 @@ from typing import Any
 import metarl_core
 from metarl_core.agents.common.config import LearnerConfig
 from metarl_core.agents.common.observations import is_discrete
-from metarl_core.agents.common.options import ConfigError, apply_overrides, option, parse_text, unknown, validate
+from metarl_core.agents.common.options import (
+    ConfigError,
+    apply_overrides,
+    option,
+    parse_text,
+    preset_values,
+    unknown,
+    validate,
+)
 from metarl_core.agents.registry import ALGORITHMS
+from metarl_core.agents.task_context import TaskContext
 from metarl_core.runs import RunReader
 
 __all__ = ["ConfigError", "RunConfig", "named_config", "read_config_file", "resolve_config", "stored_config"]
@@ -31,6 +40,18 @@ class RunConfig:
     algorithm: str = option("cder", "name in ALGORITHMS")
     env_id: str = option("DeepSea-v0", "name in list_envs()")
     env_params: dict[str, Any] = dataclasses.field(default_factory=dict, metadata={"doc": "environment parameters"})
+    env_tasks: int = option(
+        0, "tasks drawn from the environment's family, one for each episode (0: the environment as it is)", minimum=0
+    )
+    env_tasks_split: str = option(
+        "extrapolation",
+        "how the family is split into train, val and test",
+        choices=("extrapolation", "interpolation", "random"),
+    )
+    env_tasks_seed: int = option(0, "seed of the draw of the tasks", minimum=0, maximum=2**63 - 1)
+    evaluation_split: str = option(
+        "train", "part of the family that the evaluation's tasks are from", choices=("train", "val", "test")
+    )
     seed: int = option(0, "seed of environment, replay and agent", minimum=0, maximum=2**64 - 1)
     total_steps: int = option(50_000, "environment steps, counted over all instances", minimum=1)
     max_episodes: int | None = option(None, "stop after this many episodes over all instances", minimum=1)
@@ -77,7 +98,9 @@ class RunConfig:
         _check_tables(tables)
         algorithm = values["algorithm"]
         _check_name(algorithm, list(ALGORITHMS), "algorithm")
-        hyper = apply_overrides(ALGORITHMS[algorithm].config_class(), tables["hyperparameters"])
+        config_class = ALGORITHMS[algorithm].config_class
+        given = tables["hyperparameters"]
+        hyper = apply_overrides(config_class(), {**preset_values(config_class, given), **given})
         return cls(**{**values, "env_params": dict(tables["env_params"]), "hyperparameters": hyper})
 
 
@@ -180,10 +203,11 @@ def resolve_config(
 ) -> RunConfig:
     """Put a run's configuration together.
 
-    Later ones win: the classes' defaults, the shipped configuration for (algorithm, environment), the file, the
-    overrides. Keys are fields of RunConfig, options of the algorithm, or parameters of the environment, at the top
-    level or in the tables ``hyperparameters`` and ``env_params``. The algorithm and the environment decide which other
-    keys there are, so they are not overridden: wherever they are given, they must be the same.
+    Later ones win: the classes' defaults, the shipped configuration for (algorithm, environment), the options of the
+    preset that the file or the overrides name, the file, the overrides. Keys are fields of RunConfig, options of the
+    algorithm, or parameters of the environment, at the top level or in the tables ``hyperparameters`` and
+    ``env_params``. The algorithm and the environment decide which other keys there are, so they are not overridden:
+    wherever they are given, they must be the same.
 
     ``total_steps`` without ``max_episodes`` makes the steps alone end the run. On DeepSea, whose episodes all have
     ``size`` steps, ``total_steps`` follows from ``max_episodes`` where it is not given.
@@ -214,9 +238,10 @@ def resolve_config(
     config_class = ALGORITHMS[algorithm].config_class
     hyper_names = [f.name for f in dataclasses.fields(config_class)]
     top: dict[str, Any] = {}
-    hyper: dict[str, Any] = {}
+    shipped: dict[str, Any] = {}
+    own: dict[str, Any] = {}
     env_params: dict[str, Any] = {}
-    for layer in (named_config(algorithm, env_id), from_file, from_text):
+    for hyper, layer in ((shipped, named_config(algorithm, env_id)), (own, from_file), (own, from_text)):
         tables = {name: layer[name] for name in _TABLES if name in layer}
         _check_tables(tables)
         flat = {key: value for key, value in layer.items() if key not in (*tables, "algorithm", "env_id")}
@@ -240,9 +265,10 @@ def resolve_config(
         algorithm=algorithm,
         env_id=env_id,
         env_params=env_params,
-        hyperparameters=apply_overrides(config_class(), hyper),
+        hyperparameters=apply_overrides(config_class(), {**shipped, **preset_values(config_class, own), **own}),
         **top,
     )
+    TaskContext(config)
     if "total_steps" in top or config.max_episodes is None or _plain_id(env_id) != "DeepSea-v0":
         return config
     size = int(env_params.get("size", metarl_core.env_spec(env_id).parameters["size"].default))

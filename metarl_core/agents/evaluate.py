@@ -14,6 +14,7 @@ from metarl_core.agents.common.devices import check_device
 from metarl_core.agents.common.learner import Agent
 from metarl_core.agents.common.observations import ObservationEncoder
 from metarl_core.agents.config import RunConfig, stored_config
+from metarl_core.agents.task_context import TaskContext, make_envs
 
 __all__ = ["evaluate", "evaluate_agent"]
 
@@ -44,14 +45,8 @@ def evaluate_agent(
     episodes = config.evaluation_episodes if episodes is None else episodes
     seed = (config.seed + SEED_OFFSET) % 2**64 if seed is None else seed
     instances = min(episodes, MAX_INSTANCES)
-    envs = metarl_core.make_vec(
-        config.env_id,
-        instances,
-        num_threads=config.env_threads,
-        autoreset_mode="same_step",
-        seed=seed,
-        **config.env_params,
-    )
+    envs = make_envs(config, instances, seed, config.evaluation_split)
+    context_of = TaskContext(config)
     quota = np.full(instances, episodes // instances)
     quota[: episodes % instances] += 1
     totals, lengths = np.zeros(instances), np.zeros(instances, dtype=np.int64)
@@ -60,7 +55,7 @@ def evaluate_agent(
     try:
         obs, _ = envs.reset(seed=seed)
         while quota.any():
-            encoded = torch.from_numpy(encoder(obs)).to(agent.device)
+            encoded = torch.from_numpy(encoder(obs, context_of(envs))).to(agent.device)
             actions = agent.greedy(encoded.long() if encoder.one_hot else encoded)
             obs, reward, terminated, truncated, _ = envs.step(actions)
             totals += reward

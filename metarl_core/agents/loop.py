@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 
 import metarl_core
 from metarl_core.agents.common.devices import check_device
-from metarl_core.agents.common.learner import Agent
+from metarl_core.agents.common.images import MINIGRID_CARDINALITIES, ImageFeatures
+from metarl_core.agents.common.learner import Agent, TrainingDivergedError
 from metarl_core.agents.common.nstep import NStepAssembler
 from metarl_core.agents.common.observations import ObservationEncoder, is_discrete
 from metarl_core.agents.common.options import ConfigError
@@ -22,11 +24,12 @@ from metarl_core.agents.common.tracking import EpisodeTracker, VisitationCounter
 from metarl_core.agents.config import RunConfig
 from metarl_core.agents.evaluate import evaluate_agent
 from metarl_core.agents.registry import ALGORITHMS
+from metarl_core.agents.task_context import TaskContext, make_envs, set_run_tasks
 from metarl_core.runs import NullProgress, Progress, RunWriter
 
 __all__ = ["Trainer", "make_agent", "train"]
 
-_OBS_COLUMNS = ("obs", "next_obs", "n_obs")
+_OBS_COLUMNS = ("obs", "next_obs", "n_obs", "path_obs")
 
 
 class _Replay(Protocol):
@@ -41,14 +44,31 @@ def make_agent(config: RunConfig, encoder: ObservationEncoder, num_actions: int,
     """Build the agent of a configuration for ``num_envs`` instances."""
     spec = ALGORITHMS[config.algorithm]
     return spec.make_agent(
-        config.hyperparameters, encoder.size, num_actions, num_envs, config.seed, config.device, encoder.one_hot
+        config.hyperparameters, encoder.features, num_actions, num_envs, config.seed, config.device, encoder.one_hot
     )
 
 
 def make_encoder(config: RunConfig, space: Any) -> ObservationEncoder:
     """Build the observation encoder of a configuration."""
     hyper = config.hyperparameters
-    return ObservationEncoder(space, hyper.normalize_obs, hyper.one_hot_obs)
+    kind = hyper.image_encoding
+    if kind == "auto":
+        kind = "symbols" if "MiniGrid" in config.env_id else "bytes"
+    image = ImageFeatures(
+        (0, 0, 0),
+        kind,
+        MINIGRID_CARDINALITIES if kind == "symbols" else (),
+        hyper.conv_filters,
+        hyper.conv_kernel,
+        hyper.trunk,
+    )
+    return ObservationEncoder(
+        space,
+        hyper.normalize_obs,
+        hyper.one_hot_obs,
+        None if hyper.image_encoding == "flat" else image,
+        TaskContext(config).size,
+    )
 
 
 class Trainer:
@@ -71,23 +91,21 @@ class Trainer:
         self.hyper = config.hyperparameters
         torch.set_num_threads(self.hyper.torch_threads)
         n = config.num_envs
-        self.envs = metarl_core.make_vec(
-            config.env_id,
-            n,
-            num_threads=config.env_threads,
-            autoreset_mode="same_step",
-            seed=config.seed,
-            **config.env_params,
-        )
-        if not is_discrete(self.envs.single_action_space):
+        self.envs = make_envs(config, n, config.seed)
+        try:
+            if not is_discrete(self.envs.single_action_space):
+                raise ConfigError(f"{config.env_id} has continuous actions; {config.algorithm} needs discrete ones")
+            self.context_of = TaskContext(config)
+            self.encoder = make_encoder(config, self.envs.single_observation_space)
+        except ConfigError:
             self.envs.close()
-            raise ConfigError(f"{config.env_id} has continuous actions; {config.algorithm} needs discrete ones")
-        self.encoder = make_encoder(config, self.envs.single_observation_space)
+            raise
         self.agent = make_agent(config, self.encoder, int(self.envs.single_action_space.n), n)
         self.n_step = getattr(self.hyper, "n_step", 1)
-        self.assembler = NStepAssembler(self.n_step, self.hyper.gamma, n)
+        self.assembler = NStepAssembler(self.n_step, self.hyper.gamma, n, self.agent.path_columns())
         self.replay = self._make_replay()
         self._prioritized = ALGORITHMS[config.algorithm].prioritized
+        self._taus = self.hyper.importance_exponents
         self._weights_sum_to_one = self._prioritized and self.hyper.weight_normalization == "sum"
         has_bad = config.env_id.rpartition("/")[2] == "DeepSea-v0"
         self.tracker = EpisodeTracker(n, has_bad, config.solve_return)
@@ -96,11 +114,13 @@ class Trainer:
         self.step = 0
         self.debt = 0
         self.wall_time = 0.0
-        self.beta = self.hyper.tau_start
+        self.beta = self._taus[0]
+        self.saved_step: int | None = None
         self.last_row: dict[str, Any] = {}
         self.next_log, self.next_checkpoint = config.log_interval, config.checkpoint_interval
         self.obs, _ = self.envs.reset(seed=config.seed)
-        self.encoded = self.encoder(self.obs)
+        self.context = self.context_of(self.envs)
+        self.encoded = self.encoder(self.obs, self.context)
         self._sitting_start = time.perf_counter()
         self._row_start = (0, 0.0)
 
@@ -121,6 +141,10 @@ class Trainer:
                 "n_return": ((), np.float32),
                 "n_discount": ((), np.float32),
             }
+            path = self.agent.path_columns()
+            fields |= {f"path_{name}": ((self.n_step - 1, *fields[name][0]), fields[name][1]) for name in path}
+            fields |= {"path_length": ((), np.int64)} if path else {}
+        self._columns = list(fields)
         capacity = min(hyper.replay_capacity, self.config.total_steps + self.config.num_envs)
         if not spec.prioritized:
             uniform: _Replay = metarl_core.ReplayBuffer(capacity, fields, seed=self.config.seed)
@@ -128,8 +152,8 @@ class Trainer:
         prioritized: _Replay = metarl_core.PrioritizedReplayBuffer(
             capacity,
             fields,
-            alpha=hyper.alpha,
-            beta=hyper.tau_start,
+            alpha=hyper.priority_exponent,
+            beta=hyper.importance_exponents[0],
             eps=hyper.priority_eps,
             max_priority=hyper.priority_max,
             weight_normalization=hyper.weight_normalization,
@@ -150,12 +174,13 @@ class Trainer:
             self.visits.update(self.obs, self.step + len(actions))
         self.obs, reward, terminated, truncated, _ = self.envs.step(actions)
         ended = terminated | truncated
-        encoded = self.encoder(self.obs)
+        task, self.context = self.context, self.context_of(self.envs)
+        encoded = self.encoder(self.obs, self.context)
         following = encoded
         if ended.any():
             # In same-step mode the observation of a finished episode is already the next one's first.
             final, mask = self.envs.final_obs_dense()
-            following = np.where(mask.reshape(-1, *(1,) * (encoded.ndim - 1)), self.encoder(final), encoded)
+            following = np.where(mask.reshape(-1, *(1,) * (encoded.ndim - 1)), self.encoder(final, task), encoded)
         columns: dict[str, NDArray[Any]] = {
             "obs": self.encoded,
             "action": actions,
@@ -164,6 +189,7 @@ class Trainer:
             "terminated": terminated.copy(),
         }
         columns |= self.agent.transition_columns(columns, ended)
+        self.agent.observe(columns, ended)
         ready = self.assembler.push(columns, ended) if self.n_step > 1 else columns
         if ready is not None:
             self.replay.add(**ready)
@@ -182,10 +208,11 @@ class Trainer:
         self.debt += self.config.num_envs
         while self.debt >= self.hyper.train_every:
             self.debt -= self.hyper.train_every
-            self.beta = linear(self.hyper.tau_start, self.hyper.tau_end, self.step, self.config.total_steps)
+            self.beta = linear(*self._taus, self.step, self.config.total_steps)
+            self.agent.begin_learning(self.beta, len(self.replay))
             for epoch in range(self.hyper.epochs):
                 batch = self.replay.sample(self.hyper.batch_size, beta=self.beta)
-                columns = {name: self._tensor(batch[name]) for name in self._columns()}
+                columns = {name: self._tensor(batch[name]) for name in self._columns}
                 for name in _OBS_COLUMNS:
                     if name in columns:
                         columns[name] = self._network_input(columns[name])
@@ -197,9 +224,18 @@ class Trainer:
                 if isinstance(self.replay, metarl_core.PrioritizedReplayBuffer):
                     self.replay.update_priorities(batch, errors)
 
-    def _columns(self) -> list[str]:
-        names = ["obs", "action", "reward", "next_obs", "terminated", *self.agent.extra_fields()]
-        return [*names, "n_obs", "n_return", "n_discount"] if self.n_step > 1 else names
+    @contextlib.contextmanager
+    def _telling_what_is_left(self) -> Iterator[None]:
+        """Add to the message of a divergence which checkpoint is the last good one."""
+        try:
+            yield
+        except TrainingDivergedError as error:
+            good = (
+                "no checkpoint yet"
+                if self.saved_step is None
+                else f"the last good checkpoint is of step {self.saved_step}"
+            )
+            raise TrainingDivergedError(f"{error} ({good})") from error
 
     def finished(self) -> bool:
         """Whether the run has reached one of its ends."""
@@ -245,18 +281,26 @@ class Trainer:
                 interrupted = True
                 break
             self.act()
-            self.learn()
+            with self._telling_what_is_left():
+                self.learn()
             if self.step >= self.next_log:
                 self.next_log += self.config.log_interval
                 self.log()
             if self.step >= self.next_checkpoint:
                 self.next_checkpoint += self.config.checkpoint_interval
-                self.run.save_checkpoint(self.state_dict())
+                self._save_checkpoint()
             self.progress.update(self.step, self.config.total_steps, {**self.last_row, "solved": self.tracker.solved})
         if not interrupted and self.step > self._row_start[0]:
             self.log()
-        self.run.save_checkpoint(self.state_dict())
+        self._save_checkpoint()
         return self._finish(interrupted)
+
+    def _save_checkpoint(self) -> None:
+        """Save the run, unless a network is broken: the checkpoint before is then the last good one and stays."""
+        with self._telling_what_is_left():
+            self.agent.check_finite(self.step)
+        self.run.save_checkpoint(self.state_dict())
+        self.saved_step = self.step
 
     def _finish(self, interrupted: bool) -> dict[str, Any]:
         wall_time = self.elapsed()
@@ -319,6 +363,7 @@ class Trainer:
         """Continue from :meth:`state_dict`."""
         self.step, self.debt = int(state["step"]), int(state["debt"])
         self.wall_time, self.beta = float(state["wall_time"]), float(state["beta"])
+        self.saved_step = self.step
         self.next_log, self.next_checkpoint = int(state["next_log"]), int(state["next_checkpoint"])
         self.agent.load_state_dict(state["agent"])
         self.agent.stats = {name: float(value) for name, value in state["stats"].items()}
@@ -328,8 +373,12 @@ class Trainer:
         if self.visits is not None:
             self.visits.load(state["visits"])
         self.envs.set_state(state["envs"])
+        set_run_tasks(
+            self.envs, self.config
+        )  # the rows' tasks are in the state, the table that they are drawn from is not
         self.obs = np.array(state["obs"])
-        self.encoded = self.encoder(self.obs)
+        self.context = self.context_of(self.envs)
+        self.encoded = self.encoder(self.obs, self.context)
         self._sitting_start = time.perf_counter()
         self._row_start = (self.step, self.wall_time)
 

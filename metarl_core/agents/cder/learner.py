@@ -10,10 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from metarl_core.agents.cder.bonus_scale import BonusScale
 from metarl_core.agents.cder.config import CderConfig
-from metarl_core.agents.cder.policy import BehaviourPolicy
-from metarl_core.agents.cder.signal import SignalModule, SignalSummary, return_target, shaped_reward
+from metarl_core.agents.cder.imagined import ImaginedRows, imagined_errors
+from metarl_core.agents.cder.policy import BehaviourPolicy, distillation_loss
+from metarl_core.agents.cder.ratios import greedy_ratios, n_step_rho
+from metarl_core.agents.cder.return_check import ReturnCheck
+from metarl_core.agents.cder.signal import SignalModule, SignalSummary, return_target, stored_reward
 from metarl_core.agents.common.critic import CriticEnsemble, aggregate_actions, double_q_target
+from metarl_core.agents.common.images import Features, make_ensemble, stored_observation
 from metarl_core.agents.common.learner import Agent, make_optimizer, restore_rng, rng_state
 
 __all__ = ["CderAgent"]
@@ -31,7 +36,7 @@ class CderAgent(Agent):
     def __init__(
         self,
         config: CderConfig,
-        in_features: int,
+        in_features: Features,
         num_actions: int,
         num_envs: int,
         seed: int,
@@ -50,19 +55,32 @@ class CderAgent(Agent):
             one_hot,
         ).to(self.device)
         self.signal = SignalModule(in_features, config, self.init_generator, one_hot).to(self.device)
-        self.optimizer = make_optimizer(
-            config,
-            [
-                {"params": list(self.critic.online.parameters()), "lr": config.lr},
-                {"params": list(self.signal.online.parameters()), "lr": config.signal_lr},
-            ],
-        )
+        groups = [
+            {"params": list(self.critic.online.parameters()), "lr": config.lr},
+            {"params": list(self.signal.online.parameters()), "lr": config.signal_lr},
+        ]
+        self.pi: nn.Module | None = None
+        if config.behaviour == "distilled":
+            pi = make_ensemble(1, in_features, config.hidden, num_actions, self.init_generator, one_hot=one_hot)
+            self.pi = pi.to(self.device)
+            groups.append({"params": list(self.pi.parameters()), "lr": config.policy_lr})
+        self.optimizer = make_optimizer(config, groups)
         self.policy = BehaviourPolicy(config, num_actions, num_envs, self.policy_rng)
         self.mask_rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, 2))))
+        self.imagined_rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, 3))))
+        self.one_hot = one_hot
+        self.return_check = ReturnCheck(config.z_min, config.z_max, config.gamma, num_envs)
+        self.bonus_scale = BonusScale(config.gamma, num_envs)
+        self.imagined: ImaginedRows | None = None
+        if config.imagined:
+            self.imagined = ImaginedRows(config, *stored_observation(in_features, one_hot), seed)
+        self._beta, self._stored, self._step = config.importance_exponents[0], 0, 0
+        self._new_rows: dict[str, Tensor] = {}
+        self._drawn: tuple[Any, NDArray[np.float32]] | None = None
 
     def modules(self) -> dict[str, nn.Module]:
-        """The critic ensemble and the signal networks, priors and slow copies included."""
-        return {"critic": self.critic, "signal": self.signal}
+        """The critic ensemble and the signal networks, priors and slow copies included, and a distilled policy."""
+        return {"critic": self.critic, "signal": self.signal, **({} if self.pi is None else {"policy": self.pi})}
 
     def begin_episodes(self, started: NDArray[np.bool_], returns: NDArray[np.float64]) -> None:
         """Redraw the Thompson heads of the instances that begin an episode."""
@@ -71,7 +89,36 @@ class CderAgent(Agent):
     @torch.no_grad()
     def act(self, obs: Tensor, step: int) -> NDArray[np.int64]:
         """Step 6: execute the candidate action of pi_c."""
-        return self.policy(self.critic(obs), step)
+        return self.policy(self.critic(obs), step, self._logits(obs))
+
+    def _logits(self, obs: Tensor) -> Tensor | None:
+        """Logits of the distilled pi, float32 [B, A]; None where there is no such policy."""
+        return None if self.pi is None else self.pi(obs)[0]
+
+    def observe(self, columns: Mapping[str, NDArray[Any]], ended: NDArray[np.bool_]) -> None:
+        """Check the episodes' returns against the atoms, and let the scale of the bonus follow the behaviour's."""
+        if self.config.return_check == "error":
+            self.return_check.update(columns["reward"], ended)
+        if self.config.normalize_bonus:
+            states = torch.from_numpy(columns["next_obs"]).to(self.device)
+            bonus = self.bonus(states.long() if self.one_hot else states).cpu().numpy()
+            self.bonus_scale.update(bonus * ~columns["terminated"])
+
+    @torch.no_grad()
+    def bonus(self, states: Tensor) -> Tensor:
+        """beta(s) of encoded states, as the slow networks have it now: float32 [B], not yet scaled."""
+        summary = self.signal.summary(states, self.signal.prior(states))
+        q = self.critic.target(states)
+        prior = self.critic.prior(states)
+        return self._bonus(summary, q if prior is None else q + prior, slice(None))
+
+    def begin_learning(self, beta: float, stored: int) -> None:
+        """Note what the imagined rows need to know."""
+        self._beta, self._stored = beta, stored
+
+    def path_columns(self) -> tuple[str, ...]:
+        """What rho needs of the steps that an n-step return runs over."""
+        return ("obs", "action", "mu") if self.config.importance_ratios == "truncated" else ()
 
     @torch.no_grad()
     def greedy(self, obs: Tensor) -> NDArray[np.int64]:
@@ -85,15 +132,34 @@ class CderAgent(Agent):
         return actions
 
     def extra_fields(self) -> dict[str, tuple[tuple[int, ...], Any]]:
-        """The bootstrap mask, one byte a head."""
-        return {"mask": ((self.config.members,), np.uint8)} if self.config.mask_probability < 1 else {}
+        """The bootstrap mask, one byte a head, and the behaviour's probability mu where rho needs it."""
+        fields: dict[str, tuple[tuple[int, ...], Any]] = {}
+        if self.config.mask_probability < 1:
+            fields["mask"] = ((self.config.members,), np.uint8)
+        if self.config.importance_ratios == "truncated":
+            fields["mu"] = ((), np.float32)
+        return fields
 
     def extra_columns(self, count: int) -> dict[str, NDArray[Any]]:
-        """Draw bootstrap masks, uint8 [count, K]."""
-        if self.config.mask_probability >= 1:
-            return {}
-        drawn = self.mask_rng.random((count, self.config.members), dtype=np.float32)
-        return {"mask": (drawn < self.config.mask_probability).astype(np.uint8)}
+        """Draw bootstrap masks, uint8 [count, K]; mu of the last actions, float32 [count]."""
+        columns: dict[str, NDArray[Any]] = {}
+        if self.config.mask_probability < 1:
+            drawn = self.mask_rng.random((count, self.config.members), dtype=np.float32)
+            columns["mask"] = (drawn < self.config.mask_probability).astype(np.uint8)
+        if self.config.importance_ratios == "truncated":
+            columns["mu"] = self.policy.mu
+        return columns
+
+    def learn(self, batch: Mapping[str, Tensor], weights: Tensor, step: int, collect: bool) -> NDArray[np.float32]:
+        """One gradient step, and step 6 as typed where ``imagined`` asks for it: priorities, then new rows."""
+        self._step = step
+        errors = super().learn(batch, weights, step, collect)
+        if self.imagined is not None:
+            if self._drawn is not None:
+                self.imagined.update(*self._drawn)
+                self._drawn = None
+            self.imagined.add(self._new_rows, self._stored, self.config.imagined_fraction)
+        return errors
 
     def schedule(self, step: int) -> dict[str, float]:
         """Epsilon of the behaviour policy."""
@@ -104,12 +170,14 @@ class CderAgent(Agent):
 
         Args:
             batch: obs, next_obs float32 [B, D]; action int64 [B]; reward, terminated float32 [B]; mask [B, K] where
-                masks are used; n_obs, n_return, n_discount where n_step > 1.
+                masks are used; n_obs, n_return, n_discount where n_step > 1; path_obs, path_action, path_mu
+                [B, N - 1, ...] and path_length [B] where rho is used.
             weights: importance weights, float32 [B].
             collect: fill ``stats``.
 
         Returns:
-            L = sum_j w_j sum_k m_jk delta_jk^2 + signal cross-entropy, float32 []; mean_k |delta_jk|, float32 [B].
+            L = sum_j w_j sum_k m_jk rho_jk delta_jk^2 + signal cross-entropy, float32 []; mean_k rho_jk |delta_jk|,
+            float32 [B].
         """
         c = self.config
         obs, next_obs, count = batch["obs"], batch["next_obs"], len(batch["obs"])
@@ -128,17 +196,24 @@ class CderAgent(Agent):
             states = torch.cat((obs, next_obs, n_steps[2]) if c.n_step > 1 else (obs, next_obs))
             signal_prior = self.signal.prior(states)
             summary = self.signal.summary(states, signal_prior)
-            bonus = self._bonus(summary, next_target, count) * (1.0 - terminated)
+            bonus = self._bonus(summary, next_target, slice(count, 2 * count))
+            if c.reward_form == "corrected":
+                bonus = bonus * (1.0 - terminated)
+            if c.normalize_bonus:
+                bonus = bonus * self.bonus_scale.factor
             phi, far_phi = (
                 summary.phi[:count],
                 summary.phi[-count:] if c.critic_n_step else summary.phi[count : 2 * count],
             )
             if not c.shaping:
                 phi, far_phi = torch.zeros_like(phi), torch.zeros_like(far_phi)
-            shaped = shaped_reward(reward, discount, phi, far_phi, bonus, c.kappa)
-            tails = summary.member_means[:, -count:] if c.signal_bootstrap == "own" else summary.phi[-count:]
-            returns = return_target(n_steps[0], n_steps[1], tails)
+            shaped = stored_reward(c.reward_form, reward, discount, phi, far_phi, bonus, c.kappa)
+            returns = self._return_target(n_steps[0], n_steps[1], summary, count)
             target = double_q_target(shaped, discount, next_online, next_target, c.double_q)
+            if c.target_bonus:
+                target = target + c.kappa * bonus
+            if self.imagined is not None:
+                self._imagine(batch, next_online, target, c.kappa * bonus)
         # Step 5.
         q = self.critic.online(obs)
         taken = q.gather(2, batch["action"].view(1, -1, 1).expand(c.members, -1, 1)).squeeze(2)
@@ -149,11 +224,20 @@ class CderAgent(Agent):
         squared = delta.square()
         if "mask" in batch:
             squared = squared * batch["mask"].t()
+        errors = delta.detach().abs()
+        if c.importance_ratios == "truncated":
+            rho = self._rho(batch)
+            squared, errors = squared * rho, errors * rho
+        errors = errors.mean(dim=0)
         critic_loss = (squared.sum(dim=0) * weights).sum()
+        if self.imagined is not None and len(self.imagined) >= self.imagined.rows_per_step:
+            share = c.imagined_fraction
+            critic_loss = (1.0 - share) * critic_loss + share * self._imagined_loss()
+        if c.double_normalization:
+            critic_loss = critic_loss / count
         signal_loss, clipped = self.signal.loss(
             obs, None if signal_prior is None else signal_prior[:, :count], returns, weights
         )
-        errors = delta.detach().abs().mean(dim=0)
         if collect:
             self.stats = {
                 "loss": critic_loss.item(),
@@ -165,22 +249,85 @@ class CderAgent(Agent):
                 "aleatoric_std": summary.aleatoric[:count].mean().item(),
                 "clipped_returns": clipped.item(),
             }
-        return critic_loss + signal_loss, errors
+            if c.normalize_bonus:
+                self.stats["bonus_factor"] = self.bonus_scale.factor
+            if self.imagined is not None:
+                self.stats["imagined_rows"] = len(self.imagined)
+        total = critic_loss + signal_loss
+        if self.pi is not None:
+            full = q.detach() if critic_prior is None else q.detach() + critic_prior[:, :count]
+            policy_loss = distillation_loss(self.pi(obs)[0], full, c.temperature, weights)
+            total = total + policy_loss
+            if collect:
+                self.stats["policy_loss"] = policy_loss.item()
+        return total, errors
 
-    def _bonus(self, summary: SignalSummary, next_target: Tensor, count: int) -> Tensor:
-        """beta(s'), float32 [B], before it is set to zero at termination."""
+    def _return_target(self, n_return: Tensor, n_discount: Tensor, summary: SignalSummary, count: int) -> Tensor:
+        """Step 3's G_t, [B] or [E, B], by whose slow copy closes it."""
+        kind = self.config.signal_bootstrap
+        if kind == "none":
+            return n_return
+        tails = summary.member_means[:, -count:] if kind == "own" else summary.phi[-count:]
+        return return_target(n_return, n_discount, tails)
+
+    def _bonus(self, summary: SignalSummary, target: Tensor, rows: slice) -> Tensor:
+        """Beta of the states in ``rows`` of a summary, float32 [B]; ``target`` holds Q' of the same states."""
         kind = self.config.bonus
         if kind == "epistemic":
-            return summary.epistemic[count : 2 * count]
+            return summary.epistemic[rows]
         if kind == "aleatoric":
-            return summary.aleatoric[count : 2 * count]
+            return summary.aleatoric[rows]
         if kind == "q_epistemic":
-            return next_target.amax(dim=2).std(dim=0, correction=0)
-        return torch.zeros_like(summary.epistemic[:count])
+            return target.amax(dim=2).std(dim=0, correction=0)
+        return torch.zeros_like(summary.epistemic[rows])
+
+    @torch.no_grad()
+    def _rho(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Truncated product of pi / mu over the steps after the first, float32 [K, B]."""
+        path, count = batch["path_obs"], len(batch["path_obs"])
+        q = self.critic(path.flatten(0, 1))
+        ratios = greedy_ratios(q, batch["path_action"].flatten(), batch["path_mu"].flatten())
+        return n_step_rho(ratios.view(self.config.members, count, -1), batch["path_length"], self.config.rho_max)
+
+    def _imagine(self, batch: Mapping[str, Tensor], next_q: Tensor, target: Tensor, intrinsic: Tensor) -> None:
+        """Prepare rows ((s, a, y), (s', a', r + r')) from a random part of the batch; stored after the step."""
+        assert self.imagined is not None
+        size = min(self.imagined.rows_per_step, len(target[0]))
+        chosen = self.imagined_rng.permutation(len(target[0]))[:size]
+        rows = torch.from_numpy(chosen).to(self.device)
+        states = batch["next_obs"][rows]
+        if self.config.critic_n_step:  # next_q is then of the state n steps on
+            next_q = self.critic(batch["next_obs"])
+        actions = self.policy.candidates(next_q[:, rows], self._step, self.imagined_rng, self._logits(states))
+        self._new_rows = {
+            "obs": batch["obs"][rows],
+            "action": batch["action"][rows],
+            "target": target[:, rows].t().contiguous(),
+            "next_obs": states,
+            "candidate": torch.from_numpy(actions),
+            "candidate_return": batch["reward"][rows] + intrinsic[rows],
+        }
+
+    def _imagined_loss(self) -> Tensor:
+        """Weighted squared errors of a batch of imagined rows, both parts of each counting half; float32 []."""
+        assert self.imagined is not None
+        drawn, rows = self.imagined.sample(self._beta, self.device)
+        states = (rows["obs"].long(), rows["next_obs"].long()) if self.one_hot else (rows["obs"], rows["next_obs"])
+        delta = imagined_errors(self.critic(states[0]), self.critic(states[1]), rows)
+        self._drawn = (drawn, delta.detach().abs().mean(dim=(0, 1)).cpu().numpy())
+        return (delta.square().mean(dim=0).sum(dim=0) * rows["weights"]).sum()
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, optimiser, heads in use, generators."""
-        return {**super().state_dict(), "policy": self.policy.state_dict(), "mask_rng": rng_state(self.mask_rng)}
+        state = {
+            **super().state_dict(),
+            "policy": self.policy.state_dict(),
+            "mask_rng": rng_state(self.mask_rng),
+            "imagined_rng": rng_state(self.imagined_rng),
+            "return_check": self.return_check.state_dict(),
+            "bonus_scale": self.bonus_scale.state_dict(),
+        }
+        return state if self.imagined is None else {**state, "imagined": self.imagined.state_dict()}
 
     def load_modules(self, state: Mapping[str, Any]) -> None:
         """Load the networks, and which head did best."""
@@ -192,6 +339,11 @@ class CderAgent(Agent):
         super().load_state_dict(state)
         self.policy.load_state_dict(state["policy"])
         restore_rng(self.mask_rng, state["mask_rng"])
+        restore_rng(self.imagined_rng, state["imagined_rng"])
+        self.return_check.load_state_dict(state["return_check"])
+        self.bonus_scale.load_state_dict(state["bonus_scale"])
+        if self.imagined is not None:
+            self.imagined.load_state_dict(state["imagined"])
 
     def update_targets(self) -> None:
         """Move the critic's target and the signal's slow copy."""

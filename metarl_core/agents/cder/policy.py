@@ -14,7 +14,7 @@ from metarl_core.agents.cder.config import CderConfig
 from metarl_core.agents.common.learner import restore_rng, rng_state
 from metarl_core.agents.common.schedules import linear
 
-__all__ = ["BehaviourPolicy", "ucb_actions"]
+__all__ = ["BehaviourPolicy", "distillation_loss", "sample_rows", "ucb_actions"]
 
 
 def ucb_actions(q: Tensor, c: float) -> Tensor:
@@ -23,17 +23,46 @@ def ucb_actions(q: Tensor, c: float) -> Tensor:
     return (mean + c * spread).argmax(dim=1)
 
 
+def distillation_loss(logits: Tensor, q: Tensor, temperature: float, weights: Tensor) -> Tensor:
+    """Cross-entropy of the parametric pi against softmax(mean_k Q_k / T), weighted.
+
+    Args:
+        logits: of pi(.|s), float32 [B, A].
+        q: Q_k(s, .), float32 [K, B, A], no gradient.
+        temperature: T.
+        weights: float32 [B].
+
+    Returns:
+        float32 [].
+    """
+    teacher = torch.softmax(q.mean(dim=0) / temperature, dim=1)
+    return -((teacher * torch.log_softmax(logits, dim=1)).sum(dim=1) * weights).sum()
+
+
+def sample_rows(probabilities: NDArray[Any], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draw one index a row from float [B, A] (rows sum to 1) by inversion -> int64 [B]."""
+    levels = np.cumsum(probabilities, axis=1, dtype=np.float64)
+    drawn = rng.random(len(levels)) * levels[:, -1]
+    found: NDArray[np.int64] = np.minimum((levels <= drawn[:, None]).sum(axis=1), probabilities.shape[1] - 1)
+    return found
+
+
 class BehaviourPolicy:
     """The candidate action a' ~ pi_c is executed, so every candidate becomes a real transition.
 
     ``thompson`` follows one head per instance, redrawn when its episode begins (Osband et al. 2016, bootstrapped DQN);
-    ``ucb`` takes mean + c std. A share epsilon of the actions may be uniform.
+    ``ucb`` takes mean + c std; ``epsilon_greedy`` the mean; ``distilled`` draws from a parametric pi. A share epsilon
+    of the actions may be uniform.
 
     Args:
         config: CDER's options.
         num_actions: A.
         num_envs: instances it acts for.
         rng: source of the heads and the uniform actions.
+
+    Attributes:
+        mu: probability with which each of the last actions was chosen, float32 [num_envs]; under Thompson sampling that
+            of the head in use, as it stays for the whole episode.
     """
 
     def __init__(self, config: CderConfig, num_actions: int, num_envs: int, rng: np.random.Generator) -> None:
@@ -42,6 +71,7 @@ class BehaviourPolicy:
         self.rng = rng
         self.heads = rng.integers(config.members, size=num_envs)
         self.head_returns = np.full(config.members, -np.inf)
+        self.mu = np.ones(num_envs, dtype=np.float32)
         self._rows = torch.arange(num_envs)
 
     @property
@@ -63,18 +93,66 @@ class BehaviourPolicy:
         c = self.config
         return linear(c.epsilon_start, c.epsilon_end, step, c.epsilon_steps)
 
-    def __call__(self, q: Tensor, step: int) -> NDArray[np.int64]:
-        """Choose actions; q float32 [K, num_envs, A] -> int64 [num_envs]."""
-        if self.config.behaviour == "ucb":
-            chosen = ucb_actions(q, self.config.ucb_c)
-        else:
-            chosen = q[torch.from_numpy(self.heads), self._rows].argmax(dim=1)
-        actions: NDArray[np.int64] = chosen.cpu().numpy()
+    def __call__(self, q: Tensor, step: int, logits: Tensor | None = None) -> NDArray[np.int64]:
+        """Choose actions and note their probabilities in ``mu``.
+
+        Args:
+            q: float32 [K, num_envs, A].
+            step: environment step.
+            logits: of the parametric pi, float32 [num_envs, A]; needed by ``distilled`` alone.
+
+        Returns:
+            int64 [num_envs].
+        """
+        kind = self.config.behaviour
         epsilon = self.epsilon(step)
+        actions: NDArray[np.int64]
+        pi: NDArray[np.float32] | None = None
+        if kind == "distilled":
+            assert logits is not None
+            pi = torch.softmax(logits, dim=1).cpu().numpy()
+            actions = sample_rows(pi, self.rng)
+        else:
+            if kind == "ucb":
+                chosen = ucb_actions(q, self.config.ucb_c)
+            elif kind == "epsilon_greedy":
+                chosen = q.mean(dim=0).argmax(dim=1)
+            else:
+                chosen = q[torch.from_numpy(self.heads), self._rows].argmax(dim=1)
+            actions = chosen.cpu().numpy()
+        base = actions
         if epsilon > 0:
             uniform = self.rng.random(len(actions)) < epsilon
             actions = np.where(uniform, self.rng.integers(self.num_actions, size=len(actions)), actions)
+        of_base = (actions == base).astype(np.float32) if pi is None else pi[np.arange(len(actions)), actions]
+        self.mu = ((1.0 - epsilon) * of_base + epsilon / self.num_actions).astype(np.float32)
         return actions
+
+    def candidates(self, q: Tensor, step: int, rng: np.random.Generator, logits: Tensor | None) -> NDArray[np.int64]:
+        """Step 6's a' ~ pi_c(.|s') for states of the replay: a head, or the draw of ``distilled``, for each row.
+
+        Args:
+            q: Q_k(s', .), float32 [K, B, A].
+            step: environment step, for epsilon.
+            rng: source of the heads and draws.
+            logits: as of :meth:`__call__`.
+
+        Returns:
+            int64 [B].
+        """
+        kind, count = self.config.behaviour, q.shape[1]
+        if kind == "distilled":
+            assert logits is not None
+            actions = sample_rows(torch.softmax(logits, dim=1).cpu().numpy(), rng)
+        elif kind == "thompson":
+            heads = torch.from_numpy(rng.integers(self.config.members, size=count))
+            actions = q[heads, torch.arange(count)].argmax(dim=1).cpu().numpy()
+        elif kind == "ucb":
+            actions = ucb_actions(q, self.config.ucb_c).cpu().numpy()
+        else:
+            actions = q.mean(dim=0).argmax(dim=1).cpu().numpy()
+        uniform = rng.random(count) < self.epsilon(step)
+        return np.where(uniform, rng.integers(self.num_actions, size=count), actions)
 
     def state_dict(self) -> dict[str, Any]:
         """Heads in use and the generator."""

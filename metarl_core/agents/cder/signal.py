@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from metarl_core.agents.cder.config import CderConfig
-from metarl_core.agents.common.networks import EnsembleMLP, FixedPrior, mix_parameters
+from metarl_core.agents.common.images import Features, make_ensemble
+from metarl_core.agents.common.networks import FixedPrior, mix_parameters
 
 __all__ = [
     "SignalModule",
@@ -17,6 +18,7 @@ __all__ = [
     "categorical_moments",
     "return_target",
     "shaped_reward",
+    "stored_reward",
     "total_variance",
     "two_hot",
 ]
@@ -110,6 +112,35 @@ def shaped_reward(
     return reward + discount * next_phi - phi + kappa * bonus
 
 
+def stored_reward(
+    form: str, reward: Tensor, discount: Tensor, phi: Tensor, next_phi: Tensor, bonus: Tensor, kappa: float
+) -> Tensor:
+    """Step 2's reward r~ in one of its three readings.
+
+    ``as_written``: r(s) + beta(s') - r(s) = beta(s'). ``intended``: r(s') + beta(s') - r(s) with the signal r = Phi,
+    which is not a potential-based shaping: without gamma, (1 - gamma) Phi(s') leaks into each step, and Phi of a
+    terminal state is not zero. Both leave the environment's reward out; it comes in through Phi's target alone.
+    ``corrected``: :func:`shaped_reward`.
+
+    Args:
+        form: one of the three names.
+        reward: r, float32 [B].
+        discount: gamma (1 - d), float32 [B].
+        phi: Phi(s), float32 [B].
+        next_phi: Phi(s'), float32 [B].
+        bonus: beta(s'), float32 [B].
+        kappa: weight of the bonus; 1 in the article.
+
+    Returns:
+        float32 [B].
+    """
+    if form == "as_written":
+        return kappa * bonus
+    if form == "intended":
+        return next_phi + kappa * bonus - phi
+    return shaped_reward(reward, discount, phi, next_phi, bonus, kappa)
+
+
 def return_target(n_return: Tensor, n_discount: Tensor, tail: Tensor) -> Tensor:
     """Step 3: G_t = sum_{k<N} gamma^k r_{t+k+1} + gamma^N (1 - d) Phi(s_{t+N}), cut at the episode's end.
 
@@ -128,7 +159,7 @@ class SignalModule(nn.Module):
     """E categorical return distributions p_e(z | s), each with a fixed random prior on its logits, and slow copies.
 
     Args:
-        in_features: width of an observation, D.
+        in_features: width of an observation, D, or what its images are like.
         config: CDER's options.
         generator: source of the initial weights.
         one_hot: observations are indices of one-hot vectors.
@@ -136,16 +167,18 @@ class SignalModule(nn.Module):
 
     atoms: Tensor
 
-    def __init__(self, in_features: int, config: CderConfig, generator: torch.Generator, one_hot: bool = False) -> None:
+    def __init__(
+        self, in_features: Features, config: CderConfig, generator: torch.Generator, one_hot: bool = False
+    ) -> None:
         super().__init__()
         self.config = config
         shape = (config.signal_members, in_features, config.signal_hidden, config.atoms, generator)
-        self.online = EnsembleMLP(*shape, one_hot=one_hot)
+        self.online = make_ensemble(*shape, one_hot=one_hot)
         self.target = copy.deepcopy(self.online).requires_grad_(False)
         self.prior_net: FixedPrior | None = None
         if config.signal_prior_scale > 0:
             self.prior_net = FixedPrior(
-                EnsembleMLP(*shape, gain=config.prior_gain, one_hot=one_hot), config.signal_prior_scale
+                make_ensemble(*shape, gain=config.prior_gain, one_hot=one_hot), config.signal_prior_scale
             )
         self.register_buffer("atoms", torch.linspace(config.z_min, config.z_max, config.atoms), persistent=False)
 

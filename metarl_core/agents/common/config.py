@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from metarl_core.agents.common.options import option, validate
 
@@ -12,6 +14,9 @@ __all__ = ["LearnerConfig"]
 @dataclasses.dataclass(frozen=True)
 class LearnerConfig:
     """Replay, schedule and optimiser options common to CDER and the Double-DQN baselines."""
+
+    PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Named sets of options that ``preset=NAME`` puts below everything that is given by hand."""
 
     gamma: float = option(0.99, "discount per environment step", minimum=0.0, maximum=1.0)
     hidden: tuple[int, ...] = option((64, 64), "widths of the critic's hidden layers", minimum=1)
@@ -41,8 +46,34 @@ class LearnerConfig:
     one_hot_obs: bool = option(
         False, "observations are one-hot (or all zero): keep the index and gather the first layer's row, same function"
     )
+    image_encoding: str = option(
+        "auto",
+        "images (H, W, C of bool or uint8) go through convolutions as: symbols: one-hot planes (MiniGrid); "
+        "bytes: divided by 255; auto: symbols for MiniGrid, else bytes; flat: as a vector, without convolutions",
+        choices=("auto", "symbols", "bytes", "flat"),
+    )
+    conv_filters: tuple[int, ...] = option((16,), "filters of the convolutions (MinAtar's: one layer of 16)", minimum=1)
+    conv_kernel: int = option(3, "width and height of the convolutions", minimum=1)
+    trunk: str = option(
+        "shared", "convolutions: one stack for all members, or each member's own", choices=("shared", "own")
+    )
+    context: str = option(
+        "none",
+        "what the agent sees of the task (env_tasks): nothing, its number as one-hot, its parameters scaled to [-1, 1]",
+        choices=("none", "task_id", "parameters"),
+    )
     torch_threads: int = option(1, "threads of torch; small networks are fastest with one", minimum=1)
 
     def __post_init__(self) -> None:
         """Check every field."""
         validate(self)
+
+    @property
+    def priority_exponent(self) -> float:
+        """Exponent of the priorities that the replay is made with."""
+        return self.alpha
+
+    @property
+    def importance_exponents(self) -> tuple[float, float]:
+        """Exponent of the importance weights at the first and at the last step."""
+        return self.tau_start, self.tau_end

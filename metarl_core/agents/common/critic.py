@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from metarl_core.agents.common.networks import EnsembleMLP, FixedPrior, copy_parameters, mix_parameters
+from metarl_core.agents.common.images import Features, make_ensemble
+from metarl_core.agents.common.networks import FixedPrior, copy_parameters, mix_parameters
 
 __all__ = ["CriticEnsemble", "aggregate_actions", "double_q_target"]
 
@@ -21,7 +22,7 @@ class CriticEnsemble(nn.Module):
 
     Args:
         members: K.
-        in_features: width of an observation, D.
+        in_features: width of an observation, D, or what its images are like.
         hidden: hidden widths of f_k and g_k.
         num_actions: A.
         prior_scale: factor on g_k; 0 leaves the prior out.
@@ -33,7 +34,7 @@ class CriticEnsemble(nn.Module):
     def __init__(
         self,
         members: int,
-        in_features: int,
+        in_features: Features,
         hidden: Sequence[int],
         num_actions: int,
         prior_scale: float,
@@ -44,11 +45,11 @@ class CriticEnsemble(nn.Module):
         super().__init__()
         self.members = members
         self.num_actions = num_actions
-        self.online = EnsembleMLP(members, in_features, hidden, num_actions, generator, one_hot=one_hot)
+        self.online = make_ensemble(members, in_features, hidden, num_actions, generator, one_hot=one_hot)
         self.target = copy.deepcopy(self.online).requires_grad_(False)
         self.prior_net: FixedPrior | None = None
         if prior_scale > 0:
-            net = EnsembleMLP(members, in_features, hidden, num_actions, generator, gain=prior_gain, one_hot=one_hot)
+            net = make_ensemble(members, in_features, hidden, num_actions, generator, gain=prior_gain, one_hot=one_hot)
             self.prior_net = FixedPrior(net, prior_scale)
 
     def prior(self, x: Tensor) -> Tensor | None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from metarl_core.agents.common.config import LearnerConfig
 from metarl_core.agents.common.critic import CriticEnsemble
+from metarl_core.agents.common.images import Features
 
 __all__ = ["Agent", "TrainingDivergedError", "make_optimizer", "restore_rng", "rng_state"]
 
@@ -55,7 +56,7 @@ class Agent(abc.ABC):
 
     Args:
         config: the algorithm's options.
-        in_features: width of an encoded observation.
+        in_features: width of an encoded observation, or what its images are like.
         num_actions: number of actions.
         num_envs: instances it acts for.
         seed: seed of everything random in the agent.
@@ -68,7 +69,7 @@ class Agent(abc.ABC):
     def __init__(
         self,
         config: LearnerConfig,
-        in_features: int,
+        in_features: Features,
         num_actions: int,
         num_envs: int,
         seed: int,
@@ -102,6 +103,21 @@ class Agent(abc.ABC):
 
     def begin_episodes(self, started: NDArray[np.bool_], returns: NDArray[np.float64]) -> None:  # noqa: B027
         """Tell which instances begin an episode with the next action, and the return of the one they ended."""
+
+    def observe(self, columns: Mapping[str, NDArray[Any]], ended: NDArray[np.bool_]) -> None:  # noqa: B027
+        """See one step of every instance before it is stored.
+
+        Args:
+            columns: the replay's columns of the step, leading axis num_envs.
+            ended: the episode terminated or was truncated, bool [num_envs].
+        """
+
+    def begin_learning(self, beta: float, stored: int) -> None:  # noqa: B027
+        """Hear, before a learning phase, the importance weights' exponent and the number of stored transitions."""
+
+    def path_columns(self) -> tuple[str, ...]:
+        """Columns of which N-step transitions carry the N - 1 following values, as ``path_`` and the name."""
+        return ()
 
     def extra_fields(self) -> dict[str, tuple[tuple[int, ...], Any]]:
         """Replay columns of the agent's own, besides the transition."""
@@ -158,6 +174,20 @@ class Agent(abc.ABC):
         self.updates += 1
         self.update_targets()
         return np.asarray(td_errors.cpu().numpy(), dtype=np.float32)
+
+    def check_finite(self, step: int) -> None:
+        """Check that no network has a weight that is NaN or infinite.
+
+        Raises:
+            TrainingDivergedError: one has; the message names it.
+        """
+        for name, module in self.modules().items():
+            for key, value in module.state_dict().items():
+                if not torch.isfinite(value).all():
+                    raise TrainingDivergedError(
+                        f"{name}.{key} is no longer finite at environment step {step}, gradient step {self.updates}; "
+                        "try a smaller lr"
+                    )
 
     def update_targets(self) -> None:
         """Move the target critic: Polyak every step, or a copy every ``target_period`` steps."""

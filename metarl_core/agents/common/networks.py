@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from metarl_core.agents.common.images import EnsembleConvNet
 
 __all__ = ["EnsembleMLP", "FixedPrior", "copy_parameters", "mix_parameters"]
 
@@ -98,11 +102,11 @@ class FixedPrior(nn.Module):
     For one-hot inputs its values on all D + 1 of them are computed once and looked up.
 
     Args:
-        net: the ensemble; its gradients are switched off.
+        net: the ensemble, of either kind; its gradients are switched off.
         scale: factor on its output.
     """
 
-    def __init__(self, net: EnsembleMLP, scale: float) -> None:
+    def __init__(self, net: EnsembleMLP | EnsembleConvNet, scale: float) -> None:
         super().__init__()
         self.net = net.requires_grad_(False)
         self.scale = scale
@@ -112,14 +116,15 @@ class FixedPrior(nn.Module):
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """Scale * net(x), float32 [E, B, O]."""
-        if not self.net.one_hot:
-            values: Tensor = self.net(x)
+        net = self.net
+        if not isinstance(net, EnsembleMLP) or not net.one_hot:
+            values: Tensor = net(x)
             return values.mul_(self.scale)
         if self._table is None or self._table.device != x.device:
-            values = self.net(torch.arange(self.net.in_features + 1, device=x.device)).mul_(self.scale)
-            self._table = values.transpose(0, 1).reshape(self.net.in_features + 1, -1)
+            values = net(torch.arange(net.in_features + 1, device=x.device)).mul_(self.scale)
+            self._table = values.transpose(0, 1).reshape(net.in_features + 1, -1)
         rows = self._table.index_select(0, x)
-        return rows.view(len(x), self.net.members, -1).transpose(0, 1)
+        return rows.view(len(x), net.members, -1).transpose(0, 1)
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,12 @@ class NStepAssembler:
         n_step: N >= 1.
         gamma: discount.
         num_envs: instances.
+        path: columns whose values at t + 1 ... t + n - 1 a transition carries too, as ``path_`` and the name,
+            [N - 1, ...], with ``path_length`` = n - 1; beyond that they are zero.
     """
 
-    def __init__(self, n_step: int, gamma: float, num_envs: int) -> None:
+    def __init__(self, n_step: int, gamma: float, num_envs: int, path: Sequence[str] = ()) -> None:
+        self.path = tuple(path)
         self.n_step = n_step
         self.gamma = gamma
         self.num_envs = num_envs
@@ -54,11 +57,23 @@ class NStepAssembler:
                 item["n_discount"] *= self.gamma * alive
                 item["n_obs"] = row["next_obs"]
             if ended[env]:
-                ready.extend(queue)
+                ready.extend(self._with_path(queue, i) for i in range(len(queue)))
                 queue.clear()
             elif len(queue) == self.n_step:
-                ready.append(queue.pop(0))
+                ready.append(self._with_path(queue, 0))
+                queue.pop(0)
         return self._stack(ready) if ready else None
+
+    def _with_path(self, queue: Sequence[dict[str, Any]], first: int) -> dict[str, Any]:
+        row, rest = queue[first], queue[first + 1 :]
+        if self.path:
+            for name in self.path:
+                values = np.zeros((self.n_step - 1, *np.shape(row[name])), np.asarray(row[name]).dtype)
+                for i, later in enumerate(rest):
+                    values[i] = later[name]
+                row[f"path_{name}"] = values
+            row["path_length"] = len(rest)
+        return row
 
     @staticmethod
     def _stack(rows: list[dict[str, Any]]) -> Columns:

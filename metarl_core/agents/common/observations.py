@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl_core.agents.common.images import Features, ImageFeatures
 from metarl_core.agents.common.options import ConfigError
 
-__all__ = ["ObservationEncoder", "is_discrete"]
+__all__ = ["ObservationEncoder", "is_discrete", "is_image"]
 
 UNBOUNDED = 1e6
 """Bounds at least this large count as none (CartPole declares velocities up to the largest float)."""
@@ -20,8 +22,16 @@ def is_discrete(space: Any) -> bool:
     return hasattr(space, "n") and tuple(space.shape) == ()
 
 
+def is_image(space: Any) -> bool:
+    """Whether a space is a Box [H, W, C] of bool or uint8."""
+    return hasattr(space, "low") and len(space.shape) == 3 and space.dtype in (np.bool_, np.uint8)
+
+
 class ObservationEncoder:
     """Flattens Box observations and maps bounded components to [-1, 1]; hands out Discrete ones as one-hot indices.
+
+    Images (three-dimensional Boxes of bool or uint8) keep shape and dtype, so that the replay stores a byte a
+    component; the networks turn them into planes on their device.
 
     The bounds are those of the space, nothing is estimated from data. Components declared in [0, 1] (one-hot and binary
     ones) and unbounded components pass unchanged.
@@ -30,16 +40,35 @@ class ObservationEncoder:
         space: a Gymnasium ``Box`` or ``Discrete`` observation space of one instance.
         normalize: whether to map bounded components.
         one_hot: a Box observation is one-hot or all zero; hand out its index (``size`` for all zero).
+        image: what to do with an image; None: flatten it like any Box. ``shape`` and ``kind`` of it are filled in.
+        context_size: width of what describes the task, appended to every observation.
 
     Attributes:
-        size: width of the (one-hot) feature vector.
+        size: width of the (one-hot) feature vector, context included; number of components of an image.
+        features: what the networks read: ``size``, or the images' description.
         one_hot: what comes out are indices.
-        shape: of one encoded observation, () or (size,).
-        dtype: int32 for indices, else float32.
+        shape: of one encoded observation, () or (size,) or that of an image.
+        dtype: int32 for indices, bool or uint8 for images, else float32.
+
+    Raises:
+        ConfigError: the space is not supported, or does not fit the other arguments.
     """
 
-    def __init__(self, space: Any, normalize: bool = True, one_hot: bool = False) -> None:
+    def __init__(
+        self,
+        space: Any,
+        normalize: bool = True,
+        one_hot: bool = False,
+        image: ImageFeatures | None = None,
+        context_size: int = 0,
+    ) -> None:
         self.discrete = is_discrete(space)
+        self.context_size = context_size
+        self.features: Features
+        if image is not None and not one_hot and is_image(space):
+            self._setup_image(space, image)
+            return
+        self.image: ImageFeatures | None = None
         self.one_hot = one_hot or self.discrete
         self.dtype: Any = np.int32 if self.one_hot else np.float32
         self._affine: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
@@ -54,20 +83,59 @@ class ObservationEncoder:
                 self._affine = _unit_map(low, high)
         else:
             raise ConfigError(f"observation space {space}: only Box and Discrete are supported")
+        if self.one_hot and context_size:
+            raise ConfigError(
+                "context: one-hot observations are kept as an index; set one_hot_obs=false (or context=none)"
+            )
+        self.size += context_size
+        self.features = self.size
         self.shape: tuple[int, ...] = () if self.one_hot else (self.size,)
 
-    def __call__(self, obs: NDArray[Any]) -> NDArray[Any]:
+    def _setup_image(self, space: Any, image: ImageFeatures) -> None:
+        if self.context_size:
+            raise ConfigError("context: images take no context yet; set image_encoding=flat (or context=none)")
+        height, width, channels = (int(extent) for extent in space.shape)
+        kind = "binary" if space.dtype == np.bool_ else image.kind
+        if kind == "symbols" and channels != len(image.cardinalities):
+            raise ConfigError(
+                f"image_encoding='symbols': needs {len(image.cardinalities)} channels (type, colour, state), the "
+                f"observations have {channels}; set image_encoding=bytes"
+            )
+        self.image = dataclasses.replace(image, shape=(height, width, channels), kind=kind)
+        reach = len(image.filters) * (image.kernel - 1) + 1
+        if min(height, width) < reach:
+            raise ConfigError(
+                f"conv_filters={image.filters}, conv_kernel={image.kernel}: need {reach} x {reach} or more; "
+                f"the observations are {height} x {width}; use fewer or smaller ones"
+            )
+        self.features = self.image
+        self.size = height * width * channels
+        self.one_hot = False
+        self.shape = (height, width, channels)
+        self.dtype = space.dtype
+        self._limits = np.array(self.image.cardinalities) if kind == "symbols" else None
+
+    def __call__(self, obs: NDArray[Any], context: NDArray[np.float32] | None = None) -> NDArray[Any]:
         """Encode a batch of observations.
 
         Args:
             obs: [num_envs, ...] as the vector environment gives it.
+            context: float32 [num_envs, context_size] where there is one.
 
         Returns:
             A new array [num_envs, *shape] of ``dtype``.
 
         Raises:
-            ConfigError: ``one_hot_obs`` was asked for and an observation is neither one-hot nor all zero.
+            ConfigError: ``one_hot_obs`` was asked for and an observation is neither one-hot nor all zero, or a symbol
+                of an image is out of range.
         """
+        if self.image is not None:
+            if self._limits is not None and (obs >= self._limits).any():
+                raise ConfigError(
+                    f"image_encoding='symbols': a symbol is outside its range {self.image.cardinalities}; set "
+                    "image_encoding=bytes"
+                )
+            return np.array(obs, dtype=self.dtype)
         if self.discrete:
             return (obs - self._start).astype(np.int32)
         flat = obs.reshape(len(obs), -1)
@@ -77,7 +145,7 @@ class ObservationEncoder:
         if self._affine is not None:
             encoded *= self._affine[0]
             encoded += self._affine[1]
-        return encoded
+        return encoded if context is None else np.concatenate((encoded, context), axis=1)
 
     def _indices(self, flat: NDArray[Any]) -> NDArray[np.int32]:
         rows, columns = np.nonzero(flat)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from metarl_core._names import unknown_name
 from metarl_core.errors import ConfigError
 
-__all__ = ["ConfigError", "apply_overrides", "field_docs", "option", "parse_text", "validate"]
+__all__ = ["ConfigError", "apply_overrides", "field_docs", "option", "parse_text", "preset_values", "validate"]
 
 T = TypeVar("T")
 
@@ -138,6 +138,25 @@ def apply_overrides(config: T, values: Mapping[str, Any]) -> T:
         if key not in names:
             raise ConfigError(unknown(key, names))
     return dataclasses.replace(config, **values)  # type: ignore[type-var]
+
+
+def preset_values(config_class: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of the preset that ``values`` names; empty where none is named or the class has no presets.
+
+    Args:
+        config_class: a configuration class, its presets in ``PRESETS``.
+        values: options, ``preset`` among them or not.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    presets: Mapping[str, Mapping[str, Any]] = getattr(config_class, "PRESETS", {})
+    if "preset" not in values or not presets:
+        return {}
+    name = values["preset"]
+    if not isinstance(name, str) or name not in presets:
+        raise ConfigError(unknown(str(name), list(presets), "preset"))
+    return {**presets[name], "preset": name}
 
 
 def unknown(key: str, names: Sequence[str], what: str = "option") -> str:

@@ -11,9 +11,9 @@ from metarl_core.agents.common.options import ConfigError
 B, D, A = 6, 4, 3
 
 
-def make_agent(**options):
+def make_agent(preset="corrected", **options):
     settings = {"members": 3, "signal_members": 2, "hidden": (8,), "signal_hidden": (8,), "atoms": 11, "lr": 1e-3}
-    return CderAgent(CderConfig(**{**settings, **options}), D, A, num_envs=2, seed=0)
+    return CderAgent(CderConfig.from_preset(preset, **{**settings, **options}), D, A, num_envs=2, seed=0)
 
 
 def make_batch(agent, seed=0):
@@ -31,6 +31,12 @@ def make_batch(agent, seed=0):
         batch["n_obs"] = torch.randn(B, D, generator=g)
         batch["n_return"] = torch.rand(B, generator=g)
         batch["n_discount"] = torch.tensor([0.9, 0, 0.8, 0.9, 0, 0.5])
+    if agent.path_columns():
+        shape = (B, agent.config.n_step - 1)
+        batch["path_obs"] = torch.randn(*shape, D, generator=g)
+        batch["path_action"] = torch.randint(A, shape, generator=g)
+        batch["path_mu"] = 0.2 + 0.8 * torch.rand(shape, generator=g)
+        batch["path_length"] = torch.tensor([2, 0, 1, 2, 1, 2])
     weights = torch.rand(B, generator=g)
     return batch, weights / weights.sum()
 
@@ -48,15 +54,20 @@ def oracle(agent, batch, weights):
     def q(net, x):
         return np.stack(
             [
-                array(net.member(k, x) + c.prior_scale * agent.critic.prior_net.net.member(k, x))
+                array(
+                    net.member(k, x) + (c.prior_scale * agent.critic.prior_net.net.member(k, x) if c.prior_scale else 0)
+                )
                 for k in range(c.members)
             ]
         )
 
     def signal_logits(net, x):
-        prior = agent.signal.prior_net.net
+        scale, prior = c.signal_prior_scale, agent.signal.prior_net
         return np.stack(
-            [array(net.member(e, x) + c.signal_prior_scale * prior.member(e, x)) for e in range(c.signal_members)]
+            [
+                array(net.member(e, x) + (scale * prior.net.member(e, x) if scale else 0))
+                for e in range(c.signal_members)
+            ]
         )
 
     def means(x):
@@ -74,19 +85,41 @@ def oracle(agent, batch, weights):
         "q_epistemic": q(agent.critic.target, batch["next_obs"]).max(-1).std(0),
         "none": np.zeros(B),
     }[c.bonus]
+    if c.normalize_bonus:
+        beta = beta * agent.bonus_scale.factor
+    if c.reward_form == "corrected":
+        beta = beta * alive
     reward, discount, far, far_phi = b["reward"], c.gamma * alive, batch["next_obs"], next_phi
     if c.critic_n_step:
         reward, discount, far, far_phi = b["n_return"], b["n_discount"], batch["n_obs"], means(batch["n_obs"])[0]
-    shaped = reward + c.kappa * alive * beta
-    if c.shaping:
+    shaped = c.kappa * beta
+    if c.reward_form == "corrected":
+        shaped = shaped + reward
+    if c.shaping and c.reward_form == "corrected":
         shaped = shaped + discount * far_phi.mean(0) - phi.mean(0)
+    if c.shaping and c.reward_form == "intended":
+        shaped = shaped + next_phi.mean(0) - phi.mean(0)
     chosen = q(agent.critic.online, far).argmax(-1)
     bootstrap = np.take_along_axis(q(agent.critic.target, far), chosen[..., None], -1)[..., 0]
     target = shaped + discount * bootstrap
+    if c.target_bonus:
+        target = target + c.kappa * beta
     delta = q(agent.critic.online, batch["obs"])[:, np.arange(B), action] - target
     mask = b["mask"].T if "mask" in b else 1.0
-    loss = (array(weights) * (mask * delta**2).sum(0)).sum()
-    if c.n_step > 1:
+    rho = np.ones((c.members, B))
+    if c.importance_ratios == "truncated":
+        for k in range(c.members):
+            for j in range(B):
+                for i in range(int(b["path_length"][j])):
+                    values = q(agent.critic.online, batch["path_obs"][j, i : i + 1])[k, 0]
+                    pi = float(values.argmax() == b["path_action"][j, i])
+                    rho[k, j] *= min(c.rho_max, pi / b["path_mu"][j, i])
+    loss = (array(weights) * (mask * rho * delta**2).sum(0)).sum()
+    if c.double_normalization:
+        loss /= B
+    if c.signal_bootstrap == "none":
+        returns = b["n_return"] if c.n_step > 1 else b["reward"]
+    elif c.n_step > 1:
         tail = means(batch["n_obs"])[0]
         returns = b["n_return"] + b["n_discount"] * (tail if c.signal_bootstrap == "own" else tail.mean(0))
     else:
@@ -101,7 +134,7 @@ def oracle(agent, batch, weights):
             g = np.clip(returns[e, j], c.z_min, c.z_max)
             two_hot = np.maximum(0, 1 - np.abs(atoms - g) / (atoms[1] - atoms[0]))
             cross -= float(weights[j]) * (two_hot * log_p[e, j]).sum()
-    return loss, np.abs(delta).mean(0), cross
+    return loss, np.abs(rho * delta).mean(0), cross
 
 
 @pytest.mark.parametrize(
@@ -117,11 +150,27 @@ def oracle(agent, batch, weights):
         {"n_step": 3, "critic_n_step": True},
         {"n_step": 3, "signal_bootstrap": "shared"},
         {"signal_bootstrap": "shared", "kappa": 2.0, "gamma": 0.8},
+        {"signal_bootstrap": "none"},
+        {"signal_bootstrap": "none", "n_step": 3},
+        {"reward_form": "intended"},
+        {"reward_form": "intended", "shaping": False},
+        {"reward_form": "as_written", "bonus": "aleatoric"},
+        {"target_bonus": True},
+        {"double_normalization": True},
+        {"normalize_bonus": True},
+        {"n_step": 3, "critic_n_step": True, "importance_ratios": "truncated"},
+        {"n_step": 3, "critic_n_step": True, "importance_ratios": "truncated", "rho_max": 3.0, "members": 6},
+        {"preset": "as_written", "members": 2, "imagined": False, "n_step": 1},
+        {"preset": "as_written", "n_step": 3},
+        {"preset": "intended", "n_step": 3},
     ],
     ids=str,
 )
 def test_the_loss_against_numpy(options):
     agent = make_agent(**options)
+    if agent.config.normalize_bonus:
+        agent.bonus_scale.update(np.array([0.2, 0.9]))
+        assert abs(agent.bonus_scale.factor - 1) > 0.5
     with torch.no_grad():  # targets that differ from the online networks
         for module in (agent.critic.target, agent.signal.target):
             for p in module.parameters():
