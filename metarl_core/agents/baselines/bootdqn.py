@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from metarl_core.agents.common.config import LearnerConfig
 from metarl_core.agents.common.critic import CriticEnsemble, aggregate_actions, double_q_target
+from metarl_core.agents.common.images import Features
 from metarl_core.agents.common.learner import Agent, make_optimizer, restore_rng, rng_state
 from metarl_core.agents.common.options import option
 from metarl_core.agents.common.schedules import linear
@@ -51,7 +52,7 @@ class BootstrappedDQN(Agent):
     def __init__(
         self,
         config: BootstrappedDQNConfig,
-        in_features: int,
+        in_features: Features,
         num_actions: int,
         num_envs: int,
         seed: int,

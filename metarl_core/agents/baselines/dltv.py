@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from metarl_core.agents.common.config import LearnerConfig
 from metarl_core.agents.common.critic import CriticEnsemble
+from metarl_core.agents.common.images import Features
 from metarl_core.agents.common.learner import Agent, make_optimizer
 from metarl_core.agents.common.options import option
 from metarl_core.agents.common.schedules import linear
@@ -92,7 +93,7 @@ class DltvDQN(Agent):
     def __init__(
         self,
         config: DltvConfig,
-        in_features: int,
+        in_features: Features,
         num_actions: int,
         num_envs: int,
         seed: int,

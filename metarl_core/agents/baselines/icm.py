@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from metarl_core.agents.baselines.intrinsic import FeatureNet, IntrinsicConfig, IntrinsicDQN
+from metarl_core.agents.baselines.intrinsic import IntrinsicConfig, IntrinsicDQN, make_features
+from metarl_core.agents.common.images import Features
 from metarl_core.agents.common.networks import EnsembleMLP
 from metarl_core.agents.common.options import option
 
@@ -27,7 +28,7 @@ class CuriosityModule(nn.Module):
     """Features phi(s), an inverse model g(phi(s), phi(s')) -> a and a forward model f(phi(s), a) -> phi(s').
 
     Args:
-        in_features: width of an encoded observation, D.
+        in_features: width of an encoded observation, D, or what its images are like.
         hidden: widths of phi's hidden layers; the models have one hidden layer of the last width.
         features: width of phi, F.
         num_actions: A.
@@ -37,7 +38,7 @@ class CuriosityModule(nn.Module):
 
     def __init__(
         self,
-        in_features: int,
+        in_features: Features,
         hidden: Sequence[int],
         features: int,
         num_actions: int,
@@ -46,7 +47,7 @@ class CuriosityModule(nn.Module):
     ) -> None:
         super().__init__()
         self.num_actions = num_actions
-        self.phi = FeatureNet(in_features, hidden, features, generator, one_hot)
+        self.phi = make_features(in_features, hidden, features, generator, one_hot)
         self.inverse = EnsembleMLP(1, 2 * features, hidden[-1:], num_actions, generator)
         self.predict = EnsembleMLP(1, features + num_actions, hidden[-1:], features, generator)
 

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from metarl_core.agents.baselines.dqn import DoubleDQN, DoubleDQNConfig
 from metarl_core.agents.baselines.running import ReturnScale
+from metarl_core.agents.common.images import EnsembleConvNet, Features, ImageFeatures
 from metarl_core.agents.common.learner import make_optimizer
 from metarl_core.agents.common.networks import EnsembleMLP
 from metarl_core.agents.common.options import option
 
-__all__ = ["FeatureNet", "IntrinsicConfig", "IntrinsicDQN"]
+__all__ = ["ConvFeatureNet", "FeatureNet", "IntrinsicConfig", "IntrinsicDQN", "make_features"]
 
 _HE_GAIN = 6.0**0.5
 """Uniform weights of this gain have He's variance 2/fan_in."""
@@ -67,6 +68,28 @@ class FeatureNet(EnsembleMLP):
         return h
 
 
+class ConvFeatureNet(EnsembleConvNet):
+    """One convolutional network from images to features, with He's variance."""
+
+    def __init__(
+        self, images: ImageFeatures, hidden: Sequence[int], out_features: int, generator: torch.Generator
+    ) -> None:
+        super().__init__(1, images, hidden, out_features, generator, gain=_HE_GAIN)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features of stored images [B, H, W, C] -> float32 [B, F]."""
+        return super().forward(x)[0]
+
+
+def make_features(
+    in_features: Features, hidden: Sequence[int], out_features: int, generator: torch.Generator, one_hot: bool
+) -> FeatureNet | ConvFeatureNet:
+    """Make the feature network that fits the observations."""
+    if isinstance(in_features, ImageFeatures):
+        return ConvFeatureNet(in_features, hidden, out_features, generator)
+    return FeatureNet(in_features, hidden, out_features, generator, one_hot)
+
+
 class IntrinsicDQN(DoubleDQN):
     """Double DQN on r + scale * i(s, a, s'), epsilon-greedy.
 
@@ -82,7 +105,7 @@ class IntrinsicDQN(DoubleDQN):
     def __init__(
         self,
         config: IntrinsicConfig,
-        in_features: int,
+        in_features: Features,
         num_actions: int,
         num_envs: int,
         seed: int,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from metarl_core.agents.baselines.rnd import RndConfig, RndDQN
 from metarl_core.agents.baselines.visits import EpisodicVisits
+from metarl_core.agents.common.images import stored_observation
 from metarl_core.agents.common.options import option
 
 __all__ = ["NovelDConfig", "NovelDDQN"]
@@ -27,7 +29,8 @@ class NovelDConfig(RndConfig):
     first_visit: bool = option(True, "pay only when s' is visited for the first time in its episode")
     visit_resolution: float = option(
         10.0,
-        "cells per unit of an encoded observation that count as one state (0: exact values); one-hot states are exact",
+        "cells per unit of an encoded observation that count as one state (0: exact values; one-hot states and images "
+        "are always exact)",
         minimum=0.0,
     )
 
@@ -43,7 +46,8 @@ class NovelDDQN(RndDQN):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.visits = EpisodicVisits(self.num_envs, self.in_features, self.config.visit_resolution)
+        shape, _ = stored_observation(self.in_features, self.one_hot)
+        self.visits = EpisodicVisits(self.num_envs, math.prod(shape), self.config.visit_resolution)
 
     def extra_fields(self) -> dict[str, tuple[tuple[int, ...], Any]]:
         """Whether s' was visited for the first time in its episode."""

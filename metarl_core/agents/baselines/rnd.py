@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from metarl_core.agents.baselines.intrinsic import FeatureNet, IntrinsicConfig, IntrinsicDQN
+from metarl_core.agents.baselines.intrinsic import IntrinsicConfig, IntrinsicDQN, make_features
 from metarl_core.agents.baselines.running import RunningMoments
+from metarl_core.agents.common.images import Features, ImageFeatures
 from metarl_core.agents.common.options import option
 
 __all__ = ["RandomDistillation", "RndConfig", "RndDQN"]
@@ -32,7 +33,7 @@ class RandomDistillation(nn.Module):
     """A fixed random network f and a predictor f^ that is trained to equal it.
 
     Args:
-        in_features: width of an encoded observation, D.
+        in_features: width of an encoded observation, D, or what its images are like.
         hidden: widths of f's hidden layers.
         predictor_layers: hidden layers, as wide as the last, that f^ has in addition.
         features: F.
@@ -42,7 +43,7 @@ class RandomDistillation(nn.Module):
 
     def __init__(
         self,
-        in_features: int,
+        in_features: Features,
         hidden: Sequence[int],
         predictor_layers: int,
         features: int,
@@ -51,8 +52,8 @@ class RandomDistillation(nn.Module):
     ) -> None:
         super().__init__()
         deeper = (*hidden, *(hidden[-1],) * predictor_layers)
-        self.target = FeatureNet(in_features, hidden, features, generator, one_hot).requires_grad_(False)
-        self.predictor = FeatureNet(in_features, deeper, features, generator, one_hot)
+        self.target = make_features(in_features, hidden, features, generator, one_hot).requires_grad_(False)
+        self.predictor = make_features(in_features, deeper, features, generator, one_hot)
 
     def forward(self, x: Tensor) -> Tensor:
         """sum_k (f^_k(x) - f_k(x))^2, with its gradient for the predictor; float32 [B]."""
@@ -65,7 +66,8 @@ class RandomDistillation(nn.Module):
 class RndDQN(IntrinsicDQN):
     """i = ||f^(s') - f(s')||^2, divided by the running std of the intrinsic returns.
 
-    Observations are standardised by a running mean and std and clipped to +-5; one-hot ones have their fixed scale.
+    Observations are standardised by a running mean and std and clipped to +-5; one-hot ones and
+    images (planes of 0 and 1, or bytes divided by 255) have their fixed scale.
     An intrinsic reward is paid for terminal states as well, but returns are not continued over the episode's end
     (the paper's second, non-episodic critic has no place in a DQN with one critic).
     """
@@ -76,14 +78,15 @@ class RndDQN(IntrinsicDQN):
     def make_curiosity(self) -> nn.Module:
         """The two networks of RND."""
         c = self.config
-        self.moments = RunningMoments((self.in_features,))
+        self.dense = not (self.one_hot or isinstance(self.in_features, ImageFeatures))
+        self.moments = RunningMoments((self.in_features,) if isinstance(self.in_features, int) else ())
         return RandomDistillation(
             self.in_features, c.curiosity_hidden, c.predictor_layers, c.features, self.init_generator, self.one_hot
         )
 
     def standardize(self, obs: Tensor) -> Tensor:
         """Observations as the two networks take them."""
-        if self.one_hot:
+        if not self.dense:
             return obs
         mean = torch.from_numpy(self.moments.mean.astype(np.float32)).to(obs.device)
         std = torch.from_numpy(self.moments.std.astype(np.float32)).to(obs.device)
@@ -91,7 +94,7 @@ class RndDQN(IntrinsicDQN):
 
     def track(self, columns: Mapping[str, NDArray[Any]], ended: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:  # noqa: ARG002
         """Keep the moments of the observations."""
-        if not self.one_hot:
+        if self.dense:
             self.moments.update(columns["next_obs"])
         return {}
 

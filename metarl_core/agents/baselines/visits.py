@@ -19,8 +19,9 @@ class EpisodicVisits:
 
     Args:
         num_envs: instances.
-        in_features: width of a dense observation.
-        resolution: cells per unit of a dense observation's component; 0 compares the exact values.
+        in_features: components of a dense observation or of an image.
+        resolution: cells per unit of a dense observation's component; 0 compares the exact values. Images are compared
+            exactly.
     """
 
     def __init__(self, num_envs: int, in_features: int, resolution: float) -> None:
@@ -35,7 +36,8 @@ class EpisodicVisits:
         """Account for one step of every instance.
 
         Args:
-            obs: encoded s, float32 [num_envs, D] or indices int32 [num_envs]; looked at where an episode begins.
+            obs: encoded s, float32 [num_envs, D], indices int32 [num_envs] or images of bool or uint8;
+                looked at where an episode begins.
             next_obs: encoded s', the last one of an episode that ends, like ``obs``.
             ended: the episode ends with this step, bool [num_envs].
 
@@ -59,7 +61,9 @@ class EpisodicVisits:
     def _hash(self, obs: NDArray[Any]) -> NDArray[np.uint64]:
         if obs.ndim == 1:
             return obs.astype(np.uint64)
-        if self.resolution:
+        if obs.dtype.kind in "bu":
+            cells = obs.reshape(len(obs), -1).astype(np.uint64)
+        elif self.resolution:
             cells = np.floor(obs.astype(np.float64) * self.resolution).astype(np.int64).view(np.uint64)
         else:
             # -0.0 equals 0.0, but not bit for bit.

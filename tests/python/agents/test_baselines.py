@@ -321,6 +321,19 @@ def test_first_visits_against_a_set_for_each_episode(dense):
     assert longest > 128
 
 
+def test_visits_of_images_are_exact():
+    visits = EpisodicVisits(1, 2 * 2 * 3, 10.0)
+    images = np.zeros((4, 1, 2, 2, 3), np.uint8)
+    images[1, 0, 1, 1, 2] = 1
+    images[3, 0, 0, 0, 0] = 1
+    ended = np.zeros(1, bool)
+    assert [bool(visits.step(images[i], images[j], ended)[0]) for i, j in ((0, 1), (1, 2), (2, 3))] == [
+        True,
+        False,
+        True,
+    ]
+
+
 def test_exact_visits_of_dense_observations():
     visits = EpisodicVisits(1, 2, 0.0)
     rows = np.array([[[0.0, 1.0]], [[-0.0, 1.0]], [[1e-7, 1.0]], [[1.0, 0.0]], [[1e-7, 1.0]]], np.float32)

@@ -36,7 +36,11 @@ CASES = [
     ("icm", "DeepSea-v0", ["size=4", "curiosity_hidden=8", "normalize_bonus=false"]),
     ("noveld", "DeepSea-v0", ["size=4", "curiosity_hidden=8", "normalize_bonus=false"]),
     ("noveld", "MountainCar-v0", ["curiosity_hidden=8", "normalize_bonus=true"]),
+    ("noveld", "MinAtar/Breakout-v1", ["curiosity_hidden=8", "conv_filters=4", "normalize_bonus=true"]),
+    ("icm", "MinAtar/Freeway-v1", ["curiosity_hidden=8", "conv_filters=4"]),
+    ("bootdqn", "MinAtar/Breakout-v1", ["members=3", "conv_filters=4"]),
     ("dltv", "CartPole-v1", ["quantiles=6", "epsilon_start=0.3"]),
+    ("dltv", "MinAtar/Breakout-v1", ["quantiles=6", "conv_filters=4"]),
 ]
 TIMES = ("wall_time", "steps_per_second", "wall_time_seconds")
 
