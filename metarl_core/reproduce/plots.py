@@ -186,7 +186,7 @@ def profile(results: Results) -> Figure | None:
     axes.set_ylabel("share of runs above (95 %)")
     axes.set_ylim(-0.02, 1.02)
     axes.set_title(f"{results.experiment.title}: performance profile", fontsize=11)
-    axes.legend(fontsize=9)
+    axes.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 

@@ -166,6 +166,8 @@ def _counts_episodes(results: Results) -> bool:
 def _by_seed(results: Results, group: Group) -> str:
     if not _counts_episodes(results):
         return ", ".join(f"{value:.4g}" for value in results.values(group))
+    if not group.solved:
+        return f"none in {group.rows[0]['episodes']}"
     return ", ".join(row["episodes_to_solve"] or f"not in {row['episodes']}" for row in group.rows)
 
 
