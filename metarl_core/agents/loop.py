@@ -188,8 +188,8 @@ class Trainer:
             "reward": reward.astype(np.float32),
             "next_obs": following,
             "terminated": terminated.copy(),
-            **self.agent.extra_columns(len(actions)),
         }
+        columns |= self.agent.transition_columns(columns, ended)
         self.agent.observe(columns, ended)
         ready = self.assembler.push(columns, ended) if self.n_step > 1 else columns
         if ready is not None:

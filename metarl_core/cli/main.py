@@ -16,6 +16,7 @@ COMMANDS = {
     "train": "train an agent",
     "eval": "evaluate the agent of a run",
     "report": "write an HTML report of one or more runs",
+    "reproduce": "run an experiment's missing cells, write its tables and plots",
     "envs": "list the environments and their parameters",
     "info": "show version, build and machine",
     "bench": "measure replay or environments",
@@ -25,7 +26,7 @@ _MODULES = {"eval": "evaluate"}
 
 
 def _help() -> str:
-    lines = [f"  {name:8} {text}" for name, text in COMMANDS.items()]
+    lines = [f"  {name:9} {text}" for name, text in COMMANDS.items()]
     return "\n".join(
         [
             "usage: metarl COMMAND [...]",

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
-_USAGE = """metarl train [cder|ddqn|ddqn-per] [--config FILE] [--env ID] [--seed N] [--steps N]
-                    [--out DIR] [--device cpu|cuda] [key=value ...]
+_USAGE = """metarl train [cder|ddqn|ddqn-per|bootdqn|rnd|icm|noveld|dltv] [--config FILE] [--env ID]
+                    [--seed N] [--steps N] [--out DIR] [--device cpu|cuda] [key=value ...]
        metarl train --resume RUN [--device cpu|cuda]"""
 
 _EPILOG = """key=value sets a hyper-parameter (kappa=0.1), a setting of the run (num_envs=16) or a parameter of the

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from metarl_core.stats import interquartile_mean
+
 __all__ = ["BAND_NAMES", "Band", "aggregate", "interquartile_mean", "running_mean", "window_for"]
 
 Array = npt.NDArray[Any]
@@ -44,15 +46,6 @@ def running_mean(values: Array, window: int) -> Array:
     start = np.maximum(0, end - window)
     mean: Array = (total[end] - total[start]) / (end - start)
     return mean
-
-
-def interquartile_mean(values: Array, axis: int = 0) -> Array:
-    """Mean of the middle half: floor(n / 4) values are left out at each end (Agarwal et al. 2021, arXiv:2108.13264)."""
-    ordered = np.sort(values, axis=axis)
-    count = ordered.shape[axis]
-    cut = count // 4
-    middle: Array = np.mean(np.take(ordered, np.arange(cut, count - cut), axis=axis), axis=axis)
-    return middle
 
 
 def aggregate(curves: list[tuple[Array, Array]]) -> Band | None:

@@ -61,7 +61,7 @@ def test_help_and_version(capsys):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["trainx"], "metarl: error: unknown command 'trainx'; did you mean 'train'? valid: train, eval, report, envs"),
+        (["trainx"], "metarl: error: unknown command 'trainx'; did you mean 'train'? valid: train, eval, report, repr"),
         (["--verbose"], "metarl: error: unknown option '--verbose'; valid: train"),
         (["train", "--sed", "3"], "metarl train: error: unknown option '--sed'; did you mean '--seed'? valid: --help"),
         (["train", "--seed", "-1"], "metarl train: error: --seed: expected an integer >= 0, got '-1'"),

@@ -1,1 +1,1 @@
-"""Double DQN with and without prioritized replay."""
+"""Other exploration methods in the same loop, replay and budget as CDER, one file each; see docs/baselines.md."""

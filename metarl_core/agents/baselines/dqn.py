@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from metarl_core.agents.common.config import LearnerConfig
 from metarl_core.agents.common.critic import CriticEnsemble, double_q_target
+from metarl_core.agents.common.images import Features
 from metarl_core.agents.common.learner import Agent, make_optimizer
 from metarl_core.agents.common.options import option
 from metarl_core.agents.common.schedules import linear
@@ -36,7 +37,7 @@ class DoubleDQN(Agent):
     def __init__(
         self,
         config: DoubleDQNConfig,
-        in_features: int,
+        in_features: Features,
         num_actions: int,
         num_envs: int,
         seed: int,

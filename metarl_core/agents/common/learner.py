@@ -130,6 +130,19 @@ class Agent(abc.ABC):
         """Values of :meth:`extra_fields` for ``count`` new transitions."""
         return {}
 
+    def transition_columns(
+        self, columns: Mapping[str, NDArray[Any]], ended: NDArray[np.bool_]
+    ) -> dict[str, NDArray[Any]]:
+        """Values of :meth:`extra_fields` for one step of every instance, called once a step, in the order of time.
+
+        Args:
+            columns: ``obs``, ``action``, ``reward``, ``next_obs`` (the last observation of an episode that ends) and
+                ``terminated``, leading axis num_envs, encoded as in the replay.
+            ended: terminated or truncated, bool [num_envs].
+        """
+        del columns
+        return self.extra_columns(len(ended))
+
     def schedule(self, step: int) -> dict[str, float]:  # noqa: ARG002
         """Values of the agent's schedules at an environment step, for the log."""
         return {}

@@ -48,7 +48,7 @@ def test_shipped_configurations_resolve(algorithm, env_id):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("cdre", "DeepSea-v0"), r"unknown algorithm 'cdre'; did you mean 'cder'\? valid: cder, ddqn, ddqn-per"),
+        (("cdre", "DeepSea-v0"), r"unknown algorithm 'cdre'; did you mean 'cder'\? valid: bootdqn, cder, ddqn"),
         (("cder", "DeepSee-v0"), r"unknown environment 'DeepSee-v0'; did you mean 'DeepSea-v0'\? valid: .*CartPole"),
         (("cder", "DeepSea-v0", None, ["kapa=1"]), r"unknown option 'kapa'; did you mean 'kappa'\? valid: "),
         (("ddqn", "DeepSea-v0", None, ["kappa=1"]), r"unknown option 'kappa'"),

@@ -28,6 +28,19 @@ CASES = [
     ),
     ("ddqn-per", "CartPole-v1", ["target_update=polyak", "max_grad_norm=1"]),
     ("ddqn", "DeepSea-v0", ["size=4"]),
+    ("bootdqn", "DeepSea-v0", ["size=4", "members=4", "epsilon_start=0.3"]),
+    ("bootdqn", "CartPole-v1", ["members=3", "mask_probability=1"]),
+    ("rnd", "DeepSea-v0", ["size=4", "curiosity_hidden=8"]),
+    ("rnd", "MountainCar-v0", ["curiosity_hidden=8"]),
+    ("icm", "MountainCar-v0", ["curiosity_hidden=8", "normalize_bonus=true"]),
+    ("icm", "DeepSea-v0", ["size=4", "curiosity_hidden=8", "normalize_bonus=false"]),
+    ("noveld", "DeepSea-v0", ["size=4", "curiosity_hidden=8", "normalize_bonus=false"]),
+    ("noveld", "MountainCar-v0", ["curiosity_hidden=8", "normalize_bonus=true"]),
+    ("noveld", "MinAtar/Breakout-v1", ["curiosity_hidden=8", "conv_filters=4", "normalize_bonus=true"]),
+    ("icm", "MinAtar/Freeway-v1", ["curiosity_hidden=8", "conv_filters=4"]),
+    ("bootdqn", "MinAtar/Breakout-v1", ["members=3", "conv_filters=4"]),
+    ("dltv", "CartPole-v1", ["quantiles=6", "epsilon_start=0.3"]),
+    ("dltv", "MinAtar/Breakout-v1", ["quantiles=6", "conv_filters=4"]),
 ]
 TIMES = ("wall_time", "steps_per_second", "wall_time_seconds")
 
@@ -131,8 +144,13 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(tmp_path):
     assert contents(tmp_path / "whole") == contents(tmp_path / "killed")
 
 
-def test_the_networks_of_a_resumed_run_have_the_same_bits(open_trainer):
-    config = config_of(CASES[0])
+def test_every_algorithm_is_among_the_cases():
+    assert {case[0] for case in CASES} == set(ALGORITHMS)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c[0]}-{c[1]}")
+def test_the_networks_of_a_resumed_run_have_the_same_bits(case, open_trainer):
+    config = config_of(case)
     whole = open_trainer(config)
     while whole.step < 200:
         whole.act()
