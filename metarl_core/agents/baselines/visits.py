@@ -61,7 +61,7 @@ class EpisodicVisits:
     def _hash(self, obs: NDArray[Any]) -> NDArray[np.uint64]:
         if obs.ndim == 1:
             return obs.astype(np.uint64)
-        if obs.dtype.kind in "bu":
+        if obs.dtype.kind in ("b", "u"):
             cells = obs.reshape(len(obs), -1).astype(np.uint64)
         elif self.resolution:
             cells = np.floor(obs.astype(np.float64) * self.resolution).astype(np.int64).view(np.uint64)
