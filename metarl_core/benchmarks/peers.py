@@ -42,6 +42,7 @@ PEERS = (
     Peer("gymnax", "peer_gymnax", "gymnax", ("env",)),
     Peer("bsuite", "peer_bsuite", "bsuite", ("env",)),
     Peer("minatar", "peer_minatar", "minatar", ("env",)),
+    Peer("minigrid", "peer_minigrid", "minigrid", ("env",)),
     Peer("pufferlib", "peer_pufferlib", "pufferlib", ("env",)),
 )
 

@@ -25,6 +25,10 @@ ENVIRONMENTS = (
     "DeepSea-v0",
     "Catch-v0",
     "MinAtar/Breakout-v1",
+    "MiniGrid-Empty-8x8-v0",
+    "MiniGrid-DoorKey-8x8-v0",
+    "PointRobot-v0",
+    "Maze-v0",
 )
 DEEP_SEA_SIZE = 20
 # Of these also rows with another task in every environment, and with SAME_STEP autoreset.

@@ -362,3 +362,34 @@ def test_the_floor_of_environments_moves_their_bytes(params):
     (floor,) = (make() for make in contestants("env", {"num_envs": 100, "threads": 1, **params}).values())
     assert len(floor.check()) == 8
     assert 0 < floor.measure("step", {}, 0.001) < 1e-5
+
+
+WORLDS = ["MiniGrid-Empty-8x8-v0", "MiniGrid-DoorKey-8x8-v0", "PointRobot-v0", "Maze-v0"]
+
+
+@pytest.mark.parametrize("autoreset", ["next_step", "same_step"])
+@pytest.mark.parametrize("env_id", WORLDS)
+def test_right_worlds_pass(env_id, autoreset):
+    check_trace(env_id, recorded(env_id, autoreset=autoreset))
+
+
+@pytest.mark.parametrize(
+    ("env_id", "change", "message"),
+    [
+        *((i, {"reward": lambda t: t.reward + 0.5 * t.done}, "a reward") for i in WORLDS[:2]),
+        *((i, {"obs": lambda t: t.obs + np.uint8(1)}, "an object the level has not") for i in WORLDS[:2]),
+        *((i, {"actions": lambda t: 6 - t.actions}, "'done' changed the image") for i in WORLDS[:2]),
+        ("MiniGrid-Empty-8x8-v0", {"truncated": lambda t: np.zeros_like(t.truncated)}, "'done' changed|not truncated"),
+        ("PointRobot-v0", {"obs": lambda t: t.obs * np.float32(1.01)}, "an observation is off"),
+        ("PointRobot-v0", {"reward": lambda t: np.roll(t.reward, 1, axis=1)}, "no distance|limit"),
+        ("PointRobot-v0", {"truncated": lambda t: np.zeros_like(t.truncated)}, "not truncated|an observation is off"),
+        ("Maze-v0", {"actions": lambda t: (t.actions + 1) % 4}, "the last action"),
+        ("Maze-v0", {"obs": lambda t: np.where(np.arange(15) < 9, 1 - t.obs, t.obs)}, "through a wall"),
+        ("Maze-v0", {"terminated": lambda t: np.zeros_like(t.terminated)}, "last action|does not end"),
+    ],
+)
+def test_wrong_worlds_are_stopped(env_id, change, message):
+    trace = recorded(env_id)
+    wrong = dataclasses.replace(trace, **{name: make(trace) for name, make in change.items()})
+    with pytest.raises(WrongResultError, match=message):
+        check_trace(env_id, wrong)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .base import Array, require
+from .check_worlds import MINIGRID_LIMITS, check_maze, check_minigrid, check_point_robot
 from .reference_env import (
     FROZEN_LAKE,
     Step,
@@ -33,7 +34,7 @@ REFERENCES: dict[str, Reference] = {
 TABLES: dict[str, Reference] = {"CliffWalking-v1": cliff_walking, "Taxi-v4": taxi}
 # Observations are float32: one step magnifies their rounding, most in the acrobot (rates up to 28).
 TOLERANCE = {"CartPole-v1": 1e-4, "MountainCar-v0": 1e-5, "Acrobot-v1": 5e-3, "Pendulum-v1": 1e-4}
-LIMITS = {"MountainCar-v0": 200, "Pendulum-v1": 200, "Taxi-v4": 200}
+LIMITS = {"MountainCar-v0": 200, "Pendulum-v1": 200, "Taxi-v4": 200, "PointRobot-v0": 100}
 
 
 @dataclass
@@ -75,7 +76,9 @@ class Trace:
         return self.real_steps() if self.autoreset == "next_step" else ~self.done
 
 
-def check_trace(env_id: str, trace: Trace, size: int = 0, reference: Reference | None = None) -> None:
+def check_trace(
+    env_id: str, trace: Trace, size: int = 0, reference: Reference | None = None, own_rules: bool = False
+) -> None:
     """Assert that a run follows the environment's rules.
 
     Args:
@@ -83,6 +86,7 @@ def check_trace(env_id: str, trace: Trace, size: int = 0, reference: Reference |
         trace: The run.
         size: Size of DeepSea.
         reference: The equations, for a library whose own differ in a known way.
+        own_rules: For a library whose environment is of the same kind, but not the same: what they share is checked.
 
     Raises:
         WrongResultError: Naming the environment and what is wrong.
@@ -102,6 +106,15 @@ def check_trace(env_id: str, trace: Trace, size: int = 0, reference: Reference |
         _check_catch(trace)
     elif env_id == "MinAtar/Breakout-v1":
         _check_breakout(trace)
+    elif env_id in MINIGRID_LIMITS:
+        check_minigrid(env_id, trace)
+    elif env_id == "Maze-v0":
+        check_maze(env_id, trace, ends_at_goal=not own_rules)
+    elif env_id == "PointRobot-v0":
+        if own_rules:
+            require(bool(np.isfinite(trace.obs).all()), f"{env_id}: an observation is not finite")
+            return
+        check_point_robot(env_id, trace)
     else:
         _check_deep_sea(trace, size)
     limit = LIMITS.get(env_id)

@@ -21,6 +21,9 @@ NUM_ACTIONS = {
     "DeepSea-v0": 2,
     "Catch-v0": 3,
     "MinAtar/Breakout-v1": 3,
+    "MiniGrid-Empty-8x8-v0": 7,
+    "MiniGrid-DoorKey-8x8-v0": 7,
+    "Maze-v0": 4,
 }
 # Those that bsuite defines.
 BSUITE = ("DeepSea-v0", "Catch-v0")
@@ -39,9 +42,11 @@ PYTHON_CHECKED_STEPS = 1 << 13
 
 
 def draw_actions(env_id: str, steps: int, num_envs: int, rng: np.random.Generator) -> Array:
-    """Return fresh random actions: int64[steps, num_envs], or float32[steps, num_envs, 1] for the pendulum."""
+    """Return fresh random actions: int64[steps, num_envs], or float32[steps, num_envs, size]."""
     if env_id == "Pendulum-v1":
         return rng.uniform(-2.0, 2.0, (steps, num_envs, 1)).astype(np.float32)
+    if env_id == "PointRobot-v0":
+        return rng.uniform(-0.1, 0.1, (steps, num_envs, 2)).astype(np.float32)
     return rng.integers(0, NUM_ACTIONS[env_id], (steps, num_envs), dtype=np.int64)
 
 
@@ -61,6 +66,7 @@ class EnvContestant(Contestant):
     autoreset = "next_step"
     checked_steps = 1 << 17
     reference: Reference | None = None
+    own_rules = False  # an environment of the same kind, but not the same
 
     def __init__(self, params: dict[str, Any]) -> None:
         self.env_id = str(params["env_id"])
@@ -121,7 +127,7 @@ class EnvContestant(Contestant):
         if self.num_envs * self.size**2 * steps > 1 << 26:
             steps = max(3, (1 << 26) // (self.num_envs * self.size**2))
         trace = self.trace(draw_actions(self.env_id, steps, self.num_envs, np.random.default_rng(7)))
-        check_trace(self.env_id, trace, self.size, self.reference)
+        check_trace(self.env_id, trace, self.size, self.reference, self.own_rules)
         self.run(self.prepare(draw_actions(self.env_id, 2, self.num_envs, self.rng)))
         return checksum(trace.obs, trace.reward, trace.terminated, trace.truncated)
 

@@ -9,6 +9,8 @@ from typing import Any
 from .base import Driver, Factory, UnsupportedError
 from .env_base import BSUITE, MAX_PYTHON_ENVS, PYTHON_CHECKED_STEPS, EnvContestant
 
+WITHOUT = ("MinAtar/Breakout-v1", "MiniGrid-Empty-8x8-v0", "MiniGrid-DoorKey-8x8-v0", "PointRobot-v0", "Maze-v0")
+
 
 class GymnasiumEnvs(EnvContestant):
     """``gymnasium.make_vec`` in one of its modes."""
@@ -55,7 +57,7 @@ class Gymnasium(Driver):
 
     def contestants(self, workload: str, params: dict[str, Any]) -> dict[str, Factory]:
         """Everything but bsuite's."""
-        if workload != "env" or params["env_id"] in BSUITE or "/" in params["env_id"] or params.get("tasks"):
+        if workload != "env" or params["env_id"] in (*BSUITE, *WITHOUT) or params.get("tasks"):
             return {}
         found: dict[str, Factory] = {"gymnasium sync": lambda: GymnasiumEnvs(params, "sync")}
         if params["env_id"] == "CartPole-v1":

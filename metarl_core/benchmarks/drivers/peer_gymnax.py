@@ -16,8 +16,15 @@ IDS = {
     "DeepSea-v0": "DeepSea-bsuite",
     "Catch-v0": "Catch-bsuite",
     "MinAtar/Breakout-v1": "Breakout-MinAtar",
+    "PointRobot-v0": "PointRobot-misc",
+    "Maze-v0": "MetaMaze-misc",
 }
-MISSING = ("CliffWalking-v1", "Taxi-v4")
+# Of the same kind as ours, but not the same.
+OWN_RULES = {
+    "PointRobot-v0": "its point robot: goals on a half circle, a new start where the goal is reached",
+    "Maze-v0": "its MetaMaze: one map for all, a new start where the goal is reached",
+}
+MISSING = ("CliffWalking-v1", "Taxi-v4", "MiniGrid-Empty-8x8-v0", "MiniGrid-DoorKey-8x8-v0")
 
 
 class GymnaxEnvs(EnvContestant):
@@ -31,6 +38,9 @@ class GymnaxEnvs(EnvContestant):
         gymnax = importlib.import_module("gymnax")
         extra = {"size": self.size} if self.size else {}
         env, env_params = gymnax.make(IDS.get(self.env_id, self.env_id), **extra)
+        if self.env_id in OWN_RULES:
+            self.own_rules = True
+            self.notes = "; ".join(note for note in (self.notes, OWN_RULES[self.env_id]) if note)
         num_envs, axis = self.num_envs, None
         if self.tasks is not None:
             tasks = {name: jax.numpy.asarray(values, np.float32) for name, values in self.tasks.items()}
