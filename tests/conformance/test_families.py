@@ -81,10 +81,14 @@ ROBOTS = [
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 @pytest.mark.parametrize(("env_id", "reference", "params", "others", "policy"), ROBOTS)
 def test_steps_of_the_point_robots(env_id, reference, params, others, policy, precision):
+    compare_robots(env_id, reference, params, others, policy, precision, STATES)
+
+
+def compare_robots(env_id, reference, params, others, policy, precision, states):
     envs = metarl_core.make_vec(env_id, ROWS, autoreset_mode="disabled", precision=precision, **params)
-    comparison = compare_steps(envs, [reference(row, **others) for row in range(ROWS)], policy, states=STATES)
+    comparison = compare_steps(envs, [reference(row, **others) for row in range(ROWS)], policy, states=states)
     endings = ("terminated", "truncated") if env_id == "PointRobot-v0" else ("truncated",)
-    comparison.check(f"{env_id} {precision} {params}", STATES, {"float64": 1e-13, "float32": 1e-5}[precision], endings)
+    comparison.check(f"{env_id} {precision} {params}", states, {"float64": 1e-13, "float32": 1e-5}[precision], endings)
 
 
 def random_of(count):
@@ -125,8 +129,11 @@ TABLES = [
 
 @pytest.mark.parametrize(("env_id", "reference", "params", "others"), TABLES)
 def test_steps_of_bandits_and_decision_processes(env_id, reference, params, others):
+    compare_tables(env_id, reference, params, others, 30_000 if env_id == "TabularMDP-v0" else STATES)
+
+
+def compare_tables(env_id, reference, params, others, states):
     envs = metarl_core.make_vec(env_id, ROWS, autoreset_mode="disabled", **params)
-    states = 30_000 if env_id == "TabularMDP-v0" else STATES
     # Rewards of an episode are observed: no row may start in the midst of one whose steps its reference has not taken.
     comparison = compare_steps(
         envs,
@@ -175,12 +182,32 @@ MAZES = [
 
 @pytest.mark.parametrize(("params", "others"), MAZES)
 def test_steps_of_mazes(params, others):
+    compare_mazes(params, others, STATES)
+
+
+def compare_mazes(params, others, states):
     envs = metarl_core.make_vec("Maze-v0", ROWS, autoreset_mode="disabled", **params)
     references = [Maze(row, **others) for row in range(ROWS)]
-    comparison = compare_steps(envs, references, maze_policy, states=STATES)
+    comparison = compare_steps(envs, references, maze_policy, states=states)
     comparison.check(
-        f"Maze-v0 {params}", STATES, 0.0 if "shaping" not in params else 1e-15, ("terminated", "truncated")
+        f"Maze-v0 {params}", states, 0.0 if "shaping" not in params else 1e-15, ("terminated", "truncated")
     )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+    "env_id", ["PointRobot-v0", "SparsePointRobot-v0", *dict.fromkeys(t[0] for t in TABLES), "Maze-v0"]
+)
+def test_a_million_steps_equal_the_oracles(env_id):
+    million = 1_000_000
+    robots, tables = [r for r in ROBOTS if r[0] == env_id], [t for t in TABLES if t[0] == env_id]
+    for precision in ("float64", "float32") if robots else ():
+        compare_robots(*robots[0], precision, million)
+    if tables:
+        compare_tables(*tables[0], million)
+    if env_id == "Maze-v0":
+        compare_mazes({}, {}, million)
 
 
 # ---- what is generated
