@@ -59,10 +59,10 @@ struct CartPoleSwingup {
     return cartpole_swingup::reset<Real>(p, random, load(f, stride, row));
   }
   template <class P>
-  static Int step(const P& p, State& s, Action action, Real& reward, Int live) {
+  METARL_HD Int step(const P& p, State& s, Action action, Real& reward, Int live) {
     return cartpole_swingup::step<Real, Int>(p, s, action, live, reward);
   }
-  static void observe(const Params& p, const State& s, float* c) { cartpole_swingup::observe<Real>(p, s, c); }
+  METARL_HD void observe(const Params& p, const State& s, float* c) { cartpole_swingup::observe<Real>(p, s, c); }
   static void write_obs(const Params& p, const State& s, void* obs, std::int64_t row) {
     write_float_obs<CartPoleSwingup>(p, s, obs, row);
   }

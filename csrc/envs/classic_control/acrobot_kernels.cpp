@@ -46,12 +46,12 @@ struct Acrobot {
     return acrobot::reset<Real>(p, random);
   }
   template <class P>
-  static Int step(const P& p, State& s, Action action, Real& reward) {
+  METARL_HD Int step(const P& p, State& s, Action action, Real& reward) {
     const Int ended = acrobot::step<Real, Int>(p, s, action);
     reward = static_cast<Real>(ended - 1);
     return ended;
   }
-  static void observe(const Params&, const State& s, float* c) {
+  METARL_HD void observe(const Params&, const State& s, float* c) {
     const SinCos<Real> t1 = sincos(s.theta1);
     const SinCos<Real> t2 = sincos(s.theta2);
     c[0] = static_cast<float>(t1.cos);

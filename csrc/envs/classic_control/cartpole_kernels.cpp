@@ -45,14 +45,14 @@ struct CartPole {
     return cartpole::reset<Real>(p, random);
   }
   template <class P>
-  static Int step(const P& p, State& s, Action action, Real& reward) {
+  METARL_HD Int step(const P& p, State& s, Action action, Real& reward) {
     const Real step_reward = static_cast<Real>(p.step_reward);
     const Real end_reward = static_cast<Real>(p.end_reward);
     const Int ended = cartpole::step<kSemiImplicit, Real, Int>(p, s, action);
     reward = ended ? end_reward : step_reward;
     return ended;
   }
-  static void observe(const Params&, const State& s, float* c) {
+  METARL_HD void observe(const Params&, const State& s, float* c) {
     c[0] = static_cast<float>(s.x);
     c[1] = static_cast<float>(s.x_dot);
     c[2] = static_cast<float>(s.theta);

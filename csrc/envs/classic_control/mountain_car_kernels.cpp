@@ -38,11 +38,11 @@ struct MountainCar {
     return mountain_car::reset<Real>(p, random);
   }
   template <class P>
-  static Int step(const P& p, State& s, Action action, Real& reward) {
+  METARL_HD Int step(const P& p, State& s, Action action, Real& reward) {
     reward = Real{-1};
     return mountain_car::step<Real, Int>(p, s, action);
   }
-  static void observe(const Params&, const State& s, float* c) {
+  METARL_HD void observe(const Params&, const State& s, float* c) {
     c[0] = static_cast<float>(s.position);
     c[1] = static_cast<float>(s.velocity);
   }

@@ -37,11 +37,11 @@ struct Pendulum {
     return pendulum::reset<Real>(p, random);
   }
   template <class P>
-  static Int step(const P& p, State& s, Action action, Real& reward) {
+  METARL_HD Int step(const P& p, State& s, Action action, Real& reward) {
     reward = pendulum::step<Real>(p, s, action);
     return 0;
   }
-  static void observe(const Params&, const State& s, float* c) {
+  METARL_HD void observe(const Params&, const State& s, float* c) {
     const SinCos<Real> t = sincos(s.theta);
     c[0] = static_cast<float>(t.cos);
     c[1] = static_cast<float>(t.sin);

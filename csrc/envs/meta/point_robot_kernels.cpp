@@ -36,10 +36,10 @@ struct AnyPointRobot {
     return point_robot::reset<Real>(p, random);
   }
   template <class P>
-  static Int step(const P& p, State& s, const Action& action, Real& reward) {
+  METARL_HD Int step(const P& p, State& s, const Action& action, Real& reward) {
     return point_robot::step<Real, Int>(p, s, action, reward);
   }
-  static void observe(const Params&, const State& s, float* c) {
+  METARL_HD void observe(const Params&, const State& s, float* c) {
     c[0] = static_cast<float>(s.x);
     c[1] = static_cast<float>(s.y);
   }
