@@ -1,6 +1,6 @@
 """Print every library's median of a benchmark report as Markdown tables.
 
-    python bench/full_table.py bench/results/replay.json bench/results/first_release_env.json
+    python bench/full_table.py bench/results/replay.json bench/results/env.json
 
 bench/results/all_libraries.md is its output for the files there.
 """
