@@ -70,6 +70,11 @@ class NovelDDQN(RndDQN):
                 bonus *= batch["first_visit"]
         return bonus, error / self.config.features
 
+    def drop_running(self) -> None:
+        """Begin anew to count visits."""
+        super().drop_running()
+        self.visits.begin_anew()
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes while training."""
         return {**super().state_dict(), "visits": self.visits.state_dict()}

@@ -58,6 +58,10 @@ class EpisodicVisits:
         self.counts[ended] = 0
         return first
 
+    def begin_anew(self) -> None:
+        """Every instance begins an episode."""
+        self.counts[:] = 0
+
     def _hash(self, obs: NDArray[Any]) -> NDArray[np.uint64]:
         if obs.ndim == 1:
             return obs.astype(np.uint64)

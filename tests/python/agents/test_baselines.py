@@ -433,3 +433,12 @@ def test_the_budget_is_that_of_the_baseline(algorithm, env_id):
     for name in (*names, "learning_starts", "target_period", "alpha", "double_q"):
         assert getattr(ours.hyperparameters, name) == getattr(reference.hyperparameters, name), name
     assert ALGORITHMS[algorithm].prioritized
+
+
+def test_visits_are_counted_anew_when_running_episodes_are_dropped():
+    visits = EpisodicVisits(2, 1, 0.0)
+    here, there, going = np.zeros((2, 1), np.float32), np.ones((2, 1), np.float32), np.zeros(2, bool)
+    assert visits.step(here, there, going).all()
+    assert not visits.step(there, here, going).any()
+    visits.begin_anew()
+    assert visits.step(there, here, going).all()
