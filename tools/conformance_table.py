@@ -23,6 +23,8 @@ def rows_of(lines: Iterable[str]) -> dict[tuple[str, str], dict[str, float]]:
     for line in lines:
         record = json.loads(line)
         name = re.match(r"[^ ,]+", record["name"])[0]  # type: ignore[index]
+        family = re.match(r"MiniGrid-[A-Z][a-z]+[A-Z]?[a-z]*", name)  # all sizes in one row
+        name = family[0].removesuffix("S") if family else name
         precision = next((p for p in ("float32", "float64") if p in record["name"]), "float64")
         row = rows.setdefault((name, precision), dict.fromkeys(("states", "terminated", "truncated"), 0.0))
         for key in ("states", "terminated", "truncated"):

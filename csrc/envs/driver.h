@@ -10,6 +10,7 @@
 // It may have
 //   void reset_more(const EnvBatch&, const Params&, int64 row);
 // which sets fields that need more random numbers than one block, after reset.
+// A block model's functions are METARL_HD: a loop that calls one instead of containing it is not vectorised.
 // A block model adds Int (an integer as wide as Real), Action, StoredAction, kObs and
 //   Int step(const P&, State&, Action, Real& reward);  or, where fields count over episodes,
 //   Int step(const Params&, State&, Action, Real& reward, Int live);  live is 0 where the row is about to be reset;

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from metarl_core import _core
 from metarl_core.errors import ResetNeededError
 from metarl_core.vector.builders import BuildPlan, build_plan
-from metarl_core.vector.checks import check_fits_memory, checked_integer
+from metarl_core.vector.checks import check_fits_memory, checked_integer, checked_reset_mask
 from metarl_core.vector.render.registry import render_fps
 from metarl_core.vector.render_methods import RENDER_MODES, RenderMethods, checked_render_mode
 from metarl_core.vector.rollout import RolloutMethods
@@ -242,14 +242,7 @@ class VectorEnvMethods(StateMethods, RolloutMethods, TaskMethods, RenderMethods)
         unknown = sorted(repr(key) for key in options if key != "reset_mask")
         if unknown:
             raise ValueError(f"options has the unknown key {unknown[0]}; valid keys: 'reset_mask'")
-        mask = options["reset_mask"]
-        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
-            raise TypeError(f"options['reset_mask'] must be a bool array, got {getattr(mask, 'dtype', type(mask))}")
-        if mask.shape != (self.num_envs,):
-            raise ValueError(f"options['reset_mask'] must have shape ({self.num_envs},), got {mask.shape}")
-        if not mask.any():
-            raise ValueError("options['reset_mask'] must be True somewhere")
-        return np.ascontiguousarray(mask)
+        return np.ascontiguousarray(checked_reset_mask(options["reset_mask"], self.num_envs))
 
     def _checked_seeds(
         self, seed: int | Sequence[int | None] | None, mask: npt.NDArray[np.bool_] | None

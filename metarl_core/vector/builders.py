@@ -190,14 +190,11 @@ _BUILDERS: dict[str, Callable[[Mapping[str, Any]], BuildPlan]] = {
 # They import from here what they are made of.
 from metarl_core.vector.builders_bsuite import BSUITE_BUILDERS  # noqa: E402
 from metarl_core.vector.builders_meta import META_BUILDERS  # noqa: E402
-from metarl_core.vector.builders_toy_text import TOY_TEXT_BUILDERS  # noqa: E402
-
-_BUILDERS |= {**TOY_TEXT_BUILDERS, **BSUITE_BUILDERS, **META_BUILDERS}
-
-
-# They need BuildPlan.
 from metarl_core.vector.builders_minatar import MINATAR_BUILDERS  # noqa: E402
 from metarl_core.vector.builders_minigrid import MINIGRID_BUILDERS  # noqa: E402
+from metarl_core.vector.builders_toy_text import TOY_TEXT_BUILDERS  # noqa: E402
+
+_BUILDERS |= {**TOY_TEXT_BUILDERS, **BSUITE_BUILDERS, **MINATAR_BUILDERS, **MINIGRID_BUILDERS, **META_BUILDERS}
 
 
 def build_plan(id: str, params: Mapping[str, Any]) -> BuildPlan:  # noqa: A002
@@ -206,7 +203,7 @@ def build_plan(id: str, params: Mapping[str, Any]) -> BuildPlan:  # noqa: A002
     Raises:
         ValueError: The parameters contradict each other.
     """
-    return (MINATAR_BUILDERS.get(id) or MINIGRID_BUILDERS.get(id) or _BUILDERS[id])(params)
+    return _BUILDERS[id](params)
 
 
 def add_builder(id: str, builder: Callable[[Mapping[str, Any]], BuildPlan]) -> None:  # noqa: A002

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from metarl_core.vector.specs import shown
 
-__all__ = ["check_fits_memory", "checked_integer", "checked_rows"]
+__all__ = ["check_fits_memory", "checked_integer", "checked_reset_mask", "checked_rows"]
 
 
 def checked_integer(name: str, value: Any, low: int, high: int | None) -> int:
@@ -31,6 +31,22 @@ def checked_integer(name: str, value: Any, low: int, high: int | None) -> int:
         expected = f">= {low}" if high is None else f"in [{low}, {high}]"
         raise ValueError(f"{name} is {shown(number)}; must be {expected}")
     return number
+
+
+def checked_reset_mask(mask: Any, num_envs: int) -> npt.NDArray[np.bool_]:
+    """Return ``options["reset_mask"]`` of a reset.
+
+    Raises:
+        TypeError: It is no bool array.
+        ValueError: It has the wrong shape, or is nowhere True.
+    """
+    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
+        raise TypeError(f"options['reset_mask'] must be a bool array, got {getattr(mask, 'dtype', type(mask))}")
+    if mask.shape != (num_envs,):
+        raise ValueError(f"options['reset_mask'] must have shape ({num_envs},), got {mask.shape}")
+    if not mask.any():
+        raise ValueError("options['reset_mask'] must be True somewhere")
+    return mask
 
 
 def checked_rows(name: str, rows: Any, num_envs: int) -> npt.NDArray[np.int64]:

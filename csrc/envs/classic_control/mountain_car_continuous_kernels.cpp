@@ -40,10 +40,10 @@ struct MountainCarContinuous {
     return mountain_car_continuous::reset<Real>(p, random);
   }
   template <class P>
-  static Int step(const P& p, State& s, Action action, Real& reward) {
+  METARL_HD Int step(const P& p, State& s, Action action, Real& reward) {
     return mountain_car_continuous::step<Real, Int>(p, s, action, reward);
   }
-  static void observe(const Params&, const State& s, float* c) {
+  METARL_HD void observe(const Params&, const State& s, float* c) {
     c[0] = static_cast<float>(s.position);
     c[1] = static_cast<float>(s.velocity);
   }

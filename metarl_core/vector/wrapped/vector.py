@@ -19,7 +19,7 @@ from gymnasium.vector.utils import batch_space
 from metarl_core import _core
 from metarl_core.errors import ClosedError, ResetNeededError, WorkerError
 from metarl_core.vector.base import StepBuffers, _checked_seed, parse_autoreset_mode
-from metarl_core.vector.checks import checked_integer
+from metarl_core.vector.checks import checked_integer, checked_reset_mask
 from metarl_core.vector.wrapped.actions import checked_actions, store_actions
 from metarl_core.vector.wrapped.arrays import SharedMemory, array_specs, row_arrays
 from metarl_core.vector.wrapped.group import Description, GroupPlan, Outcome
@@ -274,14 +274,7 @@ class WrappedVectorEnv(WrappedTaskMethods, VectorEnv):
     def _checked_mask(self, options: dict[str, Any] | None) -> npt.NDArray[np.bool_]:
         if options is None or "reset_mask" not in options:
             return np.ones(self.num_envs, np.bool_)
-        mask = options.pop("reset_mask")
-        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
-            raise TypeError(f"options['reset_mask'] must be a bool array, got {getattr(mask, 'dtype', type(mask))}")
-        if mask.shape != (self.num_envs,):
-            raise ValueError(f"options['reset_mask'] must have shape ({self.num_envs},), got {mask.shape}")
-        if not mask.any():
-            raise ValueError("options['reset_mask'] must be True somewhere")
-        return mask
+        return checked_reset_mask(options.pop("reset_mask"), self.num_envs)
 
     def _checked_seeds(self, seed: int | Sequence[int | None] | None) -> list[tuple[int, int, int] | None]:
         if seed is None:
