@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 import metarl_core
-from metarl_core.agents.common.devices import check_device
+from metarl_core.agents.common.devices import check_device, flushed_denormals
 from metarl_core.agents.common.images import MINIGRID_CARDINALITIES, ImageFeatures
 from metarl_core.agents.common.learner import Agent, TrainingDivergedError
 from metarl_core.agents.common.nstep import NStepAssembler
@@ -276,11 +276,18 @@ class Trainer:
         Returns:
             What result.json holds.
         """
-        interrupted = False
+        with flushed_denormals():
+            interrupted = self._run()
+        if not interrupted and self.step > self._row_start[0]:
+            self.log()
+        self._save_checkpoint()
+        return self._finish(interrupted)
+
+    def _run(self) -> bool:
+        """Act and learn to the end; True if the progress asked to stop before."""
         while not self.finished():
             if self.progress.should_stop():
-                interrupted = True
-                break
+                return True
             self.act()
             with self._telling_what_is_left():
                 self.learn()
@@ -291,10 +298,7 @@ class Trainer:
                 self.next_checkpoint += self.config.checkpoint_interval
                 self._save_checkpoint()
             self.progress.update(self.step, self.config.total_steps, {**self.last_row, "solved": self.tracker.solved})
-        if not interrupted and self.step > self._row_start[0]:
-            self.log()
-        self._save_checkpoint()
-        return self._finish(interrupted)
+        return False
 
     def _save_checkpoint(self) -> None:
         """Save the run, unless a network is broken: the checkpoint before is then the last good one and stays."""

@@ -20,7 +20,7 @@ __all__ = ["run"]
 
 _USAGE = """metarl reproduce NAME [--out DIR] [--jobs N] [--only KEY=VALUE[,KEY=VALUE ...]] [--tuning] [--stale]
                         [--runs DIR] [--keep-runs]
-       metarl reproduce NAME --from-csv [--out DIR]
+       metarl reproduce NAME --from-csv [--tuning] [--out DIR]
        metarl reproduce [NAME] --list"""
 
 _EPILOG = """NAME is an experiment of the package or a .toml file. Each cell (method, environment, parameters, seed) is
@@ -46,7 +46,7 @@ def _parser() -> CommandParser:
     parser.add_argument("--runs", metavar="DIR", help="where runs in progress live (default: runs/reproduce/NAME)")
     parser.add_argument("--jobs", type=integer(1), default=2, metavar="N", help="cells at once, one thread each (2)")
     parser.add_argument("--only", action="append", default=[], metavar="KEY=VALUE", help="some of the cells")
-    parser.add_argument("--tuning", action="store_true", help="the tuning seeds instead, into tuning.csv")
+    parser.add_argument("--tuning", action="store_true", help="the settings and seeds of the tuning instead, into tuning.csv and tuning.md")
     parser.add_argument("--stale", action="store_true", help="also cells whose row was made with other settings")
     parser.add_argument("--keep-runs", action="store_true", help="keep the run directories of finished cells")
     parser.add_argument("--from-csv", action="store_true", help="train nothing")
@@ -67,14 +67,16 @@ def run(argv: Sequence[str]) -> int:
     experiment = find_experiment(args.name)
     out = Path(args.out) if args.out else Path("docs/results") / experiment.name
     check_out(out)
-    if args.from_csv and (args.tuning or args.stale or args.only or args.list):
+    if args.from_csv and (args.stale or args.only or args.list):
         raise UsageError("--from-csv trains nothing and selects nothing; leave out the other options")
     csv_path = out / ("tuning.csv" if args.tuning else "results.csv")
+    if args.tuning:
+        experiment = experiment.of_tuning()
     if args.from_csv:
         if not csv_path.is_file():
             raise UsageError(f"{csv_path} does not exist; run metarl reproduce {args.name} first")
         return _summarise(experiment, csv_path)
-    every = experiment.tuning_cells if args.tuning else experiment.cells
+    every = experiment.cells
     cells = _selected(every, args.only)
     for cell in cells:
         cell.config  # noqa: B018  # told before anything runs, not when its turn comes
@@ -108,8 +110,7 @@ def _run(
         except KeyboardInterrupt:
             print(f"\nstopped at once; go on with: metarl reproduce {args.name}", file=sys.stderr)
             return 128 + signal.SIGINT
-    if not args.tuning:
-        _summarise(experiment, csv_path)
+    _summarise(experiment, csv_path)
     return _tell(args.name, outcome, stop.received)
 
 
@@ -173,4 +174,4 @@ def _selected(cells: Sequence[Cell], only: Sequence[str]) -> list[Cell]:
 
 def _facts(cell: Cell) -> dict[str, str]:
     params = {name: str(value) for name, value in cell.params.items()}
-    return {**params, "method": cell.method.name, "environment": cell.environment, "seed": str(cell.seed)}
+    return {**params, "method": cell.method.name.partition(":")[0], "environment": cell.environment, "seed": str(cell.seed)}

@@ -36,7 +36,20 @@ MEASURES = ("episodes_to_solve", "evaluation_return", "final_return")
 
 PLOTS = ("scaling", "curves", "bars", "profile")
 
-_FIELDS = ("title", "measure", "plots", "baseline", "score", "seeds", "tuning_seeds", "tuning", "methods", "cells")
+_FIELDS = (
+    "title",
+    "measure",
+    "plots",
+    "baseline",
+    "score",
+    "seeds",
+    "tuning",
+    "tuning_seeds",
+    "tuning_cells",
+    "tuning_settings",
+    "methods",
+    "cells",
+)
 _METHOD_FIELDS = ("algorithm", "label", "options")
 _CELL_FIELDS = ("environment", "methods", "params", "seeds", "options")
 
@@ -82,7 +95,7 @@ class Cell:
     @property
     def label(self) -> str:
         """A name for people and for the run directory."""
-        parts = [self.method.name, self.environment.replace("/", "-")]
+        parts = [re.sub(r"[^A-Za-z0-9_.=-]+", "-", self.method.name), self.environment.replace("/", "-")]
         parts += [f"{name}{value}" for name, value in self.params.items()]
         return "-".join([*parts, f"seed{self.seed}"])
 
@@ -93,7 +106,7 @@ class Cell:
         Raises:
             ConfigError: the experiment names something that does not exist; the message names the cell.
         """
-        values = {**self.method.options, **self.options, **self.params, "seed": self.seed}
+        values = {**self.options, **self.method.options, **self.params, "seed": self.seed}
         try:
             return resolve_config(
                 self.method.algorithm, self.environment, None, [_assignment(*v) for v in values.items()]
@@ -123,6 +136,14 @@ class Experiment:
     methods: Mapping[str, Method]
     cells: tuple[Cell, ...]
     tuning_cells: tuple[Cell, ...]
+
+    def of_tuning(self) -> Experiment:
+        """The tuning runs as an experiment of their own, each setting a method, without plots."""
+        methods = {cell.method.name: cell.method for cell in self.tuning_cells}
+        title = f"Tuning of: {self.title}"
+        return dataclasses.replace(
+            self, title=title, plots=(), baseline=None, methods=methods, cells=self.tuning_cells, tuning_cells=()
+        )
 
 
 def parse_seeds(value: Any, what: str = "seeds") -> tuple[int, ...]:
@@ -209,10 +230,16 @@ def _experiment(name: str, values: Mapping[str, Any]) -> Experiment:
     both = sorted({cell.seed for cell in cells} & set(tuning_seeds))
     if both:
         raise ConfigError(f"tuning_seeds: {both} are reported as well; tuning and reporting need different seeds")
+    tuning_blocks = [_table(block, "tuning_cells") for block in values.get("tuning_cells", blocks)]
+    settings = _table(values.get("tuning_settings", {}), "tuning_settings")
+    tried = {name: _settings(method, settings.get(name, [{}])) for name, method in methods.items()}
+    for name in settings:
+        _check_choice("tuning_settings", name, list(methods))
     tuning = tuple(
-        cell
-        for block in blocks
+        dataclasses.replace(cell, method=setting)
+        for block in tuning_blocks
         for cell in _cells({**block, "seeds": ",".join(map(str, tuning_seeds))}, methods, tuning_seeds)
+        for setting in tried[cell.method.name]
     )
     return Experiment(
         name=name,
@@ -248,6 +275,20 @@ def _method(name: str, table: Mapping[str, Any]) -> Method:
         raise ConfigError(f"methods: {name!r}: expected letters, digits, '_', '-' and '.'")
     algorithm = table.get("algorithm", name)
     return Method(name, algorithm, table.get("label", name), _table(table.get("options", {}), "options"))
+
+
+def _settings(method: Method, tables: Any) -> list[Method]:
+    """The method with each of the settings that are tried, named by what they change."""
+    if not isinstance(tables, list) or not tables:
+        raise ConfigError(f"tuning_settings.{method.name}={tables!r}: expected a list of tables of options")
+    found = []
+    for table in tables:
+        options = _table(table, f"tuning_settings.{method.name}")
+        change = ",".join(f"{name}={value}" for name, value in options.items())
+        name = f"{method.name}:{change}" if change else method.name
+        label = f"{method.label}: {change.replace(',', ', ')}" if change else method.label
+        found.append(Method(name, method.algorithm, label, {**method.options, **options}))
+    return found
 
 
 def _cells(block: Mapping[str, Any], methods: Mapping[str, Method], seeds: Sequence[int]) -> Iterator[Cell]:

@@ -107,7 +107,7 @@ def collect(experiment: Experiment, rows: Sequence[Row]) -> Results:
 
 
 def write_summary(experiment: Experiment, csv_path: Path) -> list[Path]:
-    """Write ``tables.md`` and the experiment's plots beside its CSV; the same CSV gives the same bytes.
+    """Write ``tables.md`` (``tuning.md`` of ``tuning.csv``) and the plots beside the CSV; same CSV, same bytes.
 
     Returns:
         The files written; none if the CSV has no row of the experiment.
@@ -118,7 +118,7 @@ def write_summary(experiment: Experiment, csv_path: Path) -> list[Path]:
     results = collect(experiment, read_rows(csv_path))
     if not results.groups:
         return []
-    written = [csv_path.with_name("tables.md")]
+    written = [csv_path.with_name("tuning.md" if csv_path.stem == "tuning" else "tables.md")]
     with atomic_writer(written[0]) as file:
         file.write(tables(results).encode())
     if experiment.plots:

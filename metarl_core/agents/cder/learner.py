@@ -111,7 +111,7 @@ class CderAgent(Agent):
     @torch.no_grad()
     def bonus(self, states: Tensor) -> Tensor:
         """beta(s) of encoded states, as the slow networks have it now: float32 [B], not yet scaled."""
-        summary = self.signal.summary(states, self.signal.prior(states))
+        summary = self.signal.summary(states, self.signal.prior(states), self.config.bonus == "aleatoric")
         q = self.critic.target(states)
         prior = self.critic.prior(states)
         return self._bonus(summary, q if prior is None else q + prior, slice(None))
@@ -199,7 +199,7 @@ class CderAgent(Agent):
             # Steps 1 to 3: what the slow signal ensemble says about s, s' and s_{t+N}.
             states = torch.cat((obs, next_obs, n_steps[2]) if c.n_step > 1 else (obs, next_obs))
             signal_prior = self.signal.prior(states)
-            summary = self.signal.summary(states, signal_prior)
+            summary = self.signal.summary(states, signal_prior, collect or c.bonus == "aleatoric")
             bonus = self._bonus(summary, next_target, slice(count, 2 * count))
             if c.reward_form == "corrected":
                 bonus = bonus * (1.0 - terminated)
@@ -243,6 +243,7 @@ class CderAgent(Agent):
             obs, None if signal_prior is None else signal_prior[:, :count], returns, weights
         )
         if collect:
+            assert summary.aleatoric is not None
             self.stats = {
                 "loss": critic_loss.item(),
                 "signal_loss": signal_loss.item(),
@@ -280,6 +281,7 @@ class CderAgent(Agent):
         if kind == "epistemic":
             return summary.epistemic[rows]
         if kind == "aleatoric":
+            assert summary.aleatoric is not None
             return summary.aleatoric[rows]
         if kind == "q_epistemic":
             return target.amax(dim=2).std(dim=0, correction=0)

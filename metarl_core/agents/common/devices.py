@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+from collections.abc import Iterator
 
 import torch
 
 from metarl_core.errors import ConfigError
 
-__all__ = ["check_device"]
+__all__ = ["check_device", "flushed_denormals"]
 
 _NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
 
@@ -26,6 +28,20 @@ def check_device(device: str) -> None:
     else:
         reason = _driver_problem() or "torch finds no usable CUDA device (is the driver too old for its CUDA?)"
     raise ConfigError(f"device cuda cannot be used: {reason}; use cpu")
+
+
+@contextlib.contextmanager
+def flushed_denormals() -> Iterator[None]:
+    """Take denormal numbers for zero on this thread's CPU meanwhile.
+
+    Adam's moments of parameters that hardly ever get a gradient, such as the first layer's rows of rare one-hot
+    observations, decay into the denormals, where each operation traps and costs a hundred times as much.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def _driver_problem() -> str | None:
