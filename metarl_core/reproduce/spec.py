@@ -233,8 +233,8 @@ def _experiment(name: str, values: Mapping[str, Any]) -> Experiment:
     tuning_blocks = [_table(block, "tuning_cells") for block in values.get("tuning_cells", blocks)]
     settings = _table(values.get("tuning_settings", {}), "tuning_settings")
     tried = {name: _settings(method, settings.get(name, [{}])) for name, method in methods.items()}
-    for name in settings:
-        _check_choice("tuning_settings", name, list(methods))
+    for key in settings:
+        _check_choice("tuning_settings", key, list(methods))
     tuning = tuple(
         dataclasses.replace(cell, method=setting)
         for block in tuning_blocks
