@@ -123,7 +123,7 @@ class Trainer:
         self.context = self.context_of(self.envs)
         self.encoded = self.encoder(self.obs, self.context)
         self._sitting_start = time.perf_counter()
-        self._row_start = (0, 0.0)
+        self._row_start = (0, 0.0, 0)
 
     def _make_replay(self) -> _Replay:
         hyper, spec = self.hyper, ALGORITHMS[self.config.algorithm]
@@ -254,8 +254,9 @@ class Trainer:
     def log(self) -> None:
         """Write one row of metrics."""
         elapsed = self.elapsed()
-        steps, seconds = self.step - self._row_start[0], elapsed - self._row_start[1]
-        self._row_start = (self.step, elapsed)
+        now = (self.step, elapsed, self.agent.updates)
+        steps, seconds, updates = (new - old for new, old in zip(now, self._row_start, strict=True))
+        self._row_start = now
         self.last_row = {
             "step": self.step,
             "episodes": self.tracker.episodes,
@@ -267,6 +268,7 @@ class Trainer:
             **self.agent.schedule(self.step),
             **self.agent.stats,
             "steps_per_second": steps / seconds if seconds > 0 else None,
+            "updates_per_second": updates / seconds if seconds > 0 else None,
         }
         self.run.metrics(self.last_row)
 
@@ -389,7 +391,7 @@ class Trainer:
         self.context = self.context_of(self.envs)
         self.encoded = self.encoder(self.obs, self.context)
         self._sitting_start = time.perf_counter()
-        self._row_start = (self.step, self.wall_time)
+        self._row_start = (self.step, self.wall_time, self.agent.updates)
 
     def _begin_anew(self) -> None:
         """Start new episodes in every environment; those under way are dropped, not counted as ended."""

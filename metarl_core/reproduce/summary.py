@@ -86,14 +86,26 @@ class Results:
         return [(value - low) / (high - low) for value in self.values(group)]
 
     def common_scores(self, methods: Sequence[str]) -> list[list[list[float]]]:
-        """For each method its scores on the tasks on which all of them have rows: [method][task][run]."""
+        """For each method its scores of the tasks and seeds for which all of them have rows: [method][task][run]."""
         found: list[list[list[float]]] = [[] for _ in methods]
         for task in self.tasks:
-            scores = [None if (g := self.group(m, task)) is None else self.scores(g) for m in methods]
-            if all(s is not None for s in scores):
-                for mine, values in zip(found, scores, strict=True):
-                    mine.append(values or [])
+            groups = [self.group(method, task) for method in methods]
+            present = [group for group in groups if group is not None]
+            seeds = set.intersection(*({row["seed"] for row in group.rows} for group in present))
+            if len(present) < len(groups) or not seeds:
+                continue
+            for mine, group in zip(found, present, strict=True):
+                kept = dataclasses.replace(group, rows=tuple(row for row in group.rows if row["seed"] in seeds))
+                scores = self.scores(kept)
+                if scores is not None:
+                    mine.append(scores)
         return found
+
+    @property
+    def commits(self) -> dict[str, int]:
+        """Commits of the sources that made the rows, and how many each; a plus sign tells of files that differed."""
+        commits = [row["commit"] or "an installed package" for group in self.groups for row in group.rows]
+        return {name: commits.count(name) for name in dict.fromkeys(commits)}
 
 
 def collect(experiment: Experiment, rows: Sequence[Row]) -> Results:
@@ -136,6 +148,9 @@ def tables(results: Results) -> str:
     over_tasks = _over_tasks(results)
     if over_tasks:
         parts += ["## All tasks together", over_tasks]
+    if len(results.commits) > 1:
+        made = ", ".join(f"{name} ({count})" for name, count in results.commits.items())
+        parts.append(f"Rows were made by different versions of the sources: {made}.")
     return "\n\n".join(parts) + "\n"
 
 
@@ -197,7 +212,7 @@ def _over_tasks(results: Results) -> str:
             cells.append("-" if method == reference else _interval(stats.probability_of_improvement, best, mine))
         rows.append([results.label(method), *cells])
     kind = "share of the budget of episodes left when solved" if _counts_episodes(results) else "normalised return"
-    return f"Score: {kind}; {len(scores[0])} tasks on which all methods have runs.\n\n" + _markdown(header, rows)
+    return f"Score: {kind}; {len(scores[0])} tasks and the seeds for which all methods have runs.\n\n" + _markdown(header, rows)
 
 
 def _interval(statistic: Callable[..., stats.Array], *sets: list[list[float]]) -> str:

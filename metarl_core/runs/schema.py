@@ -38,6 +38,7 @@ METRIC_COLUMNS = (
     "beta",
     "updates",
     "steps_per_second",
+    "updates_per_second",
 )
 """Columns that every row of metrics.jsonl and metrics.csv has; rows may add others after these."""
 

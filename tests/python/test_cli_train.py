@@ -23,7 +23,7 @@ STEPS = 1000
 SETTINGS = ["size=5", "num_envs=2", "checkpoint_interval=200", "log_interval=100", "evaluation_episodes=4"]
 SETTINGS += ["members=3", "epochs=1", "batch_size=32"]  # quick, and still every part of the algorithm
 TRAIN = ["train", "cder", "--env", "DeepSea-v0", "--seed", "3", "--steps", str(STEPS), *SETTINGS]
-CLOCK_COLUMNS = ("wall_time", "steps_per_second")
+CLOCK_COLUMNS = ("wall_time", "steps_per_second", "updates_per_second")
 
 
 def command(*words):

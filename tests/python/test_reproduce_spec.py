@@ -48,6 +48,47 @@ def test_cells_are_the_product_in_order(tmp_path):
     assert {cell.seed for cell in experiment.tuning_cells} == {7}
 
 
+TUNING = """
+[[tuning_cells]]
+environment = "DeepSea-v0"
+methods = ["ddqn"]
+params = { size = 5 }
+options = { max_episodes = 20 }
+
+[tuning_settings]
+ddqn = [{}, { hidden = [4, 4], lr = 0.1 }]
+"""
+
+
+def test_tuning_is_a_grid_of_settings_on_cells_of_its_own(tmp_path):
+    experiment = read_experiment(write_spec(tmp_path, TINY + TUNING))
+    assert [cell.key for cell in experiment.tuning_cells] == [
+        ("ddqn", "DeepSea-v0", "size=5", 7),
+        ("ddqn:hidden=[4, 4],lr=0.1", "DeepSea-v0", "size=5", 7),
+    ]
+    shipped, other = experiment.tuning_cells
+    assert shipped.config.hyperparameters.hidden == (32,)
+    assert (other.config.hyperparameters.hidden, other.config.hyperparameters.lr) == ((4, 4), 0.1)
+    assert other.label == "ddqn-hidden=-4-4-lr=0.1-DeepSea-v0-size5-seed7"
+    of_tuning = experiment.of_tuning()
+    assert of_tuning.cells == experiment.tuning_cells
+    assert list(of_tuning.methods) == ["ddqn", "ddqn:hidden=[4, 4],lr=0.1"]
+    for change, message in (
+        (("ddqn = [", "rnd = 1 #"), r"tuning_settings\.rnd=1: expected a list of tables"),
+        (("ddqn = [", "dqn = ["), "tuning_settings='dqn': choose from ddqn, rnd, bad"),
+        (("[{}, {", "[1, {"), r"tuning_settings\.ddqn=1: expected a table"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            read_experiment(write_spec(tmp_path, TINY + TUNING.replace(*change), "wrong"))
+
+
+def test_options_of_a_method_go_before_those_of_its_cells(tmp_path):
+    text = TINY.replace("curiosity_hidden = 8 }", "curiosity_hidden = 8, batch_size = 32 }")
+    by_method = {cell.method.name: cell.config.hyperparameters for cell in read_experiment(write_spec(tmp_path, text)).cells}
+    assert by_method["rnd"].batch_size == 32
+    assert by_method["ddqn"].batch_size == 16
+
+
 def test_the_digest_changes_with_the_settings_but_not_with_the_seed(tmp_path):
     cells = read_experiment(write_spec(tmp_path)).cells
     assert cells[0].digest == cells[1].digest
@@ -144,11 +185,27 @@ def test_figures_of_the_tables(tmp_path):
     assert "| rnd | 0 / 2 | - | none in 40 | 2 |" in text
     scores = {name: [[1 - (v or 40) / 40 for v in needed[name, size]] for size in (3, 4)] for name in ("ddqn", "rnd")}
     together = text.split("## All tasks together")[1]
-    assert "2 tasks on which all methods have runs" in together
+    assert "2 tasks and the seeds for which all methods have runs" in together
     for name, label in (("ddqn", "Double DQN"), ("rnd", "rnd")):
         assert f"| {label} | {float(stats.iqm(scores[name])):.3f} [" in together
     better = float(stats.probability_of_improvement(scores["ddqn"], scores["rnd"]))
     assert f"| {better:.3f} [" in together
+
+
+def test_methods_are_compared_on_the_seeds_that_all_of_them_have(tmp_path):
+    experiment = read_experiment(write_spec(tmp_path))
+    cells = [cell for cell in experiment.cells if cell.method.name != "bad"]
+    missing = next(cell for cell in cells if cell.key[0] == "rnd" and cell.seed == 1)
+    made = {"ddqn": [10, 30], "rnd": [20, 20]}
+    rows = [
+        made_up_row(cell, made[cell.method.name][cell.seed], commit=f"c{cell.seed}") for cell in cells if cell != missing
+    ]
+    write_rows(tmp_path / "results.csv", rows)
+    write_summary(experiment, tmp_path / "results.csv")
+    text = (tmp_path / "tables.md").read_text()
+    scores = [[1 - 10 / 40], [1 - 10 / 40, 1 - 30 / 40]]  # of size 3 the first seed alone
+    assert f"| Double DQN | {float(stats.iqm(scores)):.3f} [" in text.split("## All tasks together")[1]
+    assert "different versions of the sources: c0 (4), c1 (3)." in text
 
 
 def test_returns_and_curves(tmp_path):

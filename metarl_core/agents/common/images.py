@@ -82,11 +82,14 @@ def make_ensemble(
     *,
     gain: float = 1.0,
     one_hot: bool = False,
+    first_fan_in: int | None = None,
 ) -> EnsembleMLP | EnsembleConvNet:
     """Make the ensemble that fits the observations: perceptrons, or convolutions below perceptrons."""
     if isinstance(features, ImageFeatures):
         return EnsembleConvNet(members, features, hidden, out_features, generator, gain=gain)
-    return EnsembleMLP(members, features, hidden, out_features, generator, gain=gain, one_hot=one_hot)
+    return EnsembleMLP(
+        members, features, hidden, out_features, generator, gain=gain, one_hot=one_hot, first_fan_in=first_fan_in
+    )
 
 
 def _uniform(shape: Sequence[int], fan_in: int, gain: float, generator: torch.Generator) -> nn.Parameter:

@@ -32,6 +32,7 @@ class EnsembleMLP(nn.Module):
         generator: source of the initial weights.
         gain: factor on the initial weights' range.
         one_hot: inputs are indices of one-hot vectors.
+        first_fan_in: fan-in that the first layer's range is made for; None: ``in_features``.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class EnsembleMLP(nn.Module):
         *,
         gain: float = 1.0,
         one_hot: bool = False,
+        first_fan_in: int | None = None,
     ) -> None:
         super().__init__()
         self.members = members
@@ -54,7 +56,7 @@ class EnsembleMLP(nn.Module):
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
         for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
-            bound = gain / fan_in**0.5
+            bound = gain / (first_fan_in or fan_in if layer == 0 else fan_in) ** 0.5
             # Drawn member by member layout [E, in, out] whatever the storage, so member e's weights are plain to read.
             weight = (torch.rand(members, fan_in, fan_out, generator=generator) * 2 - 1) * bound
             bias = (torch.rand(members, 1, fan_out, generator=generator) * 2 - 1) * bound

@@ -17,7 +17,7 @@ CASES = [
     ("DeepSea-v0", ["size=4", "n_step=2", "critic_n_step=true", "importance_ratios=truncated", "imagined=true"]),
     ("MinAtar/Breakout-v1", ["preset=as_written", "members=2", "conv_filters=4", "z_max=50", "total_steps=240"]),
 ]
-TIMES = ("wall_time", "steps_per_second", "wall_time_seconds")
+TIMES = ("wall_time", "steps_per_second", "updates_per_second", "wall_time_seconds")
 
 
 def config_of(case, *more):

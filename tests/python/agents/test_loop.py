@@ -42,7 +42,7 @@ CASES = [
     ("dltv", "CartPole-v1", ["quantiles=6", "epsilon_start=0.3"]),
     ("dltv", "MinAtar/Breakout-v1", ["quantiles=6", "conv_filters=4"]),
 ]
-TIMES = ("wall_time", "steps_per_second", "wall_time_seconds")
+TIMES = ("wall_time", "steps_per_second", "updates_per_second", "wall_time_seconds")
 
 
 def config_of(case, *more):
