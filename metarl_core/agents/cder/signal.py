@@ -194,7 +194,7 @@ class SignalModule(nn.Module):
         self.prior_net: FixedPrior | None = None
         if config.signal_prior_scale > 0:
             self.prior_net = FixedPrior(
-                make_ensemble(*shape, gain=config.prior_gain, one_hot=one_hot), config.signal_prior_scale
+                make_ensemble(*shape, gain=config.prior_gain, one_hot=one_hot, prior=True), config.signal_prior_scale
             )
         self.register_buffer("atoms", torch.linspace(config.z_min, config.z_max, config.atoms), persistent=False)
         self.register_buffer("_powers", _centred_powers(self.atoms), persistent=False)

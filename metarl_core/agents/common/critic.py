@@ -49,7 +49,9 @@ class CriticEnsemble(nn.Module):
         self.target = copy.deepcopy(self.online).requires_grad_(False)
         self.prior_net: FixedPrior | None = None
         if prior_scale > 0:
-            net = make_ensemble(members, in_features, hidden, num_actions, generator, gain=prior_gain, one_hot=one_hot)
+            net = make_ensemble(
+                members, in_features, hidden, num_actions, generator, gain=prior_gain, one_hot=one_hot, prior=True
+            )
             self.prior_net = FixedPrior(net, prior_scale)
 
     def prior(self, x: Tensor) -> Tensor | None:

@@ -82,11 +82,16 @@ def make_ensemble(
     *,
     gain: float = 1.0,
     one_hot: bool = False,
-    first_fan_in: int | None = None,
+    prior: bool = False,
 ) -> EnsembleMLP | EnsembleConvNet:
-    """Make the ensemble that fits the observations: perceptrons, or convolutions below perceptrons."""
+    """Make the ensemble that fits the observations: perceptrons, or convolutions below perceptrons.
+
+    A one-hot vector has one active input whatever its width, so the first layer of a ``prior``, which is never trained,
+    is drawn for a fan-in of 1; drawn for the width, priors would hardly differ between the states of a large table.
+    """
     if isinstance(features, ImageFeatures):
         return EnsembleConvNet(members, features, hidden, out_features, generator, gain=gain)
+    first_fan_in = 1 if prior and one_hot else None
     return EnsembleMLP(
         members, features, hidden, out_features, generator, gain=gain, one_hot=one_hot, first_fan_in=first_fan_in
     )
