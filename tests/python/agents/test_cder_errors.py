@@ -144,7 +144,7 @@ def open_run(tmp_path, *options):
 
 
 def test_a_nan_loss_names_the_step_and_leaves_the_last_good_checkpoint(tmp_path):
-    run, trainer = open_run(tmp_path)
+    run, trainer = open_run(tmp_path, "train_every=4")
     Broken(trainer.agent, 250)  # four updates at every step of four instances: after step 300
     with pytest.raises(
         TrainingDivergedError,
@@ -192,7 +192,7 @@ def test_broken_weights_are_never_saved(tmp_path):
 
 
 def test_a_resumed_run_knows_its_checkpoint(tmp_path):
-    run, trainer = open_run(tmp_path)
+    run, trainer = open_run(tmp_path, "train_every=4")
     while trainer.step < 300:
         trainer.act()
         trainer.learn()

@@ -107,7 +107,7 @@ def test_the_reward_in_its_three_readings():
 )
 def test_the_readings_of_alpha_reach_the_replay(tmp_path, options, alpha, taus):
     """P(j) = p_j^alpha / sum and w_j = (n P(j))^-tau, normalised to sum 1, of what the loop samples."""
-    common = ["size=5", "learning_starts=80", "total_steps=400", "hidden=8", "signal_hidden=8"]
+    common = ["size=5", "learning_starts=80", "train_every=4", "total_steps=400", "hidden=8", "signal_hidden=8"]
     config = resolve_config("cder", "DeepSea-v0", None, [*common, *options])
     assert config.hyperparameters.priority_exponent == pytest.approx(alpha)
     assert config.hyperparameters.importance_exponents == taus

@@ -89,7 +89,9 @@ def test_the_signals_slow_copy_moves_by_its_share_with_each_update(open_trainer)
 def test_weights_reach_the_loss_as_a_mean_over_the_batch(open_trainer, normalization):
     """With equal priorities all weights are equal; each normalisation then gives the plain mean, 1 / B each."""
     trainer = play_until_ready(
-        open_trainer(f"weight_normalization={normalization}", "alpha=0", "epochs=1", "tau_start=0", "tau_end=0")
+        open_trainer(
+            f"weight_normalization={normalization}", "alpha=0", "epochs=1", "train_every=4", "tau_start=0", "tau_end=0"
+        )
     )
     seen = []
     learn = trainer.agent.learn
