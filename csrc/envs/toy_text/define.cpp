@@ -285,7 +285,6 @@ EnvDefinition frozen_lake_definition(const EnvOptions& given) {
   p.own.reward[frozen_lake::kHole] = number(o, "own_hole_reward");
   p.own.reward[frozen_lake::kFrozen] = number(o, "own_frozen_reward");
   p.rows = static_cast<std::int32_t>(rows);
-  p.columns = static_cast<std::int32_t>(columns);
   for (std::int64_t r = 0; r < rows; ++r) {
     for (std::int64_t c = 0; c < columns; ++c) {
       const std::int64_t cell = r * columns + c;

@@ -20,7 +20,7 @@ struct Rules {
 
 struct Params {
   Rules own;
-  std::int32_t rows, columns;
+  std::int32_t rows;
   std::vector<std::int32_t> next;    // [cell][direction]: left, down, right, up
   std::vector<std::uint8_t> kind;    // [cell]: Cell
   std::vector<std::int32_t> starts;  // cells with an S
@@ -34,7 +34,7 @@ struct Task {
 };
 
 // Columns of the task's numbers, in the order of the definition's task_parameters. NaN: as the environment was made.
-enum TaskColumn : int { kSlippery, kSuccessRate, kGoalReward, kHoleReward, kFrozenReward, kMapSeed, kTaskColumns };
+enum TaskColumn : int { kSlippery, kSuccessRate, kGoalReward, kHoleReward, kFrozenReward, kMapSeed };
 
 struct Outcome {
   std::int32_t cell;

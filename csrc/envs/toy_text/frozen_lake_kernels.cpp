@@ -50,6 +50,7 @@ template <bool kTasks>
 METARL_HD void step_lake_rows(const EnvBatch& batch, std::int64_t begin, std::int64_t end) {
   const EnvBatch b = batch;
   const auto& p = *static_cast<const frozen_lake::Params*>(b.params);
+  const frozen_lake::Rules rules = p.own;
   const frozen_lake::Tables tables{&*p.next.begin(), &*p.kind.begin()};
   auto* const cells = static_cast<std::int32_t*>(b.state);
   const auto* const actions = static_cast<const std::uint8_t*>(b.actions);
@@ -73,7 +74,7 @@ METARL_HD void step_lake_rows(const EnvBatch& batch, std::int64_t begin, std::in
         o = frozen_lake::step(FrozenLake::row_params(p, tasks, b.stride, i).rules, own, cells[i], actions[i],
                               uniform[k]);
       } else {
-        o = frozen_lake::step(p.own, tables, cells[i], actions[i], uniform[k]);
+        o = frozen_lake::step(rules, tables, cells[i], actions[i], uniform[k]);
       }
       cells[i] = o.cell;
       obs[i] = o.cell;
