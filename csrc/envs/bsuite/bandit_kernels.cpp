@@ -31,12 +31,17 @@ METARL_HD void step_bandit_rows(const EnvBatch& batch, std::int64_t begin, std::
   auto* const regret = static_cast<double*>(b.state);
   auto* const obs = static_cast<float*>(b.obs);
   const auto* const actions = static_cast<const std::uint8_t*>(b.actions);
-  const bool noisy = kTasks || p.noise_scale != 0.0;
+  bool noisy = p.noise_scale != 0.0;
   [[maybe_unused]] const auto* const tasks = static_cast<const double*>(b.task_values);
   const std::uint8_t resets = b.mode == AutoresetMode::next_step;
   double normal[kBlockRows];
   for (std::int64_t first = begin; first < end; first += kBlockRows) {
     const std::int64_t n = end - first < kBlockRows ? end - first : kBlockRows;
+    if constexpr (kTasks) {
+      const double* const scales = tasks + bandit::kNoiseScale * b.stride + first;
+      noisy = false;
+      for (std::int64_t k = 0; k < n; ++k) noisy |= scales[k] != 0.0;
+    }
     if (noisy && b.draws != nullptr) {
       for (std::int64_t k = 0; k < n; ++k) normal[k] = b.draws[first + k];
     } else if (noisy) {
