@@ -264,10 +264,10 @@ def test_other_versions_and_other_files_are_refused(tmp_path):
     version = "this metarl_core has version 2: build it again"
     for values, message in (
         ("{7, 0, 0, 0, 0, nullptr}", f"built for version 7 of the environment interface; {version}"),
-        ("{1, 8, 8, 8, 1, nullptr}", "lays out its structures otherwise"),
+        ("{metarl::env::kAbiVersion, 8, 8, 8, 1, nullptr}", "lays out its structures otherwise"),
         (
-            "{1, sizeof(metarl::EnvBatch), sizeof(metarl::env::EnvironmentInfo), sizeof(metarl::env::ParameterInfo), 0,"
-            " nullptr}",
+            "{metarl::env::kAbiVersion, sizeof(metarl::EnvBatch), sizeof(metarl::env::EnvironmentInfo), "
+            "sizeof(metarl::env::ParameterInfo), 0, nullptr}",
             "has 0 environments",
         ),
     ):
