@@ -115,6 +115,9 @@ EnvBatch BatchEnv::batch() {
     b.task_id = task_id_.data();
     b.task_table = task_table_.empty() ? nullptr : task_table_.data();
     b.task_table_size = task_table_size_;
+    b.layouts = layouts_.data();
+    b.table_layouts = table_layouts_.data();
+    b.layout_bytes = definition_.layout_bytes;
   }
   b.max_episode_steps = max_episode_steps_;
   b.mode = mode_;

@@ -35,7 +35,7 @@ struct BatchEnv::Rollout {
 std::int64_t BatchEnv::rows_per_block() const {
   const std::size_t row = definition_.field_names.size() * field_bytes(definition_.field_type) +
                           definition_.task_parameters.size() * field_bytes(task_type()) +
-                          32;  // counters, seeds and flags
+                          static_cast<std::size_t>(definition_.layout_bytes) + 32;  // counters, seeds and flags
   const std::int64_t rows = kBlockBytes / static_cast<std::int64_t>(row);
   return std::max<std::int64_t>(rows / kBlockRowsUnit, 1) * kBlockRowsUnit;
 }

@@ -69,20 +69,35 @@ std::vector<std::byte> BatchEnv::task_columns(const double* values, std::int64_t
   return columns;
 }
 
+// What the definition makes of `count` tasks, row-major.
+std::vector<std::uint8_t> BatchEnv::layouts_of(const double* values, std::int64_t count) const {
+  const auto bytes = static_cast<std::size_t>(definition_.layout_bytes);
+  const std::size_t width = definition_.task_parameters.size();
+  std::vector<std::uint8_t> layouts(static_cast<std::size_t>(count) * bytes);
+  for (std::size_t i = 0; bytes > 0 && i < static_cast<std::size_t>(count); ++i) {
+    definition_.make_layout(definition_.params.get(), values + i * width, layouts.data() + i * bytes);
+  }
+  return layouts;
+}
+
 void BatchEnv::set_tasks(const double* values, const std::int32_t* ids) {
   const InUse guard(in_use_);
   if (definition_.task_parameters.empty()) {
     throw std::invalid_argument(definition_.name + " has no parameters that can differ between environments");
   }
   std::vector<std::byte> columns;
+  std::vector<std::uint8_t> layouts;
   std::vector<std::int32_t> numbers;
   if (values != nullptr) {
     columns = task_columns(values, num_envs_);
+    layouts = layouts_of(values, num_envs_);
     numbers.assign(ids, ids + num_envs_);
   }
   task_values_ = std::move(columns);
+  layouts_ = std::move(layouts);
   task_id_ = std::move(numbers);
   task_table_.clear();
+  table_layouts_.clear();
   task_table_size_ = 0;
 }
 
@@ -92,8 +107,10 @@ void BatchEnv::set_task_table(const double* values, std::int64_t count) {
     throw std::invalid_argument(definition_.name + " has no parameters that can differ between environments");
   }
   std::vector<std::byte> table = task_columns(values, count);
+  std::vector<std::uint8_t> layouts = layouts_of(values, count);
   if (!has_tasks()) own_tasks();
   task_table_ = std::move(table);
+  table_layouts_ = std::move(layouts);
   task_table_size_ = count;
 }
 
@@ -122,8 +139,10 @@ void BatchEnv::own_tasks() {
     own.insert(own.end(), definition_.task_defaults.begin(), definition_.task_defaults.end());
   }
   std::vector<std::byte> columns = task_columns(own.data(), num_envs_);
+  std::vector<std::uint8_t> layouts = layouts_of(own.data(), num_envs_);
   task_id_.assign(static_cast<std::size_t>(num_envs_), -1);
   task_values_ = std::move(columns);
+  layouts_ = std::move(layouts);
 }
 
 void BatchEnv::get_field(std::size_t f, double* out) {
@@ -198,6 +217,8 @@ void BatchEnv::set_state(const EnvStateIn& in, const RowList& rows) {
   const Chosen row(rows, num_envs_);
   row.refuse_duplicates(num_envs_);
   check_state(in, row.count);
+  std::vector<std::uint8_t> layouts;
+  if (in.tasks != nullptr) layouts = layouts_of(in.tasks, row.count);
   if (in.tasks != nullptr && !has_tasks()) own_tasks();
   const auto n = static_cast<std::size_t>(num_envs_);
   const auto write = [&](FieldType type, bool row_major, const double* from, std::size_t width,
@@ -217,6 +238,10 @@ void BatchEnv::set_state(const EnvStateIn& in, const RowList& rows) {
     if (row.count == num_envs_) ready_ = true;
   }
   if (in.tasks != nullptr) write(task_type(), false, in.tasks, definition_.task_parameters.size(), task_values_);
+  const auto bytes = static_cast<std::size_t>(definition_.layout_bytes);
+  for (std::size_t k = 0; k < layouts.size() / std::max<std::size_t>(bytes, 1); ++k) {
+    std::copy_n(layouts.data() + k * bytes, bytes, layouts_.data() + row(static_cast<std::int64_t>(k)) * bytes);
+  }
   scatter(row, row.count, in.elapsed, elapsed_);
   scatter(row, row.count, in.episode, episode_);
   scatter(row, row.count, in.seed, seed_);

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cmath>
+#include <initializer_list>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -47,6 +49,12 @@ bool all_finite(const void*, const double* fields) {
     if (!std::isfinite(fields[f])) return false;
   }
   return true;
+}
+
+// Parameters that may be None are NaN where they are not given.
+inline EnvOptions with_none(EnvOptions options, std::initializer_list<const char*> names) {
+  for (const char* name : names) options.numbers.try_emplace(name, std::numeric_limits<double>::quiet_NaN());
+  return options;
 }
 
 // The parameters that may differ between rows, by their names as options, in the order of the model's row_params.

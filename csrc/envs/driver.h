@@ -157,6 +157,10 @@ METARL_HD void draw_task(const EnvBatch& b, std::int64_t row) {
   Real* const values = static_cast<Real*>(b.task_values);
   for (int k = 0; k < b.num_task_values; ++k) values[k * b.stride + row] = table[k * b.task_table_size + task];
   b.task_id[row] = static_cast<std::int32_t>(task);
+  if (b.layout_bytes > 0) {
+    std::memcpy(b.layouts + row * b.layout_bytes, b.table_layouts + task * b.layout_bytes,
+                static_cast<std::size_t>(b.layout_bytes));
+  }
 }
 
 // Starts a new episode in one row, from these random numbers.

@@ -25,7 +25,7 @@ namespace metarl {
 namespace {
 
 // Two builds that disagree on these would misread each other: raise env::kAbiVersion with any change.
-static_assert(env::kAbiVersion != 1 || sizeof(void*) != 8 || sizeof(EnvBatch) == 200,
+static_assert(env::kAbiVersion != 2 || sizeof(void*) != 8 || sizeof(EnvBatch) == 224,
               "EnvBatch has changed: raise kAbiVersion in envs/library.h, then this line");
 
 constexpr std::uint32_t kMaxParts = 1024;  // of one kind; more is a damaged description

@@ -14,7 +14,7 @@
 
 namespace metarl::env {
 
-constexpr std::uint32_t kAbiVersion = 1;
+constexpr std::uint32_t kAbiVersion = 2;
 
 // A number that make_vec takes by name and that may differ between the rows of a batch.
 struct ParameterInfo {

@@ -43,6 +43,7 @@ PEERS = (
     Peer("bsuite", "peer_bsuite", "bsuite", ("env",)),
     Peer("minatar", "peer_minatar", "minatar", ("env",)),
     Peer("minigrid", "peer_minigrid", "minigrid", ("env",)),
+    Peer("xminigrid", "peer_xminigrid", "xminigrid", ("env",)),
     Peer("pufferlib", "peer_pufferlib", "pufferlib", ("env",)),
 )
 

@@ -2,7 +2,8 @@
 
 The ranges of classic control are after Packer et al., "Assessing generalization in deep reinforcement learning" (2018):
 what is called extreme there is the outer part here. Goals are drawn as by Finn et al. (MAML, 2017) and Rakelly et al.
-(PEARL, 2019); mazes, bandits and decision processes are generated from seeds.
+(PEARL, 2019); mazes, bandits and decision processes are generated from seeds, as are the maps of FrozenLake and the
+action mappings of DeepSea.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ _SEEDS = MappingProxyType(
         "GaussianBandit-v0": "task_seed",
         "TabularMDP-v0": "task_seed",
         "Maze-v0": "map_seed",
+        "FrozenLake-v1": "map_seed",
+        "DeepSea-v0": "mapping_seed",
     }
 )
 _NUM_SEEDS = 100_000
@@ -51,7 +54,8 @@ def task_family(
 ) -> TaskDistribution:
     """Return the family of tasks of an environment.
 
-    Mazes, bandits and decision processes are :class:`SeedTasks` of 100,000 seeds, the others :class:`UniformTasks`.
+    Mazes, bandits, decision processes, FrozenLake's maps and DeepSea's action mappings are :class:`SeedTasks` of
+    100,000 seeds, the others :class:`UniformTasks`.
 
     Args:
         env_id: One of :func:`task_families`.

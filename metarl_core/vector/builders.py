@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from metarl_core.vector.frozen_lake_map import frozen_lake_map
 from metarl_core.vector.specs import shown
 
-__all__ = ["BuildPlan", "build_plan"]
+__all__ = ["BuildPlan", "build_plan", "frozen_lake_desc"]
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,13 @@ def _map_rows(desc: Any) -> list[str]:
     return rows
 
 
-def _frozen_lake(params: Mapping[str, Any]) -> BuildPlan:
+def frozen_lake_desc(params: Mapping[str, Any]) -> list[str]:
+    """Return the map of ``desc`` or ``map_name``, row by row.
+
+    Raises:
+        TypeError: ``desc`` is no sequence of rows.
+        ValueError: It is no map.
+    """
     desc = params["desc"] if params["desc"] is not None else _MAPS[params["map_name"]]
     rows = _map_rows(desc)
     if not rows or len({len(row) for row in rows}) != 1 or not rows[0]:
@@ -143,6 +150,18 @@ def _frozen_lake(params: Mapping[str, Any]) -> BuildPlan:
     if wrong or "S" not in "".join(rows):
         what = f"has the letter {wrong[0]!r}" if wrong else "has no S"
         raise ValueError(f"desc {what}; must be made of S (start, at least one), F (frozen), H (hole) and G (goal)")
+    return rows
+
+
+def _frozen_lake(params: Mapping[str, Any]) -> BuildPlan:
+    rows = frozen_lake_desc(params)
+    if params["map_seed"] is not None:
+        if not len(rows) == len(rows[0]) >= 2:
+            raise ValueError(
+                f"map_seed is {params['map_seed']}; must be None, as the map has {len(rows)} rows and {len(rows[0])} "
+                "columns and those of seeds are square"
+            )
+        rows = frozen_lake_map(params["map_seed"], len(rows))
     schedule = params["reward_schedule"]
     try:
         rewards = () if isinstance(schedule, (str, bytes)) else tuple(float(reward) for reward in schedule)
@@ -151,9 +170,10 @@ def _frozen_lake(params: Mapping[str, Any]) -> BuildPlan:
     if len(rewards) != 3 or not np.isfinite(rewards).all():
         raise ValueError(f"reward_schedule is {schedule!r}; must be three finite numbers: goal, hole, frozen")
     numbers = _numbers(params)
-    numbers.update(zip(("goal_reward", "hole_reward", "frozen_reward"), rewards, strict=True))
+    for name, reward in zip(("goal_reward", "hole_reward", "frozen_reward"), rewards, strict=True):
+        numbers["own_" + name] = numbers.get(name, reward)
     table = np.array([[ord(letter) for letter in row] for row in rows], np.uint8)
-    return BuildPlan(numbers, (), num_observations=table.size, num_actions=4, table=table)
+    return BuildPlan(numbers, (), num_observations=table.size, num_actions=4, table=table, row_bytes=64 + table.size)
 
 
 def _deep_sea(params: Mapping[str, Any]) -> BuildPlan:
@@ -176,6 +196,7 @@ def _deep_sea(params: Mapping[str, Any]) -> BuildPlan:
         num_actions=2,
         bsuite_info=info,
         table=mapping.astype(np.uint8),
+        row_bytes=96 + size * size,
     )
 
 

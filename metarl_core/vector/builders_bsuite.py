@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from metarl_core.vector.builders import BuildPlan, _numbers
 
-__all__ = ["BSUITE_BUILDERS"]
+__all__ = ["BSUITE_BUILDERS", "bandit_means"]
 
 _Fields = npt.NDArray[np.float64]
 
@@ -30,11 +30,16 @@ def _catch(params: Mapping[str, Any]) -> BuildPlan:
     return BuildPlan(_numbers(params), shape, zeros, zeros + np.float32(1), num_actions=3, bsuite_info=info)
 
 
+def bandit_means(count: int, mapping_seed: int | None) -> _Fields:
+    """Return the arms' means, in bsuite's order of a seed, so that it names the same environment there and here."""
+    order = np.random.RandomState(mapping_seed).choice(count, size=count, replace=False)
+    means: _Fields = np.linspace(0, 1, count)[order]
+    return means
+
+
 def _bandit(params: Mapping[str, Any]) -> BuildPlan:
     count = params["num_actions"]
-    # bsuite's own draw, so that a mapping seed names the same environment there and here.
-    order = np.random.RandomState(params["mapping_seed"]).choice(count, size=count, replace=False)
-    means = np.linspace(0, 1, count)[order]
+    means = bandit_means(count, params["mapping_seed"])
     numbers = {**_numbers(params), **{f"mean_{arm}": float(mean) for arm, mean in enumerate(means)}}
 
     def info(fields: _Fields) -> dict[str, npt.NDArray[Any]]:

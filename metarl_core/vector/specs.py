@@ -292,6 +292,22 @@ _SPECS = (
                 "success_rate", 1.0 / 3.0, "Probability of the intended direction on slippery ice.", low=0.0, high=1.0
             ),
             ParameterSpec("reward_schedule", (1, 0, 0), "Rewards of goal, hole and frozen cells.", kind="object"),
+            *(
+                ParameterSpec(
+                    f"{cell}_reward", None, f"Reward of a {cell} cell; None: of reward_schedule.", optional=True
+                )
+                for cell in ("goal", "hole", "frozen")
+            ),
+            ParameterSpec(
+                "map_seed",
+                None,
+                "Seed of a random map as large as the one given, which must be square: "
+                "gymnasium's generate_random_map(size, seed=map_seed); None: the one given.",
+                kind="int",
+                low=0,
+                high=2**32 - 1,
+                optional=True,
+            ),
         ),
     ),
     EnvSpec(

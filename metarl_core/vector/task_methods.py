@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from metarl_core import _core
 from metarl_core.vector.specs import EnvSpec, ParameterSpec, shown
+from metarl_core.vector.task_checks import check_together, refuse
 
 __all__ = ["TaskMethods", "Tasks"]
 
@@ -58,12 +59,6 @@ def _column(name: str, values: Any, parameter: ParameterSpec | None = None) -> n
     return array.astype(np.float64)
 
 
-def _refuse(name: str, column: npt.NDArray[np.float64], bad: npt.NDArray[np.bool_], expected: str) -> None:
-    if bad.any():
-        i = int(bad.argmax())
-        raise ValueError(f"{name}[{i}] is {float(column[i])!r}; must be {expected}")
-
-
 def task_table(
     spec: EnvSpec, params: Mapping[str, Any], names: Sequence[str], tasks: Tasks, count: int | None
 ) -> npt.NDArray[np.float64]:
@@ -100,19 +95,7 @@ def task_table(
         table[:, k] = columns.get(name, _number(params[name]))
         column = table[:, k].astype(np.float32).astype(np.float64) if narrow else table[:, k]
         _check_column(spec, params, name, column)
-    if spec.id.startswith("MountainCar"):
-        low, high, start, end = (table[:, names.index(f"{a}_{b}")] for a, b in _MOUNTAIN_CAR)
-        _refuse("min_position", low, ~(low < high), "< max_position")
-        _refuse("reset_low", start, ~((low <= start) & (start <= end)), "in [min_position, reset_high]")
-        _refuse("reset_high", end, ~(end <= high), "<= max_position")
-    if spec.id == "MountainCarContinuous-v0":
-        low, high = (table[:, names.index(name)] for name in ("min_action", "max_action"))
-        _refuse("min_action", low, ~(low < high), "< max_action")
-    if spec.id == "BernoulliBandit-v0":
-        low, high = (table[:, names.index(name)] for name in ("mean_low", "mean_high"))
-        _refuse("mean_low", low, low > high, "<= mean_high")
-    if spec.id == "Maze-v0":
-        _check_goals(params, *(table[:, names.index(name)] for name in ("goal_row", "goal_column")))
+    check_together(spec, params, names, table)
     return table
 
 
@@ -121,42 +104,29 @@ def _number(value: Any) -> float:
     return float("nan") if value is None else float(value)
 
 
-def _check_goals(params: Mapping[str, Any], row: npt.NDArray[np.float64], column: npt.NDArray[np.float64]) -> None:
-    size = params["size"]
-    drawn = (row == -1) & (column == -1)
-    for name, cell in (("goal_row", row), ("goal_column", column)):
-        bad = ~drawn & ((cell % 2 != 1) | (cell > size - 2) | (cell < 1))
-        _refuse(name, cell, bad, f"odd and in [1, {size - 2}], or both -1")
-    if not params["random_start"]:
-        _refuse("goal_row", row, (row == 1) & (column == 1), "elsewhere than the start at (1, 1), or random_start True")
-
-
-_MOUNTAIN_CAR = (("min", "position"), ("max", "position"), ("reset", "low"), ("reset", "high"))
-
-
 def _check_column(spec: EnvSpec, params: Mapping[str, Any], name: str, column: npt.NDArray[np.float64]) -> None:
     parameter = spec.parameters[name]
     given = np.ones(len(column), np.bool_)
     if parameter.optional:
         given = ~np.isnan(column)
-        _refuse(name, column, np.isinf(column), "finite or NaN, which means None")
+        refuse(name, column, np.isinf(column), "finite or NaN, which means None")
     else:
-        _refuse(name, column, ~np.isfinite(column), "finite")
+        refuse(name, column, ~np.isfinite(column), "finite")
     if parameter.kind == "int":
-        _refuse(name, column, given & (column != np.floor(column)), "an integer")
+        refuse(name, column, given & (column != np.floor(column)), "an integer")
     if parameter.kind == "bool":
-        _refuse(name, column, (column != 0) & (column != 1), "0 or 1")
+        refuse(name, column, (column != 0) & (column != 1), "0 or 1")
     if parameter.low is not None:
         bad = column <= parameter.low if parameter.exclusive else column < parameter.low
-        _refuse(name, column, given & bad, f"{'>' if parameter.exclusive else '>='} {parameter.low:g}")
+        refuse(name, column, given & bad, f"{'>' if parameter.exclusive else '>='} {parameter.low:g}")
     if parameter.high is not None:
-        _refuse(name, column, column > parameter.high, f"<= {parameter.high:g}")
+        refuse(name, column, column > parameter.high, f"<= {parameter.high:g}")
     why = "the environment's own, which its spaces are made from"
     own = float(np.float32(params[name])) if params.get("precision") == "float32" else params[name]
     if name in _LARGEST.get(spec.id, ()):
-        _refuse(name, column, column > own, f"<= {params[name]!r}, {why}")
+        refuse(name, column, column > own, f"<= {params[name]!r}, {why}")
     if name in _SMALLEST.get(spec.id, ()):
-        _refuse(name, column, column < own, f">= {params[name]!r}, {why}")
+        refuse(name, column, column < own, f">= {params[name]!r}, {why}")
 
 
 class TaskMethods:

@@ -121,6 +121,12 @@ def test_steps_of_the_float32_swing_up():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("params", [params for env_id, params in CASES if env_id == "CartPoleSwingup-v0"], ids=str)
+def test_a_million_steps_of_the_float32_swing_up(params):
+    compare("CartPoleSwingup-v0", params, 1_000_000, "float32")
+
+
+@pytest.mark.slow
 @cases
 def test_a_million_steps_equal_bsuites(env_id, params):
     compare(env_id, params, 1_000_000)

@@ -54,24 +54,27 @@ def test_a_million_steps_equal_bsuites(deterministic):
     compare({"size": 10, "deterministic": deterministic}, 1_000_000)
 
 
-def compare(params, states):
+def compare(params, states, tasks=None):
+    """Compare steps; `tasks`: parameters by row, name -> one value a row."""
     rng = np.random.default_rng(5)
     arguments = {"mapping_seed": 42, **params}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # bsuite warns of randomize_actions=False
-        references = [deep_sea.DeepSea(seed=i, **arguments) for i in range(ROWS)]
+        by_row = [{name: values[i].item() for name, values in (tasks or {}).items()} for i in range(ROWS)]
+        references = [deep_sea.DeepSea(seed=i, **{**arguments, **by_row[i]}) for i in range(ROWS)]
     for reference in references:
         reference._rng = RecordingGenerator(reference._rng)
         reference.reset()
     deterministic = params.get("deterministic", True)
     envs = metarl_core.make_vec("DeepSea-v0", ROWS, **params)
+    if tasks is not None:
+        envs.set_tasks(tasks)
     envs.reset(seed=0)
     size, comparison = params["size"], Comparison()
     ended = np.zeros(ROWS, bool)
     while comparison.states < states:
         # Rows differ in how often they follow the path, so that some reach the treasure.
-        mapping = references[0]._action_mapping
-        right = np.array([mapping[r._row, r._column] if r._row < size else 0 for r in references])
+        right = np.array([r._action_mapping[r._row, r._column] if r._row < size else 0 for r in references])
         follow = rng.random(ROWS) < np.linspace(0.3, 1.0, ROWS)
         actions = np.where(follow, right, rng.integers(0, 2, ROWS)).astype(np.int64)
         steps, draws = [], np.zeros((ROWS, 2))
@@ -103,6 +106,6 @@ def compare(params, states):
         bad_after = np.array([x["total_bad_episodes"] for x in info])
         np.testing.assert_array_equal(envs.bad_episode(), bad_after > bad_before)
     good = comparison.counts["terminated"] - sum(r._total_bad_episodes for r in references)
-    comparison.check(f"DeepSea-v0 {params}", states, 1e-13, ("terminated",))
+    comparison.check(f"DeepSea-v0 {params}{' by row' if tasks else ''}", states, 1e-13, ("terminated",))
     print(f"{good} good episodes")
     assert 0 < good < comparison.counts["terminated"]

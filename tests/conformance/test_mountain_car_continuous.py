@@ -32,9 +32,10 @@ def test_steps_equal_gymnasiums(precision):
 
 
 @pytest.mark.slow
-def test_a_million_steps_equal_gymnasiums():
-    comparison = compare_dynamics(ENV, policy, states=1_000_000)
-    comparison.check(ENV, 1_000_000, 1e-13, ("terminated", "truncated"))
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_a_million_steps_equal_gymnasiums(precision):
+    comparison = compare_dynamics(ENV, policy, states=1_000_000, precision=precision)
+    comparison.check(f"{ENV} {precision}", 1_000_000, TOLERANCE[precision], ("terminated", "truncated"))
 
 
 def test_constants():

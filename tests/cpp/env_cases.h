@@ -52,16 +52,18 @@ inline metarl::EnvOptions pendulum() {
 }
 
 inline std::vector<EnvCase> env_cases() {
-  return {
-      {"MountainCar-v0", mountain_car()},
-      {"Pendulum-v1", pendulum()},
-      {"FrozenLake-v1",
-       options_of(
-           {{"is_slippery", 1}, {"success_rate", 0.5}, {"goal_reward", 1}, {"hole_reward", 0}, {"frozen_reward", 0}},
-           "SFFSHFFFG", 3)},
-      {"DeepSea-v0", options_of({{"deterministic", 0}, {"unscaled_move_cost", 0.01}}, std::string(16, '\1'), 4)},
-      {"MinAtar/Breakout-v1",
-       options_of({{"use_minimal_action_set", 1}, {"sticky_action_prob", 0.25}, {"difficulty_ramping", 1}})}};
+  return {{"MountainCar-v0", mountain_car()},
+          {"Pendulum-v1", pendulum()},
+          {"FrozenLake-v1", options_of({{"is_slippery", 1},
+                                        {"success_rate", 0.5},
+                                        {"own_goal_reward", 1},
+                                        {"own_hole_reward", 0},
+                                        {"own_frozen_reward", 0}},
+                                       "SFFSHFFFG", 3)},
+          {"DeepSea-v0", options_of({{"deterministic", 0}, {"unscaled_move_cost", 0.01}, {"randomize_actions", 1}},
+                                    std::string(16, '\1'), 4)},
+          {"MinAtar/Breakout-v1",
+           options_of({{"use_minimal_action_set", 1}, {"sticky_action_prob", 0.25}, {"difficulty_ramping", 1}})}};
 }
 
 // Results of one step of a batch.

@@ -21,7 +21,7 @@ metarl::EnvOptions mountain_car_options() {
 
 metarl::EnvOptions deep_sea_options(std::int64_t size) {
   metarl::EnvOptions o;
-  o.numbers = {{"deterministic", 0}, {"unscaled_move_cost", 0.01}};
+  o.numbers = {{"deterministic", 0}, {"unscaled_move_cost", 0.01}, {"randomize_actions", 1}};
   o.table_rows = o.table_columns = size;
   o.table.assign(static_cast<std::size_t>(size * size), 1);
   return o;
@@ -56,7 +56,11 @@ metarl::EnvOptions pendulum_options() {
 
 metarl::EnvOptions frozen_lake_options() {
   metarl::EnvOptions o;
-  o.numbers = {{"is_slippery", 1}, {"success_rate", 0.5}, {"goal_reward", 1}, {"hole_reward", 0}, {"frozen_reward", 0}};
+  o.numbers = {{"is_slippery", 1},
+               {"success_rate", 0.5},
+               {"own_goal_reward", 1},
+               {"own_hole_reward", 0},
+               {"own_frozen_reward", 0}};
   const std::string map = "SFFSHFFFG";
   o.table.assign(map.begin(), map.end());
   o.table_rows = o.table_columns = 3;

@@ -261,13 +261,13 @@ def test_other_versions_and_other_files_are_refused(tmp_path):
     before = mc.list_envs()
     function = 'extern "C" const metarl::env::LibraryInfo* metarl_env_library_baseline() { return &info; }'
     header = "#include <metarl/env/library.h>\nstatic const metarl::env::LibraryInfo info = "
-    version = "this metarl_core has version 1: build it again"
+    version = "this metarl_core has version 2: build it again"
     for values, message in (
         ("{7, 0, 0, 0, 0, nullptr}", f"built for version 7 of the environment interface; {version}"),
-        ("{1, 8, 8, 8, 1, nullptr}", "lays out its structures otherwise"),
+        ("{metarl::env::kAbiVersion, 8, 8, 8, 1, nullptr}", "lays out its structures otherwise"),
         (
-            "{1, sizeof(metarl::EnvBatch), sizeof(metarl::env::EnvironmentInfo), sizeof(metarl::env::ParameterInfo), 0,"
-            " nullptr}",
+            "{metarl::env::kAbiVersion, sizeof(metarl::EnvBatch), sizeof(metarl::env::EnvironmentInfo), "
+            "sizeof(metarl::env::ParameterInfo), 0, nullptr}",
             "has 0 environments",
         ),
     ):

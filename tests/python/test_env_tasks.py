@@ -177,8 +177,14 @@ def test_state_holds_tasks():
     ("env_id", "tasks", "error", "match"),
     [
         ("CartPole-v1", {"weight": 1}, TypeError, "no task parameter 'weight'; valid ones: gravity, masscart"),
-        ("CartPole-v1", {"sutton_barto_reward": 1}, TypeError, "no task parameter 'sutton_barto_reward'"),
-        ("FrozenLake-v1", {"success_rate": 1}, TypeError, "none of its parameters can differ"),
+        ("CartPole-v1", {"kinematics_integrator": 1}, TypeError, "no task parameter 'kinematics_integrator'"),
+        (
+            "CartPole-v1",
+            {"sutton_barto_reward": [0, 1, 2]},
+            ValueError,
+            r"sutton_barto_reward\[2\] is 2.0; must be 0 or 1",
+        ),
+        ("Catch-v0", {"rows": 5}, TypeError, "none of its parameters can differ"),
         ("CartPole-v1", {"length": [1, 2]}, ValueError, "length has 2 numbers; must be num_envs, 3"),
         ("CartPole-v1", {"length": [[1.0]]}, ValueError, r"length has shape \(1, 1\)"),
         ("CartPole-v1", {"length": [1, 0, 1]}, ValueError, r"length\[1\] is 0.0; must be > 0"),

@@ -500,6 +500,26 @@ def test_through_gymnasium():
     assert gymnasium.make_vec(ours.spec, num_envs=2).render_mode == "rgb_array"
 
 
+@pytest.mark.parametrize(
+    ("env_id", "task", "others"),
+    [
+        ("FrozenLake-v1", {"map_seed": 5}, {"map_seed": 6}),
+        ("FrozenLake-v1", {}, {"map_seed": 6}),
+        ("Bandit-v0", {"mapping_seed": 3}, {"mapping_seed": 4}),
+        ("DiscountingChain-v0", {"mapping_seed": 3}, {"mapping_seed": 4}),
+    ],
+)
+def test_rows_show_the_maps_and_orders_of_their_tasks(env_id, task, others):
+    envs = make_vec(env_id, 2, render_mode="rgb_array")
+    envs.set_tasks({name: [task.get(name, np.nan), seed] for name, seed in others.items()})
+    envs.reset(seed=0)
+    alone = make_vec(env_id, 1, render_mode="rgb_array", **task)
+    alone.reset(seed=[0])
+    mine, other = envs.render()
+    np.testing.assert_array_equal(mine, alone.render()[0])
+    assert (mine != other).any()
+
+
 @pytest.mark.skipif(importlib.util.find_spec("moviepy") is None, reason="RecordVideo needs moviepy")
 @pytest.mark.parametrize("mode", ["next_step", "same_step"])
 def test_record_video(mode, tmp_path):
@@ -514,7 +534,7 @@ def test_record_video(mode, tmp_path):
             recorded.step(recorded.action_space.sample())
         recorded.close()
     (film,) = tmp_path.glob("*.mp4")
-    from moviepy import VideoFileClip
+    from moviepy.video.io.VideoFileClip import VideoFileClip  # in versions 1 and 2
 
     with VideoFileClip(str(film)) as clip:
         assert clip.fps == 50

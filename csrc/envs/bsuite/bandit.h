@@ -13,10 +13,16 @@ namespace metarl::bandit {
 constexpr int kMaxArms = 128;
 
 struct Params {
+  std::int32_t arms;
   double mean[kMaxArms];
-  double noise_scale;   // standard deviation of what is added to a reward
-  double reward_scale;  // factor of a reward
+  double level[kMaxArms];  // the means, ascending
+  double noise_scale;      // standard deviation of what is added to a reward
+  double reward_scale;     // factor of a reward
 };
+
+// Columns of a task's numbers, in the order of the definition's task_parameters. A row's layout is which of the
+// ascending means each arm has.
+enum TaskColumn : int { kNoiseScale, kRewardScale, kMappingSeed };
 
 // Box-Muller from words 0 and 1.
 METARL_HD double normal_from(const PhiloxBlock& random) {

@@ -13,14 +13,20 @@
 
 namespace metarl::deep_sea {
 
-struct Params {
+struct Rules {
   std::int32_t size;
   bool deterministic;
-  double unscaled_move_cost;
-  double move_cost;                   // unscaled_move_cost / size
-  double fail_probability;            // 1 / size
+  double move_cost;         // unscaled_move_cost / size
+  double fail_probability;  // 1 / size
+};
+
+struct Params {
+  Rules own;
   std::vector<std::uint8_t> mapping;  // size x size: the action that moves right
 };
+
+// Columns of a task's numbers, in the order of the definition's task_parameters. A row's mapping is its layout.
+enum TaskColumn : int { kDeterministic, kUnscaledMoveCost, kRandomizeActions, kMappingSeed };
 
 struct State {
   std::int32_t row, column;
@@ -41,12 +47,12 @@ METARL_HD Draws draws_from(const PhiloxBlock& random) {
   return {std::sqrt(-2.0 * natural_log(radius_uniform)) * sincos(angle).cos, uniform53(random.v[0], random.v[1])};
 }
 
-METARL_HD bool takes_normal(const Params& p, const State& s) {
+METARL_HD bool takes_normal(const Rules& p, const State& s) {
   return !p.deterministic && s.row == p.size - 1 && (s.column == 0 || s.column == p.size - 1);
 }
 
-// Returns the reward; the episode is over when the row has reached size. mapping: p.mapping.data().
-METARL_HD double step(const Params& p, const std::uint8_t* mapping, State& s, int action, const Draws& draws) {
+// Returns the reward; the episode is over when the row has reached size. mapping: size x size, as in Params.
+METARL_HD double step(const Rules& p, const std::uint8_t* mapping, State& s, int action, const Draws& draws) {
   const bool right = action == mapping[s.row * p.size + s.column];
   const std::int32_t last = p.size - 1;
   double reward = 0.0;

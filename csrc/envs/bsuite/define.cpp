@@ -11,14 +11,17 @@
 #include "envs/bsuite/discounting_chain.h"
 #include "envs/bsuite/memory_chain.h"
 #include "envs/kernels.h"
+#include "envs/numpy_random.h"
 
 namespace metarl {
 namespace {
 
+using define::allow_tasks;
 using define::flag;
 using define::is_integer_in;
 using define::is_within;
 using define::number;
+using define::with_none;
 
 constexpr double kMostCounted = std::numeric_limits<std::int32_t>::max();
 
@@ -48,13 +51,35 @@ EnvDefinition catch_definition(const EnvOptions& o) {
   return d;
 }
 
-EnvDefinition bandit_definition(const EnvOptions& o) {
+// A byte for each arm: which of the ascending means it has, by bsuite's order of this seed.
+void make_bandit_order(const void* params, const double* task, std::uint8_t* order) {
+  const auto& p = *static_cast<const bandit::Params*>(params);
+  const double seed = task[bandit::kMappingSeed];
+  if (std::isnan(seed)) {
+    for (int arm = 0; arm < p.arms; ++arm) {
+      order[arm] = static_cast<std::uint8_t>(std::lower_bound(p.level, p.level + p.arms, p.mean[arm]) - p.level);
+    }
+    return;
+  }
+  const auto ranks =
+      numpy::RandomState(static_cast<std::uint32_t>(seed)).permutation(static_cast<std::uint32_t>(p.arms));
+  std::transform(ranks.begin(), ranks.end(), order, [](std::uint32_t rank) { return static_cast<std::uint8_t>(rank); });
+}
+
+EnvDefinition bandit_definition(const EnvOptions& given) {
+  const EnvOptions o = with_none(given, {"mapping_seed"});
   bandit::Params p{};
   p.noise_scale = number(o, "noise_scale");
   p.reward_scale = number(o, "reward_scale");
+  p.arms = integer(o, "num_actions", 1, bandit::kMaxArms);
   EnvDefinition d;
-  d.num_actions = integer(o, "num_actions", 1, bandit::kMaxArms);
-  for (int arm = 0; arm < d.num_actions; ++arm) p.mean[arm] = number(o, "mean_" + std::to_string(arm));
+  d.num_actions = p.arms;
+  for (int arm = 0; arm < p.arms; ++arm) p.mean[arm] = number(o, "mean_" + std::to_string(arm));
+  std::copy_n(p.mean, p.arms, p.level);
+  std::sort(p.level, p.level + p.arms);
+  allow_tasks(&d, o, {"noise_scale", "reward_scale", "mapping_seed"});
+  d.layout_bytes = p.arms;
+  d.make_layout = make_bandit_order;
   d.field_names = {"total_regret"};
   d.draws_per_row = p.noise_scale != 0.0 ? 1 : 0;
   d.nanoseconds_per_row = p.noise_scale != 0.0 ? 25 : 6;
@@ -92,10 +117,11 @@ EnvDefinition memory_chain_definition(const EnvOptions& o) {
   return d;
 }
 
-EnvDefinition discounting_chain_definition(const EnvOptions& o) {
+EnvDefinition discounting_chain_definition(const EnvOptions& given) {
   using namespace discounting_chain;
-  Params p{.pays_at = {1, 3, 10, 30, 100}, .reward = {1.0, 1.0, 1.0, 1.0, 1.0}, .time = {}};
-  p.reward[integer(o, "bonus_chain", 0, kChains - 1)] += 0.1;
+  const EnvOptions o = with_none(given, {"mapping_seed"});
+  Params p{.pays_at = {1, 3, 10, 30, 100}, .bonus_chain = 0, .time = {}};
+  p.bonus_chain = integer(o, "bonus_chain", 0, kChains - 1);
   for (std::int32_t step = 0; step <= kLength; ++step) p.time[step] = static_cast<float>(step / double{kLength});
   EnvDefinition d;
   d.field_names = {"step", "chain"};
@@ -106,6 +132,8 @@ EnvDefinition discounting_chain_definition(const EnvOptions& o) {
   d.valid_state = [](const void*, const double* f) {
     return is_integer_in(f[0], 0, kLength) && (f[0] == 0 ? f[1] == -1.0 : is_integer_in(f[1], 0, kChains - 1));
   };
+  d.wide_tasks = true;
+  allow_tasks(&d, o, {"mapping_seed"});
   d.params = std::make_shared<const Params>(p);
   METARL_ENV_KERNELS(d, discounting_chain);
   return d;
@@ -145,9 +173,9 @@ EnvDefinition cartpole_swingup_definition(const EnvOptions& o) {
       .force_mag = number(o, "force_mag"),
       .gravity = number(o, "gravity"),
   });
-  define::allow_tasks(&d, o,
-                      {"height_threshold", "move_cost", "timescale", "init_range", "mass_cart", "mass_pole", "length",
-                       "force_mag", "gravity"});
+  allow_tasks(&d, o,
+              {"height_threshold", "move_cost", "timescale", "init_range", "mass_cart", "mass_pole", "length",
+               "force_mag", "gravity"});
   if (flag(o, "float32")) {
     d.field_type = FieldType::float32;
     METARL_ENV_KERNELS(d, cartpole_swingup_f32);
@@ -157,7 +185,22 @@ EnvDefinition cartpole_swingup_definition(const EnvOptions& o) {
   return d;
 }
 
-EnvDefinition deep_sea_definition(const EnvOptions& o) {
+// bsuite's mapping of this seed.
+void make_sea_mapping(const void* params, const double* task, std::uint8_t* mapping) {
+  const auto& p = *static_cast<const deep_sea::Params*>(params);
+  const double seed = task[deep_sea::kMappingSeed];
+  if (task[deep_sea::kRandomizeActions] == 0) {
+    std::fill_n(mapping, p.mapping.size(), std::uint8_t{1});
+  } else if (std::isnan(seed)) {
+    std::copy(p.mapping.begin(), p.mapping.end(), mapping);
+  } else {
+    numpy::RandomState random(static_cast<std::uint32_t>(seed));
+    std::generate_n(mapping, p.mapping.size(), [&] { return static_cast<std::uint8_t>(random.coin()); });
+  }
+}
+
+EnvDefinition deep_sea_definition(const EnvOptions& given) {
+  const EnvOptions o = with_none(given, {"mapping_seed"});
   EnvDefinition d;
   const std::int64_t size = o.table_rows;
   if (size < 1 || o.table_columns != size || static_cast<std::int64_t>(o.table.size()) != size * size) {
@@ -173,17 +216,19 @@ EnvDefinition deep_sea_definition(const EnvOptions& o) {
   d.incremental_obs = true;
   d.nanoseconds_per_row = 20 + static_cast<double>(size * size) * 0.2;
   d.valid_state = [](const void* params, const double* f) {
-    const double cells = static_cast<const deep_sea::Params*>(params)->size;
+    const double cells = static_cast<const deep_sea::Params*>(params)->own.size;
     return is_integer_in(f[0], 0, cells) && is_integer_in(f[1], 0, cells - 1) && is_integer_in(f[2], 0, 1) &&
            is_integer_in(f[3], 0, 0x7fffffff) && is_integer_in(f[4], 0, 0x7fffffff);
   };
-  const double cost = number(o, "unscaled_move_cost");
+  d.wide_tasks = true;
+  allow_tasks(&d, o, {"deterministic", "unscaled_move_cost", "randomize_actions", "mapping_seed"});
+  d.layout_bytes = size * size;
+  d.make_layout = make_sea_mapping;
   d.params = std::make_shared<const deep_sea::Params>(deep_sea::Params{
-      .size = static_cast<std::int32_t>(size),
-      .deterministic = deterministic,
-      .unscaled_move_cost = cost,
-      .move_cost = cost / static_cast<double>(size),
-      .fail_probability = 1.0 / static_cast<double>(size),
+      .own = {.size = static_cast<std::int32_t>(size),
+              .deterministic = deterministic,
+              .move_cost = number(o, "unscaled_move_cost") / static_cast<double>(size),
+              .fail_probability = 1.0 / static_cast<double>(size)},
       .mapping = o.table,
   });
   METARL_ENV_KERNELS(d, deep_sea);

@@ -13,8 +13,8 @@ constexpr std::int32_t kLength = 100;
 
 struct Params {
   std::int32_t pays_at[kChains];
-  double reward[kChains];
-  float time[kLength + 1];  // what is shown of the time, step / kLength
+  std::int32_t bonus_chain;  // pays a tenth more
+  float time[kLength + 1];   // what is shown of the time, step / kLength
 };
 
 struct State {
@@ -22,10 +22,10 @@ struct State {
   std::int32_t chain;  // -1 before the first action
 };
 
-METARL_HD double step(const Params& p, State& s, int action) {
+METARL_HD double step(const Params& p, std::int32_t bonus_chain, State& s, int action) {
   s.chain = s.step == 0 ? action : s.chain;
   ++s.step;
-  return s.step == p.pays_at[s.chain] ? p.reward[s.chain] : 0.0;
+  return s.step == p.pays_at[s.chain] ? (s.chain == bonus_chain ? 1.1 : 1.0) : 0.0;
 }
 
 }  // namespace metarl::discounting_chain

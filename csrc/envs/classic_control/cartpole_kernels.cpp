@@ -18,7 +18,8 @@ struct CartPole {
   static constexpr int kObs = 4;
 
   // In the order of the definition's task_parameters.
-  static TaskParams row_params(const Params& p, const Real* t, std::int64_t stride, std::int64_t row) {
+  static TaskParams row_params(const Params&, const Real* t, std::int64_t stride, std::int64_t row) {
+    const Real sutton_barto = t[9 * stride + row];
     return {t[row],
             t[stride + row],
             t[2 * stride + row],
@@ -28,8 +29,8 @@ struct CartPole {
             t[6 * stride + row],
             t[7 * stride + row],
             t[8 * stride + row],
-            static_cast<Real>(p.step_reward),
-            static_cast<Real>(p.end_reward)};
+            Real{1} - sutton_barto,
+            Real{1} - Real{2} * sutton_barto};
   }
   static State load(const Real* f, std::int64_t stride, std::int64_t row) {
     return {f[row], f[stride + row], f[2 * stride + row], f[3 * stride + row]};

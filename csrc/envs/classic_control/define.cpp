@@ -72,7 +72,7 @@ EnvDefinition cartpole_definition(const EnvOptions& o) {
   });
   allow_tasks(&d, o,
               {"gravity", "masscart", "masspole", "length", "force_mag", "tau", "theta_threshold_radians",
-               "x_threshold", "reset_bound"});
+               "x_threshold", "reset_bound", "sutton_barto_reward"});
   const bool semi_implicit = number(o, "semi_implicit") != 0;
   if (is_float32(o)) d.field_type = FieldType::float32;
   if (is_float32(o) && semi_implicit) {

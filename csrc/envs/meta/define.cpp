@@ -2,7 +2,6 @@
 #include "envs/define.h"
 
 #include <algorithm>
-#include <initializer_list>
 #include <limits>
 
 #include "envs/kernels.h"
@@ -32,14 +31,8 @@ bool is_float(double x) { return std::abs(x) <= static_cast<double>(std::numeric
 
 bool point_robot_state(const void*, const double* f) { return std::all_of(f, f + 4, is_float); }
 
-// What is not given of a goal is drawn at every reset.
-EnvOptions with_drawn(EnvOptions options, std::initializer_list<const char*> names) {
-  for (const char* name : names) options.numbers.try_emplace(name, std::numeric_limits<double>::quiet_NaN());
-  return options;
-}
-
 EnvDefinition point_robot_definition(const EnvOptions& given) {
-  const EnvOptions o = with_drawn(given, {"goal_x", "goal_y"});
+  const EnvOptions o = define::with_none(given, {"goal_x", "goal_y"});
   EnvDefinition d;
   d.field_names = {"x", "y", "goal_x", "goal_y"};
   d.obs_size = 2;
@@ -64,7 +57,7 @@ EnvDefinition point_robot_definition(const EnvOptions& given) {
 }
 
 EnvDefinition sparse_point_robot_definition(const EnvOptions& given) {
-  const EnvOptions o = with_drawn(given, {"goal_angle"});
+  const EnvOptions o = define::with_none(given, {"goal_angle"});
   EnvDefinition d;
   d.field_names = {"x", "y", "goal_x", "goal_y"};
   d.obs_size = 2;

@@ -38,7 +38,7 @@ struct Asterix {
     const std::int32_t* const action = b.action;
     std::int32_t* const reward = b.reward;
     std::int32_t* const ended = b.ended;
-    const std::int32_t ramping = b.params->ramping;
+    const std::int32_t* const ramping = b.ramping;
     alignas(64) std::int32_t plays[kBlockRows], moves[kBlockRows];
     for (std::int64_t k = 0; k < n; ++k) {
       if (spawn_timer[k] == 0 && !over[k]) {
@@ -75,7 +75,7 @@ struct Asterix {
       const std::int32_t alive = plays[k], timer = ramp_timer[k];
       over[k] = ended[k];
       spawn_timer[k] -= alive;
-      const std::int32_t ramps = alive & ramping & (ramp[k] < kLastRamp);
+      const std::int32_t ramps = alive & ramping[k] & (ramp[k] < kLastRamp);
       const std::int32_t harder = ramps & (timer < 0);
       ramp[k] += harder;
       ramp_timer[k] = timer - ramps + harder * (kRampEvery + 1 - timer);

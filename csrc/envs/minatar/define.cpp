@@ -54,6 +54,8 @@ EnvDefinition game_definition(const EnvOptions& o, std::initializer_list<minatar
   d.obs_size = std::int64_t{minatar::kCells} * channels;
   d.num_actions = p.num_actions;
   d.draws_per_row = draws;
+  d.wide_tasks = true;
+  define::allow_tasks(&d, o, {"sticky_action_prob", "difficulty_ramping"});
   d.params = std::make_shared<const minatar::Params>(p);
   return d;
 }

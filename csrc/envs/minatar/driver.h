@@ -20,8 +20,8 @@ constexpr std::int64_t kDrawRows = 16;  // cleared, then drawn, while they are i
 
 // One block: arrays of the block's rows, at most kBlockRows.
 struct StepRows {
-  const Params* params;
-  std::int32_t* fields;  // of the block's first row: field f of its row k is element f * stride + k
+  const std::int32_t* ramping;  // 0 or 1: whether the game gets harder
+  std::int32_t* fields;         // of the block's first row: field f of its row k is element f * stride + k
   std::int64_t stride;
   std::int64_t count;
   const std::int32_t* action;
@@ -54,10 +54,15 @@ template <class Game>
 struct GameModel {
   using Real = std::int32_t;
   using Params = minatar::Params;
+  struct TaskParams {};  // resets do not depend on it
+  using TaskReal = double;
   using State = Place;
 
+  static TaskParams row_params(const Params&, const double*, std::int64_t, std::int64_t) { return {}; }
+
   static Place load(const Real* f, std::int64_t stride, std::int64_t row) { return {f, stride, row, {}}; }
-  static Place reset(const Params&, const PhiloxBlock& random, const Real* f, std::int64_t stride, std::int64_t row) {
+  template <class P>
+  static Place reset(const P&, const PhiloxBlock& random, const Real* f, std::int64_t stride, std::int64_t row) {
     return {f, stride, row, random};
   }
   static void store(const Place& s, Real* f, std::int64_t stride, std::int64_t row) {
@@ -70,8 +75,9 @@ struct GameModel {
   static std::size_t obs_bytes(const Params&) { return std::size_t{kCells} * Game::kChannels; }
 };
 
-template <class Game>
-METARL_HD void step_game_rows(const EnvBatch& batch, std::int64_t begin, std::int64_t end) {
+// kTasks: with the parameters of each row.
+template <class Game, bool kTasks>
+METARL_HD void step_game_blocks(const EnvBatch& batch, std::int64_t begin, std::int64_t end) {
   const EnvBatch b = batch;
   const Params p = *static_cast<const Params*>(b.params);
   auto* const fields = static_cast<std::int32_t*>(b.state);
@@ -81,11 +87,20 @@ METARL_HD void step_game_rows(const EnvBatch& batch, std::int64_t begin, std::in
   std::uint8_t* const terminated_out = b.terminated;
   alignas(64) std::uint32_t word[4][kBlockRows];
   alignas(64) std::int32_t action[kBlockRows], sticks[kBlockRows], reward[kBlockRows], ended[kBlockRows];
+  alignas(64) std::int32_t ramping[kBlockRows];
+  for (std::int64_t k = 0; k < kBlockRows && k < end - begin; ++k) ramping[k] = p.ramping;
+  [[maybe_unused]] const auto* const sticky_task = static_cast<const double*>(b.task_values);  // probabilities
+  [[maybe_unused]] const double* const ramping_task = sticky_task + (kTasks ? b.stride : 0);
   for (std::int64_t first = begin; first < end; first += kBlockRows) {
     const std::int64_t n = end - first < kBlockRows ? end - first : kBlockRows;
     const double* const draws = b.draws == nullptr ? nullptr : b.draws + first * Game::kDraws;
+    if constexpr (kTasks) {
+      for (std::int64_t k = 0; k < n; ++k) ramping[k] = ramping_task[first + k] != 0;
+    }
     if (draws != nullptr) {
-      for (std::int64_t k = 0; k < n; ++k) sticks[k] = draws[k * Game::kDraws] < p.sticky_probability;
+      for (std::int64_t k = 0; k < n; ++k) {
+        sticks[k] = draws[k * Game::kDraws] < (kTasks ? sticky_task[first + k] : p.sticky_probability);
+      }
     } else {
       METARL_VECTORIZE
       for (std::int64_t k = 0; k < n; ++k) {
@@ -96,7 +111,13 @@ METARL_HD void step_game_rows(const EnvBatch& batch, std::int64_t begin, std::in
         word[3][k] = random.v[3];
       }
       METARL_VECTORIZE
-      for (std::int64_t k = 0; k < n; ++k) sticks[k] = word[0][k] < p.sticky_below;
+      for (std::int64_t k = 0; k < n; ++k) {
+        if constexpr (kTasks) {
+          sticks[k] = static_cast<double>(word[0][k]) < sticky_task[first + k] * 0x1.0p32;
+        } else {
+          sticks[k] = word[0][k] < p.sticky_below;
+        }
+      }
     }
     std::int32_t* const last_action = fields + kLastActionField * b.stride + first;
     const std::uint8_t* const done = b.done + first;
@@ -107,7 +128,7 @@ METARL_HD void step_game_rows(const EnvBatch& batch, std::int64_t begin, std::in
       action[k] = taken;
       last_action[k] = done[k] ? last_action[k] : taken;  // a step that resets ignores its action
     }
-    Game::step({&p, fields + first, b.stride, n, action, draws, word, reward, ended});
+    Game::step({ramping, fields + first, b.stride, n, action, draws, word, reward, ended});
     METARL_VECTORIZE
     for (std::int64_t k = 0; k < n; ++k) reward_out[first + k] = static_cast<double>(reward[k]);
     METARL_VECTORIZE
@@ -115,6 +136,12 @@ METARL_HD void step_game_rows(const EnvBatch& batch, std::int64_t begin, std::in
     draw_game_rows<Game>(fields + first, b.stride, n, obs + first * kCells * Game::kChannels);
     finish_rows<GameModel<Game>>(b, p, first, first + n);
   }
+}
+
+template <class Game>
+METARL_HD void step_game_rows(const EnvBatch& b, std::int64_t begin, std::int64_t end) {
+  if (b.task_values != nullptr) return step_game_blocks<Game, true>(b, begin, end);
+  step_game_blocks<Game, false>(b, begin, end);
 }
 
 template <class Game>

@@ -270,7 +270,7 @@ class Play {
     }
     field(kOxygen) = kMaxOxygen;
     if (divers > kFewestDivers) --divers;
-    if (rows_.params->ramping && field(kRamp) < kLastRamp) ++field(kRamp);
+    if (rows_.ramping[k_] && field(kRamp) < kLastRamp) ++field(kRamp);
   }
 
   const minatar::StepRows& rows_;

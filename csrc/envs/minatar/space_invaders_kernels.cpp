@@ -188,7 +188,7 @@ struct SpaceInvaders {
     }
     if (left == 0) {
       aliens = new_wave();
-      if (b.params->ramping && f[kRamp * stride] < kLastRamp) ++f[kRamp * stride];
+      if (b.ramping[k] && f[kRamp * stride] < kLastRamp) ++f[kRamp * stride];
     }
     store(aliens, f + kAliens * stride, stride);
     store(friendly, f + kFriendly * stride, stride);

@@ -8,8 +8,13 @@ namespace {
 struct Blackjack {
   using Real = std::int32_t;
   using Params = blackjack::Params;
+  using TaskParams = Params;
   using State = blackjack::State;
 
+  // In the order of the definition's task_parameters.
+  static TaskParams row_params(const Params&, const Real* t, std::int64_t stride, std::int64_t row) {
+    return {.natural = t[row] != 0, .sutton_barto = t[stride + row] != 0};
+  }
   static State load(const Real* f, std::int64_t stride, std::int64_t row) {
     return {{f[row], f[stride + row], f[2 * stride + row]},
             {f[3 * stride + row], f[4 * stride + row], f[5 * stride + row]},
@@ -58,6 +63,7 @@ struct Cards {
 void blackjack_step(const EnvBatch& batch, std::int64_t begin, std::int64_t end) {
   const EnvBatch b = batch;
   const auto& p = *static_cast<const blackjack::Params*>(b.params);
+  const auto* const tasks = static_cast<const std::int32_t*>(b.task_values);
   auto* const fields = static_cast<std::int32_t*>(b.state);
   const auto* const actions = static_cast<const std::uint8_t*>(b.actions);
   for (std::int64_t first = begin; first < end; first += kBlockRows) {
@@ -66,7 +72,8 @@ void blackjack_step(const EnvBatch& batch, std::int64_t begin, std::int64_t end)
       if (b.mode == AutoresetMode::next_step && b.done[i]) continue;  // finish_rows resets it
       blackjack::State s = Blackjack::load(fields, b.stride, i);
       Cards cards{b, i};
-      b.terminated[i] = blackjack::step(p, s, actions[i], cards, b.reward[i]);
+      const blackjack::Params rules = tasks == nullptr ? p : Blackjack::row_params(p, tasks, b.stride, i);
+      b.terminated[i] = blackjack::step(rules, s, actions[i], cards, b.reward[i]);
       Blackjack::store(s, fields, b.stride, i);
       Blackjack::write_obs(p, s, b.obs, i);
     }

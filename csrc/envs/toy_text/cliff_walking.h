@@ -17,6 +17,19 @@ constexpr bool is_cliff(std::int32_t cell) { return cell > kStart && cell < kGoa
 
 struct Params {
   tabular::Table<kRows * kColumns, 4> table;
+  tabular::Table<kRows * kColumns, 4> slippery;  // for rows with tasks, those on firm ground included
 };
+
+struct Task {
+  tabular::Chances chances;
+};
+
+// Of the outcomes of the slippery table: to the side before the action, as the action says, to the side after it. On
+// firm ground every number in [0, 1) chooses the second.
+METARL_HD tabular::Chances slip_chances(bool slippery) {
+  if (!slippery) return {{0.0, 2.0, 2.0}, {1.0, 1.0, 1.0, 1.0}};
+  constexpr double kThird = 1.0 / 3.0;
+  return {{kThird, kThird + kThird, kThird + kThird + kThird}, {1.0, kThird, kThird, kThird}};
+}
 
 }  // namespace metarl::cliff_walking

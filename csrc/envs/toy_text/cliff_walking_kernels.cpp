@@ -8,12 +8,18 @@ namespace {
 struct CliffWalking {
   using Real = std::int32_t;
   using Params = cliff_walking::Params;
+  using TaskParams = cliff_walking::Task;
   using State = std::int32_t;
   static constexpr int kDraws = 1;
 
+  static TaskParams row_params(const Params&, const Real* t, std::int64_t, std::int64_t row) {
+    return {cliff_walking::slip_chances(t[row] != 0)};
+  }
+  static const auto& task_table(const Params& p) { return p.slippery; }
   static State load(const Real* f, std::int64_t, std::int64_t row) { return f[row]; }
   static void store(State s, Real* f, std::int64_t, std::int64_t row) { f[row] = s; }
-  static State reset(const Params&, const PhiloxBlock&, const Real*, std::int64_t, std::int64_t) {
+  template <class P>
+  static State reset(const P&, const PhiloxBlock&, const Real*, std::int64_t, std::int64_t) {
     return cliff_walking::kStart;
   }
   static std::int32_t after(const EnvBatch&, const Params&, std::int64_t, std::int32_t, std::int32_t next) {

@@ -2,22 +2,25 @@
 #include "envs/define.h"
 
 #include <algorithm>
-#include <array>
+#include <cmath>
 
 #include "envs/kernels.h"
 #include "envs/toy_text/blackjack.h"
 #include "envs/toy_text/cliff_walking.h"
 #include "envs/toy_text/frozen_lake.h"
+#include "envs/toy_text/frozen_lake_map.h"
 #include "envs/toy_text/tabular.h"
 #include "envs/toy_text/taxi.h"
 
 namespace metarl {
 namespace {
 
+using define::allow_tasks;
 using define::flag;
 using define::is_integer_in;
 using define::is_within;
 using define::number;
+using define::with_none;
 
 // A step of a grid: rows down, columns to the right.
 struct Move {
@@ -26,13 +29,9 @@ struct Move {
 
 // Tables of environments whose steps draw among outcomes of these probabilities, in the reference's order.
 template <class Table>
-void set_probabilities(Table& table, const std::array<double, 3>& probability) {
+void set_chances(Table& table, const tabular::Chances& chances) {
+  static_cast<tabular::Chances&>(table) = chances;
   table.random = true;
-  table.bound[0] = probability[0];
-  table.bound[1] = table.bound[0] + probability[1];
-  table.bound[2] = table.bound[1] + probability[2];
-  table.probability[0] = 1.0;  // of steps without a choice
-  std::copy(probability.begin(), probability.end(), table.probability + 1);
 }
 
 template <class Table>
@@ -58,23 +57,30 @@ tabular::Outcome cliff_walking_outcome(int cell, int direction) {
   return {static_cast<std::uint16_t>(next), next == kGoal, 0, -1.0f};
 }
 
-EnvDefinition cliff_walking_definition(const EnvOptions& o) {
-  using cliff_walking::Params;
-  Params p{};
-  const bool slippery = flag(o, "is_slippery");
-  if (slippery) {
-    set_probabilities(p.table, {1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0});
-  } else {
-    set_certain(p.table);
-  }
-  for (int cell = 0; cell < p.table.kNumStates; ++cell) {
-    for (int action = 0; action < p.table.kNumActions; ++action) {
+template <class Table>
+void fill_cliff_walking(Table& table, bool slippery) {
+  for (int cell = 0; cell < table.kNumStates; ++cell) {
+    for (int action = 0; action < table.kNumActions; ++action) {
       for (int side = 0; side < 3; ++side) {
-        tabular::Outcome& outcome = outcomes_of(p.table, cell, action)[side];
+        tabular::Outcome& outcome = outcomes_of(table, cell, action)[side];
         outcome = cliff_walking_outcome(cell, slippery ? (action + side + 3) % 4 : action);
         outcome.probability = static_cast<std::uint8_t>(slippery ? side + 1 : 0);
       }
     }
+  }
+}
+
+EnvDefinition cliff_walking_definition(const EnvOptions& o) {
+  using cliff_walking::Params;
+  Params p{};
+  const bool slippery = flag(o, "is_slippery");
+  set_chances(p.slippery, cliff_walking::slip_chances(true));
+  fill_cliff_walking(p.slippery, true);
+  if (slippery) {
+    p.table = p.slippery;
+  } else {
+    set_certain(p.table);
+    fill_cliff_walking(p.table, false);
   }
   EnvDefinition d;
   d.field_names = {"cell"};
@@ -87,6 +93,7 @@ EnvDefinition cliff_walking_definition(const EnvOptions& o) {
   d.valid_state = [](const void*, const double* f) {
     return is_integer_in(f[0], 0, cliff_walking::kGoal) && !cliff_walking::is_cliff(static_cast<std::int32_t>(f[0]));
   };
+  allow_tasks(&d, o, {"is_slippery"});
   d.params = std::make_shared<const Params>(p);
   METARL_ENV_KERNELS(d, cliff_walking);
   return d;
@@ -178,9 +185,7 @@ EnvDefinition taxi_definition(const EnvOptions& o) {
   taxi::Params p{};
   const bool rainy = flag(o, "is_rainy");
   if (rainy) {
-    const double intended = number(o, "rainy_probability");
-    const double lateral = (1.0 - intended) / 2.0;
-    set_probabilities(p.table, {intended, lateral, lateral});
+    set_chances(p.table, taxi::rain_chances(number(o, "rainy_probability")));
   } else {
     set_certain(p.table);
   }
@@ -204,6 +209,8 @@ EnvDefinition taxi_definition(const EnvOptions& o) {
   d.has_prob = true;
   d.nanoseconds_per_row = rainy ? 10 : 6;
   d.valid_state = taxi_state;
+  d.wide_tasks = true;
+  allow_tasks(&d, o, {"rainy_probability", "fickle_probability"});
   d.params = std::make_shared<const taxi::Params>(p);
   METARL_ENV_KERNELS(d, taxi);
   return d;
@@ -246,12 +253,24 @@ EnvDefinition blackjack_definition(const EnvOptions& o) {
   d.draws_per_row = blackjack::kMaxCards;
   d.nanoseconds_per_row = 25;
   d.valid_state = [](const void*, const double* f) { return is_players_hand(f) && is_dealers_hand(f + 3, f[6]); };
+  allow_tasks(&d, o, {"natural", "sab"});
   d.params = std::make_shared<const Params>(Params{.natural = flag(o, "natural"), .sutton_barto = flag(o, "sab")});
   METARL_ENV_KERNELS(d, blackjack);
   return d;
 }
 
-EnvDefinition frozen_lake_definition(const EnvOptions& o) {
+void make_lake_map(const void* params, const double* task, std::uint8_t* kind) {
+  const auto& p = *static_cast<const frozen_lake::Params*>(params);
+  const double seed = task[frozen_lake::kMapSeed];
+  if (std::isnan(seed)) {
+    std::copy(p.kind.begin(), p.kind.end(), kind);
+  } else {
+    frozen_lake::random_map(static_cast<std::uint32_t>(seed), p.rows, kind);
+  }
+}
+
+EnvDefinition frozen_lake_definition(const EnvOptions& given) {
+  const EnvOptions o = with_none(given, {"goal_reward", "hole_reward", "frozen_reward", "map_seed"});
   using frozen_lake::Params;
   const std::int64_t rows = o.table_rows;
   const std::int64_t columns = o.table_columns;
@@ -259,12 +278,13 @@ EnvDefinition frozen_lake_definition(const EnvOptions& o) {
     throw std::invalid_argument("the map must have rows and columns");
   }
   Params p{};
-  p.slippery = number(o, "is_slippery") != 0;
-  p.success_rate = number(o, "success_rate");
-  p.fail_rate = (1.0 - p.success_rate) / 2.0;
-  p.reward[frozen_lake::kGoal] = number(o, "goal_reward");
-  p.reward[frozen_lake::kHole] = number(o, "hole_reward");
-  p.reward[frozen_lake::kFrozen] = number(o, "frozen_reward");
+  p.own.slippery = flag(o, "is_slippery");
+  p.own.success_rate = number(o, "success_rate");
+  p.own.fail_rate = (1.0 - p.own.success_rate) / 2.0;
+  p.own.reward[frozen_lake::kGoal] = number(o, "own_goal_reward");
+  p.own.reward[frozen_lake::kHole] = number(o, "own_hole_reward");
+  p.own.reward[frozen_lake::kFrozen] = number(o, "own_frozen_reward");
+  p.rows = static_cast<std::int32_t>(rows);
   for (std::int64_t r = 0; r < rows; ++r) {
     for (std::int64_t c = 0; c < columns; ++c) {
       const std::int64_t cell = r * columns + c;
@@ -282,12 +302,16 @@ EnvDefinition frozen_lake_definition(const EnvOptions& o) {
   d.field_type = FieldType::int32;
   d.obs_type = ObsType::int64;
   d.num_actions = 4;
-  d.draws_per_row = p.slippery ? 1 : 0;
+  d.draws_per_row = p.own.slippery ? 1 : 0;
   d.has_prob = true;
   d.nanoseconds_per_row = 10;
   d.valid_state = [](const void* params, const double* f) {
     return is_integer_in(f[0], 0, static_cast<double>(static_cast<const Params*>(params)->kind.size()) - 1);
   };
+  d.wide_tasks = true;
+  allow_tasks(&d, o, {"is_slippery", "success_rate", "goal_reward", "hole_reward", "frozen_reward", "map_seed"});
+  d.layout_bytes = rows * columns;
+  d.make_layout = make_lake_map;
   d.params = std::make_shared<const Params>(std::move(p));
   METARL_ENV_KERNELS(d, frozen_lake);
   return d;

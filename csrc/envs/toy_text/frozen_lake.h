@@ -12,14 +12,29 @@ namespace metarl::frozen_lake {
 
 enum Cell : std::uint8_t { kFrozen = 0, kHole = 1, kGoal = 2 };
 
-struct Params {
+struct Rules {
   bool slippery;
-  double success_rate, fail_rate;    // of the intended direction; of each neighbouring one
-  double reward[3];                  // by Cell
+  double success_rate, fail_rate;  // of the intended direction; of each neighbouring one
+  double reward[3];                // by Cell
+};
+
+struct Params {
+  Rules own;
+  std::int32_t rows;
   std::vector<std::int32_t> next;    // [cell][direction]: left, down, right, up
   std::vector<std::uint8_t> kind;    // [cell]: Cell
   std::vector<std::int32_t> starts;  // cells with an S
 };
+
+// Of one row. Its map is not part of it, but where an episode may start.
+struct Task {
+  Rules rules;
+  const std::int32_t* starts;
+  std::uint64_t num_starts;
+};
+
+// Columns of the task's numbers, in the order of the definition's task_parameters. NaN: as the environment was made.
+enum TaskColumn : int { kSlippery, kSuccessRate, kGoalReward, kHoleReward, kFrozenReward, kMapSeed };
 
 struct Outcome {
   std::int32_t cell;
@@ -28,14 +43,14 @@ struct Outcome {
   bool ended;
 };
 
-// The arrays of Params, as a kernel holds them.
+// A map, as a kernel holds it.
 struct Tables {
   const std::int32_t* next;
   const std::uint8_t* kind;
 };
 
 // u: uniform in [0, 1), used on slippery ice: the directions before, at and after the action share it in that order.
-METARL_HD Outcome step(const Params& p, const Tables& t, std::int32_t cell, int action, double u) {
+METARL_HD Outcome step(const Rules& p, const Tables& t, std::int32_t cell, int action, double u) {
   if (t.kind[cell] != kFrozen) return {cell, 0.0, 1.0, true};
   int direction = action;
   double probability = 1.0;

@@ -8,8 +8,27 @@ namespace {
 struct FrozenLake {
   using Real = std::int32_t;
   using Params = frozen_lake::Params;
+  using TaskParams = frozen_lake::Task;
+  using TaskReal = double;
   using State = std::int32_t;
 
+  static TaskParams row_params(const Params& p, const double* t, std::int64_t stride, std::int64_t row) {
+    using namespace frozen_lake;
+    static constexpr std::int32_t kFirstCell[1] = {0};  // where generated maps start
+    const auto number = [&](int column) { return t[column * stride + row]; };
+    const auto reward = [&](int column, Cell cell) {
+      return number(column) == number(column) ? number(column) : p.own.reward[cell];
+    };
+    const double success_rate = number(kSuccessRate);
+    const bool generated = number(kMapSeed) == number(kMapSeed);
+    const auto* const starts = &*p.starts.begin();
+    return {{.slippery = number(kSlippery) != 0,
+             .success_rate = success_rate,
+             .fail_rate = (1.0 - success_rate) / 2.0,
+             .reward = {reward(kFrozenReward, kFrozen), reward(kHoleReward, kHole), reward(kGoalReward, kGoal)}},
+            generated ? kFirstCell : starts,
+            generated ? 1 : static_cast<std::uint64_t>(&*p.starts.end() - starts)};
+  }
   static State load(const Real* f, std::int64_t, std::int64_t row) { return f[row]; }
   static void store(State s, Real* f, std::int64_t, std::int64_t row) { f[row] = s; }
   static State reset(const Params& p, const PhiloxBlock& random, const Real*, std::int64_t, std::int64_t) {
@@ -17,34 +36,46 @@ struct FrozenLake {
     const auto count = static_cast<std::uint64_t>(&*p.starts.end() - begin);
     return begin[(std::uint64_t{random.v[0]} * count) >> 32];
   }
+  static State reset(const TaskParams& task, const PhiloxBlock& random, const Real*, std::int64_t, std::int64_t) {
+    return task.starts[(std::uint64_t{random.v[0]} * task.num_starts) >> 32];
+  }
   static void write_obs(const Params&, State s, void* obs, std::int64_t row) {
     static_cast<std::int64_t*>(obs)[row] = s;
   }
   static std::size_t obs_bytes(const Params&) { return sizeof(std::int64_t); }
 };
 
-}  // namespace
-
-void frozen_lake_step(const EnvBatch& batch, std::int64_t begin, std::int64_t end) {
+// kTasks: with the rules and the map of each row.
+template <bool kTasks>
+METARL_HD void step_lake_rows(const EnvBatch& batch, std::int64_t begin, std::int64_t end) {
   const EnvBatch b = batch;
   const auto& p = *static_cast<const frozen_lake::Params*>(b.params);
+  const frozen_lake::Rules rules = p.own;
   const frozen_lake::Tables tables{&*p.next.begin(), &*p.kind.begin()};
   auto* const cells = static_cast<std::int32_t*>(b.state);
   const auto* const actions = static_cast<const std::uint8_t*>(b.actions);
   auto* const obs = static_cast<std::int64_t*>(b.obs);
+  [[maybe_unused]] const auto* const tasks = static_cast<const double*>(b.task_values);
   alignas(64) double uniform[kBlockRows];
   for (std::int64_t first = begin; first < end; first += kBlockRows) {
     const std::int64_t n = end - first < kBlockRows ? end - first : kBlockRows;
     if (b.draws != nullptr) {
       for (std::int64_t k = 0; k < n; ++k) uniform[k] = b.draws[first + k];
-    } else if (p.slippery) {
+    } else if (kTasks || p.own.slippery) {
       step_uniforms(b, first, n, uniform);
     } else {
       for (std::int64_t k = 0; k < n; ++k) uniform[k] = 0.0;
     }
     for (std::int64_t k = 0; k < n; ++k) {
       const std::int64_t i = first + k;
-      const frozen_lake::Outcome o = frozen_lake::step(p, tables, cells[i], actions[i], uniform[k]);
+      frozen_lake::Outcome o;
+      if constexpr (kTasks) {
+        const frozen_lake::Tables own{tables.next, b.layouts + i * b.layout_bytes};
+        o = frozen_lake::step(FrozenLake::row_params(p, tasks, b.stride, i).rules, own, cells[i], actions[i],
+                              uniform[k]);
+      } else {
+        o = frozen_lake::step(rules, tables, cells[i], actions[i], uniform[k]);
+      }
       cells[i] = o.cell;
       obs[i] = o.cell;
       b.reward[i] = o.reward;
@@ -53,6 +84,13 @@ void frozen_lake_step(const EnvBatch& batch, std::int64_t begin, std::int64_t en
     }
     finish_rows<FrozenLake>(b, p, first, first + n);
   }
+}
+
+}  // namespace
+
+void frozen_lake_step(const EnvBatch& b, std::int64_t begin, std::int64_t end) {
+  if (b.task_values != nullptr) return step_lake_rows<true>(b, begin, end);
+  step_lake_rows<false>(b, begin, end);
 }
 
 void frozen_lake_reset(const EnvBatch& b, const std::uint8_t* mask, std::int64_t begin, std::int64_t end) {

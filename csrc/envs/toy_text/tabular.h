@@ -14,19 +14,21 @@ struct Outcome {
   float reward;
 };
 
+struct Chances {
+  double bound[3];        // running sums of the outcomes' probabilities
+  double probability[4];  // that a step reports; the first is of steps without a choice
+};
+
 template <int kStates, int kActions>
-struct Table {
+struct Table : Chances {
   static constexpr int kNumStates = kStates;
   static constexpr int kNumActions = kActions;
-  bool random;            // whether a step draws which outcome it is; else it is the first
-  double bound[3];        // running sums of the outcomes' probabilities
-  double probability[4];  // that a step reports
+  bool random;  // whether a step draws which outcome it is; else it is the first
   Outcome outcomes[kStates * kActions * 3];
 };
 
 // u: uniform in [0, 1). Sums that round below u fall back to the first outcome, as the reference's argmax does.
-template <class AnyTable>
-METARL_HD int which_outcome(const AnyTable& t, double u) {
+METARL_HD int which_outcome(const Chances& t, double u) {
   return ((u >= t.bound[0]) + (u >= t.bound[1])) & -static_cast<int>(u < t.bound[2]);
 }
 

@@ -23,6 +23,19 @@ struct Params {
   double fickle_probability;  // that the passenger of an episode changes their mind
 };
 
+// Of one row; the chances only matter in the rain.
+struct Task {
+  tabular::Chances chances;
+  bool fickle;
+  double fickle_probability;
+};
+
+// Of a drive in the rain: the way meant, to its left, to its right.
+METARL_HD tabular::Chances rain_chances(double intended) {
+  const double lateral = (1.0 - intended) / 2.0;
+  return {{intended, intended + lateral, intended + lateral + lateral}, {1.0, intended, lateral, lateral}};
+}
+
 // state = (cell * kPlaces + passenger) * kStands + destination
 METARL_HD std::int32_t cell_of(std::int32_t state) { return state / (kPlaces * kStands); }
 METARL_HD std::int32_t passenger_of(std::int32_t state) { return state / kStands % kPlaces; }
@@ -34,7 +47,8 @@ struct State {
 };
 
 // Uniform over the cells, the stands and the other stands. Word 0 makes the state, words 1 and 2 the passenger's mood.
-METARL_HD State reset(const Params& p, const PhiloxBlock& random) {
+template <class P>
+METARL_HD State reset(const P& p, const PhiloxBlock& random) {
   const auto start = static_cast<std::int32_t>((std::uint64_t{random.v[0]} * (kSide * kSide * kStands * 3)) >> 32);
   const std::int32_t passenger = start / 3 % kStands;
   const std::int32_t other = start % 3;

@@ -8,15 +8,23 @@ namespace {
 struct Taxi {
   using Real = std::int32_t;
   using Params = taxi::Params;
+  using TaskParams = taxi::Task;
+  using TaskReal = double;
   using State = taxi::State;
   static constexpr int kDraws = 2;
 
+  // In the order of the definition's task_parameters.
+  static TaskParams row_params(const Params& p, const double* t, std::int64_t stride, std::int64_t row) {
+    return {taxi::rain_chances(t[row]), p.fickle, t[stride + row]};
+  }
+  static const auto& task_table(const Params& p) { return p.table; }
   static State load(const Real* f, std::int64_t stride, std::int64_t row) { return {f[row], f[stride + row]}; }
   static void store(const State& s, Real* f, std::int64_t stride, std::int64_t row) {
     f[row] = s.state;
     f[stride + row] = s.fickle;
   }
-  static State reset(const Params& p, const PhiloxBlock& random, const Real*, std::int64_t, std::int64_t) {
+  template <class P>
+  static State reset(const P& p, const PhiloxBlock& random, const Real*, std::int64_t, std::int64_t) {
     return taxi::reset(p, random);
   }
   // Word 2 of the step's random numbers, or its second draw, makes the new destination.

@@ -44,6 +44,9 @@ struct EnvDefinition {
   std::vector<std::string> task_parameters;
   std::vector<double> task_defaults;
   bool wide_tasks = false;  // the kernels take them as double, whatever the type of the fields
+  // What follows from a task and is too much work for a step, such as a map: bytes a row, made from its numbers.
+  std::int64_t layout_bytes = 0;
+  void (*make_layout)(const void* params, const double* task, std::uint8_t* layout) = nullptr;
   void (*step)(const EnvBatch&, std::int64_t begin, std::int64_t end) = nullptr;
   // Resets the rows with mask[i] != 0 (all when mask is null) and writes every row's observation.
   void (*reset)(const EnvBatch&, const std::uint8_t* mask, std::int64_t begin, std::int64_t end) = nullptr;
@@ -230,6 +233,7 @@ class BatchEnv {
   std::int64_t rows_per_poll() const;
   void check_actions(const void* actions, ActionType type);
   std::vector<std::byte> task_columns(const double* values, std::int64_t count) const;
+  std::vector<std::uint8_t> layouts_of(const double* values, std::int64_t count) const;
   FieldType task_type() const;
 
   EnvDefinition definition_;
@@ -253,6 +257,7 @@ class BatchEnv {
   std::vector<std::int32_t> task_id_;
   std::vector<std::byte> task_table_;
   std::int64_t task_table_size_ = 0;
+  std::vector<std::uint8_t> layouts_, table_layouts_;
   ThreadPool pool_;
 };
 

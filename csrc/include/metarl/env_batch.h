@@ -33,6 +33,10 @@ struct EnvBatch {
   // Tasks that a reset draws from: number k of task t is element k * size + t. Null: rows keep theirs.
   const void* task_table = nullptr;
   std::int64_t task_table_size = 0;
+  // What the definition's make_layout has made of the tasks, layout_bytes each: of every row, and of the table.
+  std::uint8_t* layouts = nullptr;
+  const std::uint8_t* table_layouts = nullptr;
+  std::int64_t layout_bytes = 0;
   std::int32_t max_episode_steps = 0;  // no limit: the largest int32
   AutoresetMode mode = AutoresetMode::next_step;
 

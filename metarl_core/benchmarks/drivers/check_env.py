@@ -107,7 +107,7 @@ def check_trace(
     elif env_id == "MinAtar/Breakout-v1":
         _check_breakout(trace)
     elif env_id in MINIGRID_LIMITS:
-        check_minigrid(env_id, trace)
+        check_minigrid(env_id, trace, own_rules)
     elif env_id == "Maze-v0":
         check_maze(env_id, trace, ends_at_goal=not own_rules)
     elif env_id == "PointRobot-v0":

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from metarl_core.vector.builders_bsuite import bandit_means
 from metarl_core.vector.render.canvas import Canvas, Colour
 from metarl_core.vector.render.figures import star, treasure
 from metarl_core.vector.render.palette import (
@@ -164,7 +165,11 @@ def _machines(means: tuple[float, ...], pulled: int | None) -> Canvas:
 
 
 def _draw_bandit(scene: Scene, canvas: Canvas) -> None:
-    means = tuple(scene.constants[f"mean_{arm}"] for arm in range(int(scene.params["num_actions"])))
+    seed, count = scene.seed("mapping_seed"), int(scene.params["num_actions"])
+    if seed is None:
+        means = tuple(scene.constants[f"mean_{arm}"] for arm in range(count))
+    else:
+        means = tuple(bandit_means(count, seed).tolist())
     canvas.paste(0, 0, _machines(means, None if scene.action is None else int(scene.action)))
     canvas.text(canvas.width - 24, 22, f"REGRET {scene.state['total_regret']:.2f}", 13, DARK, align="right")
 
@@ -243,7 +248,8 @@ def _chains(chosen: int) -> Canvas:
 
 def _draw_discounting_chain(scene: Scene, canvas: Canvas) -> None:
     step, chosen = int(scene.state["step"]), int(scene.state["chain"])
-    bonus = int(scene.constants["bonus_chain"])
+    seed = scene.seed("mapping_seed")
+    bonus = int(scene.constants["bonus_chain"]) if seed is None else seed % 5
     canvas.paste(0, 0, _chains(chosen))
     canvas.text(24, 18, f"STEP {step}", 14, INK)
     here = (36.0, _chain_y(2))

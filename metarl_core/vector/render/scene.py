@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,6 +41,11 @@ class Scene:
     elapsed: int
     done: bool
     _observe: Callable[[], npt.NDArray[Any]] = field(repr=False)
+
+    def seed(self, name: str) -> int | None:
+        """A parameter that is a seed or None, which is NaN in a task."""
+        seed = self.params[name]
+        return None if seed is None or math.isnan(seed) else int(seed)
 
     @property
     def action(self) -> float | None:

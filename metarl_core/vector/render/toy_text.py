@@ -7,7 +7,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from metarl_core.vector.frozen_lake_map import frozen_lake_map
 from metarl_core.vector.render.canvas import Canvas, Colour
 from metarl_core.vector.render.figures import flag, person
 from metarl_core.vector.render.palette import (
@@ -43,6 +45,11 @@ def _lake_size(params: Mapping[str, Any]) -> tuple[int, int]:
     return rows * cell, columns * cell
 
 
+@lru_cache(maxsize=64)
+def _generated_lake(map_seed: int, size: int) -> npt.NDArray[np.uint8]:
+    return np.array([[ord(letter) for letter in row] for row in frozen_lake_map(map_seed, size)], np.uint8)
+
+
 @lru_cache(maxsize=8)
 def _lake(letters: bytes, rows: int, columns: int) -> Canvas:
     cell = _lake_cell(rows, columns)
@@ -72,9 +79,10 @@ def _lake(letters: bytes, rows: int, columns: int) -> Canvas:
 
 
 def _draw_frozen_lake(scene: Scene, canvas: Canvas) -> None:
-    table = scene.table
-    assert table is not None
-    rows, columns = table.shape
+    assert scene.table is not None
+    rows, columns = scene.table.shape
+    seed = scene.seed("map_seed")
+    table = scene.table if seed is None else _generated_lake(seed, rows)
     canvas.paste(0, 0, _lake(table.tobytes(), rows, columns))
     cell = _lake_cell(rows, columns)
     row, column = divmod(int(scene.state["cell"]), columns)
