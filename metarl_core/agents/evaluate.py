@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 import metarl_core
+from metarl_core.agents.common.actions import actions_of
 from metarl_core.agents.common.devices import check_device
 from metarl_core.agents.common.learner import Agent
 from metarl_core.agents.common.observations import ObservationEncoder
@@ -114,7 +115,7 @@ def evaluate(
     torch.set_num_threads(config.hyperparameters.torch_threads)
     probe = metarl_core.make_vec(config.env_id, 1, num_threads=1, seed=0, **config.env_params)
     encoder = make_encoder(config, probe.single_observation_space)
-    agent = make_agent(config, encoder, int(probe.single_action_space.n), 1)
+    agent = make_agent(config, encoder, actions_of(probe.single_action_space, config.env_id), 1)
     probe.close()
     agent.load_modules(state["agent"])
     return {**evaluate_agent(config, agent, encoder, episodes, seed), "step": int(state["step"])}
