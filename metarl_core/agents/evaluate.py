@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import metarl_core
 from metarl_core.agents.common.actions import actions_of
 from metarl_core.agents.common.devices import check_device
-from metarl_core.agents.common.learner import Agent
 from metarl_core.agents.common.observations import ObservationEncoder
 from metarl_core.agents.config import RunConfig, stored_config
 from metarl_core.agents.task_context import TaskContext, make_envs
@@ -25,8 +25,22 @@ SEED_OFFSET = 1_000_003
 MAX_INSTANCES = 100
 
 
+class GreedyAgent(Protocol):
+    """What evaluation needs of an agent."""
+
+    device: torch.device
+
+    def greedy(self, obs: torch.Tensor) -> NDArray[Any]:
+        """Encoded observations of B instances -> their actions, leading axis B."""
+        ...
+
+
 def evaluate_agent(
-    config: RunConfig, agent: Agent, encoder: ObservationEncoder, episodes: int | None = None, seed: int | None = None
+    config: RunConfig,
+    agent: GreedyAgent,
+    encoder: ObservationEncoder,
+    episodes: int | None = None,
+    seed: int | None = None,
 ) -> dict[str, Any]:
     """Play greedy episodes.
 

@@ -8,6 +8,7 @@ states of the global generators that it draws from.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -138,7 +139,7 @@ class Sb3Trainer:
 
         if self.hyper.noise == "none":
             return None
-        size = self.env.action_space.shape
+        size = self.agent.actions.size
         mean, std = np.zeros(size), np.full(size, self.hyper.noise_std)
         kind = NormalActionNoise if self.hyper.noise == "normal" else OrnsteinUhlenbeckActionNoise
         noise = kind(mean, std)
@@ -231,11 +232,9 @@ class Sb3Trainer:
             def _on_step(self) -> bool:
                 return True
 
-        try:
+        with contextlib.suppress(_StopTraining):
             # Rounds are counted here, so the library's own budget is one that it cannot reach.
             self.model.learn(2**62, Between(), log_interval=None, reset_num_timesteps=False)
-        except _StopTraining:
-            pass
         interrupted = not self.finished()
         if not interrupted and self.step > self._row_start[0]:
             self.log()
@@ -290,7 +289,7 @@ class Sb3Trainer:
         for name, value in state["gsde"].items():
             setattr(self.model.actor.action_dist, name, value.to(self.agent.device))
         name, keys, position, has_gauss, cached = state["numpy"]
-        np.random.set_state((name, np.asarray(keys), int(position), int(has_gauss), float(cached)))
+        np.random.set_state((name, np.asarray(keys), int(position), int(has_gauss), float(cached)))  # noqa: NPY002
         torch.set_rng_state(state["torch"])
         restore_rng(self.env.action_space.np_random, state["actions"])
 
@@ -300,7 +299,7 @@ class Sb3Trainer:
         """The whole run."""
         model, buffer = self.model, self.model.replay_buffer
         rows = buffer.buffer_size if buffer.full else buffer.pos
-        name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+        name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002
         return {
             "step": self.step,
             "wall_time": self.elapsed(),

@@ -71,7 +71,7 @@ class Sb3Agent:
         from stable_baselines3.sac.policies import SACPolicy
         from stable_baselines3.td3.policies import TD3Policy
 
-        self.device = torch.device(device)
+        self.device, self.actions = torch.device(device), actions
         spaces = (
             gymnasium.spaces.Box(-np.inf, np.inf, (int(in_features),), np.float32),  # type: ignore[arg-type]
             gymnasium.spaces.Box(actions.low, actions.high, dtype=np.float32),

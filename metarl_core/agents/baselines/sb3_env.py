@@ -89,13 +89,11 @@ class Sb3VecEnv(VecEnv):
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
         """Not there: the instances share one object."""
-        raise NotImplementedError(f"set_attr({attr_name!r}, {value!r}, {indices!r}): the instances share one object")
+        raise NotImplementedError(f"set_attr({attr_name!r}, ...): the instances share one object")
 
     def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
         """Not there: the instances share one object."""
-        raise NotImplementedError(
-            f"env_method({method_name!r}, {indices!r}, {method_args!r}, {method_kwargs!r}): the instances share one object"
-        )
+        raise NotImplementedError(f"env_method({method_name!r}, ...): the instances share one object")
 
     def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:  # noqa: ARG002
         """Nothing is wrapped."""

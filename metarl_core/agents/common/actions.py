@@ -36,21 +36,19 @@ class BoxActions:
     @property
     def middle(self) -> NDArray[np.float32]:
         """Where unit coordinate 0 lies, float32 [dims]."""
-        return (self.low + self.high) / np.float32(2)
+        middle: NDArray[np.float32] = (self.low + self.high) / np.float32(2)
+        return middle
 
     @property
     def half_width(self) -> NDArray[np.float32]:
         """Length of one unit, float32 [dims]."""
-        return (self.high - self.low) / np.float32(2)
+        half_width: NDArray[np.float32] = (self.high - self.low) / np.float32(2)
+        return half_width
 
     def from_unit(self, unit: NDArray[np.float32]) -> NDArray[Any]:
         """Unit coordinates float32 [..., dims] -> actions of ``dtype``, never outside the bounds."""
         actions = np.clip(self.middle + self.half_width * unit, self.low, self.high)
         return np.asarray(actions, dtype=self.dtype)
-
-    def to_unit(self, actions: Any) -> Any:
-        """Actions, an array or tensor [..., dims] of the environment's units -> unit coordinates."""
-        return (actions - self.middle) / self.half_width
 
 
 Actions = int | BoxActions
