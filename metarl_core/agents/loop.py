@@ -295,8 +295,8 @@ class Trainer:
             if self.progress.should_stop():
                 interrupted = True
                 break
-            self.act()
             with self._telling_what_is_left():
+                self.act()
                 self.learn()
             if self.step >= self.next_log:
                 self.next_log += self.config.log_interval

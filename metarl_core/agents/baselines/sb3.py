@@ -183,15 +183,24 @@ class Sb3Trainer:
             "steps_per_second": steps / seconds if seconds > 0 else None,
         }
         self.run.metrics(self.last_row)
-        if loss is not None and not np.isfinite(loss):
-            good = (
-                "no checkpoint yet"
-                if self.saved_step is None
-                else f"the last good checkpoint is of step {self.saved_step}"
-            )
+
+    def check_finite(self) -> None:
+        """Check the last losses and what the next actions would be made of.
+
+        Raises:
+            TrainingDivergedError: a loss or a weight is NaN or infinite; the message says which checkpoint is good.
+        """
+        values = [(name, float(value)) for name, value in self.model.logger.name_to_value.items() if "loss" in name]
+        broken = [f"{name.removeprefix('train/')} is {value}" for name, value in values if not np.isfinite(value)]
+        weights = torch.nn.utils.parameters_to_vector(self.model.policy.parameters())
+        if not broken and not torch.isfinite(weights).all():
+            broken = ["a weight is no longer finite"]
+        if broken:
+            saved = self.saved_step
+            good = "no checkpoint yet" if saved is None else f"the last good checkpoint is of step {saved}"
             raise TrainingDivergedError(
-                f"loss is {loss} at environment step {self.step}, gradient step {self.model._n_updates}; "
-                f"try a smaller lr ({good})"
+                f"{broken[0]} at environment step {self.step}, gradient step {self.model._n_updates}; try a smaller lr "
+                f"({good})"
             )
 
     def between_rounds(self) -> None:
@@ -199,6 +208,7 @@ class Sb3Trainer:
         if self._to_restore is not None:
             self._restore_random(self._to_restore)
             self._to_restore = None
+        self.check_finite()
         if self.step >= self.next_log:
             self.next_log += self.config.log_interval
             self.log()
@@ -220,6 +230,9 @@ class Sb3Trainer:
 
         Returns:
             What result.json holds.
+
+        Raises:
+            TrainingDivergedError: a loss or a weight is NaN or infinite.
         """
         from stable_baselines3.common.callbacks import BaseCallback
 
@@ -232,9 +245,13 @@ class Sb3Trainer:
             def _on_step(self) -> bool:
                 return True
 
-        with contextlib.suppress(_StopTraining):
+        try:
             # Rounds are counted here, so the library's own budget is one that it cannot reach.
-            self.model.learn(2**62, Between(), log_interval=None, reset_num_timesteps=False)
+            with contextlib.suppress(_StopTraining):
+                self.model.learn(2**62, Between(), log_interval=None, reset_num_timesteps=False)
+        except ValueError:  # what the library, or an environment, says of NaN
+            self.check_finite()
+            raise
         interrupted = not self.finished()
         if not interrupted and self.step > self._row_start[0]:
             self.log()

@@ -17,6 +17,7 @@ from metarl_core.agents.common.action_critic import ActionCritic, candidate_valu
 from metarl_core.agents.common.actions import BoxActions
 from metarl_core.agents.common.critic import aggregate_actions
 from metarl_core.agents.common.images import Features
+from metarl_core.agents.common.learner import TrainingDivergedError
 from metarl_core.agents.common.options import ConfigError
 
 __all__ = ["ContinuousCderAgent", "take_candidates"]
@@ -105,7 +106,11 @@ class ContinuousCderAgent(CderAgent):
 
     @torch.no_grad()
     def act(self, obs: Tensor, step: int) -> NDArray[Any]:
-        """Step 6: execute the candidate action of pi_c; float [num_envs, dims] within the bounds."""
+        """Step 6: execute the candidate action of pi_c; float [num_envs, dims] within the bounds.
+
+        Raises:
+            TrainingDivergedError: it is NaN, as the networks are.
+        """
         if self.config.behaviour == "proposal":
             noise = draw_noise(len(obs), 1, 0, self.actions.size, self.candidate_rng)
             chosen = self.pi.candidates(obs, noise)[:, 0]
@@ -118,6 +123,11 @@ class ContinuousCderAgent(CderAgent):
         if epsilon > 0:
             drawn = self.policy_rng.uniform(-1.0, 1.0, unit.shape).astype(np.float32)
             unit = np.where(self.policy_rng.random((len(unit), 1)) < epsilon, drawn, unit)
+        if not np.isfinite(unit).all():
+            raise TrainingDivergedError(
+                f"an action is no longer finite at environment step {step}, gradient step {self.updates}; try a "
+                "smaller lr or policy_lr"
+            )
         return self.actions.from_unit(unit)
 
     @torch.no_grad()

@@ -41,6 +41,13 @@ CASES = [
     ("bootdqn", "MinAtar/Breakout-v1", ["members=3", "conv_filters=4"]),
     ("dltv", "CartPole-v1", ["quantiles=6", "epsilon_start=0.3"]),
     ("dltv", "MinAtar/Breakout-v1", ["quantiles=6", "conv_filters=4"]),
+    ("cder", "Pendulum-v1", ["signal_hidden=8", "proposal_hidden=8", "candidates=8", "z_min=-900", "z_max=0"]),
+    (
+        "cder",
+        "MountainCarContinuous-v0",
+        ["signal_hidden=8", "behaviour=ucb", "n_step=3", "critic_n_step=true", "z_min=-20", "z_max=101"],
+    ),
+    ("cder", "PointRobot-v0", ["signal_hidden=8", "behaviour=proposal", "z_min=-150", "z_max=0", "bonus=q_epistemic"]),
 ]
 TIMES = ("wall_time", "steps_per_second", "wall_time_seconds")
 

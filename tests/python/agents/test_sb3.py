@@ -179,8 +179,17 @@ def test_mistakes_are_told(tmp_path):
     config = RunConfig("sac", "CartPole-v1", num_envs=1, hyperparameters=SacConfig())
     with pytest.raises(ConfigError, match="CartPole-v1 has discrete actions; sac needs continuous ones"):
         run_to_end(config, tmp_path / "b")
-    with pytest.raises(TrainingDivergedError, match=r"loss is (nan|inf) at environment step \d+, gradient step \d+"):
-        run_to_end(config_of(CASES[2], "lr=1e30"), tmp_path / "c")
+
+
+@pytest.mark.parametrize("case", CASES[:3], ids=lambda c: f"{c[0]}-{c[1]}")
+def test_divergence_is_an_error_that_names_the_step_and_leaves_a_good_checkpoint(case, tmp_path):
+    config = config_of(case, "lr=1e30", "learning_starts=300", "checkpoint_interval=200")
+    message = (
+        r"(loss is (-?inf|nan)|a weight is no longer finite) at environment step \d+, gradient step \d+; .*step 200"
+    )
+    with pytest.raises(TrainingDivergedError, match=message):
+        run_to_end(config, tmp_path / "c")
+    assert RunReader(tmp_path / "c").load_checkpoint()["step"] == 200
 
 
 def test_without_the_library_the_command_is_told(tmp_path, capsys, monkeypatch):
