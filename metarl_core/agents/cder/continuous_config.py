@@ -21,6 +21,8 @@ class ContinuousCderConfig(CderConfig):
         "candidates)",
         choices=("thompson", "ucb", "proposal", "epsilon_greedy"),
     )
+    temperature: float = option(0.1, "T of softmax(Q / T); nothing uses it with continuous actions", above=0.0)
+    policy_lr: float = option(1e-3, "learning rate of the proposal", above=0.0)
     candidates: int = option(
         16, "candidate actions of a state in a target, over which the maximum is taken", minimum=1, maximum=100_000
     )
