@@ -155,7 +155,7 @@ ALGORITHMS: dict[str, AlgorithmSpec] = {
         ),
         AlgorithmSpec(
             "td3",
-            "TD3 (Fujimoto, van Hoof & Meger 2018), stable-baselines3's, continuous actions",
+            "TD3 (Fujimoto et al. 2018), stable-baselines3's, continuous actions",
             continuous=Variant(Td3Config, _sb3_agent),
             train=_sb3_train,
         ),

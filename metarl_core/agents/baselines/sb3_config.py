@@ -58,7 +58,7 @@ class SacConfig(Sb3Config):
 
 @dataclasses.dataclass(frozen=True)
 class Td3Config(Sb3Config):
-    """Options of TD3 (Fujimoto, van Hoof & Meger 2018)."""
+    """Options of TD3 (Fujimoto et al. 2018)."""
 
     noise: str = option(
         "normal",

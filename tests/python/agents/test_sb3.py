@@ -233,6 +233,18 @@ def test_options_reach_the_library(tmp_path):
             trainer.env.close()
 
 
+@pytest.mark.parametrize("env_id", ["Pendulum-v1", "MountainCarContinuous-v0"])
+@pytest.mark.parametrize("algorithm", ["sac", "td3"])
+def test_the_shipped_budget_is_that_of_cder(algorithm, env_id):
+    ours, theirs = resolve_config("cder", env_id), resolve_config(algorithm, env_id)
+    for name in ("total_steps", "num_envs", "evaluation_episodes", "reward_threshold"):
+        assert getattr(ours, name) == getattr(theirs, name), name
+    a, b = ours.hyperparameters, theirs.hyperparameters
+    assert (a.epochs, a.train_every) == (b.gradient_steps, b.train_every)
+    for name in ("hidden", "lr", "gamma", "learning_starts", "replay_capacity", "normalize_obs"):
+        assert getattr(a, name) == getattr(b, name), name
+
+
 def test_the_algorithms_with_a_loop_of_their_own():
     assert {name for name, spec in ALGORITHMS.items() if spec.train is not None} == {case[0] for case in CASES}
 
