@@ -33,10 +33,11 @@ def candidate_values(net: EnsembleMLP, obs: Tensor, actions: Tensor) -> Tensor:
     """
     count, candidates, dims = actions.shape
     weight, bias = net.weights[0], net.biases[0]
-    of_state = torch.addmm(bias, obs, weight[:-dims])
-    of_action = actions.reshape(count * candidates, dims) @ weight[-dims:]
-    h = of_action.view(count, candidates, -1) + of_state.unsqueeze(1)
-    h = h.view(count * candidates, net.members, -1).transpose(0, 1)
+    of_state = torch.addmm(bias, obs, weight[:-dims]).view(count, 1, net.members, -1).permute(2, 0, 1, 3)
+    # Member by member from the start: the products behind the first layer then need no copies.
+    own = weight[-dims:].view(dims, net.members, -1).transpose(0, 1)
+    h = torch.matmul(actions.reshape(1, count * candidates, dims), own)
+    h = h.view(net.members, count, candidates, -1).add_(of_state).view(net.members, count * candidates, -1)
     return _after_first(net, h).view(net.members, count, candidates)
 
 
