@@ -29,7 +29,7 @@ from metarl_core.agents.registry import ALGORITHMS
 from metarl_core.agents.task_context import TaskContext, make_envs
 from metarl_core.runs import NullProgress, Progress, RunWriter
 
-__all__ = ["Trainer", "make_agent", "train"]
+__all__ = ["Trainer", "make_agent", "setting_up", "train"]
 
 _OBS_COLUMNS = ("obs", "next_obs", "n_obs", "path_obs")
 
@@ -409,10 +409,11 @@ class Trainer:
         self.agent.drop_running()
 
 
-def _make_trainer(config: RunConfig, run: RunWriter, progress: Progress | None) -> Trainer:
-    """Make the trainer; numbers that are too large for this machine are mistakes of the configuration."""
+@contextlib.contextmanager
+def setting_up() -> Iterator[None]:
+    """Make numbers that are too large for this machine mistakes of the configuration."""
     try:
-        return Trainer(config, run, progress)
+        yield
     except ConfigError:
         raise
     except (MemoryError, OverflowError, ValueError) as error:
@@ -446,7 +447,8 @@ def train(config: RunConfig, run: RunWriter, progress: Progress | None = None) -
     own = ALGORITHMS[config.algorithm].train
     if own is not None:
         return own(config, run, progress)
-    trainer = _make_trainer(config, run, progress)
+    with setting_up():
+        trainer = Trainer(config, run, progress)
     try:
         state = run.load_checkpoint()
         if state is not None:

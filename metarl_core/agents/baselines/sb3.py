@@ -384,7 +384,10 @@ def train_sb3(config: RunConfig, run: RunWriter, progress: Progress | None = Non
 
     The library draws from NumPy's and torch's global generators: they are seeded here.
     """
-    trainer = Sb3Trainer(config, run, progress)
+    from metarl_core.agents.loop import setting_up
+
+    with setting_up():
+        trainer = Sb3Trainer(config, run, progress)
     try:
         state = run.load_checkpoint()
         if state is not None:

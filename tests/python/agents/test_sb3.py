@@ -179,6 +179,10 @@ def test_mistakes_are_told(tmp_path):
     config = RunConfig("sac", "CartPole-v1", num_envs=1, hyperparameters=SacConfig())
     with pytest.raises(ConfigError, match="CartPole-v1 has discrete actions; sac needs continuous ones"):
         run_to_end(config, tmp_path / "b")
+    for option in ("hidden=1000,100000000000", "total_steps=1000000000000000"):
+        with pytest.raises(ConfigError, match="this run cannot be set up: ") as error:
+            run_to_end(config_of(CASES[0], option, "replay_capacity=1000000000000000"), tmp_path / option[:5])
+        assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("case", CASES[:3], ids=lambda c: f"{c[0]}-{c[1]}")
