@@ -56,7 +56,7 @@ test-metaworld: setup ## Meta-World, MuJoCo and MiniGrid in a venv of their own 
 	$(METAWORLD)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r $(METAWORLD)/requirements.txt minigrid
 	echo "import site; site.addsitedir('$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")')" \
 	  > $$($(METAWORLD)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/development.pth
-	$(METAWORLD)/bin/python -m pytest -n 2 tests/python/test_wrapped_metaworld.py tests/python/test_wrapped_packages.py
+	$(METAWORLD)/bin/python -m pytest -n 2 tests/python/test_wrapped_metaworld.py tests/python/test_wrapped_packages.py tests/python/test_metaworld_training.py
 
 test-slow: setup ## Run the long statistical, soak and training checks
 	$(BIN)/python -m pytest -m slow --timeout=7200

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import metarl_core
-from metarl_core.agents.common.config import LearnerConfig
-from metarl_core.agents.common.observations import is_discrete
+from metarl_core.agents.common.actions import Actions, actions_of
+from metarl_core.agents.common.config import AgentConfig
 from metarl_core.agents.common.options import (
     ConfigError,
     apply_overrides,
@@ -66,7 +66,11 @@ class RunConfig:
     log_interval: int = option(1_000, "environment steps between two rows of metrics", minimum=1)
     checkpoint_interval: int = option(25_000, "environment steps between two checkpoints", minimum=1)
     evaluation_episodes: int = option(20, "greedy episodes after training (0: none)", minimum=0)
-    hyperparameters: LearnerConfig = dataclasses.field(default_factory=lambda: ALGORITHMS["cder"].config_class())
+    reward_threshold: float | None = option(
+        None,
+        "sparse variant of the environment: the reward is 1 where its own is at least this, else 0 (None: its own)",
+    )
+    hyperparameters: AgentConfig = dataclasses.field(default_factory=lambda: ALGORITHMS["cder"].config_class())
 
     def __post_init__(self) -> None:
         """Check the fields that are not checked by their own classes."""
@@ -99,8 +103,8 @@ class RunConfig:
         _check_tables(tables)
         algorithm = values["algorithm"]
         _check_name(algorithm, list(ALGORITHMS), "algorithm")
-        config_class = ALGORITHMS[algorithm].config_class
         given = tables["hyperparameters"]
+        config_class = ALGORITHMS[algorithm].config_class_of(given)
         hyper = apply_overrides(config_class(), {**preset_values(config_class, given), **given})
         return cls(**{**values, "env_params": dict(tables["env_params"]), "hyperparameters": hyper})
 
@@ -242,8 +246,7 @@ def resolve_config(
         raise ConfigError(f"environment {env_id!r}: {error}") from error
     # What is not an option is for gymnasium.make, which says what it does not take.
     env_names = list(metarl_core.env_spec(env_id).parameters) if native else []
-    config_class = ALGORITHMS[algorithm].config_class
-    hyper_names = [f.name for f in dataclasses.fields(config_class)]
+    hyper_names = ALGORITHMS[algorithm].option_names
     top: dict[str, Any] = {}
     shipped: dict[str, Any] = {}
     own: dict[str, Any] = {}
@@ -268,7 +271,13 @@ def resolve_config(
             if native:
                 _check_name(key, env_names, f"parameter of {env_id}")
             env_params[key] = value
-    _check_environment(algorithm, env_id, env_params, native)
+    config_class = ALGORITHMS[algorithm].variant(env_id, _probe_actions(env_id, env_params, native)).config_class
+    valid = [f.name for f in dataclasses.fields(config_class)]
+    for key in own:
+        if key not in valid:
+            raise ConfigError(
+                f"{key}={own[key]!r}: an option of {algorithm} for another kind of actions than {env_id} has"
+            )
     config = RunConfig(
         algorithm=algorithm,
         env_id=env_id,
@@ -301,8 +310,8 @@ def _agreed(key: str, sources: Sequence[tuple[str, Any]]) -> str | None:
     return given[0][1] if given else None
 
 
-def _check_environment(algorithm: str, env_id: str, env_params: Mapping[str, Any], native: bool) -> None:
-    """Make one instance, so that a bad parameter is told before a run directory exists."""
+def _probe_actions(env_id: str, env_params: Mapping[str, Any], native: bool) -> Actions:
+    """Make one instance and read its actions, so that a bad parameter is told before a run directory exists."""
     try:
         envs = metarl_core.make_vec(env_id, 1, num_threads=1, seed=0, **env_params)
     except (TypeError, ValueError) as error:
@@ -312,10 +321,10 @@ def _check_environment(algorithm: str, env_id: str, env_params: Mapping[str, Any
             raise
         # Others raise what they like, above all when a package is not installed.
         raise ConfigError(f"{env_id}: {type(error).__name__}: {error}") from error
-    discrete = is_discrete(envs.single_action_space)
-    envs.close()
-    if not discrete:
-        raise ConfigError(f"{env_id} has continuous actions; {algorithm} needs discrete ones")
+    try:
+        return actions_of(envs.single_action_space, env_id)
+    finally:
+        envs.close()
 
 
 def _split(text: str) -> tuple[str, Any]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import metarl_core
+from metarl_core.agents.common.actions import actions_of
 from metarl_core.agents.common.devices import check_device
-from metarl_core.agents.common.learner import Agent
 from metarl_core.agents.common.observations import ObservationEncoder
 from metarl_core.agents.config import RunConfig, stored_config
 from metarl_core.agents.task_context import TaskContext, make_envs
@@ -24,8 +25,22 @@ SEED_OFFSET = 1_000_003
 MAX_INSTANCES = 100
 
 
+class GreedyAgent(Protocol):
+    """What evaluation needs of an agent."""
+
+    device: torch.device
+
+    def greedy(self, obs: torch.Tensor) -> NDArray[Any]:
+        """Encoded observations of B instances -> their actions, leading axis B."""
+        ...
+
+
 def evaluate_agent(
-    config: RunConfig, agent: Agent, encoder: ObservationEncoder, episodes: int | None = None, seed: int | None = None
+    config: RunConfig,
+    agent: GreedyAgent,
+    encoder: ObservationEncoder,
+    episodes: int | None = None,
+    seed: int | None = None,
 ) -> dict[str, Any]:
     """Play greedy episodes.
 
@@ -114,7 +129,7 @@ def evaluate(
     torch.set_num_threads(config.hyperparameters.torch_threads)
     probe = metarl_core.make_vec(config.env_id, 1, num_threads=1, seed=0, **config.env_params)
     encoder = make_encoder(config, probe.single_observation_space)
-    agent = make_agent(config, encoder, int(probe.single_action_space.n), 1)
+    agent = make_agent(config, encoder, actions_of(probe.single_action_space, config.env_id), 1)
     probe.close()
     agent.load_modules(state["agent"])
     return {**evaluate_agent(config, agent, encoder, episodes, seed), "step": int(state["step"])}

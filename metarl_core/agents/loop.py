@@ -13,11 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 import metarl_core
+from metarl_core.agents.common.actions import Actions, action_field, actions_of
+from metarl_core.agents.common.config import LearnerConfig
 from metarl_core.agents.common.devices import check_device, flushed_denormals
 from metarl_core.agents.common.images import MINIGRID_CARDINALITIES, ImageFeatures
 from metarl_core.agents.common.learner import Agent, TrainingDivergedError
 from metarl_core.agents.common.nstep import NStepAssembler
-from metarl_core.agents.common.observations import ObservationEncoder, is_discrete
+from metarl_core.agents.common.observations import ObservationEncoder
 from metarl_core.agents.common.options import ConfigError
 from metarl_core.agents.common.schedules import linear
 from metarl_core.agents.common.tracking import EpisodeTracker, VisitationCounter
@@ -27,7 +29,7 @@ from metarl_core.agents.registry import ALGORITHMS
 from metarl_core.agents.task_context import TaskContext, make_envs
 from metarl_core.runs import NullProgress, Progress, RunWriter
 
-__all__ = ["Trainer", "make_agent", "train"]
+__all__ = ["Trainer", "make_agent", "setting_up", "train"]
 
 _OBS_COLUMNS = ("obs", "next_obs", "n_obs", "path_obs")
 
@@ -40,17 +42,29 @@ class _Replay(Protocol):
     def __len__(self) -> int: ...
 
 
-def make_agent(config: RunConfig, encoder: ObservationEncoder, num_actions: int, num_envs: int) -> Agent:
-    """Build the agent of a configuration for ``num_envs`` instances."""
-    spec = ALGORITHMS[config.algorithm]
-    return spec.make_agent(
-        config.hyperparameters, encoder.features, num_actions, num_envs, config.seed, config.device, encoder.one_hot
-    )
+def make_agent(config: RunConfig, encoder: ObservationEncoder, actions: Actions, num_envs: int) -> Any:
+    """Build the agent of a configuration for ``num_envs`` instances.
+
+    Returns:
+        An :class:`Agent`; of an algorithm with a loop of its own, what :func:`evaluate_agent` needs of one.
+
+    Raises:
+        ConfigError: the algorithm has nothing for such actions, or the configuration is for another kind of them.
+    """
+    variant = ALGORITHMS[config.algorithm].variant(config.env_id, actions)
+    hyper = config.hyperparameters
+    if type(hyper) is not variant.config_class:
+        raise ConfigError(
+            f"{config.env_id}: hyperparameters are {type(hyper).__name__}; expected {variant.config_class.__name__}"
+        )
+    return variant.make_agent(hyper, encoder.features, actions, num_envs, config.seed, config.device, encoder.one_hot)
 
 
 def make_encoder(config: RunConfig, space: Any) -> ObservationEncoder:
     """Build the observation encoder of a configuration."""
     hyper = config.hyperparameters
+    if not isinstance(hyper, LearnerConfig):
+        return ObservationEncoder(space, hyper.normalize_obs, context_size=TaskContext(config).size)
     kind = hyper.image_encoding
     if kind == "auto":
         kind = "symbols" if "MiniGrid" in config.env_id else "bytes"
@@ -89,19 +103,19 @@ class Trainer:
         self.config = config
         self.run = run
         self.progress = progress or NullProgress()
+        assert isinstance(config.hyperparameters, LearnerConfig)
         self.hyper = config.hyperparameters
         torch.set_num_threads(self.hyper.torch_threads)
         n = config.num_envs
         self.envs = make_envs(config, n, config.seed)
         try:
-            if not is_discrete(self.envs.single_action_space):
-                raise ConfigError(f"{config.env_id} has continuous actions; {config.algorithm} needs discrete ones")
+            self.actions = actions_of(self.envs.single_action_space, config.env_id)
             self.context_of = TaskContext(config)
             self.encoder = make_encoder(config, self.envs.single_observation_space)
+            self.agent: Agent = make_agent(config, self.encoder, self.actions, n)
         except ConfigError:
             self.envs.close()
             raise
-        self.agent = make_agent(config, self.encoder, int(self.envs.single_action_space.n), n)
         self.n_step = getattr(self.hyper, "n_step", 1)
         self.assembler = NStepAssembler(self.n_step, self.hyper.gamma, n, self.agent.path_columns())
         self.replay = self._make_replay()
@@ -130,7 +144,7 @@ class Trainer:
         width = self.encoder.shape
         fields: dict[str, tuple[tuple[int, ...], Any]] = {
             "obs": (width, self.encoder.dtype),
-            "action": ((), np.int64),
+            "action": action_field(self.actions),
             "reward": ((), np.float32),
             "next_obs": (width, self.encoder.dtype),
             "terminated": ((), np.bool_),
@@ -290,8 +304,8 @@ class Trainer:
         while not self.finished():
             if self.progress.should_stop():
                 return True
-            self.act()
             with self._telling_what_is_left():
+                self.act()
                 self.learn()
             if self.step >= self.next_log:
                 self.next_log += self.config.log_interval
@@ -401,10 +415,11 @@ class Trainer:
         self.agent.drop_running()
 
 
-def _make_trainer(config: RunConfig, run: RunWriter, progress: Progress | None) -> Trainer:
-    """Make the trainer; numbers that are too large for this machine are mistakes of the configuration."""
+@contextlib.contextmanager
+def setting_up() -> Iterator[None]:
+    """Make numbers that are too large for this machine mistakes of the configuration."""
     try:
-        return Trainer(config, run, progress)
+        yield
     except ConfigError:
         raise
     except (MemoryError, OverflowError, ValueError) as error:
@@ -435,7 +450,11 @@ def train(config: RunConfig, run: RunWriter, progress: Progress | None = None) -
             the run does not fit in memory.
         TrainingDivergedError: the loss is no longer finite.
     """
-    trainer = _make_trainer(config, run, progress)
+    own = ALGORITHMS[config.algorithm].train
+    if own is not None:
+        return own(config, run, progress)
+    with setting_up():
+        trainer = Trainer(config, run, progress)
     try:
         state = run.load_checkpoint()
         if state is not None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 import metarl_core
 from metarl_core.agents.common.options import ConfigError
+from metarl_core.agents.sparse_reward import SparseReward
 from metarl_core.tasks import TaskDistribution, UniformTasks, task_families, task_family
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def make_envs(config: RunConfig, num_envs: int, seed: int, split: str = "train")
     )
     if config.env_tasks:
         envs.sample_tasks_at_reset(_tasks(config, split))
-    return envs
+    return envs if config.reward_threshold is None else SparseReward(envs, config.reward_threshold)
 
 
 class TaskContext:

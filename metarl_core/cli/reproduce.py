@@ -46,7 +46,11 @@ def _parser() -> CommandParser:
     parser.add_argument("--runs", metavar="DIR", help="where runs in progress live (default: runs/reproduce/NAME)")
     parser.add_argument("--jobs", type=integer(1), default=2, metavar="N", help="cells at once, one thread each (2)")
     parser.add_argument("--only", action="append", default=[], metavar="KEY=VALUE", help="some of the cells")
-    parser.add_argument("--tuning", action="store_true", help="the settings and seeds of the tuning instead, into tuning.csv and tuning.md")
+    parser.add_argument(
+        "--tuning",
+        action="store_true",
+        help="the settings and seeds of the tuning instead, into tuning.csv and tuning.md",
+    )
     parser.add_argument("--stale", action="store_true", help="also cells whose row was made with other settings")
     parser.add_argument("--keep-runs", action="store_true", help="keep the run directories of finished cells")
     parser.add_argument("--from-csv", action="store_true", help="train nothing")
@@ -174,4 +178,9 @@ def _selected(cells: Sequence[Cell], only: Sequence[str]) -> list[Cell]:
 
 def _facts(cell: Cell) -> dict[str, str]:
     params = {name: str(value) for name, value in cell.params.items()}
-    return {**params, "method": cell.method.name.partition(":")[0], "environment": cell.environment, "seed": str(cell.seed)}
+    return {
+        **params,
+        "method": cell.method.name.partition(":")[0],
+        "environment": cell.environment,
+        "seed": str(cell.seed),
+    }

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
-_USAGE = """metarl train [cder|ddqn|ddqn-per|bootdqn|rnd|icm|noveld|dltv] [--config FILE] [--env ID]
+_USAGE = """metarl train [cder|ddqn|ddqn-per|bootdqn|rnd|icm|noveld|dltv|sac|td3] [--config FILE] [--env ID]
                     [--seed N] [--steps N] [--out DIR] [--device cpu|cuda] [key=value ...]
        metarl train --resume RUN [--device cpu|cuda]"""
 
@@ -44,6 +44,7 @@ environment (size=20). metarl train ALGORITHM --help lists the hyper-parameters.
 examples:
   metarl train cder --env DeepSea-v0 size=20
   metarl train cder --env DeepSea-v0 size=10 preset=as_written kappa=0.5
+  metarl train cder --env Pendulum-v1
   metarl train ddqn-per --env CartPole-v1 --seed 1 --steps 100000 lr=0.001
   metarl train --resume runs/DeepSea-v0-cder-seed0-20250101-120000"""
 
@@ -88,8 +89,15 @@ def _help(algorithm: str) -> int:
         raise unknown("algorithm", algorithm, ALGORITHMS)
     spec = ALGORITHMS[algorithm]
     print(f"{algorithm}: {spec.description}\n")
-    for name, (default, text) in field_docs(spec.config_class).items():
-        print(f"  {name}={default}\n      {text}")
+    shown: dict[str, tuple[object, str]] = {}
+    for variant in spec.variants:
+        options = field_docs(variant.config_class)
+        if shown:
+            print("\nwith continuous actions:\n")
+        for name, (default, text) in options.items():
+            if shown.get(name) != (default, text):
+                print(f"  {name}={default}\n      {text}")
+        shown |= options
     return 0
 
 

@@ -119,6 +119,9 @@ class Cell:
         """12 hexadecimal digits that change with every setting of the run but for its seed and device."""
         settings = self.config.to_dict()
         settings = {name: value for name, value in settings.items() if name not in ("seed", "device")}
+        # It came later: where it is not used, rows stay those of the same settings.
+        if settings["reward_threshold"] is None:
+            del settings["reward_threshold"]
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 

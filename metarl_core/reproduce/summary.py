@@ -212,7 +212,9 @@ def _over_tasks(results: Results) -> str:
             cells.append("-" if method == reference else _interval(stats.probability_of_improvement, best, mine))
         rows.append([results.label(method), *cells])
     kind = "share of the budget of episodes left when solved" if _counts_episodes(results) else "normalised return"
-    return f"Score: {kind}; {len(scores[0])} tasks and the seeds for which all methods have runs.\n\n" + _markdown(header, rows)
+    return f"Score: {kind}; {len(scores[0])} tasks and the seeds for which all methods have runs.\n\n" + _markdown(
+        header, rows
+    )
 
 
 def _interval(statistic: Callable[..., stats.Array], *sets: list[list[float]]) -> str:

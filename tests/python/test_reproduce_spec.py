@@ -84,7 +84,9 @@ def test_tuning_is_a_grid_of_settings_on_cells_of_its_own(tmp_path):
 
 def test_options_of_a_method_go_before_those_of_its_cells(tmp_path):
     text = TINY.replace("curiosity_hidden = 8 }", "curiosity_hidden = 8, batch_size = 32 }")
-    by_method = {cell.method.name: cell.config.hyperparameters for cell in read_experiment(write_spec(tmp_path, text)).cells}
+    by_method = {
+        cell.method.name: cell.config.hyperparameters for cell in read_experiment(write_spec(tmp_path, text)).cells
+    }
     assert by_method["rnd"].batch_size == 32
     assert by_method["ddqn"].batch_size == 16
 
@@ -198,7 +200,9 @@ def test_methods_are_compared_on_the_seeds_that_all_of_them_have(tmp_path):
     missing = next(cell for cell in cells if cell.key[0] == "rnd" and cell.seed == 1)
     made = {"ddqn": [10, 30], "rnd": [20, 20]}
     rows = [
-        made_up_row(cell, made[cell.method.name][cell.seed], commit=f"c{cell.seed}") for cell in cells if cell != missing
+        made_up_row(cell, made[cell.method.name][cell.seed], commit=f"c{cell.seed}")
+        for cell in cells
+        if cell != missing
     ]
     write_rows(tmp_path / "results.csv", rows)
     write_summary(experiment, tmp_path / "results.csv")

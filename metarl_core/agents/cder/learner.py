@@ -44,25 +44,15 @@ class CderAgent(Agent):
         one_hot: bool = False,
     ) -> None:
         super().__init__(config, in_features, num_actions, num_envs, seed, device)
-        self.critic = CriticEnsemble(
-            config.members,
-            in_features,
-            config.hidden,
-            num_actions,
-            config.prior_scale,
-            self.init_generator,
-            config.prior_gain,
-            one_hot,
-        ).to(self.device)
+        self.critic = self._make_critic(one_hot).to(self.device)
         self.signal = SignalModule(in_features, config, self.init_generator, one_hot).to(self.device)
         groups = [
             {"params": list(self.critic.online.parameters()), "lr": config.lr},
             {"params": list(self.signal.online.parameters()), "lr": config.signal_lr},
         ]
-        self.pi: nn.Module | None = None
-        if config.behaviour == "distilled":
-            pi = make_ensemble(1, in_features, config.hidden, num_actions, self.init_generator, one_hot=one_hot)
-            self.pi = pi.to(self.device)
+        self.pi = self._make_pi(one_hot)
+        if self.pi is not None:
+            self.pi.to(self.device)
             groups.append({"params": list(self.pi.parameters()), "lr": config.policy_lr})
         self.optimizer = make_optimizer(config, groups)
         self.policy = BehaviourPolicy(config, num_actions, num_envs, self.policy_rng)
@@ -78,6 +68,27 @@ class CderAgent(Agent):
         self._new_rows: dict[str, Tensor] = {}
         self._drawn: tuple[Any, NDArray[np.float32]] | None = None
 
+    def _make_critic(self, one_hot: bool) -> CriticEnsemble:
+        c = self.config
+        return CriticEnsemble(
+            c.members,
+            self.in_features,
+            c.hidden,
+            self.num_actions,
+            c.prior_scale,
+            self.init_generator,
+            c.prior_gain,
+            one_hot,
+        )
+
+    def _make_pi(self, one_hot: bool) -> nn.Module | None:
+        """The network of a parametric pi_c; None where there is none."""
+        if self.config.behaviour != "distilled":
+            return None
+        return make_ensemble(
+            1, self.in_features, self.config.hidden, self.num_actions, self.init_generator, one_hot=one_hot
+        )
+
     def modules(self) -> dict[str, nn.Module]:
         """The critic ensemble and the signal networks, priors and slow copies included, and a distilled policy."""
         return {"critic": self.critic, "signal": self.signal, **({} if self.pi is None else {"policy": self.pi})}
@@ -87,7 +98,7 @@ class CderAgent(Agent):
         self.policy.begin_episodes(started, returns)
 
     @torch.no_grad()
-    def act(self, obs: Tensor, step: int) -> NDArray[np.int64]:
+    def act(self, obs: Tensor, step: int) -> NDArray[Any]:
         """Step 6: execute the candidate action of pi_c."""
         return self.policy(self.critic(obs), step, self._logits(obs))
 
@@ -112,9 +123,14 @@ class CderAgent(Agent):
     def bonus(self, states: Tensor) -> Tensor:
         """beta(s) of encoded states, as the slow networks have it now: float32 [B], not yet scaled."""
         summary = self.signal.summary(states, self.signal.prior(states), self.config.bonus == "aleatoric")
-        q = self.critic.target(states)
+        values = self._target_values(states) if self.config.bonus == "q_epistemic" else torch.empty(0)
+        return self._bonus(summary, values, slice(None))
+
+    def _target_values(self, states: Tensor) -> Tensor:
+        """Q'_k(s, .), float32 [K, B, A]."""
+        q: Tensor = self.critic.target(states)
         prior = self.critic.prior(states)
-        return self._bonus(summary, q if prior is None else q + prior, slice(None))
+        return q if prior is None else q + prior
 
     def begin_learning(self, beta: float, stored: int) -> None:
         """Note what the imagined rows need to know."""
@@ -125,7 +141,7 @@ class CderAgent(Agent):
         return ("obs", "action", "mu") if self.config.importance_ratios == "truncated" else ()
 
     @torch.no_grad()
-    def greedy(self, obs: Tensor) -> NDArray[np.int64]:
+    def greedy(self, obs: Tensor) -> NDArray[Any]:
         """Aggregate the heads: mean value, vote, or the head with the best training returns."""
         q = self.critic(obs)
         if self.config.evaluation == "best":
@@ -190,12 +206,7 @@ class CderAgent(Agent):
             one_step = (batch["reward"], c.gamma * (1.0 - terminated), next_obs)
             n_steps = (batch["n_return"], batch["n_discount"], batch["n_obs"]) if c.n_step > 1 else one_step
             reward, discount, far_obs = n_steps if c.critic_n_step else one_step
-            critic_prior = self.critic.prior(torch.cat((obs, far_obs)))
-            next_online = self.critic.online(far_obs)
-            next_target = self.critic.target(far_obs)
-            if critic_prior is not None:
-                next_online += critic_prior[:, count:]
-                next_target += critic_prior[:, count:]
+            next_online, next_target, critic_prior = self._next_values(batch, far_obs)
             # Steps 1 to 3: what the slow signal ensemble says about s, s' and s_{t+N}.
             states = torch.cat((obs, next_obs, n_steps[2]) if c.n_step > 1 else (obs, next_obs))
             signal_prior = self.signal.prior(states)
@@ -219,11 +230,10 @@ class CderAgent(Agent):
             if self.imagined is not None:
                 self._imagine(batch, next_online, target, c.kappa * bonus)
         # Step 5.
-        q = self.critic.online(obs)
-        taken = q.gather(2, batch["action"].view(1, -1, 1).expand(c.members, -1, 1)).squeeze(2)
+        q = self._values(batch)
+        taken = self._of_taken(q, batch)
         if critic_prior is not None:
-            prior_obs = critic_prior[:, :count]
-            target -= prior_obs.gather(2, batch["action"].view(1, -1, 1).expand(c.members, -1, 1)).squeeze(2)
+            target -= self._of_taken(critic_prior, batch)
         delta = taken - target
         squared = delta.square()
         if "mask" in batch:
@@ -260,12 +270,43 @@ class CderAgent(Agent):
                 self.stats["imagined_rows"] = len(self.imagined)
         total = critic_loss + signal_loss
         if self.pi is not None:
-            full = q.detach() if critic_prior is None else q.detach() + critic_prior[:, :count]
-            policy_loss = distillation_loss(self.pi(obs)[0], full, c.temperature, weights)
+            full = q.detach() if critic_prior is None else q.detach() + critic_prior
+            policy_loss = self._policy_loss(batch, full, weights)
             total = total + policy_loss
             if collect:
                 self.stats["policy_loss"] = policy_loss.item()
         return total, errors
+
+    def _next_values(self, batch: Mapping[str, Tensor], far_obs: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What the target bootstraps from, and the fixed part of the critic at s.
+
+        Returns:
+            Q_k and Q'_k of ``far_obs``, prior included, float32 [K, B, A]; the prior of the values that
+            :meth:`_values` gives (same shape), None without a prior.
+        """
+        count = len(far_obs)
+        prior = self.critic.prior(torch.cat((batch["obs"], far_obs)))
+        online, target = self.critic.online(far_obs), self.critic.target(far_obs)
+        if prior is None:
+            return online, target, None
+        online += prior[:, count:]
+        target += prior[:, count:]
+        return online, target, prior[:, :count]
+
+    def _values(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Trained part f_k of the critic at s, float32 [K, B, A]."""
+        q: Tensor = self.critic.online(batch["obs"])
+        return q
+
+    def _of_taken(self, values: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """The values [K, B, A] of the actions taken, float32 [K, B]."""
+        index = batch["action"].view(1, -1, 1).expand(self.config.members, -1, 1)
+        return values.gather(2, index).squeeze(2)
+
+    def _policy_loss(self, batch: Mapping[str, Tensor], q: Tensor, weights: Tensor) -> Tensor:
+        """Loss of the parametric pi_c; ``q`` is Q_k at s, float32 [K, B, A], without gradient."""
+        assert self.pi is not None
+        return distillation_loss(self.pi(batch["obs"])[0], q, self.config.temperature, weights)
 
     def _return_target(self, n_return: Tensor, n_discount: Tensor, summary: SignalSummary, count: int) -> Tensor:
         """Step 3's G_t, [B] or [E, B], by whose slow copy closes it."""

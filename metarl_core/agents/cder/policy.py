@@ -113,13 +113,7 @@ class BehaviourPolicy:
             pi = torch.softmax(logits, dim=1).cpu().numpy()
             actions = sample_rows(pi, self.rng)
         else:
-            if kind == "ucb":
-                chosen = ucb_actions(q, self.config.ucb_c)
-            elif kind == "epsilon_greedy":
-                chosen = q.mean(dim=0).argmax(dim=1)
-            else:
-                chosen = q[torch.from_numpy(self.heads), self._rows].argmax(dim=1)
-            actions = chosen.cpu().numpy()
+            actions = self.best(q)
         base = actions
         if epsilon > 0:
             uniform = self.rng.random(len(actions)) < epsilon
@@ -127,6 +121,18 @@ class BehaviourPolicy:
         of_base = (actions == base).astype(np.float32) if pi is None else pi[np.arange(len(actions)), actions]
         self.mu = ((1.0 - epsilon) * of_base + epsilon / self.num_actions).astype(np.float32)
         return actions
+
+    def best(self, q: Tensor) -> NDArray[np.int64]:
+        """Each instance's best of the values float32 [K, num_envs, A], by its head, mean + c std, or the mean."""
+        kind = self.config.behaviour
+        if kind == "ucb":
+            chosen = ucb_actions(q, self.config.ucb_c)
+        elif kind == "epsilon_greedy":
+            chosen = q.mean(dim=0).argmax(dim=1)
+        else:
+            chosen = q[torch.from_numpy(self.heads), self._rows].argmax(dim=1)
+        found: NDArray[np.int64] = chosen.cpu().numpy()
+        return found
 
     def candidates(self, q: Tensor, step: int, rng: np.random.Generator, logits: Tensor | None) -> NDArray[np.int64]:
         """Step 6's a' ~ pi_c(.|s') for states of the replay: a head, or the draw of ``distilled``, for each row.

@@ -8,15 +8,32 @@ from typing import Any, ClassVar
 
 from metarl_core.agents.common.options import option, validate
 
-__all__ = ["LearnerConfig"]
+__all__ = ["AgentConfig", "LearnerConfig"]
 
 
 @dataclasses.dataclass(frozen=True)
-class LearnerConfig:
-    """Replay, schedule and optimiser options common to CDER and the Double-DQN baselines."""
+class AgentConfig:
+    """Options that every algorithm has, also those of other libraries."""
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Named sets of options that ``preset=NAME`` puts below everything that is given by hand."""
+
+    normalize_obs: bool = option(True, "map bounded observations to [-1, 1] by the space's own bounds")
+    context: str = option(
+        "none",
+        "what the agent sees of the task (env_tasks): nothing, its number as one-hot, its parameters scaled to [-1, 1]",
+        choices=("none", "task_id", "parameters"),
+    )
+    torch_threads: int = option(1, "threads of torch; small networks are fastest with one", minimum=1)
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        validate(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class LearnerConfig(AgentConfig):
+    """Replay, schedule and optimiser options common to CDER and the Double-DQN baselines."""
 
     gamma: float = option(0.99, "discount per environment step", minimum=0.0, maximum=1.0)
     hidden: tuple[int, ...] = option((64, 64), "widths of the critic's hidden layers", minimum=1)
@@ -42,7 +59,6 @@ class LearnerConfig:
     )
     priority_eps: float = option(1e-3, "smallest priority", above=0.0)
     priority_max: float = option(1e3, "largest priority", above=0.0)
-    normalize_obs: bool = option(True, "map bounded observations to [-1, 1] by the space's own bounds")
     one_hot_obs: bool = option(
         False, "observations are one-hot (or all zero): keep the index and gather the first layer's row, same function"
     )
@@ -57,16 +73,6 @@ class LearnerConfig:
     trunk: str = option(
         "shared", "convolutions: one stack for all members, or each member's own", choices=("shared", "own")
     )
-    context: str = option(
-        "none",
-        "what the agent sees of the task (env_tasks): nothing, its number as one-hot, its parameters scaled to [-1, 1]",
-        choices=("none", "task_id", "parameters"),
-    )
-    torch_threads: int = option(1, "threads of torch; small networks are fastest with one", minimum=1)
-
-    def __post_init__(self) -> None:
-        """Check every field."""
-        validate(self)
 
     @property
     def priority_exponent(self) -> float:

@@ -52,12 +52,12 @@ def restore_rng(rng: np.random.Generator, saved: Mapping[str, Any]) -> None:
 
 
 class Agent(abc.ABC):
-    """A value-based agent for discrete actions: acts for a batch of instances, learns from replay batches.
+    """A value-based agent: acts for a batch of instances, learns from replay batches.
 
     Args:
         config: the algorithm's options.
         in_features: width of an encoded observation, or what its images are like.
-        num_actions: number of actions.
+        num_actions: number of actions; of candidate actions, where they are continuous.
         num_envs: instances it acts for.
         seed: seed of everything random in the agent.
         device: where the networks live.
@@ -90,11 +90,14 @@ class Agent(abc.ABC):
         """Named networks, for checkpoints."""
 
     @abc.abstractmethod
-    def act(self, obs: Tensor, step: int) -> NDArray[np.int64]:
-        """Behaviour policy: observations float32 [num_envs, D] (indices int64 [num_envs]) -> int64 [num_envs]."""
+    def act(self, obs: Tensor, step: int) -> NDArray[Any]:
+        """Behaviour policy: observations float32 [num_envs, D] (indices int64 [num_envs]) -> int64 [num_envs].
+
+        Continuous actions, here and of :meth:`greedy`, are float [num_envs, dims] within the space's bounds.
+        """
 
     @abc.abstractmethod
-    def greedy(self, obs: Tensor) -> NDArray[np.int64]:
+    def greedy(self, obs: Tensor) -> NDArray[Any]:
         """Evaluation policy: encoded observations float32 [B, D] -> actions int64 [B]."""
 
     @abc.abstractmethod

@@ -33,7 +33,18 @@ def test_json_file_and_round_trip(tmp_path):
     assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
-@pytest.mark.parametrize("algorithm", list(ALGORITHMS))
+CONTINUOUS = ["Pendulum-v1", "MountainCarContinuous-v0", "PointRobot-v0"]
+
+
+@pytest.mark.parametrize("algorithm", [name for name, spec in ALGORITHMS.items() if spec.continuous is not None])
+@pytest.mark.parametrize("env_id", CONTINUOUS)
+def test_shipped_configurations_for_continuous_actions_resolve(algorithm, env_id):
+    config = resolve_config(algorithm, env_id)
+    assert type(config.hyperparameters) is ALGORITHMS[algorithm].continuous.config_class
+    assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize("algorithm", [name for name, spec in ALGORITHMS.items() if spec.discrete is not None])
 @pytest.mark.parametrize(
     "env_id", ["DeepSea-v0", "MountainCar-v0", "CartPole-v1", "Acrobot-v1", "FrozenLake-v1", "metarl_core/DeepSea-v0"]
 )
@@ -62,7 +73,34 @@ def test_shipped_configurations_resolve(algorithm, env_id):
         (("cder", "DeepSea-v0", None, ["total_steps=0"]), r"total_steps=0: must be >= 1"),
         (("cder", "DeepSea-v0", None, ["size=0"]), r"DeepSea-v0: .*size"),
         (("cder", "DeepSea-v0", None, ["size=big"]), r"DeepSea-v0: .*size"),
-        (("cder", "Pendulum-v1"), r"Pendulum-v1 has continuous actions; cder needs discrete ones"),
+        (("ddqn", "Pendulum-v1"), r"Pendulum-v1 has continuous actions; ddqn needs discrete ones"),
+        (("sac", "CartPole-v1"), r"CartPole-v1 has discrete actions; sac needs continuous ones"),
+        (
+            ("cder", "DeepSea-v0", None, ["candidates=8"]),
+            r"candidates=8: an option of cder for another kind of actions",
+        ),
+        (("cder", "Pendulum-v1", None, ["candidates=0"]), r"candidates=0: must be >= 1"),
+        (("cder", "Pendulum-v1", None, ["candidate=8"]), r"unknown option 'candidate'; did you mean 'candidates'"),
+        (("cder", "Pendulum-v1", None, ["behaviour=distilled"]), r"behaviour='distilled': choose one of thompson, ucb"),
+        (("cder", "CartPole-v1", None, ["behaviour=proposal"]), r"behaviour='proposal': choose one of thompson, ucb"),
+        (("cder", "Pendulum-v1", None, ["preset=as_written"]), r"imagined=True: needs discrete actions"),
+        (
+            (
+                "cder",
+                "Pendulum-v1",
+                None,
+                ["n_step=3", "critic_n_step=true", "importance_ratios=truncated"],
+            ),
+            r"importance_ratios='truncated': needs discrete actions",
+        ),
+        (
+            ("cder", "Pendulum-v1", None, ["behaviour=epsilon_greedy"]),
+            r"behaviour='epsilon_greedy': needs epsilon_start > 0",
+        ),
+        (("sac", "Pendulum-v1", None, ["entropy=-1"]), r"entropy=-1: expected auto, or a number >= 0"),
+        (("sac", "Pendulum-v1", None, ["entropy=much"]), r"entropy='much': expected auto, or a number >= 0"),
+        (("td3", "Pendulum-v1", None, ["noise=pink"]), r"noise='pink': choose one of none, normal, ou"),
+        (("cder", "DeepSea-v0", None, ["reward_threshold=nan"]), r"reward_threshold=nan: must be finite"),
         (("cder", "DeepSea-v0", "nowhere.toml"), r"cannot read nowhere.toml"),
     ],
 )
@@ -87,8 +125,9 @@ def test_a_file_with_an_unknown_key_names_it(tmp_path):
 
 @pytest.mark.parametrize("algorithm", list(ALGORITHMS))
 def test_every_option_is_documented(algorithm):
-    for name, (_, doc) in field_docs(ALGORITHMS[algorithm].config_class).items():
-        assert len(doc) > 10, name
+    for variant in ALGORITHMS[algorithm].variants:
+        for name, (_, doc) in field_docs(variant.config_class).items():
+            assert len(doc) > 10, name
 
 
 def test_every_field_of_a_run_is_documented():
