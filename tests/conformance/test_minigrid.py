@@ -44,6 +44,7 @@ def test_every_step_is_the_packages(family):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @families
 def test_a_million_steps_are_the_packages(family):
     compare_family(family, 1_000_000)

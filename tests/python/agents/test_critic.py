@@ -108,3 +108,20 @@ def test_the_looked_up_prior_of_one_hot_inputs(generator):
     assert not torch.allclose(other.prior(x), critic.prior(x))
     other.load_state_dict(critic.state_dict())
     assert torch.equal(other.prior(x), critic.prior(x))
+
+
+def test_priors_of_one_hot_states_differ_as_much_in_a_large_table_as_in_a_small_one():
+    """Only one input of a one-hot vector is active: its first layer must not shrink with the vector's width."""
+
+    def spread(width):
+        critic = CriticEnsemble(10, width, [32], 2, 3.0, torch.Generator().manual_seed(3), one_hot=True)
+        values = critic.prior(torch.arange(width))
+        return (values[:, :, 1] - values[:, :, 0]).std(dim=1).mean().item()
+
+    assert spread(2500) == pytest.approx(spread(100), rel=0.15)
+    assert spread(100) > 0.3
+
+
+def test_the_trained_part_of_one_hot_states_starts_small_as_a_dense_layer_does():
+    critic = CriticEnsemble(2, 400, [8], 2, 3.0, torch.Generator().manual_seed(3), one_hot=True)
+    assert critic.online.weights[0].abs().max() <= 1 / 20
