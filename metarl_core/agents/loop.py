@@ -116,6 +116,8 @@ class Trainer:
         except ConfigError:
             self.envs.close()
             raise
+        if config.compile:
+            self.agent.compile()
         self.n_step = getattr(self.hyper, "n_step", 1)
         self.assembler = NStepAssembler(self.n_step, self.hyper.gamma, n, self.agent.path_columns())
         self.replay = self._make_replay()

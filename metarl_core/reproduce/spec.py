@@ -50,6 +50,8 @@ _FIELDS = (
     "methods",
     "cells",
 )
+# Options that came after results were published, with the value that leaves a run as it was before them.
+_NEUTRAL = {"reward_threshold": None, "compile": False}
 _METHOD_FIELDS = ("algorithm", "label", "options")
 _CELL_FIELDS = ("environment", "methods", "params", "seeds", "options")
 
@@ -118,10 +120,11 @@ class Cell:
     def digest(self) -> str:
         """12 hexadecimal digits that change with every setting of the run but for its seed and device."""
         settings = self.config.to_dict()
-        settings = {name: value for name, value in settings.items() if name not in ("seed", "device")}
-        # It came later: where it is not used, rows stay those of the same settings.
-        if settings["reward_threshold"] is None:
-            del settings["reward_threshold"]
+        settings = {
+            name: value
+            for name, value in settings.items()
+            if name not in ("seed", "device") and not (name in _NEUTRAL and value == _NEUTRAL[name])
+        }
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -236,8 +239,8 @@ def _experiment(name: str, values: Mapping[str, Any]) -> Experiment:
     tuning_blocks = [_table(block, "tuning_cells") for block in values.get("tuning_cells", blocks)]
     settings = _table(values.get("tuning_settings", {}), "tuning_settings")
     tried = {name: _settings(method, settings.get(name, [{}])) for name, method in methods.items()}
-    for key in settings:
-        _check_choice("tuning_settings", key, list(methods))
+    for of_method in settings:
+        _check_choice("tuning_settings", of_method, list(methods))
     tuning = tuple(
         dataclasses.replace(cell, method=setting)
         for block in tuning_blocks

@@ -59,6 +59,8 @@ class Sb3Trainer:
         self.progress = progress or NullProgress()
         if self.hyper.train_every % config.num_envs:
             raise ConfigError(f"train_every={self.hyper.train_every}: must be a multiple of num_envs={config.num_envs}")
+        if config.compile:
+            raise ConfigError(f"compile=true: the loss of {config.algorithm} is stable-baselines3's; leave it false")
         torch.set_num_threads(self.hyper.torch_threads)
         envs = make_envs(config, config.num_envs, config.seed)
         try:

@@ -150,6 +150,17 @@ class Agent(abc.ABC):
         """Values of the agent's schedules at an environment step, for the log."""
         return {}
 
+    def compile(self) -> None:
+        """Compile the loss with torch.compile, but for the updates that also gather statistics."""
+        plain = self.losses
+        compiled = torch.compile(plain, dynamic=False)
+
+        def losses(batch: Mapping[str, Tensor], weights: Tensor, collect: bool) -> tuple[Tensor, Tensor]:
+            result: tuple[Tensor, Tensor] = (plain if collect else compiled)(batch, weights, collect)
+            return result
+
+        self.losses = losses  # type: ignore[method-assign]
+
     def learn(self, batch: Mapping[str, Tensor], weights: Tensor, step: int, collect: bool) -> NDArray[np.float32]:
         """One gradient step.
 

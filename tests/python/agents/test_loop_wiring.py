@@ -142,3 +142,25 @@ def test_every_instance_evaluates_its_share_of_the_episodes(open_trainer, monkey
     assert outcome["length_mean"] == 4
     rounds = -(-episodes // made[0])  # nobody plays more than one episode beyond the others
     assert sum(ends) == rounds * made[0]
+
+
+@pytest.mark.slow  # half a minute of compiling
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, while it compiles
+def test_a_compiled_loss_is_the_same_loss(tmp_path):
+    config = config_of("compile=true")
+    with RunWriter(tmp_path / "run", config.to_dict()) as run:
+        trainer = Trainer(config, run)
+        seen = []
+        losses = trainer.agent.losses
+        trainer.agent.losses = lambda batch, weights, collect: (
+            seen.append((batch, weights)) or losses(batch, weights, collect)
+        )
+        while trainer.step < 100:
+            trainer.act()
+            trainer.learn()
+        batch, weights = seen[-1]
+        compiled = losses(batch, weights, collect=False)
+        plain = type(trainer.agent).losses(trainer.agent, batch, weights, collect=False)
+        for ours, reference in zip(compiled, plain, strict=True):
+            torch.testing.assert_close(ours, reference, rtol=1e-4, atol=1e-6)
+        trainer.envs.close()
