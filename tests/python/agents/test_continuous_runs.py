@@ -25,7 +25,7 @@ SMALL += [
     "z_min=-900",
     "z_max=60",
 ]
-TIMES = ("wall_time", "steps_per_second", "wall_time_seconds")
+TIMES = ("wall_time", "steps_per_second", "updates_per_second", "wall_time_seconds")
 
 
 def config_of(env_id, *more):

@@ -30,7 +30,7 @@ CASES = [
     ("td3", "MountainCarContinuous-v0", ["noise=ou", "noise_std=0.5", "replay_capacity=300"]),
     ("td3", "Pendulum-v1", ["env_tasks=3", "context=parameters", "num_envs=2", "reward_threshold=-1"]),
 ]
-TIMES = ("wall_time", "steps_per_second", "wall_time_seconds")
+TIMES = ("wall_time", "steps_per_second", "updates_per_second", "wall_time_seconds")
 
 
 def config_of(case, *more):

@@ -126,7 +126,7 @@ def test_evaluation_on_the_test_part(tmp_path):
 @pytest.mark.parametrize(
     ("env_id", "options", "message"),
     [
-        ("DeepSea-v0", ["env_tasks=4"], r"env_tasks=4: DeepSea-v0 has no family of tasks; choose one of .*CartPole-v1"),
+        ("Catch-v0", ["env_tasks=4"], r"env_tasks=4: Catch-v0 has no family of tasks; choose one of .*CartPole-v1"),
         (
             "CartPole-v1",
             ["context=task_id", "env_tasks=0"],
