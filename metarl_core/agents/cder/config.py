@@ -39,13 +39,14 @@ class CderConfig(LearnerConfig):
     )
     behaviour: str = option(
         "thompson",
-        "thompson: one head per instance and episode; ucb: mean + c std; distilled: a network that imitates "
-        "softmax(mean / temperature); epsilon_greedy: argmax of the mean, uniform with probability epsilon",
-        choices=("thompson", "ucb", "distilled", "epsilon_greedy"),
+        "thompson: one head per instance and episode; optimistic_thompson: that head + c std; ucb: mean + c std; "
+        "distilled: a network that imitates softmax(mean / temperature); epsilon_greedy: argmax of the mean, uniform "
+        "with probability epsilon",
+        choices=("thompson", "optimistic_thompson", "ucb", "distilled", "epsilon_greedy"),
     )
     temperature: float = option(0.1, "T of softmax(Q / T), distilled policy", above=0.0)
     policy_lr: float = option(1e-3, "learning rate of the distilled policy", above=0.0)
-    ucb_c: float = option(1.0, "c of mean + c std over the heads", minimum=0.0)
+    ucb_c: float = option(1.0, "c of mean + c std over the heads, or head + c std", minimum=0.0)
     epsilon_start: float = option(0.0, "share of uniform actions at the first step", minimum=0.0, maximum=1.0)
     epsilon_end: float = option(0.0, "share of uniform actions after epsilon_steps", minimum=0.0, maximum=1.0)
     epsilon_steps: int = option(10_000, "environment steps over which epsilon falls", minimum=1)
@@ -134,8 +135,11 @@ class CderConfig(LearnerConfig):
         validate(self)
         if self.z_max <= self.z_min:
             raise ConfigError(f"z_max={self.z_max}: must be > z_min={self.z_min}")
-        if self.evaluation == "best" and self.behaviour != "thompson":
-            raise ConfigError("evaluation='best': needs behaviour='thompson' (else no head has returns of its own)")
+        if self.evaluation == "best" and not self.behaviour.endswith("thompson"):
+            raise ConfigError(
+                "evaluation='best': needs behaviour='thompson' or 'optimistic_thompson' (else no head has returns of its "
+                "own)"
+            )
         if self.behaviour == "epsilon_greedy" and self.epsilon_start == 0.0 == self.epsilon_end:
             raise ConfigError("behaviour='epsilon_greedy': needs epsilon_start > 0 (both ends of epsilon are 0)")
         if self.imagined and self.weight_normalization != "sum":

@@ -14,13 +14,17 @@ from metarl_core.agents.cder.config import CderConfig
 from metarl_core.agents.common.learner import restore_rng, rng_state
 from metarl_core.agents.common.schedules import linear
 
-__all__ = ["BehaviourPolicy", "distillation_loss", "sample_rows", "ucb_actions"]
+__all__ = ["HEAD_POLICIES", "BehaviourPolicy", "distillation_loss", "sample_rows", "ucb_scores"]
 
 
-def ucb_actions(q: Tensor, c: float) -> Tensor:
-    """argmax_a of mean + c std over the heads; q float32 [K, B, A] -> int64 [B]."""
+HEAD_POLICIES = ("thompson", "optimistic_thompson")
+"""Policies under which one head acts for an instance for a whole episode."""
+
+
+def ucb_scores(q: Tensor, c: float) -> Tensor:
+    """Mean + c std over the heads; q float32 [K, B, A] -> float32 [B, A]."""
     spread, mean = torch.std_mean(q, dim=0, correction=0)
-    return (mean + c * spread).argmax(dim=1)
+    return mean + c * spread
 
 
 def distillation_loss(logits: Tensor, q: Tensor, temperature: float, weights: Tensor) -> Tensor:
@@ -51,8 +55,10 @@ class BehaviourPolicy:
     """The candidate action a' ~ pi_c is executed, so every candidate becomes a real transition.
 
     ``thompson`` follows one head per instance, redrawn when its episode begins (Osband et al. 2016, bootstrapped DQN);
-    ``ucb`` takes mean + c std; ``epsilon_greedy`` the mean; ``distilled`` draws from a parametric pi. A share epsilon
-    of the actions may be uniform.
+    ``optimistic_thompson`` adds c std over the heads to the head's values: where nobody has data the heads differ, so an
+    action that all of them happen to underrate is tried all the same (the optimism for untried actions of OPIQ, Rashid
+    et al. 2020, with the ensemble in place of counts); ``ucb`` takes mean + c std (Chen et al. 2017);
+    ``epsilon_greedy`` the mean; ``distilled`` draws from a parametric pi. A share epsilon of the actions may be uniform.
 
     Args:
         config: CDER's options.
@@ -72,7 +78,6 @@ class BehaviourPolicy:
         self.heads = rng.integers(config.members, size=num_envs)
         self.head_returns = np.full(config.members, -np.inf)
         self.mu = np.ones(num_envs, dtype=np.float32)
-        self._rows = torch.arange(num_envs)
 
     @property
     def best_head(self) -> int:
@@ -123,16 +128,17 @@ class BehaviourPolicy:
         return actions
 
     def best(self, q: Tensor) -> NDArray[np.int64]:
-        """Each instance's best of the values float32 [K, num_envs, A], by its head, mean + c std, or the mean."""
-        kind = self.config.behaviour
-        if kind == "ucb":
-            chosen = ucb_actions(q, self.config.ucb_c)
-        elif kind == "epsilon_greedy":
-            chosen = q.mean(dim=0).argmax(dim=1)
-        else:
-            chosen = q[torch.from_numpy(self.heads), self._rows].argmax(dim=1)
-        found: NDArray[np.int64] = chosen.cpu().numpy()
+        """Each instance's best of float32 [K, num_envs, A]: by its head (and c std), by mean + c std, or by the mean."""
+        found: NDArray[np.int64] = self._scores(q, self.heads).argmax(dim=1).cpu().numpy()
         return found
+
+    def _scores(self, q: Tensor, heads: NDArray[np.int64] | None) -> Tensor:
+        """What the policy maximises, float32 [B, A]; ``heads`` int64 [B] where a head acts for each row."""
+        kind = self.config.behaviour
+        if heads is None or kind not in HEAD_POLICIES:
+            return ucb_scores(q, self.config.ucb_c) if kind == "ucb" else q.mean(dim=0)
+        own = q[torch.from_numpy(heads), torch.arange(len(heads))]
+        return own if kind == "thompson" else own + self.config.ucb_c * q.std(dim=0, correction=0)
 
     def candidates(self, q: Tensor, step: int, rng: np.random.Generator, logits: Tensor | None) -> NDArray[np.int64]:
         """Step 6's a' ~ pi_c(.|s') for states of the replay: a head, or the draw of ``distilled``, for each row.
@@ -150,13 +156,9 @@ class BehaviourPolicy:
         if kind == "distilled":
             assert logits is not None
             actions = sample_rows(torch.softmax(logits, dim=1).cpu().numpy(), rng)
-        elif kind == "thompson":
-            heads = torch.from_numpy(rng.integers(self.config.members, size=count))
-            actions = q[heads, torch.arange(count)].argmax(dim=1).cpu().numpy()
-        elif kind == "ucb":
-            actions = ucb_actions(q, self.config.ucb_c).cpu().numpy()
         else:
-            actions = q.mean(dim=0).argmax(dim=1).cpu().numpy()
+            heads = rng.integers(self.config.members, size=count) if kind in HEAD_POLICIES else None
+            actions = self._scores(q, heads).argmax(dim=1).cpu().numpy()
         uniform = rng.random(count) < self.epsilon(step)
         return np.where(uniform, rng.integers(self.num_actions, size=count), actions)
 

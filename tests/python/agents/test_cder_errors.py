@@ -99,7 +99,10 @@ def test_episodes_that_are_dropped_leave_nothing_behind():
         (["atoms=1"], r"atoms=1: must be >= 2"),
         (["kapa=1"], r"unknown option 'kapa'; did you mean 'kappa'"),
         (["reward_form=right"], r"reward_form='right': choose one of corrected, intended, as_written"),
-        (["behaviour=softmax"], r"behaviour='softmax': choose one of thompson, ucb, distilled, epsilon_greedy"),
+        (
+            ["behaviour=softmax"],
+            r"behaviour='softmax': choose one of thompson, optimistic_thompson, ucb, distilled, epsilon_greedy",
+        ),
         (["alpha_reading=beta"], r"alpha_reading='beta': choose one of per, exponent, time"),
         (["imagined=true", "weight_normalization=max"], r"imagined=True: needs weight_normalization='sum'"),
         (["alpha_reading=time", "weight_normalization=max"], r"alpha_reading='time': needs weight_normalization='sum'"),

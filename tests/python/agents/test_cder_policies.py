@@ -56,6 +56,15 @@ def test_thompson_reports_the_probability_under_the_head_in_use(q):
     np.testing.assert_allclose(policy.mu, np.where(actions == own, 0.8, 0.1), rtol=1e-5)
 
 
+def test_optimism_is_added_to_the_head_in_use(q):
+    policy = make_policy(behaviour="optimistic_thompson", ucb_c=3.0, epsilon_start=0.3, epsilon_end=0.3)
+    actions = policy(q, 0)
+    values = q[:, 0].numpy()
+    own = (values + 3.0 * values.std(0)).argmax(1)
+    assert (own != values.argmax(1)).any()
+    np.testing.assert_allclose(policy.mu, np.where(actions == own[policy.heads], 0.8, 0.1), rtol=1e-5)
+
+
 @pytest.mark.parametrize("epsilon", [0.0, 0.5])
 def test_distilled_actions_are_drawn_from_pi(q, epsilon):
     policy = make_policy(behaviour="distilled", epsilon_start=epsilon, epsilon_end=epsilon)
@@ -64,13 +73,14 @@ def test_distilled_actions_are_drawn_from_pi(q, epsilon):
     check_mu(policy, policy(q, 0, logits), (1 - epsilon) * pi + epsilon / A)
 
 
-@pytest.mark.parametrize("kind", ["thompson", "ucb", "epsilon_greedy", "distilled"])
+@pytest.mark.parametrize("kind", ["thompson", "optimistic_thompson", "ucb", "epsilon_greedy", "distilled"])
 def test_candidates_come_from_the_same_policy(q, kind):
     policy = make_policy(behaviour=kind, epsilon_start=0.25, epsilon_end=0.25, ucb_c=1.0)
     logits = torch.tensor([[0.0, 1.0, -1.0]]).expand(N, A)
     values = q[:, 0].numpy()
     base = {
         "thompson": np.bincount(values.argmax(1), minlength=A) / K,
+        "optimistic_thompson": np.bincount((values + values.std(0)).argmax(1), minlength=A) / K,
         "ucb": np.eye(A)[(values.mean(0) + values.std(0)).argmax()],
         "epsilon_greedy": np.eye(A)[values.mean(0).argmax()],
         "distilled": np.exp([0.0, 1.0, -1.0]) / np.exp([0.0, 1.0, -1.0]).sum(),

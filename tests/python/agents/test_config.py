@@ -82,7 +82,7 @@ def test_shipped_configurations_resolve(algorithm, env_id):
         (("cder", "Pendulum-v1", None, ["candidates=0"]), r"candidates=0: must be >= 1"),
         (("cder", "Pendulum-v1", None, ["candidate=8"]), r"unknown option 'candidate'; did you mean 'candidates'"),
         (("cder", "Pendulum-v1", None, ["behaviour=distilled"]), r"behaviour='distilled': choose one of thompson, ucb"),
-        (("cder", "CartPole-v1", None, ["behaviour=proposal"]), r"behaviour='proposal': choose one of thompson, ucb"),
+        (("cder", "CartPole-v1", None, ["behaviour=proposal"]), r"behaviour='proposal': choose one of thompson, opt"),
         (("cder", "Pendulum-v1", None, ["preset=as_written"]), r"imagined=True: needs discrete actions"),
         (
             (

@@ -7,7 +7,7 @@ import torch
 gymnasium = pytest.importorskip("gymnasium")
 
 from metarl_core.agents.cder.config import CderConfig  # noqa: E402
-from metarl_core.agents.cder.policy import BehaviourPolicy, ucb_actions  # noqa: E402
+from metarl_core.agents.cder.policy import BehaviourPolicy, ucb_scores  # noqa: E402
 from metarl_core.agents.common.nstep import NStepAssembler  # noqa: E402
 from metarl_core.agents.common.observations import ObservationEncoder  # noqa: E402
 from metarl_core.agents.common.options import ConfigError  # noqa: E402
@@ -168,8 +168,8 @@ def test_thompson_keeps_its_head_until_the_episode_ends():
 
 def test_ucb_and_epsilon():
     q = torch.tensor([[[1.0, 0.0]], [[1.0, 1.8]]])
-    assert ucb_actions(q, 0.0).tolist() == [0]
-    assert ucb_actions(q, 1.0).tolist() == [1]
+    assert ucb_scores(q, 0.0).argmax(1).tolist() == [0]
+    assert ucb_scores(q, 1.0).argmax(1).tolist() == [1]
     config = CderConfig(behaviour="ucb", ucb_c=0.0, epsilon_start=1.0, epsilon_end=0.0, epsilon_steps=10)
     policy = BehaviourPolicy(config, 2, 1000, np.random.default_rng(0))
     wide = q.expand(2, 1, 2).repeat(1, 1000, 1)
