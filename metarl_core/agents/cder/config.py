@@ -137,8 +137,8 @@ class CderConfig(LearnerConfig):
             raise ConfigError(f"z_max={self.z_max}: must be > z_min={self.z_min}")
         if self.evaluation == "best" and not self.behaviour.endswith("thompson"):
             raise ConfigError(
-                "evaluation='best': needs behaviour='thompson' or 'optimistic_thompson' (else no head has returns of its "
-                "own)"
+                "evaluation='best': needs behaviour='thompson' or 'optimistic_thompson' (else no head has returns "
+                "of its own)"
             )
         if self.behaviour == "epsilon_greedy" and self.epsilon_start == 0.0 == self.epsilon_end:
             raise ConfigError("behaviour='epsilon_greedy': needs epsilon_start > 0 (both ends of epsilon are 0)")

@@ -55,10 +55,11 @@ class BehaviourPolicy:
     """The candidate action a' ~ pi_c is executed, so every candidate becomes a real transition.
 
     ``thompson`` follows one head per instance, redrawn when its episode begins (Osband et al. 2016, bootstrapped DQN);
-    ``optimistic_thompson`` adds c std over the heads to the head's values: where nobody has data the heads differ, so an
-    action that all of them happen to underrate is tried all the same (the optimism for untried actions of OPIQ, Rashid
+    ``optimistic_thompson`` adds c std over the heads to the head's values: where nobody has data the heads differ, so
+    an action that all of them happen to underrate is tried all the same (the optimism for untried actions of OPIQ, Rashid
     et al. 2020, with the ensemble in place of counts); ``ucb`` takes mean + c std (Chen et al. 2017);
-    ``epsilon_greedy`` the mean; ``distilled`` draws from a parametric pi. A share epsilon of the actions may be uniform.
+    ``epsilon_greedy`` the mean; ``distilled`` draws from a parametric pi. A share epsilon of the actions may
+    be uniform.
 
     Args:
         config: CDER's options.
@@ -128,7 +129,7 @@ class BehaviourPolicy:
         return actions
 
     def best(self, q: Tensor) -> NDArray[np.int64]:
-        """Each instance's best of float32 [K, num_envs, A]: by its head (and c std), by mean + c std, or by the mean."""
+        """Each instance's best of float32 [K, num_envs, A]: by its head (and c std), mean + c std, or the mean."""
         found: NDArray[np.int64] = self._scores(q, self.heads).argmax(dim=1).cpu().numpy()
         return found
 
