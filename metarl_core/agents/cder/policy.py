@@ -56,10 +56,10 @@ class BehaviourPolicy:
 
     ``thompson`` follows one head per instance, redrawn when its episode begins (Osband et al. 2016, bootstrapped DQN);
     ``optimistic_thompson`` adds c std over the heads to the head's values: where nobody has data the heads differ, so
-    an action that all of them happen to underrate is tried all the same (the optimism for untried actions of OPIQ, Rashid
-    et al. 2020, with the ensemble in place of counts); ``ucb`` takes mean + c std (Chen et al. 2017);
-    ``epsilon_greedy`` the mean; ``distilled`` draws from a parametric pi. A share epsilon of the actions may
-    be uniform.
+    an action that all of them happen to underrate is tried all the same (the optimism for untried actions of OPIQ,
+    Rashid et al. 2020, with the ensemble in place of counts); ``ucb`` takes mean + c std (Chen et al. 2017);
+    ``epsilon_greedy`` the mean; ``distilled`` draws from a parametric pi. A share epsilon of the actions may be
+    uniform.
 
     Args:
         config: CDER's options.
