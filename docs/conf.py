@@ -10,7 +10,7 @@ copyright = "2026, The metarl_core developers"
 version = release = metarl_core.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
-exclude_patterns = ["_build", "results/tables.md"]
+exclude_patterns = ["_build", "results"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 

@@ -1,6 +1,6 @@
-"""Turn the CSV files of first_release.py into the tables of the documentation.
+"""Turn the CSV file of mountaincar.py into the table of the documentation.
 
-    python experiments/summarise.py docs/results > docs/results/tables.md
+    python experiments/summarise.py docs/results > docs/results/mountaincar.md
 
 The interval is a bootstrap over the seeds (10,000 resamples, fixed seed) of the interquartile mean (Agarwal et al.,
 "Deep reinforcement learning at the edge of the statistical precipice", 2021). An unsolved run
@@ -54,23 +54,6 @@ def per_seed(rows: list[Row], value: Callable[[Row], str]) -> str:
     return ", ".join(value(row) for row in sorted(rows, key=lambda row: int(row["seed"])))
 
 
-def deepsea(rows: list[Row]) -> str:
-    """Episodes to solve, by algorithm and mapping seed."""
-
-    def episodes(row: Row) -> str:
-        return row["episodes_to_solve"] or f"not in {row['episodes']}"
-
-    def line(key: tuple[str, ...], cell: list[Row]) -> tuple[str, ...]:
-        solved = sum(row["solved"] == "true" for row in cell)
-        needed = [float(row["episodes_to_solve"] or row["episodes"]) for row in cell]
-        seconds = float(np.median([float(row["wall_time_seconds"]) for row in cell]))
-        counted = iqm_with_interval(needed) if solved else "-"
-        return (*key, f"{solved} / {len(cell)}", counted, per_seed(cell, episodes), f"{seconds:.0f}")
-
-    header = ("algorithm", "mapping seed", "solved", "IQM episodes to solve [95 %]", "by seed", "median seconds")
-    return table(header, (line(key, cell) for key, cell in groups(rows, ("algorithm", "mapping_seed")).items()))
-
-
 def mountaincar(rows: list[Row]) -> str:
     """Evaluation return, by algorithm."""
 
@@ -88,8 +71,7 @@ def mountaincar(rows: list[Row]) -> str:
 def main() -> int:
     """Print the tables of the folder given as the argument."""
     folder = Path(sys.argv[1])
-    print("## DeepSea 20\n\n" + deepsea(read(folder / "deepsea20.csv")) + "\n")
-    print("## MountainCar-v0\n\n" + mountaincar(read(folder / "mountaincar.csv")))
+    print(mountaincar(read(folder / "mountaincar.csv")))
     return 0
 
 
