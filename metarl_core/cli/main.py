@@ -52,7 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = argv[0] if argv else ""
     prefix = f"metarl {name}" if name in COMMANDS else "metarl"
     try:
-        return _dispatch(name, argv[1:])
+        status = _dispatch(name, argv[1:])
+        sys.stdout.flush()  # here, not at exit, where a reader that has gone could no longer be told apart
+        return status
     except (UsageError, ConfigError) as error:
         return _fail(f"{prefix}: error: {error}", 2)
     except MetarlError as error:

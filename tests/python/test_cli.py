@@ -178,13 +178,16 @@ def test_a_damaged_run_is_one_line_and_status_1(tmp_path, capsys):
     assert err.count("\n") == 1
 
 
-def test_a_reader_that_goes_away_is_no_error():
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_goes_away_is_no_error(unbuffered):
     command = [sys.executable, "-c", "import sys; from metarl_core.cli import main; sys.exit(main(['info']))"]
     read, write = os.pipe()
     os.close(read)
-    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, check=False)
+    environ = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, check=False, env=environ)
     os.close(write)
     assert done.stderr == b""
+    assert done.returncode == 128 + 13
 
 
 def test_envs_lists_every_environment_and_explains_one(capsys):
