@@ -13,9 +13,9 @@ import torch
 import metarl_core as mc
 
 SIZE, SEED, EPISODES = (int(given) for given in (*sys.argv[1:], *(8, 0, 2500)[len(sys.argv) - 1 :]))
-NUM_ENVS, CAPACITY, BATCH, START, TRAIN_EVERY, EPOCHS = 4, 100_000, 128, 256, 4, 4
-GAMMA, KAPPA, LR, TARGET_PERIOD = 0.99, 0.3, 1e-3, 100
-HEADS, PRIOR, MASK = 10, 3.0, 0.5  # critic: heads, scale of their fixed priors, chance that a head learns from a row
+NUM_ENVS, CAPACITY, BATCH, START, TRAIN_EVERY, EPOCHS = 4, 100_000, 128, 256, 8, 4
+GAMMA, KAPPA, LR, TARGET_PERIOD = 0.99, 0.3, 2e-3, 5
+HEADS, PRIOR, OPTIMISM = 10, 3.0, 2.0  # critic: heads, scale of their fixed priors, weight of their spread in acting
 MEMBERS, SIGNAL_PRIOR, SLOW = 5, 1.0, 0.01  # signal: members, scale of their priors, share mixed into the slow copy
 Z_MIN, Z_MAX, ATOMS = -0.25, 1.25, 31
 TOTAL_STEPS = EPISODES * SIZE
@@ -24,10 +24,10 @@ TOTAL_STEPS = EPISODES * SIZE
 class Ensemble(torch.nn.Module):
     """`count` perceptrons with one hidden layer, evaluated together: [B, D] -> [count, B, O]."""
 
-    def __init__(self, count, inputs, outputs, width=32):
+    def __init__(self, count, inputs, outputs, active, width=32):
         super().__init__()
         shapes = [(inputs, width), (1, width), (width, outputs), (1, outputs)]
-        fan_in = (inputs, inputs, width, width)
+        fan_in = (active, active, width, width)
         self.parts = torch.nn.ParameterList(
             torch.empty(count, *shape).uniform_(-(n**-0.5), n**-0.5) for shape, n in zip(shapes, fan_in, strict=True)
         )
@@ -43,7 +43,8 @@ class WithPrior(torch.nn.Module):
 
     def __init__(self, count, inputs, outputs, scale):
         super().__init__()
-        self.online, self.prior = Ensemble(count, inputs, outputs), Ensemble(count, inputs, outputs)
+        # One input of a one-hot observation is active: a prior drawn for all of them would hardly tell states apart.
+        self.online, self.prior = Ensemble(count, inputs, outputs, inputs), Ensemble(count, inputs, outputs, 1)
         self.target, self.scale = copy.deepcopy(self.online).requires_grad_(False), scale
         self.prior.requires_grad_(False)
 
@@ -62,7 +63,7 @@ torch.set_num_threads(1)
 rng = np.random.default_rng(SEED)
 envs = mc.make_vec("DeepSea-v0", NUM_ENVS, num_threads=1, autoreset_mode="same_step", seed=SEED, size=SIZE)
 fields = {"obs": ((SIZE**2,), "f4"), "action": ((), "i8"), "reward": ((), "f4"), "next_obs": ((SIZE**2,), "f4")}
-fields |= {"terminated": ((), "?"), "mask": ((HEADS,), "f4")}
+fields |= {"terminated": ((), "?")}
 replay = mc.PrioritizedReplayBuffer(
     CAPACITY, fields, alpha=0.6, eps=1e-3, max_priority=1e3, weight_normalization="sum", seed=SEED
 )
@@ -73,7 +74,7 @@ atoms = torch.linspace(Z_MIN, Z_MAX, ATOMS)
 
 def learn(beta):
     batch = replay.sample(BATCH, beta=beta)
-    obs, action, reward, next_obs, terminated, mask = (torch.from_numpy(batch[name]) for name in fields)
+    obs, action, reward, next_obs, terminated = (torch.from_numpy(batch[name]) for name in fields)
     weights, alive = torch.from_numpy(batch.weights).float(), 1.0 - terminated.float()
     with torch.no_grad():
         # Step 1: the slow signal's expected returns Phi_e; their spread over members is the curiosity beta.
@@ -87,10 +88,10 @@ def learn(beta):
         target = shaped + GAMMA * alive * critic(next_obs, target=True).gather(2, best).squeeze(2)
         place = ((returns - Z_MIN) * (ATOMS - 1) / (Z_MAX - Z_MIN)).clamp(0, ATOMS - 1)
         two_hot = (1 - (place.unsqueeze(2) - torch.arange(ATOMS)).abs()).clamp(min=0)
-    # Step 5: weighted squared errors of the heads whose mask is set, and the signal's weighted cross-entropy.
+    # Step 5: weighted squared errors of all heads, and the signal's weighted cross-entropy.
     taken = critic(obs).gather(2, action.view(1, -1, 1).expand(HEADS, -1, 1)).squeeze(2)
     delta = taken - target
-    loss = (weights * mask.T * delta.square()).sum()
+    loss = (weights * delta.square()).sum()
     loss = loss - (weights * (two_hot * torch.log_softmax(signal(obs), dim=2)).sum(dim=2)).sum()
     optimizer.zero_grad()
     loss.backward()
@@ -104,15 +105,16 @@ heads = rng.integers(HEADS, size=NUM_ENVS)
 step = updates = episodes = bad = 0
 solved = None
 while solved is None and episodes < EPISODES:
-    # Step 6: the candidate action is executed; each instance follows one head for a whole episode (Thompson sampling).
+    # Step 6: the candidate action is executed; each instance follows one head for a whole episode (Thompson sampling),
+    # with optimism where the heads differ.
     with torch.no_grad():
-        action = critic(torch.from_numpy(obs))[heads, np.arange(NUM_ENVS)].argmax(dim=1).numpy()
+        q = critic(torch.from_numpy(obs))
+        action = (q[heads, np.arange(NUM_ENVS)] + OPTIMISM * q.std(dim=0, correction=0)).argmax(dim=1).numpy()
     raw, reward, terminated, _, _ = envs.step(action)
     following = raw.reshape(NUM_ENVS, -1)
     # In same-step mode `following` of a finished episode is the next one's first observation; DeepSea's last is zero.
     last = np.where(terminated[:, None], np.float32(0), following)
-    mask = (rng.random((NUM_ENVS, HEADS)) < MASK).astype(np.float32)
-    replay.add(obs=obs, action=action, reward=reward.astype("f4"), next_obs=last, terminated=terminated, mask=mask)
+    replay.add(obs=obs, action=action, reward=reward.astype("f4"), next_obs=last, terminated=terminated)
     obs, step = following.copy(), step + NUM_ENVS
     for env in np.flatnonzero(terminated):
         episodes, bad = episodes + 1, bad + bool(envs.bad_episode()[env])

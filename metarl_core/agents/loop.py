@@ -21,6 +21,7 @@ from metarl_core.agents.common.learner import Agent, TrainingDivergedError
 from metarl_core.agents.common.nstep import NStepAssembler
 from metarl_core.agents.common.observations import ObservationEncoder
 from metarl_core.agents.common.options import ConfigError
+from metarl_core.agents.common.run_end import last_good_checkpoint, reached_end, result_of
 from metarl_core.agents.common.schedules import linear
 from metarl_core.agents.common.tracking import EpisodeTracker, VisitationCounter
 from metarl_core.agents.config import RunConfig
@@ -247,21 +248,12 @@ class Trainer:
         try:
             yield
         except TrainingDivergedError as error:
-            good = (
-                "no checkpoint yet"
-                if self.saved_step is None
-                else f"the last good checkpoint is of step {self.saved_step}"
-            )
+            good = last_good_checkpoint(self.saved_step)
             raise TrainingDivergedError(f"{error} ({good})") from error
 
     def finished(self) -> bool:
         """Whether the run has reached one of its ends."""
-        c = self.config
-        return (
-            self.step >= c.total_steps
-            or (c.max_episodes is not None and self.tracker.episodes >= c.max_episodes)
-            or (c.stop_when_solved and bool(self.tracker.solved))
-        )
+        return reached_end(self.config, self.step, self.tracker)
 
     def elapsed(self) -> float:
         """Seconds spent, over all sittings."""
@@ -333,25 +325,7 @@ class Trainer:
         evaluation: float | None = None
         if not interrupted and self.config.evaluation_episodes:
             evaluation = evaluate_agent(self.config, self.agent, self.encoder)["return_mean"]
-        tracker = self.tracker
-        return self.run.finish(
-            {
-                "algorithm": self.config.algorithm,
-                "environment": self.config.env_id,
-                "environment_params": self.config.env_params,
-                "seed": self.config.seed,
-                "solved": tracker.solved,
-                "episodes": tracker.episodes,
-                "episodes_to_solve": tracker.episodes_to_solve,
-                "environment_steps": self.step,
-                "final_return": tracker.final_return,
-                "best_return": tracker.best_return,
-                "evaluation_return": evaluation,
-                "wall_time_seconds": wall_time,
-                "steps_per_second": self.step / wall_time if wall_time > 0 else None,
-                "status": "interrupted" if interrupted else "finished",
-            }
-        )
+        return self.run.finish(result_of(self.config, self.step, self.tracker, wall_time, evaluation, interrupted))
 
     def _save_priorities(self) -> None:
         """Histogram of the raw priorities, 40 bins equal in the logarithm."""

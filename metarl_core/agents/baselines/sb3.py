@@ -24,6 +24,7 @@ from metarl_core.agents.common.devices import check_device
 from metarl_core.agents.common.learner import TrainingDivergedError, restore_rng, rng_state
 from metarl_core.agents.common.observations import ObservationEncoder
 from metarl_core.agents.common.options import ConfigError
+from metarl_core.agents.common.run_end import last_good_checkpoint, reached_end, result_of
 from metarl_core.agents.common.tracking import EpisodeTracker
 from metarl_core.agents.config import RunConfig
 from metarl_core.agents.evaluate import evaluate_agent
@@ -92,7 +93,7 @@ class Sb3Trainer:
         self.model = self._make_model()
         self._to_restore: Mapping[str, Any] | None = None
         self._sitting_start = time.perf_counter()
-        self._row_start = (0, 0.0)
+        self._row_start = (0, 0.0, 0)
 
     def _make_model(self) -> Any:
         from stable_baselines3 import SAC, TD3
@@ -154,12 +155,7 @@ class Sb3Trainer:
 
     def finished(self) -> bool:
         """Whether the run has reached one of its ends."""
-        c = self.config
-        return (
-            self.step >= c.total_steps
-            or (c.max_episodes is not None and self.tracker.episodes >= c.max_episodes)
-            or (c.stop_when_solved and bool(self.tracker.solved))
-        )
+        return reached_end(self.config, self.step, self.tracker)
 
     def elapsed(self) -> float:
         """Seconds spent, over all sittings."""
@@ -168,8 +164,9 @@ class Sb3Trainer:
     def log(self) -> None:
         """Write one row of metrics; the library's own figures are further columns."""
         elapsed, values = self.elapsed(), self.model.logger.name_to_value
-        steps, seconds = self.step - self._row_start[0], elapsed - self._row_start[1]
-        self._row_start = (self.step, elapsed)
+        now = (self.step, elapsed, self.model._n_updates)
+        steps, seconds, updates = (new - old for new, old in zip(now, self._row_start, strict=True))
+        self._row_start = now
         learned = {
             name.removeprefix("train/"): float(value) for name, value in values.items() if "n_updates" not in name
         }
@@ -183,6 +180,7 @@ class Sb3Trainer:
             "updates": self.model._n_updates,
             **learned,
             "steps_per_second": steps / seconds if seconds > 0 else None,
+            "updates_per_second": updates / seconds if seconds > 0 else None,
         }
         self.run.metrics(self.last_row)
 
@@ -198,8 +196,7 @@ class Sb3Trainer:
         if not broken and not torch.isfinite(weights).all():
             broken = ["a weight is no longer finite"]
         if broken:
-            saved = self.saved_step
-            good = "no checkpoint yet" if saved is None else f"the last good checkpoint is of step {saved}"
+            good = last_good_checkpoint(self.saved_step)
             raise TrainingDivergedError(
                 f"{broken[0]} at environment step {self.step}, gradient step {self.model._n_updates}; try a smaller lr "
                 f"({good})"
@@ -265,24 +262,7 @@ class Sb3Trainer:
         if not interrupted and self.config.evaluation_episodes:
             self.agent.load_modules({"policy": self.model.policy.state_dict()})
             evaluation = evaluate_agent(self.config, self.agent, self.encoder)["return_mean"]
-        return self.run.finish(
-            {
-                "algorithm": self.config.algorithm,
-                "environment": self.config.env_id,
-                "environment_params": self.config.env_params,
-                "seed": self.config.seed,
-                "solved": self.tracker.solved,
-                "episodes": self.tracker.episodes,
-                "episodes_to_solve": self.tracker.episodes_to_solve,
-                "environment_steps": self.step,
-                "final_return": self.tracker.final_return,
-                "best_return": self.tracker.best_return,
-                "evaluation_return": evaluation,
-                "wall_time_seconds": wall_time,
-                "steps_per_second": self.step / wall_time if wall_time > 0 else None,
-                "status": "interrupted" if interrupted else "finished",
-            }
-        )
+        return self.run.finish(result_of(self.config, self.step, self.tracker, wall_time, evaluation, interrupted))
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         found = {"actor": self.model.actor.optimizer, "critic": self.model.critic.optimizer}
@@ -378,7 +358,7 @@ class Sb3Trainer:
         model._last_episode_starts = np.zeros(self.config.num_envs, dtype=bool)
         self._to_restore = state["random"]
         self._sitting_start = time.perf_counter()
-        self._row_start = (self.step, self.wall_time)
+        self._row_start = (self.step, self.wall_time, model._n_updates)
 
 
 def train_sb3(config: RunConfig, run: RunWriter, progress: Progress | None = None) -> dict[str, Any]:

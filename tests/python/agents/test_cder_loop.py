@@ -1,12 +1,11 @@
 """Every new switch in the whole loop: same seed, same bytes, and a resumed run is the uninterrupted one."""
 
-import json
-
 import numpy as np
 import pytest
+from run_helpers import StopAt, contents, run_to_end
 
-from metarl_core.agents import resolve_config, train
-from metarl_core.runs import NullProgress, RunReader, RunWriter
+from metarl_core.agents import resolve_config
+from metarl_core.runs import RunReader
 
 SMALL = ["total_steps=480", "learning_starts=64", "batch_size=16", "hidden=8", "signal_hidden=8", "log_interval=80"]
 SMALL += ["evaluation_episodes=2", "epochs=2"]
@@ -17,38 +16,11 @@ CASES = [
     ("DeepSea-v0", ["size=4", "n_step=2", "critic_n_step=true", "importance_ratios=truncated", "imagined=true"]),
     ("MinAtar/Breakout-v1", ["preset=as_written", "members=2", "conv_filters=4", "z_max=50", "total_steps=240"]),
 ]
-TIMES = ("wall_time", "steps_per_second", "updates_per_second", "wall_time_seconds")
 
 
 def config_of(case, *more):
     env_id, options = case
     return resolve_config("cder", env_id, None, [*SMALL, *options, *more])
-
-
-class StopAt(NullProgress):
-    def __init__(self, step):
-        self.limit, self.step = step, 0
-
-    def update(self, step, total_steps, row):
-        self.step = step
-
-    def should_stop(self):
-        return self.step >= self.limit
-
-
-def run_to_end(config, folder, progress=None, resume=False):
-    with RunWriter(folder, config.to_dict(), resume=resume) as run:
-        return train(config, run, progress)
-
-
-def contents(folder):
-    """Everything that a run wrote, but for times."""
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    result = json.loads((folder / "result.json").read_text())
-    for table in (*rows, result):
-        for name in TIMES:
-            table.pop(name, None)
-    return rows, result, (folder / "episodes.csv").read_text()
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c[0]}-{c[1][:4]}")

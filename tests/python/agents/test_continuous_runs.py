@@ -1,18 +1,17 @@
 """Continuous actions in the whole loop: presets, sparse variants, environments that are not native, learning."""
 
-import json
-
 import numpy as np
 import pytest
+from run_helpers import StopAt, contents, run_to_end
 
-from metarl_core.agents import ConfigError, RunConfig, evaluate, resolve_config, train
+from metarl_core.agents import ConfigError, RunConfig, evaluate, resolve_config
 from metarl_core.agents.cder.config import CderConfig
 from metarl_core.agents.cder.continuous_config import ContinuousCderConfig
 from metarl_core.agents.common.learner import TrainingDivergedError
 from metarl_core.agents.loop import Trainer
 from metarl_core.agents.task_context import make_envs
 from metarl_core.reproduce.spec import Cell, Method
-from metarl_core.runs import NullProgress, RunWriter
+from metarl_core.runs import RunWriter
 
 SMALL = ["total_steps=480", "learning_starts=64", "batch_size=16", "hidden=8", "signal_hidden=8", "log_interval=80"]
 SMALL += [
@@ -25,37 +24,10 @@ SMALL += [
     "z_min=-900",
     "z_max=60",
 ]
-TIMES = ("wall_time", "steps_per_second", "updates_per_second", "wall_time_seconds")
 
 
 def config_of(env_id, *more):
     return resolve_config("cder", env_id, None, [*SMALL, *more])
-
-
-def run_to_end(config, folder, progress=None, resume=False):
-    with RunWriter(folder, config.to_dict(), resume=resume) as run:
-        return train(config, run, progress)
-
-
-def contents(folder):
-    """Everything that a run wrote, but for times."""
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    result = json.loads((folder / "result.json").read_text())
-    for table in (*rows, result):
-        for name in TIMES:
-            table.pop(name, None)
-    return rows, result, (folder / "episodes.csv").read_text()
-
-
-class StopAt(NullProgress):
-    def __init__(self, step):
-        self.limit, self.step = step, 0
-
-    def update(self, step, total_steps, row):
-        self.step = step
-
-    def should_stop(self):
-        return self.step >= self.limit
 
 
 @pytest.mark.parametrize(

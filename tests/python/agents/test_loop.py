@@ -1,15 +1,14 @@
 """The loop as a whole: determinism, resuming bit for bit, stopping, what reaches the run directory."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
+from run_helpers import StopAt, contents, run_to_end
 
-from metarl_core.agents import ALGORITHMS, ConfigError, RunConfig, evaluate, resolve_config, train
+from metarl_core.agents import ALGORITHMS, ConfigError, RunConfig, evaluate, resolve_config
 from metarl_core.agents.common.learner import TrainingDivergedError
 from metarl_core.agents.loop import Trainer
-from metarl_core.runs import NullProgress, RunReader, RunWriter
+from metarl_core.runs import RunReader, RunWriter
 
 SMALL = [
     "total_steps=600",
@@ -49,33 +48,11 @@ CASES = [
     ),
     ("cder", "PointRobot-v0", ["signal_hidden=8", "behaviour=proposal", "z_min=-150", "z_max=0", "bonus=q_epistemic"]),
 ]
-TIMES = ("wall_time", "steps_per_second", "updates_per_second", "wall_time_seconds")
 
 
 def config_of(case, *more):
     algorithm, env_id, options = case
     return resolve_config(algorithm, env_id, None, [*SMALL, *options, *more])
-
-
-def run_to_end(config, folder, progress=None, resume=False):
-    with RunWriter(folder, config.to_dict(), resume=resume) as run:
-        return train(config, run, progress)
-
-
-def contents(folder):
-    """Everything that a run wrote, but for times."""
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    for row in rows:
-        for name in TIMES:
-            row.pop(name, None)
-    result = json.loads((folder / "result.json").read_text())
-    for name in TIMES:
-        result.pop(name, None)
-    arrays = {}
-    for file in sorted(folder.glob("*.npz")):
-        with np.load(file) as data:
-            arrays |= {f"{file.name}/{name}": data[name].tolist() for name in data.files}
-    return rows, result, (folder / "episodes.csv").read_text(), arrays
 
 
 @pytest.fixture
@@ -93,17 +70,6 @@ def open_trainer(tmp_path):
     yield make
     for item in opened:
         item.close()
-
-
-class StopAt(NullProgress):
-    def __init__(self, step):
-        self.limit, self.step = step, 0
-
-    def update(self, step, total_steps, row):
-        self.step = step
-
-    def should_stop(self):
-        return self.step >= self.limit
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c[0]}-{c[1]}")

@@ -1,6 +1,5 @@
 """SAC and TD3 of stable-baselines3 in our run directory: environments, resuming, errors."""
 
-import json
 import subprocess
 import sys
 
@@ -10,8 +9,10 @@ import torch
 
 pytest.importorskip("stable_baselines3", reason="needs stable-baselines3: pip install 'metarl-core[baselines]'")
 
+from run_helpers import StopAt, contents, run_to_end
+
 import metarl_core
-from metarl_core.agents import ConfigError, RunConfig, evaluate, resolve_config, train
+from metarl_core.agents import ConfigError, RunConfig, evaluate, resolve_config
 from metarl_core.agents.baselines.sb3 import Sb3Trainer
 from metarl_core.agents.baselines.sb3_config import SacConfig
 from metarl_core.agents.baselines.sb3_env import Sb3VecEnv
@@ -19,7 +20,7 @@ from metarl_core.agents.common.learner import TrainingDivergedError
 from metarl_core.agents.common.observations import ObservationEncoder
 from metarl_core.agents.registry import ALGORITHMS
 from metarl_core.cli import main
-from metarl_core.runs import NullProgress, RunReader, RunWriter
+from metarl_core.runs import RunReader, RunWriter
 
 SMALL = ["total_steps=600", "learning_starts=64", "batch_size=16", "hidden=8", "log_interval=100"]
 SMALL += ["evaluation_episodes=2", "num_envs=4", "train_every=8", "gradient_steps=3"]
@@ -30,38 +31,11 @@ CASES = [
     ("td3", "MountainCarContinuous-v0", ["noise=ou", "noise_std=0.5", "replay_capacity=300"]),
     ("td3", "Pendulum-v1", ["env_tasks=3", "context=parameters", "num_envs=2", "reward_threshold=-1"]),
 ]
-TIMES = ("wall_time", "steps_per_second", "updates_per_second", "wall_time_seconds")
 
 
 def config_of(case, *more):
     algorithm, env_id, options = case
     return resolve_config(algorithm, env_id, None, [*SMALL, *options, *more])
-
-
-def run_to_end(config, folder, progress=None, resume=False):
-    with RunWriter(folder, config.to_dict(), resume=resume) as run:
-        return train(config, run, progress)
-
-
-def contents(folder):
-    """Everything that a run wrote, but for times."""
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    result = json.loads((folder / "result.json").read_text())
-    for table in (*rows, result):
-        for name in TIMES:
-            table.pop(name, None)
-    return rows, result, (folder / "episodes.csv").read_text()
-
-
-class StopAt(NullProgress):
-    def __init__(self, step):
-        self.limit, self.step = step, 0
-
-    def update(self, step, total_steps, row):
-        self.step = step
-
-    def should_stop(self):
-        return self.step >= self.limit
 
 
 def draw_from_the_global_generators():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from run_helpers import StopAt
 
 from metarl_core.agents import ConfigError, evaluate, resolve_config, train
 from metarl_core.agents.loop import Trainer
@@ -86,21 +87,6 @@ def test_without_context_the_agent_sees_the_observation_alone(open_trainer):
     assert trainer.encoder.size == 4
     assert trainer.context is None
     assert set(np.unique(trainer.envs.task_id)) <= set(range(7))
-
-
-class StopAt:
-    """Asks to stop once."""
-
-    started = False
-
-    def __init__(self, step):
-        self.limit, self.step = step, 0
-
-    def update(self, step, total_steps, row):
-        self.step = step
-
-    def should_stop(self):
-        return self.step >= self.limit
 
 
 @pytest.mark.parametrize("kind", ["none", "task_id", "parameters"])

@@ -5,24 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
+from run_helpers import StopAt
 
 from metarl_core.agents import ConfigError, evaluate, resolve_config, train
 from metarl_core.agents.loop import Trainer
 from metarl_core.cli import main
-from metarl_core.runs import NullProgress, RunWriter
+from metarl_core.runs import RunWriter
 
 SMALL = ["learning_starts=64", "batch_size=16", "hidden=8", "log_interval=100", "evaluation_episodes=2", "num_envs=4"]
-
-
-class StopAt(NullProgress):
-    def __init__(self, step):
-        self.step, self.now = step, 0
-
-    def update(self, step, total, row):
-        self.now = step
-
-    def should_stop(self):
-        return self.now >= self.step
 
 
 @pytest.mark.parametrize("algorithm", ["ddqn", "cder"])
