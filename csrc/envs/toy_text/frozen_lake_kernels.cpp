@@ -21,20 +21,17 @@ struct FrozenLake {
     };
     const double success_rate = number(kSuccessRate);
     const bool generated = number(kMapSeed) == number(kMapSeed);
-    const auto* const starts = &*p.starts.begin();
     return {{.slippery = number(kSlippery) != 0,
              .success_rate = success_rate,
              .fail_rate = (1.0 - success_rate) / 2.0,
              .reward = {reward(kFrozenReward, kFrozen), reward(kHoleReward, kHole), reward(kGoalReward, kGoal)}},
-            generated ? kFirstCell : starts,
-            generated ? 1 : static_cast<std::uint64_t>(&*p.starts.end() - starts)};
+            generated ? kFirstCell : p.starts.data(),
+            generated ? 1 : p.starts.size()};
   }
   static State load(const Real* f, std::int64_t, std::int64_t row) { return f[row]; }
   static void store(State s, Real* f, std::int64_t, std::int64_t row) { f[row] = s; }
   static State reset(const Params& p, const PhiloxBlock& random, const Real*, std::int64_t, std::int64_t) {
-    const auto* const begin = &*p.starts.begin();
-    const auto count = static_cast<std::uint64_t>(&*p.starts.end() - begin);
-    return begin[(std::uint64_t{random.v[0]} * count) >> 32];
+    return p.starts[(std::uint64_t{random.v[0]} * p.starts.size()) >> 32];
   }
   static State reset(const TaskParams& task, const PhiloxBlock& random, const Real*, std::int64_t, std::int64_t) {
     return task.starts[(std::uint64_t{random.v[0]} * task.num_starts) >> 32];
