@@ -111,8 +111,8 @@ def curves(results: Results) -> Figure | None:
             if group is None:
                 continue
             values, steps = _curve_values(group)
-            # A run that ends early leaves gaps; the curve is drawn where every run has a value. One that ended because it
-            # had solved its task is taken to go on as it ended.
+            # A run that ends early leaves gaps; the curve is drawn where every run has a value. One that ended because
+            # it had solved its task is taken to go on as it ended.
             drawn = ~np.isnan(values).any(axis=0)
             if not drawn.any():
                 continue

@@ -464,7 +464,6 @@ def test_n_step_targets_of_heads_and_quantiles(batch, weights):
         assert losses[0] != pytest.approx(losses[2], rel=1e-3)
 
 
-
 @pytest.mark.parametrize(
     "algorithm", sorted(n for n, spec in ALGORITHMS.items() if spec.train is None and n not in ("cder", "ddqn"))
 )
