@@ -63,29 +63,33 @@ def aggregate_actions(q: Tensor, weights: ArrayLike, how: str = "weighted") -> N
 
     Args:
         q: Q_i(s, .), float32 [K, B, A].
-        weights: v, [K] for all rows.
+        weights: v, [K] for all rows, or [K, B].
         how: of ``AGGREGATIONS``, but ``soup``, which is a network of its own (:func:`weight_soup`).
 
     Returns:
         int64 [B].
 
     Raises:
-        ValueError: unknown ``how``.
+        ValueError: unknown ``how``, or ``weights`` has another shape.
     """
     if how not in AGGREGATIONS or how == "soup":
         choices = [name for name in AGGREGATIONS if name != "soup"]
         raise ValueError(f"how is {how!r}; must be one of {', '.join(map(repr, choices))}")
+    members, rows, actions = q.shape
     v = torch.as_tensor(np.asarray(weights, dtype=np.float64), device=q.device)
+    if tuple(v.shape) not in ((members,), (members, rows)):
+        raise ValueError(f"weights has shape {tuple(v.shape)}; must be ({members},) or ({members}, {rows})")
+    v = v.view(members, -1, 1).expand(members, rows, 1)
     if how == "best":
-        chosen = q[int(v.argmax())].argmax(dim=1)
+        scores = q.gather(0, v.argmax(dim=0, keepdim=True).expand(1, rows, actions))[0].double()
     elif how == "vote":
-        votes = torch.nn.functional.one_hot(q.argmax(dim=2), q.shape[2]).double()
-        chosen = (v.view(-1, 1, 1) * votes).sum(dim=0).argmax(dim=1)
+        scores = (v * torch.nn.functional.one_hot(q.argmax(dim=2), actions)).sum(dim=0)
+    elif how == "uniform":
+        scores = standardized(q).double().mean(dim=0)
     else:
-        share = torch.full_like(v, 1 / len(v)) if how == "uniform" else v
-        chosen = (share.view(-1, 1, 1) * standardized(q).double()).sum(dim=0).argmax(dim=1)
-    actions: NDArray[np.int64] = chosen.cpu().numpy()
-    return actions
+        scores = (v * standardized(q)).sum(dim=0)
+    chosen: NDArray[np.int64] = scores.argmax(dim=1).cpu().numpy()
+    return chosen
 
 
 @torch.no_grad()

@@ -129,11 +129,16 @@ class Submodels(nn.Module):
         values: Tensor = self.target_heads(self.target_trunks(obs))
         return values
 
+    def transition_features(
+        self, trunk: BatchedMLP, obs: Tensor, action: Tensor, reward: Tensor, next_obs: Tensor
+    ) -> Tensor:
+        """(f(s), f(s'), a, r) of transitions, [K, B, 2 F + A + 1], through any trunk of K members."""
+        chosen = nn.functional.one_hot(action, self.num_actions).to(obs.dtype)
+        return torch.cat((trunk(obs), trunk(next_obs), chosen, reward.unsqueeze(2)), dim=2)
+
     def embeddings(self, obs: Tensor, action: Tensor, reward: Tensor, next_obs: Tensor) -> Tensor:
         """g_i of transitions; obs, next_obs [K, B, D], action int64 [K, B], reward [K, B] -> [K, B, E]."""
-        chosen = nn.functional.one_hot(action, self.num_actions).to(obs.dtype)
-        parts = (self.trunks(obs), self.trunks(next_obs), chosen, reward.unsqueeze(2))
-        predicted: Tensor = self.predictors(torch.cat(parts, dim=2))
+        predicted: Tensor = self.predictors(self.transition_features(self.trunks, obs, action, reward, next_obs))
         return predicted
 
     def trunk_vector(self, trunk: BatchedMLP) -> Tensor:

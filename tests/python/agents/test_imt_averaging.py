@@ -164,6 +164,10 @@ def test_aggregated_actions_by_hand():
     assert aggregate_actions(q, weights, "vote")[0] == 0  # 0.6 against 0.4
     assert aggregate_actions(q, [0.7, 0.2, 0.1], "vote")[0] == 1
     assert aggregate_actions(q, weights, "best")[0] == 1
+    assert aggregate_actions(q.expand(3, 2, 3), [[0.7, 0.1], [0.2, 0.8], [0.1, 0.1]], "best").tolist() == [1, 0]
+    assert aggregate_actions(q.expand(3, 2, 3), [[0.9, 0.1], [0.05, 0.8], [0.05, 0.1]]).tolist() == [1, 0]
+    with pytest.raises(ValueError, match=r"weights has shape \(2,\); must be \(3,\) or \(3, 1\)"):
+        aggregate_actions(q, [0.5, 0.5])
     assert set(AGGREGATIONS) == {"weighted", "uniform", "vote", "best", "soup"}
 
 
