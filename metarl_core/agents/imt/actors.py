@@ -13,7 +13,7 @@ import metarl_core
 from metarl_core.agents.common.actions import actions_of
 from metarl_core.agents.common.observations import ObservationEncoder
 
-__all__ = ["TaskActors", "action_table", "dense_observations"]
+__all__ = ["TaskActors", "action_table", "count_actions", "dense_observations"]
 
 _LONGEST = 100_000  # steps of one episode
 Policy = Callable[[NDArray[np.float32]], NDArray[np.int64]]
@@ -31,6 +31,11 @@ def action_table(space: Any, levels: int, env_id: str) -> NDArray[Any] | None:
     unit = np.array(list(itertools.product(np.linspace(-1, 1, levels), repeat=actions.size)), dtype=np.float32)
     table: NDArray[Any] = actions.from_unit(unit)
     return table
+
+
+def count_actions(space: Any, table: NDArray[Any] | None) -> int:
+    """Number of actions to choose from: rows of the table, or of a Discrete space its own."""
+    return len(table) if table is not None else int(space.n)
 
 
 def dense_observations(encoder: ObservationEncoder, obs: NDArray[Any]) -> NDArray[np.float32]:
@@ -80,7 +85,7 @@ class TaskActors:
         try:
             self.envs.set_tasks({name: np.repeat(values, per_task) for name, values in tasks.items()})
             self.table = action_table(self.envs.single_action_space, levels, env_id)
-            self.num_actions = int(self.envs.single_action_space.n) if self.table is None else len(self.table)
+            self.num_actions = count_actions(self.envs.single_action_space, self.table)
             self.encoder = ObservationEncoder(self.envs.single_observation_space, normalize_obs)
         except Exception:
             self.envs.close()

@@ -159,7 +159,6 @@ class ImtLearner:
         self.stopping = StoppingRule(self.config.tolerance, self.config.patience if val_tasks else None)
         self.task_embeddings = self.embed(self.datasets)
         self.accuracy = np.ones(self.num_tasks)
-        self.best_returns = self.random_returns.copy()
         self.updates = 0
         self.rounds: list[Round] = []
 
@@ -323,10 +322,11 @@ class ImtLearner:
         similarity = cosine_similarity(mean, self.task_embeddings)
         if self.config.accuracy == "embedding":
             return similarity, embedding_accuracy(mean, self.task_embeddings)
-        returns = self.recent_returns()
-        return similarity, return_accuracy(
-            np.where(np.isnan(returns), self.random_returns, returns), self.random_returns, self.best_returns
-        )
+        recent = self.recent_returns()
+        returns = np.where(np.isnan(recent), self.random_returns, recent)
+        # J_ref: the best episode that anybody has played on the task so far.
+        best = np.array([max(r, default=-np.inf) for r in self.actors.returns])
+        return similarity, return_accuracy(returns, self.random_returns, np.maximum(best, self.random_returns))
 
     def average(self) -> RoundWeights:
         """Move the common trunk to the weighted average of the submodels' trunks."""
@@ -361,7 +361,6 @@ class ImtLearner:
         if number < self.config.rounds:
             self._collect_all(number)  # now, while trunks and last layers belong together
         recent = self.recent_returns()
-        self.best_returns = np.fmax(self.best_returns, recent)
         weights = self.average()
         validation = None
         if self.val_tasks:

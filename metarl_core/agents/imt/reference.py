@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 import metarl_core
 from metarl_core.agents.common.observations import ObservationEncoder
-from metarl_core.agents.imt.actors import action_table, dense_observations
+from metarl_core.agents.imt.actors import action_table, count_actions, dense_observations
 from metarl_core.agents.imt.batches import TaskBatch, stack_tasks
 from metarl_core.agents.imt.config import ImtConfig
 from metarl_core.tasks import TaskDataset
@@ -37,8 +38,7 @@ class Reference:
         try:
             self.table = action_table(envs.single_action_space, config.action_levels, env_id)
             self.encoder = ObservationEncoder(envs.single_observation_space, config.normalize_obs)
-            discrete = self.table is None
-            self.num_actions = int(envs.single_action_space.n) if discrete else len(self.table)
+            self.num_actions = count_actions(envs.single_action_space, self.table)
         finally:
             envs.close()
 
@@ -50,16 +50,18 @@ class Reference:
             steps: number of transitions.
             seed: of environment and actions.
         """
-        keys = {"steps": steps, "seed": seed, "task": task, "params": self.params, "num_envs": _ROWS}
+        record = functools.partial(
+            TaskDataset.record, steps=steps, seed=seed, task=task, params=self.params, num_envs=_ROWS
+        )
         if self.table is None:
-            return TaskDataset.record(self.env_id, "random", **keys)
+            return record(self.env_id, "random")
         table, rng = self.table, np.random.default_rng([seed, 12])
 
         def uniform(obs: Any) -> NDArray[Any]:
             drawn: NDArray[Any] = table[rng.integers(len(table), size=len(obs))]
             return drawn
 
-        return TaskDataset.record(self.env_id, uniform, policy_name="uniform over the action table", **keys)
+        return record(self.env_id, uniform, policy_name="uniform over the action table")
 
     def record_all(self, tasks: Mapping[str, NDArray[np.float64]], steps: int, seed: int) -> list[TaskDataset]:
         """Record transitions of several tasks, ``steps`` each; parameter name -> float64 [T]."""
