@@ -305,7 +305,8 @@ class TaskEmbedding:
         mean: _Floats = total / len(x)
         if not self.use_std:
             return shift + mean
-        return np.concatenate([shift + mean, np.sqrt(np.maximum(square / len(x) - mean * mean, 0.0))])
+        both: _Floats = np.concatenate([shift + mean, np.sqrt(np.maximum(square / len(x) - mean * mean, 0.0))])
+        return both
 
     def _psi(self, x: _Floats, arrays: Mapping[str, _Floats]) -> _Floats:
         if self.features is None:
