@@ -304,9 +304,9 @@ class TaskEmbedding:
             square += (away * away).sum(axis=0)
         mean: _Floats = total / len(x)
         if not self.use_std:
-            return shift + mean
-        both: _Floats = np.concatenate([shift + mean, np.sqrt(np.maximum(square / len(x) - mean * mean, 0.0))])
-        return both
+            first: _Floats = shift + mean
+            return first
+        return np.concatenate([shift + mean, np.sqrt(np.maximum(square / len(x) - mean * mean, 0.0))])
 
     def _psi(self, x: _Floats, arrays: Mapping[str, _Floats]) -> _Floats:
         if self.features is None:
