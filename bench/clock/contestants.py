@@ -56,17 +56,46 @@ _ZOO = {
 }
 
 # SB3 moves the target network while it acts, so in phases of 128 gradient steps each phase has one target.
-_ZOO_IN_OURS = (
-    "num_envs=1 total_steps=50000 normalize_obs=false double_q=false optimizer=adam lr=0.0023 hidden=256,256 "
-    "batch_size=64 replay_capacity=100000 learning_starts=1000 train_every=256 epochs=128 target_period=128 "
-    "max_grad_norm=10 gamma=0.99 epsilon_start=1 epsilon_end=0.04 epsilon_steps=8000"
-).split()
+_ZOO_IN_OURS = [
+    "num_envs=1",
+    "total_steps=50000",
+    "normalize_obs=false",
+    "double_q=false",
+    "optimizer=adam",
+    "lr=0.0023",
+    "hidden=256,256",
+    "batch_size=64",
+    "replay_capacity=100000",
+    "learning_starts=1000",
+    "train_every=256",
+    "epochs=128",
+    "target_period=128",
+    "max_grad_norm=10",
+    "gamma=0.99",
+    "epsilon_start=1",
+    "epsilon_end=0.04",
+    "epsilon_steps=8000",
+]
 
-_CLEANRL_IN_OURS = (
-    "num_envs=1 total_steps=500000 normalize_obs=false double_q=false optimizer=adam lr=0.00025 hidden=120,84 "
-    "batch_size=128 replay_capacity=10000 learning_starts=10000 train_every=10 epochs=1 target_period=50 "
-    "gamma=0.99 epsilon_start=1 epsilon_end=0.05 epsilon_steps=250000"
-).split()
+_CLEANRL_IN_OURS = [
+    "num_envs=1",
+    "total_steps=500000",
+    "normalize_obs=false",
+    "double_q=false",
+    "optimizer=adam",
+    "lr=0.00025",
+    "hidden=120,84",
+    "batch_size=128",
+    "replay_capacity=10000",
+    "learning_starts=10000",
+    "train_every=10",
+    "epochs=1",
+    "target_period=50",
+    "gamma=0.99",
+    "epsilon_start=1",
+    "epsilon_end=0.05",
+    "epsilon_steps=250000",
+]
 
 CONTESTANTS = (
     Contestant("ours ddqn", "run_ours.py", None, 50_000, [], "its shipped configuration", "ddqn"),

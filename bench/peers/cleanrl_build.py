@@ -12,9 +12,7 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
-RELEASE = (
-    "cleanrl==1.2.0 --hash=sha256:002f6dac6cd0efb5889cd9096a252da1b4bc98a8f52ccb1f47a7215c18b30369"
-)
+RELEASE = "cleanrl==1.2.0 --hash=sha256:002f6dac6cd0efb5889cd9096a252da1b4bc98a8f52ccb1f47a7215c18b30369"
 
 
 def main() -> int:
@@ -29,7 +27,10 @@ def main() -> int:
     script = Path(sysconfig.get_path("purelib")) / "cleanrl" / "dqn.py"
     with tempfile.TemporaryDirectory() as folder:
         return subprocess.run(
-            [sys.executable, str(script), "--total-timesteps", "100"], cwd=folder, stdout=subprocess.DEVNULL, check=False
+            [sys.executable, str(script), "--total-timesteps", "100"],
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            check=False,
         ).returncode
 
 
