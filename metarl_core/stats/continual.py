@@ -217,7 +217,7 @@ def _ends(matrix: Array, task_ends: ArrayLike | None) -> NDArray[np.int64]:
 
 
 def _ended_earlier(matrix: Array, task_ends: ArrayLike | None) -> NDArray[np.bool_]:
-    earlier = _ends(matrix, task_ends) < matrix.shape[-2] - 1
+    earlier: NDArray[np.bool_] = _ends(matrix, task_ends) < matrix.shape[-2] - 1
     if not earlier.any():
         raise ValueError("performance has no task that ended before the last time; measure again after another task")
     return earlier
