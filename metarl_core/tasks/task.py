@@ -69,14 +69,14 @@ class Task:
         for key, checked in (("params", _number), ("env_params", _plain)):
             given = getattr(self, key)
             if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
-                raise TypeError(f"{key} of task {self.name!r} must be a mapping of names, got {given!r}")
-            values = {name: checked(f"{key}[{name!r}] of task {self.name!r}", value) for name, value in given.items()}
+                raise TypeError(f"task {self.name!r}: {key} must be a mapping of names, got {given!r}")
+            values = {name: checked(f"task {self.name!r}: {key}[{name!r}]", value) for name, value in given.items()}
             object.__setattr__(self, key, MappingProxyType(values))
         for name in self.env_params:
             if name in _AT_MAKING:
-                raise ValueError(f"env_params of task {self.name!r} has {name!r}; give that to Task.make_vec")
+                raise ValueError(f"task {self.name!r}: env_params has {name!r}; give that to Task.make_vec")
             if name in self.params:
-                raise ValueError(f"{name!r} of task {self.name!r} is in params and in env_params; must be in one")
+                raise ValueError(f"task {self.name!r}: {name!r} is in params and in env_params; must be in one")
 
     def make_vec(self, num_envs: int = 1, *, seed: int = 0, task_id: int = 0, **options: Any) -> Any:
         """Make a batch of environments that all have this task.
@@ -210,7 +210,9 @@ def _plain(name: str, value: Any) -> Any:
 
 def _thawed(value: Any) -> Any:
     """Undo what keeps mappings from being changed; workers must be able to pickle them."""
-    return {key: _thawed(item) for key, item in value.items()} if isinstance(value, Mapping) else value
+    if isinstance(value, Mapping):
+        return {key: _thawed(item) for key, item in value.items()}
+    return tuple(map(_thawed, value)) if isinstance(value, tuple) else value
 
 
 def _jsonable(value: Any) -> Any:
