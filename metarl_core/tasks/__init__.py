@@ -1,5 +1,6 @@
 """Tasks: which parameters an environment may have, which are for training, and in what order tasks come."""
 
+from metarl_core.tasks.datasets import TaskDataset
 from metarl_core.tasks.distributions import GridTasks, SeedTasks, TaskDistribution, UniformTasks
 from metarl_core.tasks.families import task_families, task_family
 from metarl_core.tasks.mdp_tables import mdp_tables
@@ -18,6 +19,7 @@ __all__ = [
     "Phase",
     "SeedTasks",
     "Task",
+    "TaskDataset",
     "TaskDistribution",
     "TaskSplits",
     "Tree",

@@ -225,6 +225,32 @@ class MetaTask:
                 )
         return Mixture(names, tuple(self.datasets[name] for name in names))
 
+    def columns(self) -> dict[str, NDArray[np.float64]]:
+        """Return the constants of all tasks as one table, for one batch of environments with all tasks in it.
+
+        Returns:
+            Parameter name -> float64 ``(number of tasks,)``, NaN for None: what ``set_tasks``, ``sample_tasks_at_reset``
+            and learners of several tasks take, with ``env_params`` of any of the tasks.
+
+        Raises:
+            ValueError: Two tasks have different environments or ``env_params``, or one has a parameter that another
+                has not; the message names them.
+        """
+        first = self.tasks[0]
+        for task in self.tasks[1:]:
+            if _environment(task) != _environment(first):
+                raise ValueError(
+                    f"tasks {first.name!r} and {task.name!r} have different environments or env_params; one batch is of "
+                    "one environment: make one for each, or take a subset"
+                )
+            unlike = sorted(task.params.keys() ^ first.params.keys())
+            if unlike:
+                raise ValueError(
+                    f"tasks {first.name!r} and {task.name!r} do not both have the parameter {unlike[0]!r}; give it to both"
+                )
+        columns = {name: [task.params[name] for task in self.tasks] for name in first.params}
+        return {name: np.array(values, dtype=np.float64) for name, values in columns.items()}
+
     def splits(
         self, train: float | None = None, val: float | None = None, test: float | None = None, seed: int = 0
     ) -> TaskSplits:
@@ -460,11 +486,16 @@ def _check_tasks(tasks: tuple[Task, ...]) -> None:
             )
 
 
+def _environment(task: Task) -> str:
+    """What the environments of tasks that differ in ``params`` alone have in common, as a key."""
+    return Task("any", task.env_id, {}, task.env_params)._content()
+
+
 def _common_spaces(tasks: tuple[Task, ...], options: dict[str, Any]) -> tuple[Any, Any]:
     """Make an environment for each way in which the tasks' are made, and check all constants with it."""
     alike: dict[str, list[Task]] = {}
     for task in tasks:
-        alike.setdefault(Task("one", task.env_id, {}, task.env_params)._content(), []).append(task)
+        alike.setdefault(_environment(task), []).append(task)
     first: tuple[Task, Any, Any] | None = None
     for same in alike.values():
         # One worker: an environment that is not native would else be made in a process of its own.
