@@ -229,8 +229,8 @@ class MetaTask:
         """Return the constants of all tasks as one table, for one batch of environments with all tasks in it.
 
         Returns:
-            Parameter name -> float64 ``(number of tasks,)``, NaN for None: what ``set_tasks``, ``sample_tasks_at_reset``
-            and learners of several tasks take, with ``env_params`` of any of the tasks.
+            Parameter name -> float64 ``(number of tasks,)``, NaN for None: what ``set_tasks``,
+            ``sample_tasks_at_reset`` and learners of several tasks take, beside the ``env_params`` of any of them.
 
         Raises:
             ValueError: Two tasks have different environments or ``env_params``, or one has a parameter that another
@@ -240,13 +240,14 @@ class MetaTask:
         for task in self.tasks[1:]:
             if _environment(task) != _environment(first):
                 raise ValueError(
-                    f"tasks {first.name!r} and {task.name!r} have different environments or env_params; one batch is of "
-                    "one environment: make one for each, or take a subset"
+                    f"tasks {first.name!r} and {task.name!r} have different environments or env_params; one batch is "
+                    "of one environment: make one for each, or take a subset"
                 )
             unlike = sorted(task.params.keys() ^ first.params.keys())
             if unlike:
                 raise ValueError(
-                    f"tasks {first.name!r} and {task.name!r} do not both have the parameter {unlike[0]!r}; give it to both"
+                    f"only one of the tasks {first.name!r} and {task.name!r} has the parameter {unlike[0]!r}; give it "
+                    "to both"
                 )
         columns = {name: [task.params[name] for task in self.tasks] for name in first.params}
         return {name: np.array(values, dtype=np.float64) for name, values in columns.items()}

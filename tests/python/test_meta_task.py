@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import metarl_core as mc
-from metarl_core.tasks import GridTasks, MetaTask, Task, task_family
+from metarl_core.tasks import GridTasks, MetaTask, Task, TaskDataset, task_family
 from metarl_core.tasks._spaces import space_difference
 from metarl_core.vector import spaces as own_spaces
 
@@ -235,6 +235,47 @@ def test_mixtures_have_names_and_data_in_order():
     mixture = meta.mixture([tasks[2], "pole 0"])
     assert mixture.names == ("pole 2", "pole 0")
     assert mixture.datasets[1] is datasets["pole 0"]
+
+
+def test_recorded_data_of_real_tasks():
+    """The rows held out are a block, which a dataset can be cut by."""
+    tasks = poles(4)
+    record = TaskDataset.record
+    meta = MetaTask(
+        tasks, {t.name: record(t.env_id, steps=200 + i, task=t.params, seed=i) for i, t in enumerate(tasks)}
+    )
+    found = meta.leave_one_out("pole 2", leak_free=True, held_out=0.25, seed=1)
+    for name in found.train.names:
+        dataset, held = found.validation.datasets[name], found.validation_rows[name]
+        part = dataset.take_rows(int(held[0]), int(held[-1]) + 1)
+        np.testing.assert_array_equal(part.obs, dataset[held]["obs"])
+        assert len(dataset[found.train_rows[name]]["obs"]) + len(part) == len(dataset)
+    mixed = TaskDataset.concatenate(meta.leave_one_out("pole 2").train.mixture().datasets)
+    assert len(mixed) == 200 + 201 + 203
+
+
+def test_all_tasks_in_one_batch():
+    meta = MetaTask.from_family("PointRobot-v0", 5, seed=3, env_params={"max_episode_steps": 9})
+    columns = meta.columns()
+    drawn = task_family("PointRobot-v0").sample_tasks(5, seed=3)
+    assert set(columns) == set(drawn)
+    for name in drawn:
+        np.testing.assert_array_equal(columns[name], drawn[name])
+    envs = mc.make_vec("PointRobot-v0", 5, seed=0, **meta[0].env_params)
+    envs.set_tasks(columns)
+    for i, task in enumerate(meta):
+        alone = task.make_vec(5, seed=0)
+        assert {name: envs.get_tasks()[name][i] for name in task.params} == dict(task.params)
+        envs.reset(seed=0)
+        alone.reset(seed=0)
+        pushes = np.full((5, 2), 0.1, np.float32)
+        assert envs.step(pushes)[1][i] == alone.step(pushes)[1][i]
+    lakes = [Task("own", "FrozenLake-v1", {"map_seed": None}), Task("drawn", "FrozenLake-v1", {"map_seed": 3})]
+    np.testing.assert_array_equal(MetaTask(lakes).columns()["map_seed"], [np.nan, 3.0])
+    with pytest.raises(ValueError, match="tasks 'pole 0' and 'short' have different environments or env_params"):
+        MetaTask([*poles(1), Task("short", "CartPole-v1", {"length": 1}, {"max_episode_steps": 9})]).columns()
+    with pytest.raises(ValueError, match="only one of the tasks 'pole 0' and 'heavy' has the parameter 'length'"):
+        MetaTask([*poles(1), Task("heavy", "CartPole-v1", {"masspole": 1})]).columns()
 
 
 def test_spaces_that_differ_are_told():
