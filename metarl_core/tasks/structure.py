@@ -15,8 +15,6 @@ from metarl_core.tasks.task import Task
 __all__ = ["Done", "Flat", "Phase", "Tree"]
 
 Done: TypeAlias = Callable[[Any, NDArray[np.float64], dict[str, Any]], NDArray[np.bool_]]
-"""Whether a subtask is done, of every row at once: from the observations after a step ``(num_envs, ...)``, the step's
-rewards float64 ``(num_envs,)`` and its info dict, bool ``(num_envs,)``."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +160,9 @@ class Tree:
     Args:
         goal: What this node is called, or the task whose name it takes.
         subtasks: Trees, in the order in which they are to be done; none: this is a leaf.
-        done: When the node is done, see :data:`Done`; a leaf must have it.
+        done: When the node is done, asked of all rows at once: a function of the observations after a step
+            ``(num_envs, ...)``, the step's rewards float64 ``(num_envs,)`` and its info dict that returns bools
+            ``(num_envs,)``. A leaf must have it.
 
     Attributes:
         name: Of the node.

@@ -183,7 +183,6 @@ class TreeRun:
         if self._mode is AutoresetMode.DISABLED and self._ended.any():
             raise ResetNeededError(f"the episode of row {int(self._ended.argmax())} has ended; reset it first")
         ended = ends & ~resets
-        rewards = np.where(resets, 0.0, rewards)
         restarts = self._mode is AutoresetMode.SAME_STEP and bool(ended.any())
         now = {key: value for key, value in info.items() if key.removeprefix("_") not in ("final_obs", "final_info")}
         seen = _last_seen(obs, now, info, ended) if restarts else (obs, now)
