@@ -216,8 +216,9 @@ def test_door_key_at_random(mode):
     )
     done = np.array([done for _, _, done in finished])
     assert len(done) >= 60
-    # Some episodes get to each point, and some do not.
-    for column in range(4):
+    # Every episode finds the key; some get to each of the others, and some do not.
+    assert done[:, 0].all()
+    for column in range(1, 4):
         assert 0 < done[:, column].sum() < len(done)
 
 
