@@ -111,7 +111,8 @@ def curves(results: Results) -> Figure | None:
             if group is None:
                 continue
             values, steps = _curve_values(group)
-            # A run that ends early leaves gaps; the curve is drawn where every run has a value.
+            # A run that ends early leaves gaps; the curve is drawn where every run has a value. One that ended because
+            # it had solved its task is taken to go on as it ended.
             drawn = ~np.isnan(values).any(axis=0)
             if not drawn.any():
                 continue
@@ -201,5 +202,9 @@ def _size(group: Group) -> int | None:
 def _curve_values(group: Group) -> tuple[stats.Array, stats.Array]:
     """Curves of the runs, float64 [runs, 40] with nan for gaps, and the steps at the middle of each part, [40]."""
     values = np.array([[np.nan if p == "-" else float(p) for p in row["curve"].split()] for row in group.rows])
+    for curve, row in zip(values, group.rows, strict=True):
+        known = np.flatnonzero(~np.isnan(curve))
+        if row["solved"] == "1" and known.size and float(row["environment_steps"]) < float(row["total_steps"]):
+            curve[known[-1] + 1 :] = curve[known[-1]]
     total = float(group.rows[0]["total_steps"])
     return values, (np.arange(CURVE_POINTS) + 0.5) * total / CURVE_POINTS

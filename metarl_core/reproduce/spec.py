@@ -31,8 +31,8 @@ __all__ = [
     "read_experiment",
 ]
 
-MEASURES = ("episodes_to_solve", "evaluation_return", "final_return")
-"""Columns that a table can be about; fewer episodes are better, a higher return is."""
+MEASURES = ("episodes_to_solve", "steps_to_solve", "evaluation_return", "final_return")
+"""What a table can be about; fewer episodes or steps are better, a higher return is."""
 
 PLOTS = ("scaling", "curves", "bars", "profile")
 
@@ -52,6 +52,7 @@ _FIELDS = (
 )
 # Options that came after results were published, with the value that leaves a run as it was before them.
 _NEUTRAL = {"reward_threshold": None, "compile": False}
+_NEUTRAL_HYPERPARAMETERS = {"n_step": 1}  # of every algorithm but CDER, which always had it
 _METHOD_FIELDS = ("algorithm", "label", "options")
 _CELL_FIELDS = ("environment", "methods", "params", "seeds", "options")
 
@@ -125,6 +126,12 @@ class Cell:
             for name, value in settings.items()
             if name not in ("seed", "device") and not (name in _NEUTRAL and value == _NEUTRAL[name])
         }
+        if self.method.algorithm != "cder":
+            settings["hyperparameters"] = {
+                name: value
+                for name, value in settings["hyperparameters"].items()
+                if not (name in _NEUTRAL_HYPERPARAMETERS and value == _NEUTRAL_HYPERPARAMETERS[name])
+            }
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -233,6 +240,10 @@ def _experiment(name: str, values: Mapping[str, Any]) -> Experiment:
     for key in keys:
         if keys.count(key) > 1:
             raise ConfigError(f"cells: {'-'.join(map(str, key))} comes twice")
+    if measure == "steps_to_solve":
+        for cell in cells:
+            if not cell.config.stop_when_solved:
+                raise ConfigError(f"{cell.label}: measure='steps_to_solve' needs stop_when_solved=true")
     both = sorted({cell.seed for cell in cells} & set(tuning_seeds))
     if both:
         raise ConfigError(f"tuning_seeds: {both} are reported as well; tuning and reporting need different seeds")

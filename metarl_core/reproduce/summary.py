@@ -68,17 +68,21 @@ class Results:
         return self.experiment.methods[method].label
 
     def values(self, group: Group) -> list[float]:
-        """The measure of each run; a run that did not solve its task counts as its whole budget of episodes."""
+        """The measure of each run; one that did not solve its task counts as its whole budget of episodes or steps."""
         measure = self.experiment.measure
-        if measure != "episodes_to_solve":
-            return group.column(measure)
-        return [float(row["episodes_to_solve"] or row["max_episodes"] or row["episodes"]) for row in group.rows]
+        if measure == "episodes_to_solve":
+            return [float(row["episodes_to_solve"] or _budget(row, measure)) for row in group.rows]
+        if measure == "steps_to_solve":
+            return [
+                float(row["environment_steps"]) if row["solved"] == "1" else _budget(row, measure) for row in group.rows
+            ]
+        return group.column(measure)
 
     def scores(self, group: Group) -> list[float] | None:
         """Each run's score where tasks are put together: the share of the budget left, or the return between bounds."""
         experiment = self.experiment
-        if experiment.measure == "episodes_to_solve":
-            budget = [float(row["max_episodes"] or row["episodes"]) for row in group.rows]
+        if _is_to_solve(experiment.measure):
+            budget = [_budget(row, experiment.measure) for row in group.rows]
             return [1 - min(v, b) / b for v, b in zip(self.values(group), budget, strict=True)]
         if experiment.score is None:
             return None
@@ -169,21 +173,32 @@ def _task_table(results: Results, task: tuple[str, str]) -> str:
     for group in groups:
         solved = [f"{group.solved} / {len(group.rows)}" if group.has_rule else "-"] if has_rule else []
         seconds = f"{np.median(group.column('wall_time_seconds')):.0f}"
-        figure = "-" if has_rule and not group.solved and _counts_episodes(results) else _figure(results.values(group))
+        nothing = has_rule and not group.solved and _is_to_solve(results.experiment.measure)
+        figure = "-" if nothing else _figure(results.values(group))
         rows.append([results.label(group.method), *solved, figure, _by_seed(results, group), seconds])
     return _markdown(header, rows)
 
 
-def _counts_episodes(results: Results) -> bool:
-    return results.experiment.measure == "episodes_to_solve"
+def _is_to_solve(measure: str) -> bool:
+    return measure.endswith("_to_solve")
+
+
+def _budget(row: Row, measure: str) -> float:
+    """Episodes or steps after which a run that has not solved its task ends."""
+    return float(row["total_steps"] if measure == "steps_to_solve" else row["max_episodes"] or row["episodes"])
 
 
 def _by_seed(results: Results, group: Group) -> str:
-    if not _counts_episodes(results):
+    measure = results.experiment.measure
+    if not _is_to_solve(measure):
         return ", ".join(f"{value:.4g}" for value in results.values(group))
+    used = "environment_steps" if measure == "steps_to_solve" else "episodes"
     if not group.solved:
-        return f"none in {group.rows[0]['episodes']}"
-    return ", ".join(row["episodes_to_solve"] or f"not in {row['episodes']}" for row in group.rows)
+        return f"none in {group.rows[0][used]}"
+    texts = [f"{value:.0f}" for value in results.values(group)]
+    return ", ".join(
+        text if row["solved"] == "1" else f"not in {row[used]}" for text, row in zip(texts, group.rows, strict=True)
+    )
 
 
 def _figure(values: Sequence[float]) -> str:
@@ -211,7 +226,8 @@ def _over_tasks(results: Results) -> str:
             best = scores[methods.index(reference)]
             cells.append("-" if method == reference else _interval(stats.probability_of_improvement, best, mine))
         rows.append([results.label(method), *cells])
-    kind = "share of the budget of episodes left when solved" if _counts_episodes(results) else "normalised return"
+    budget = {"episodes_to_solve": "episodes", "steps_to_solve": "environment steps"}.get(experiment.measure)
+    kind = f"share of the budget of {budget} left when solved" if budget else "normalised return"
     return f"Score: {kind}; {len(scores[0])} tasks and the seeds for which all methods have runs.\n\n" + _markdown(
         header, rows
     )

@@ -226,6 +226,46 @@ def test_returns_and_curves(tmp_path):
     assert "All tasks together" not in (tmp_path / "tables.md").read_text()
 
 
+def test_steps_to_solve(tmp_path):
+    """Where runs stop when solved, their steps count; an unsolved run counts as its whole budget of steps."""
+    text = TINY.replace('baseline = "ddqn"', 'measure = "steps_to_solve"')
+    with pytest.raises(ConfigError, match="measure='steps_to_solve' needs stop_when_solved=true"):
+        read_experiment(write_spec(tmp_path, text))
+    text = text.replace("max_episodes = 40", "stop_when_solved = true, total_steps = 500")
+    experiment = read_experiment(write_spec(tmp_path, text))
+    needed = {("ddqn", 3): [100, 140], ("ddqn", 4): [200, None], ("rnd", 3): [300, 340], ("rnd", 4): [None, None]}
+    rows = []
+    for cell in experiment.cells:
+        if cell.method.name != "bad":
+            steps = needed[cell.method.name, cell.params["size"]][cell.seed]
+            row = made_up_row(cell, 9 if steps else None, environment_steps=steps or 504)
+            rows.append(row | {"curve": " ".join(["0.5"] * 5 + ["-"] * 35)} if steps else row)
+    write_rows(tmp_path / "results.csv", rows)
+    write_summary(experiment, tmp_path / "results.csv")
+    text = (tmp_path / "tables.md").read_text()
+    low, high = stats.bootstrap_interval(stats.iqm, [[200.0, 500.0]])
+    assert "| Double DQN | 2 / 2 | 120 [100, 140] | 100, 140 | 2 |" in text
+    assert f"| Double DQN | 1 / 2 | 350 [{low:.4g}, {high:.4g}] | 200, not in 504 | 2 |" in text
+    assert "| rnd | 0 / 2 | - | none in 504 | 2 |" in text
+    scores = [[1 - 100 / 500, 1 - 140 / 500], [1 - 200 / 500, 0.0]]
+    assert f"| Double DQN | {float(stats.iqm(scores)):.3f} [" in text
+    assert "Score: share of the budget of environment steps left when solved" in text
+
+
+def test_curves_of_runs_that_stopped_when_solved_go_on_as_they_ended(tmp_path):
+    from metarl_core.reproduce.plots import _curve_values
+    from metarl_core.reproduce.summary import collect
+
+    experiment = read_experiment(write_spec(tmp_path))
+    cells = [cell for cell in experiment.cells if cell.method.name == "ddqn" and cell.params["size"] == 3]
+    parts = " ".join(["-", "0.25", "0.5"] + ["-"] * 37)
+    solved = made_up_row(cells[0], 9, environment_steps=cells[0].config.total_steps // 10, curve=parts)
+    write_rows(tmp_path / "results.csv", [solved, made_up_row(cells[1], None, curve=parts)])
+    values, _ = _curve_values(collect(experiment, read_rows(tmp_path / "results.csv")).groups[0])
+    np.testing.assert_array_equal(values[0], [np.nan, 0.25] + [0.5] * 38)
+    np.testing.assert_array_equal(values[1], [np.nan, 0.25, 0.5] + [np.nan] * 37)
+
+
 def test_damaged_results(tmp_path):
     (tmp_path / "a.csv").write_text("method,seed\n")
     with pytest.raises(RunError, match=r"a\.csv: expected the columns method, algorithm"):

@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from metarl_core.agents.common.config import LearnerConfig
+from metarl_core.agents.common.config import NStepConfig
 from metarl_core.agents.common.critic import CriticEnsemble, aggregate_actions, double_q_target
 from metarl_core.agents.common.images import Features
 from metarl_core.agents.common.learner import Agent, make_optimizer, restore_rng, rng_state
+from metarl_core.agents.common.nstep import bootstrap_columns
 from metarl_core.agents.common.options import option
 from metarl_core.agents.common.schedules import linear
 
@@ -22,7 +23,7 @@ __all__ = ["BootstrappedDQN", "BootstrappedDQNConfig"]
 
 
 @dataclasses.dataclass(frozen=True)
-class BootstrappedDQNConfig(LearnerConfig):
+class BootstrappedDQNConfig(NStepConfig):
     """Options of bootstrapped DQN (Osband et al. 2016) with randomised priors (Osband et al. 2018)."""
 
     members: int = option(10, "K, heads, each with an own fixed random prior", minimum=1, maximum=10_000)
@@ -121,15 +122,15 @@ class BootstrappedDQN(Agent):
     def losses(self, batch: Mapping[str, Tensor], weights: Tensor, collect: bool) -> tuple[Tensor, Tensor]:
         """L = sum_j w_j sum_k m_jk delta_jk^2, each head against its own target, and mean_k |delta_jk|."""
         c = self.config
-        obs, next_obs, count = batch["obs"], batch["next_obs"], len(batch["obs"])
+        obs, count = batch["obs"], len(batch["obs"])
+        reward, discount, following = bootstrap_columns(batch, c.gamma, c.n_step)
         with torch.no_grad():
-            next_online, next_target = self.critic.online(next_obs), self.critic.target(next_obs)
-            prior = self.critic.prior(torch.cat((obs, next_obs)))
+            next_online, next_target = self.critic.online(following), self.critic.target(following)
+            prior = self.critic.prior(torch.cat((obs, following)))
             if prior is not None:
                 next_online += prior[:, count:]
                 next_target += prior[:, count:]
-            discount = c.gamma * (1.0 - batch["terminated"])
-            target = double_q_target(batch["reward"], discount, next_online, next_target, c.double_q)
+            target = double_q_target(reward, discount, next_online, next_target, c.double_q)
         q = self.critic.online(obs)
         if prior is not None:
             q = q + prior[:, :count]

@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from metarl_core.agents.common.config import LearnerConfig
+from metarl_core.agents.common.config import NStepConfig
 from metarl_core.agents.common.critic import CriticEnsemble
 from metarl_core.agents.common.images import Features
 from metarl_core.agents.common.learner import Agent, make_optimizer
+from metarl_core.agents.common.nstep import bootstrap_columns
 from metarl_core.agents.common.options import option
 from metarl_core.agents.common.schedules import linear
 
@@ -22,7 +23,7 @@ __all__ = ["DltvConfig", "DltvDQN", "bonus_factor", "left_truncated_variance", "
 
 
 @dataclasses.dataclass(frozen=True)
-class DltvConfig(LearnerConfig):
+class DltvConfig(NStepConfig):
     """Options of DLTV (Mavrin et al. 2019, ICML) on QR-DQN (Dabney et al. 2018, AAAI)."""
 
     quantiles: int = option(50, "N, quantiles of each action's return", minimum=2)
@@ -145,12 +146,12 @@ class DltvDQN(Agent):
         """Weighted quantile Huber loss against r + gamma theta'(s', a*), and |mean y - Q|."""
         c = self.config
         rows = torch.arange(len(weights), device=weights.device)
+        reward, discount, later = bootstrap_columns(batch, c.gamma, c.n_step)
         with torch.no_grad():
-            following = self._quantiles(self.critic.target, batch["next_obs"])
-            chooser = self._quantiles(self.critic.online, batch["next_obs"]) if c.double_q else following
+            following = self._quantiles(self.critic.target, later)
+            chooser = self._quantiles(self.critic.online, later) if c.double_q else following
             best = following[rows, chooser.mean(dim=2).argmax(dim=1)]
-            discount = c.gamma * (1.0 - batch["terminated"])
-            targets = batch["reward"].unsqueeze(1) + discount.unsqueeze(1) * best
+            targets = reward.unsqueeze(1) + discount.unsqueeze(1) * best
         taken = self._quantiles(self.critic.online, batch["obs"])[rows, batch["action"]]
         loss = (quantile_huber_loss(taken, targets, c.huber_kappa) * weights).sum()
         q = taken.detach().mean(dim=1)

@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from metarl_core.agents.common.config import LearnerConfig
+from metarl_core.agents.common.config import NStepConfig
 from metarl_core.agents.common.critic import CriticEnsemble, double_q_target
 from metarl_core.agents.common.images import Features
 from metarl_core.agents.common.learner import Agent, make_optimizer
+from metarl_core.agents.common.nstep import bootstrap_columns
 from metarl_core.agents.common.options import option
 from metarl_core.agents.common.schedules import linear
 
@@ -21,7 +22,7 @@ __all__ = ["DoubleDQN", "DoubleDQNConfig"]
 
 
 @dataclasses.dataclass(frozen=True)
-class DoubleDQNConfig(LearnerConfig):
+class DoubleDQNConfig(NStepConfig):
     """Options of Double DQN (van Hasselt, Guez & Silver 2016) with epsilon-greedy exploration."""
 
     epsilon_start: float = option(1.0, "share of uniform actions at the first step", minimum=0.0, maximum=1.0)
@@ -75,13 +76,10 @@ class DoubleDQN(Agent):
     def losses(self, batch: Mapping[str, Tensor], weights: Tensor, collect: bool) -> tuple[Tensor, Tensor]:
         """L = sum_j w_j delta_j^2 with the double-Q target, and |delta_j|."""
         c = self.config
+        reward, discount, following = bootstrap_columns(batch, c.gamma, c.n_step)
         with torch.no_grad():
             target = double_q_target(
-                batch["reward"],
-                c.gamma * (1.0 - batch["terminated"]),
-                self.critic.online(batch["next_obs"]),
-                self.critic.target(batch["next_obs"]),
-                c.double_q,
+                reward, discount, self.critic.online(following), self.critic.target(following), c.double_q
             )[0]
         taken = self.critic.online(batch["obs"])[0].gather(1, batch["action"].view(-1, 1)).squeeze(1)
         delta = taken - target

@@ -161,7 +161,9 @@ class IntrinsicDQN(DoubleDQN):
         """Double DQN's loss on r + scale * i / sigma, plus the weighted loss of the networks behind i."""
         bonus, auxiliary = self.intrinsic(batch)
         bonus = bonus.detach() * (self.config.bonus_scale / (self.scale.std if self.scale is not None else 1.0))
-        loss, errors = super().losses({**batch, "reward": batch["reward"] + bonus}, weights, collect)
+        # Of an N-step return, too, the bonus is that of the first next state alone, as CDER's is.
+        paid = {name: batch[name] + bonus for name in ("reward", "n_return") if name in batch}
+        loss, errors = super().losses({**batch, **paid}, weights, collect)
         curiosity_loss = (auxiliary * weights).sum()
         if collect:
             self.stats |= {"intrinsic_reward_mean": bonus.mean().item(), "curiosity_loss": curiosity_loss.item()}

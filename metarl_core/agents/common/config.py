@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from metarl_core.agents.common.options import option, validate
 
-__all__ = ["AgentConfig", "LearnerConfig"]
+__all__ = ["AgentConfig", "LearnerConfig", "NStepConfig"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,3 +83,12 @@ class LearnerConfig(AgentConfig):
     def importance_exponents(self) -> tuple[float, float]:
         """Exponent of the importance weights at the first and at the last step."""
         return self.tau_start, self.tau_end
+
+
+@dataclasses.dataclass(frozen=True)
+class NStepConfig(LearnerConfig):
+    """What the baselines have besides: a critic that may bootstrap after several rewards."""
+
+    n_step: int = option(
+        1, "N, rewards before the critic's target bootstraps, without off-policy correction (Rainbow's)", minimum=1
+    )

@@ -7,10 +7,27 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
-__all__ = ["NStepAssembler"]
+__all__ = ["NStepAssembler", "bootstrap_columns"]
 
 Columns = dict[str, NDArray[Any]]
+
+
+def bootstrap_columns(batch: Mapping[str, Tensor], gamma: float, n_step: int) -> tuple[Tensor, Tensor, Tensor]:
+    """What a critic's target y = reward + discount V(state) is made of, for one step or N.
+
+    Args:
+        batch: a replay batch; with ``n_return``, ``n_discount`` and ``n_obs`` if n_step > 1.
+        gamma: discount.
+        n_step: N >= 1.
+
+    Returns:
+        reward float32 [B], discount float32 [B] (0 where the episode terminated), states as in the batch.
+    """
+    if n_step > 1:
+        return batch["n_return"], batch["n_discount"], batch["n_obs"]
+    return batch["reward"], gamma * (1.0 - batch["terminated"]), batch["next_obs"]
 
 
 class NStepAssembler:

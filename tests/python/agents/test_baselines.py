@@ -15,6 +15,7 @@ from metarl_core.agents.baselines.dltv import (
     left_truncated_variance,
     quantile_huber_loss,
 )
+from metarl_core.agents.baselines.dqn import DoubleDQN, DoubleDQNConfig
 from metarl_core.agents.baselines.icm import IcmConfig, IcmDQN
 from metarl_core.agents.baselines.intrinsic import FeatureNet
 from metarl_core.agents.baselines.noveld import NovelDConfig, NovelDDQN
@@ -420,6 +421,47 @@ def test_dltv_actions_and_loss(batch, weights, double_q):
 
 
 # All together
+
+
+@pytest.mark.parametrize("kind", ["ddqn-per", "rnd", "icm", "noveld"])
+def test_n_step_target_of_the_double_dqn_family(batch, weights, kind):
+    """y = sum of N rewards + the first bonus + gamma^N Q'(s_{t+N}, argmax Q), rows that end within N not continued."""
+    rng = np.random.default_rng(8)
+    far = rng.normal(size=(B, D)).astype(np.float32)
+    n_return, n_discount = rng.normal(size=B), 0.9 ** rng.integers(1, 4, size=B) * (rng.random(B) < 0.7)
+    columns = {"n_obs": far, "n_return": n_return.astype(np.float32), "n_discount": n_discount.astype(np.float32)}
+    batch |= {name: torch.from_numpy(value) for name, value in columns.items()}
+    batch["first_visit"] = torch.from_numpy(rng.random(B) < 0.5)
+    agent_class, config_class = INTRINSIC.get(kind, (DoubleDQN, DoubleDQNConfig))
+    agent = agent_class(config_class(n_step=3, gamma=0.9, hidden=(6,)), D, A, B, seed=1)
+    distinct_target(agent)
+    bonus = np.zeros(B)
+    if kind in INTRINSIC:
+        agent.transition_columns({k: v.numpy() for k, v in batch.items()}, np.zeros(B, dtype=np.bool_))
+        scale = 1.0 if agent.scale is None else agent.scale.std
+        bonus = agent.intrinsic(batch)[0].detach().double().numpy() * agent.config.bonus_scale / scale
+    best = numpy_net(agent.critic.online, far).argmax(axis=1)
+    y = n_return + bonus + n_discount * numpy_net(agent.critic.target, far)[np.arange(B), best]
+    taken = numpy_net(agent.critic.online, batch["obs"])[np.arange(B), batch["action"]]
+    _, errors = agent.losses(batch, weights, collect=False)
+    np.testing.assert_allclose(errors, np.abs(taken - y), rtol=1e-4, atol=1e-5)
+    assert kind == "ddqn-per" or bonus.max() > 1e-3
+
+
+def test_n_step_targets_of_heads_and_quantiles(batch, weights):
+    """With the N-step columns in place of the one-step ones, losses are those of one step."""
+    rng = np.random.default_rng(8)
+    far = torch.from_numpy(rng.normal(size=(B, D)).astype(np.float32))
+    n_return = torch.from_numpy(rng.normal(size=B).astype(np.float32))
+    several = {**batch, "n_obs": far, "n_return": n_return, "n_discount": 0.9 * (1 - batch["terminated"])}
+    single = {**batch, "reward": n_return, "next_obs": far}
+    for agent_class, config_class in ((BootstrappedDQN, BootstrappedDQNConfig), (DltvDQN, DltvConfig)):
+        losses = []
+        for n_step, columns in ((3, several), (1, single), (1, batch)):
+            agent = agent_class(config_class(n_step=n_step, gamma=0.9, hidden=(6,)), D, A, 2, seed=1)
+            losses.append(agent.losses(columns, weights, collect=False)[0].item())
+        assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+        assert losses[0] != pytest.approx(losses[2], rel=1e-3)
 
 
 @pytest.mark.parametrize(

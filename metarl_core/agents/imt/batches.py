@@ -1,0 +1,97 @@
+"""Transitions of several tasks as tensors with the task as first axis, and leave-one-task-out mixtures of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = ["TaskBatch", "leave_one_out_rows", "stack_tasks"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskBatch:
+    """Transitions of K tasks (or for K submodels), B each.
+
+    Attributes:
+        obs: float32 [K, B, D].
+        action: int64 [K, B].
+        reward: float32 [K, B].
+        next_obs: float32 [K, B, D].
+        terminated: float32 [K, B], 1 where nothing follows.
+    """
+
+    obs: Tensor
+    action: Tensor
+    reward: Tensor
+    next_obs: Tensor
+    terminated: Tensor
+
+    def rows(self, index: Tensor) -> TaskBatch:
+        """Rows by their number task * B + row; int64 [K', B'] -> a batch of that shape, whatever task each is from."""
+        picked = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            flat = value.reshape(-1, *value.shape[2:])
+            picked[field.name] = flat[index.reshape(-1)].reshape(*index.shape, *value.shape[2:])
+        return TaskBatch(**picked)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """K, B."""
+        return self.obs.shape[0], self.obs.shape[1]
+
+
+def stack_tasks(columns: Sequence[Mapping[str, NDArray[Any]]], device: torch.device | str = "cpu") -> TaskBatch:
+    """Put equal numbers of transitions of each task side by side.
+
+    Args:
+        columns: for each task ``obs`` [B, D], ``action`` [B], ``reward`` [B], ``next_obs`` [B, D], ``terminated`` [B].
+        device: of the tensors.
+
+    Raises:
+        ValueError: the tasks have different numbers of rows.
+    """
+    sizes = [len(c["obs"]) for c in columns]
+    if len(set(sizes)) != 1:
+        raise ValueError(f"columns: the tasks have {sizes} rows; must be equal numbers")
+
+    def tensor(name: str, dtype: torch.dtype) -> Tensor:
+        return torch.from_numpy(np.stack([c[name] for c in columns])).to(device, dtype)
+
+    return TaskBatch(
+        tensor("obs", torch.float32),
+        tensor("action", torch.int64),
+        tensor("reward", torch.float32),
+        tensor("next_obs", torch.float32),
+        tensor("terminated", torch.float32),
+    )
+
+
+def leave_one_out_rows(
+    tasks: int, rows: int, batch_size: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Draw for submodel i transitions of the tasks j != i: a uniform mixture (the article's training set).
+
+    Args:
+        tasks: K >= 2.
+        rows: transitions of each task to draw from.
+        batch_size: B, drawn for each submodel, with replacement.
+        rng: source of the draws.
+
+    Returns:
+        Tasks j, int64 [K, B], never i in row i; and row numbers j * rows + r for :meth:`TaskBatch.rows`, [K, B].
+
+    Raises:
+        ValueError: fewer than two tasks.
+    """
+    if tasks < 2:
+        raise ValueError(f"tasks is {tasks}; must be >= 2, as each submodel learns from the others' tasks")
+    other = rng.integers(tasks - 1, size=(tasks, batch_size))
+    other += other >= np.arange(tasks)[:, None]
+    return other, other * rows + rng.integers(rows, size=(tasks, batch_size))

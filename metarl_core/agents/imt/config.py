@@ -1,0 +1,109 @@
+"""Hyper-parameters of IMT (independent multi-task learning)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from metarl_core.agents.common.config import AgentConfig
+from metarl_core.agents.common.options import ConfigError, apply_overrides, option, preset_values, validate
+from metarl_core.agents.imt.aggregation import AGGREGATIONS
+from metarl_core.agents.imt.averaging import WEIGHTINGS
+
+__all__ = ["PRESETS", "ImtConfig"]
+
+PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "corrected": {},
+        # The article to the letter: the embedding loss alone, targets from the common layer itself, a full step to the
+        # average. Its last layers are tuned on the validation task, which is the test task: what comes out is
+        # transductive, and labelled so.
+        "as_written": {
+            "lambda_rl": 0.0,
+            "mu": 0.0,
+            "eta": 1.0,
+            "embedding": "common",
+            "tune_on": "test",
+        },
+    }
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class ImtConfig(AgentConfig):
+    """Every switch of IMT; each can be set alone. The defaults are the preset ``corrected``."""
+
+    PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
+
+    preset: str = option("corrected", "as_written: the article to the letter; corrected", choices=tuple(PRESETS))
+    gamma: float = option(0.95, "discount per environment step", minimum=0.0, maximum=1.0)
+    hidden: tuple[int, ...] = option((64, 64), "widths of the trunk; the last is the number of features", minimum=1)
+    predictor_hidden: tuple[int, ...] = option((64,), "hidden widths of the embedding predictors", minimum=1)
+    action_levels: int = option(
+        3,
+        "of continuous actions: values of each component, evenly between the bounds; every combination is an action",
+        minimum=2,
+        maximum=101,
+    )
+
+    reference_steps: int = option(4096, "transitions of each task under the reference policy", minimum=64)
+    held_out: float = option(0.25, "share of them that only step 3 sees", above=0.0, maximum=0.9)
+    embedding: str = option(
+        "random_features",
+        "task embeddings: frozen random features of transitions, centred; common: features of the common trunk itself",
+        choices=("random_features", "common"),
+    )
+    embedding_features: int = option(64, "random features of the task embedding", minimum=1)
+
+    pretrain_updates: int = option(1000, "step 1: gradient steps of the common trunk (0: its fixed start)", minimum=0)
+    rounds: int = option(10, "rounds of steps 2 and 3 at most", minimum=1)
+    steps_per_round: int = option(1000, "environment steps of every task in a round", minimum=1)
+    submodel_updates: int = option(500, "step 2: gradient steps in a round", minimum=1)
+    head_updates: int = option(500, "alternation A: gradient steps of the last layers in a round", minimum=0)
+    tune_on: str = option(
+        "train",
+        "alternation A: each last layer on its own task's training transitions; test: on the held-out task, as the "
+        "article has it (transductive)",
+        choices=("train", "test"),
+    )
+    batch_size: int = option(64, "transitions of one gradient step of one submodel", minimum=1)
+    replay_capacity: int = option(100_000, "transitions kept, of all tasks together", minimum=1)
+    envs_per_task: int = option(4, "instances of every task", minimum=1)
+    epsilon_start: float = option(1.0, "share of uniform actions in the first round", minimum=0.0, maximum=1.0)
+    epsilon_end: float = option(0.1, "share of uniform actions in the last round", minimum=0.0, maximum=1.0)
+    lr: float = option(1e-3, "learning rate of Adam", above=0.0)
+    target_period: int = option(100, "gradient steps between two copies for the TD target", minimum=1)
+    lambda_rl: float = option(1.0, "weight of the TD error in step 2", minimum=0.0)
+    mu: float = option(1e-3, "weight of the pull towards the common trunk in step 2", minimum=0.0)
+
+    weighting: str = option("similarity_accuracy", "weights of step 3, or a control", choices=WEIGHTINGS)
+    accuracy: str = option(
+        "embedding", "acc_i: of the embedding predictor, or the normalised return", choices=("embedding", "return")
+    )
+    temperature: float = option(0.2, "T of exp(sim / T), in step 3 and at test time", above=0.0)
+    accuracy_eps: float = option(0.01, "added to acc_i, so that no submodel vanishes", minimum=0.0)
+    eta: float = option(0.5, "step of the common trunk towards the average (1: the article's)", above=0.0, maximum=1.0)
+    tolerance: float = option(1e-3, "step 4: stop below this relative change of the common trunk (0: never)", minimum=0)
+    patience: int = option(5, "step 4: rounds without a better validation return before stopping", minimum=1)
+    aggregation: str = option("weighted", "how submodels act together on a new task", choices=AGGREGATIONS)
+
+    def __post_init__(self) -> None:
+        """Check every field.
+
+        Raises:
+            ConfigError: names the field.
+        """
+        validate(self)
+        if self.context != "none":
+            raise ConfigError(f"context={self.context!r}: IMT tells tasks apart by their embedding; set context=none")
+
+    @classmethod
+    def from_preset(cls, preset: str, **switches: Any) -> ImtConfig:
+        """Make the configuration of a preset with some switches set by hand.
+
+        Raises:
+            ConfigError: no such preset or field, or a bad value.
+        """
+        return apply_overrides(cls(), {**preset_values(cls, {"preset": preset}), **switches})

@@ -1,0 +1,449 @@
+"""IMT from the first transition to the aggregated policy: each step of the article is one method."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+import metarl_core
+from metarl_core.agents.common.devices import flushed_denormals
+from metarl_core.agents.common.learner import TrainingDivergedError
+from metarl_core.agents.common.options import ConfigError
+from metarl_core.agents.common.schedules import linear
+from metarl_core.agents.imt.actors import TaskActors
+from metarl_core.agents.imt.aggregation import aggregate_actions, routing_weights, weight_soup
+from metarl_core.agents.imt.averaging import (
+    RoundWeights,
+    average_trunks,
+    averaging_weights,
+    cosine_similarity,
+    embedding_accuracy,
+    return_accuracy,
+)
+from metarl_core.agents.imt.batches import TaskBatch, leave_one_out_rows, stack_tasks
+from metarl_core.agents.imt.config import ImtConfig
+from metarl_core.agents.imt.embedding import TaskEmbedding
+from metarl_core.agents.imt.networks import Submodels
+from metarl_core.agents.imt.reference import Reference
+from metarl_core.agents.imt.steps import head_td_errors, pretrain_common, submodel_losses
+from metarl_core.agents.imt.stopping import StoppingRule
+from metarl_core.tasks import TaskDataset
+
+__all__ = ["Adapted", "ImtLearner", "Round"]
+
+Tasks = Mapping[str, NDArray[np.float64]]
+
+
+def _mean_return(dataset: TaskDataset) -> float:
+    """Of the episodes that ended; of the cut ones too, if none did."""
+    complete = dataset.complete
+    return float(dataset.returns[complete].mean() if complete.any() else dataset.returns.mean())
+
+
+@dataclasses.dataclass(frozen=True)
+class Adapted:
+    """New tasks as the submodels see them.
+
+    Attributes:
+        tasks: parameter name -> values, float64 [T].
+        embeddings: e_tau, [T, E].
+        weights: v, what each submodel counts on each task, [K, T], columns of sum 1.
+    """
+
+    tasks: dict[str, NDArray[np.float64]]
+    embeddings: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Round:
+    """What one round came to.
+
+    Attributes:
+        number: from 1.
+        steps: environment steps so far, over all training tasks, those of the reference policy included.
+        embedding_loss: of step 2, mean over its updates, [K].
+        td_loss: the same of the TD error, [K].
+        weights: of step 3.
+        train_returns: mean return of the episodes that each training task ended in this round, nan without one, [K].
+        validation_returns: of the aggregated submodels on the validation tasks; None: there are none.
+        stop: why training stops; None: it goes on.
+    """
+
+    number: int
+    steps: int
+    embedding_loss: NDArray[np.float64]
+    td_loss: NDArray[np.float64]
+    weights: RoundWeights
+    train_returns: NDArray[np.float64]
+    validation_returns: NDArray[np.float64] | None
+    stop: str | None
+
+
+class ImtLearner:
+    """K training tasks of one environment, a submodel for each, and a common trunk.
+
+    Args:
+        env_id: a native environment whose parameters make the tasks.
+        train_tasks: parameter name -> values, float64 [K], K >= 3.
+        config: every switch.
+        seed: of everything random.
+        val_tasks: tasks that step 4 looks at; None: it looks at the common trunk alone.
+        test_tasks: the held-out tasks, only for ``tune_on="test"``, as the article has it.
+        params: parameters of the environment that all tasks have in common.
+        device: where the networks live.
+
+    Raises:
+        ConfigError: fewer than three training tasks, no test task where the article needs one, or spaces that do not
+            fit.
+    """
+
+    def __init__(
+        self,
+        env_id: str,
+        train_tasks: Tasks,
+        config: ImtConfig | None = None,
+        *,
+        seed: int = 0,
+        val_tasks: Tasks | None = None,
+        test_tasks: Tasks | None = None,
+        params: Mapping[str, Any] | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.config = config or ImtConfig()
+        self.env_id, self.seed, self.params = env_id, seed, dict(params or {})
+        self.train_tasks, self.val_tasks, self.test_tasks = train_tasks, val_tasks, test_tasks
+        self.num_tasks = len(next(iter(train_tasks.values()))) if train_tasks else 0
+        if self.num_tasks < 3:
+            raise ConfigError(
+                f"train_tasks has {self.num_tasks} tasks; expected at least 3: each submodel learns from the others', "
+                "and embeddings of two tasks are always opposite"
+            )
+        if self.config.tune_on == "test" and not test_tasks:
+            raise ConfigError("tune_on='test': needs test_tasks, on which the last layers are tuned")
+        torch.set_num_threads(self.config.torch_threads)
+        self.device = torch.device(device)
+        self.rng = np.random.default_rng([seed, 11])
+        self.reference_policy = Reference(env_id, self.config, self.params)
+        self.datasets = self.reference_policy.record_all(train_tasks, self.config.reference_steps, seed)
+        self.reference, self.held_out = self.reference_policy.split(self.datasets, self.config.held_out, seed)
+        self.random_returns = np.array([_mean_return(dataset) for dataset in self.datasets])
+        self.actors = self._make_actors(train_tasks, seed)
+        self.replay = self._make_replay(self.actors)
+        self.tuning_actors, self.tuning_replay = self.actors, self.replay
+        if self.config.tune_on == "test":
+            assert test_tasks is not None
+            self.tuning_actors = self._make_actors(test_tasks, (seed + 1) % 2**64)
+            self.tuning_replay = self._make_replay(self.tuning_actors)
+        features = TaskEmbedding(self.config.embedding_features, seed=seed)
+        self.embedding = features.fit(self.datasets) if self.config.embedding == "random_features" else None
+        num_actions, width = self.actors.num_actions, self.config.hidden[-1]
+        self.models = Submodels(
+            self.num_tasks,
+            self.actors.in_features,
+            self.config.hidden,
+            num_actions,
+            2 * width + num_actions + 1 if self.embedding is None else self.embedding.train_embeddings.shape[1],
+            self.config.predictor_hidden,
+            torch.Generator().manual_seed(seed),
+        ).to(self.device)
+        trained = (self.models.trunks, self.models.heads, self.models.predictors)
+        self.optimizer = self._adam([p for net in trained for p in net.parameters()])
+        self.head_optimizer = self._adam(list(self.models.heads.parameters()))
+        self.stopping = StoppingRule(self.config.tolerance, self.config.patience if val_tasks else None)
+        self.task_embeddings = self.embed(self.datasets)
+        self.accuracy = np.ones(self.num_tasks)
+        self.updates = 0
+        self.rounds: list[Round] = []
+
+    def _adam(self, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.Adam(parameters, lr=self.config.lr, fused=True)
+
+    def _make_actors(self, tasks: Tasks, seed: int, per_task: int | None = None) -> TaskActors:
+        c = self.config
+        return TaskActors(
+            self.env_id,
+            tasks,
+            per_task or c.envs_per_task,
+            seed=seed,
+            levels=c.action_levels,
+            normalize_obs=c.normalize_obs,
+            params=self.params,
+        )
+
+    def _make_replay(self, actors: TaskActors) -> metarl_core.ReplayBuffer:
+        fields: dict[str, tuple[tuple[int, ...], Any]] = {
+            "obs": ((actors.in_features,), np.float32),
+            "action": ((), np.int64),
+            "reward": ((), np.float32),
+            "next_obs": ((actors.in_features,), np.float32),
+            "terminated": ((), np.bool_),
+            "task_id": ((), np.int32),
+        }
+        return metarl_core.ReplayBuffer(self.config.replay_capacity, fields, task_field="task_id", seed=self.seed)
+
+    @property
+    def environment_steps(self) -> int:
+        """Steps of all tasks together, the reference policy's included."""
+        actors = {id(a): a for a in (self.actors, self.tuning_actors)}.values()
+        return sum(map(len, self.datasets)) + sum(a.steps * a.num_tasks for a in actors)
+
+    def embed(self, datasets: Sequence[TaskDataset]) -> NDArray[np.float64]:
+        """Embeddings of tasks from transitions of the reference policy, [T, E]."""
+        if self.embedding is not None:
+            return self.embedding.embed_all(datasets)
+        found = []
+        for dataset in datasets:
+            batch = stack_tasks([self.reference_policy.columns(dataset)], self.device)
+            with torch.no_grad():
+                x = self.models.transition_features(
+                    self.models.common, batch.obs, batch.action, batch.reward, batch.next_obs
+                )
+            found.append(x.double().mean(dim=(0, 1)).cpu().numpy())
+        return np.stack(found)
+
+    # Step 1
+
+    def pretrain(self) -> list[float]:
+        """Pretrain the common trunk on the pooled reference transitions; the loss of every update."""
+        tasks, rows = self.reference.shape
+        losses = pretrain_common(
+            self.models,
+            self.reference,
+            lambda _: torch.from_numpy(self.rng.integers(tasks * rows, size=4 * self.config.batch_size)),
+            updates=self.config.pretrain_updates,
+            lr=self.config.lr,
+            hidden=self.config.hidden[-1],
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+        self.task_embeddings = self.embed(self.datasets)
+        return losses
+
+    # Step 2
+
+    def collect(self, actors: TaskActors, replay: metarl_core.ReplayBuffer, epsilon: float) -> None:
+        """Play every task for ``steps_per_round`` steps, epsilon-greedy by its own submodel, and store them."""
+        target = actors.steps + self.config.steps_per_round
+
+        def act(obs: NDArray[np.float32]) -> NDArray[np.int64]:
+            greedy = self._own_actions(actors, obs)
+            uniform = self.rng.random(len(obs)) < epsilon
+            return np.where(uniform, self.rng.integers(actors.num_actions, size=len(obs)), greedy)
+
+        while actors.steps < target:
+            replay.add(**actors.step(act))
+
+    @torch.no_grad()
+    def _own_actions(self, actors: TaskActors, obs: NDArray[np.float32]) -> NDArray[np.int64]:
+        rows = torch.from_numpy(obs).to(self.device)
+        if actors.num_tasks == self.num_tasks:
+            q = self.models.q(rows.view(self.num_tasks, actors.per_task, -1)).flatten(0, 1)
+        else:  # the article's tuning on held-out tasks, which have no submodel of their own
+            q = self.models.q(self.models.rows_for_all(rows)).mean(dim=0)
+        actions: NDArray[np.int64] = q.argmax(dim=1).cpu().numpy()
+        return actions
+
+    def _sample(self, replay: metarl_core.ReplayBuffer, tasks: int) -> TaskBatch:
+        """The same number of transitions of every task, [T, B]; one call for all of them."""
+        batch = replay.sample(tasks * self.config.batch_size, task_weights="balanced")
+        columns = {
+            name: batch[name].reshape(tasks, self.config.batch_size, *batch[name].shape[1:])
+            for name in ("obs", "action", "reward", "next_obs", "terminated")
+        }
+        return stack_tasks([{name: value[i] for name, value in columns.items()} for i in range(tasks)], self.device)
+
+    def train_submodels(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Train every submodel on the other tasks; mean embedding loss and TD error of each, [K] twice."""
+        c, count = self.config, self.num_tasks
+        embedding, td = np.zeros(count), np.zeros(count)
+        targets = torch.from_numpy(self.task_embeddings.astype(np.float32)).to(self.device)
+        for _ in range(c.submodel_updates):
+            tasks, rows = leave_one_out_rows(count, self.reference.shape[1], c.batch_size, self.rng)
+            reference = self.reference.rows(torch.from_numpy(rows))
+            replay = None
+            if c.lambda_rl > 0:
+                _, rows = leave_one_out_rows(count, c.batch_size, c.batch_size, self.rng)
+                replay = self._sample(self.replay, count).rows(torch.from_numpy(rows))
+            losses = submodel_losses(
+                self.models,
+                reference,
+                targets[torch.from_numpy(tasks)],
+                replay,
+                lambda_rl=c.lambda_rl,
+                mu=c.mu,
+                gamma=c.gamma,
+            )
+            self._descend(self.optimizer, losses.total.sum())
+            embedding += losses.embedding.double().cpu().numpy() / c.submodel_updates
+            td += losses.td.double().cpu().numpy() / c.submodel_updates
+        return embedding, td
+
+    def _descend(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+        value = loss.item()
+        if not np.isfinite(value):
+            raise TrainingDivergedError(
+                f"loss is {value} in round {len(self.rounds) + 1}, gradient step {self.updates}; try a smaller lr"
+            )
+        self.models.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        self.updates += 1
+        if self.updates % self.config.target_period == 0:
+            self.models.update_targets()
+
+    # Alternation A
+
+    def tune_last_layers(self) -> None:
+        """Fit every h_i by TD with its trunk frozen: on its own task, or (as written) all on the held-out tasks."""
+        own = self.config.tune_on == "train"
+        for _ in range(self.config.head_updates):
+            batch = self._sample(self.tuning_replay, self.tuning_actors.num_tasks)
+            if not own:
+                total = batch.shape[0] * batch.shape[1]
+                rows = self.rng.integers(total, size=(self.num_tasks, self.config.batch_size))
+                batch = batch.rows(torch.from_numpy(rows))
+            errors = head_td_errors(self.models, batch, self.config.gamma)
+            self._descend(self.head_optimizer, errors.square().mean(dim=1).sum())
+
+    # Step 3
+
+    def measure_accuracy(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """sim_i and acc_i of every submodel on its own task, whose transitions its trunk never saw, [K] twice."""
+        batch = self.held_out
+        with torch.no_grad():
+            predicted = self.models.embeddings(batch.obs, batch.action, batch.reward, batch.next_obs)
+        mean = predicted.double().mean(dim=1).cpu().numpy()
+        similarity = cosine_similarity(mean, self.task_embeddings)
+        if self.config.accuracy == "embedding":
+            return similarity, embedding_accuracy(mean, self.task_embeddings)
+        recent = self.recent_returns()
+        returns = np.where(np.isnan(recent), self.random_returns, recent)
+        # J_ref: the best episode that anybody has played on the task so far.
+        best = np.array([max(r, default=-np.inf) for r in self.actors.returns])
+        return similarity, return_accuracy(returns, self.random_returns, np.maximum(best, self.random_returns))
+
+    def average(self) -> RoundWeights:
+        """Move the common trunk to the weighted average of the submodels' trunks."""
+        c = self.config
+        similarity, self.accuracy = self.measure_accuracy()
+        weights = averaging_weights(
+            similarity,
+            self.accuracy,
+            temperature=c.temperature,
+            accuracy_eps=c.accuracy_eps,
+            weighting=c.weighting,
+            rng=self.rng,
+        )
+        change, relative = average_trunks(self.models, weights, c.eta)
+        return RoundWeights(similarity, self.accuracy, weights, change, relative)
+
+    def recent_returns(self, episodes: int = 10) -> NDArray[np.float64]:
+        """Mean return of every training task's last episodes, nan for a task without one, [K]."""
+        return np.array([np.mean(r[-episodes:]) if r else np.nan for r in self.actors.returns])
+
+    # Step 4 and the whole
+
+    def round(self) -> Round:
+        """Steps 2 and 3 once, with the last layers tuned in between; tells whether step 4 says to stop."""
+        number = len(self.rounds) + 1
+        if number == 1:
+            self._collect_all(0)
+        else:
+            self.models.begin_from_common()
+        embedding, td = self.train_submodels()
+        self.tune_last_layers()
+        if number < self.config.rounds:
+            self._collect_all(number)  # now, while trunks and last layers belong together
+        recent = self.recent_returns()
+        weights = self.average()
+        validation = None
+        if self.val_tasks:
+            validation = self.evaluate(self.adapt(self.val_tasks), self.config.aggregation)
+        stop = self.stopping.update(weights.relative_change, None if validation is None else float(np.mean(validation)))
+        if stop is None and number >= self.config.rounds:
+            stop = f"{number} rounds were made"
+        if self.embedding is None:
+            self.task_embeddings = self.embed(self.datasets)
+        done = Round(number, self.environment_steps, embedding, td, weights, recent, validation, stop)
+        self.rounds.append(done)
+        return done
+
+    def _collect_all(self, number: int) -> None:
+        c = self.config
+        epsilon = linear(c.epsilon_start, c.epsilon_end, number, max(c.rounds - 1, 1))
+        self.collect(self.actors, self.replay, epsilon)
+        if self.tuning_actors is not self.actors:
+            self.collect(self.tuning_actors, self.tuning_replay, epsilon)
+
+    def train(self, watch: Callable[[Round], bool | None] = lambda _: None) -> list[Round]:
+        """Run all steps to the end.
+
+        Args:
+            watch: hears of every round; True stops training after it.
+
+        Returns:
+            The rounds.
+
+        Raises:
+            TrainingDivergedError: a loss is no longer finite.
+        """
+        with flushed_denormals():
+            if not self.rounds:
+                self.pretrain()
+            while not self.rounds or self.rounds[-1].stop is None:
+                if watch(self.round()):
+                    break
+        return self.rounds
+
+    # Test time
+
+    def adapt(self, tasks: Tasks, steps: int | None = None, seed: int | None = None) -> Adapted:
+        """Meet new tasks: record them under the reference policy, embed them, and weigh the submodels for each.
+
+        Args:
+            tasks: parameter name -> values, float64 [T].
+            steps: transitions of each; None: as many as of a training task.
+            seed: of environments and actions; None: the run's + 3.
+        """
+        seed = (self.seed + 3) % 2**64 if seed is None else seed
+        datasets = self.reference_policy.record_all(tasks, steps or self.config.reference_steps, seed)
+        embeddings = self.embed(datasets)
+        weights = [routing_weights(e, self.task_embeddings, self.accuracy, self.config.temperature) for e in embeddings]
+        return Adapted(dict(tasks), embeddings, np.stack(weights, axis=1))
+
+    def evaluate(
+        self, adapted: Adapted, how: str | None = None, *, episodes: int = 20, seed: int | None = None
+    ) -> NDArray[np.float64]:
+        """Mean return of greedy episodes on new tasks, [T].
+
+        Args:
+            adapted: of :meth:`adapt`; its ``weights`` may be changed, for a control.
+            how: of ``AGGREGATIONS``; None: the configuration's.
+            episodes: of each task.
+            seed: of the environments; None: the run's + 4.
+        """
+        how = self.config.aggregation if how is None else how
+        seed = (self.seed + 4) % 2**64 if seed is None else seed
+        actors = self._make_actors(adapted.tasks, seed, per_task=episodes)
+        soups = None
+        if how == "soup":
+            soups = [weight_soup(self.models, w) for w in adapted.weights.T]
+
+        @torch.no_grad()
+        def act(obs: NDArray[np.float32]) -> NDArray[np.int64]:
+            rows = torch.from_numpy(obs).to(self.device)
+            if soups is not None:
+                parts = rows.view(actors.num_tasks, 1, episodes, -1)
+                q = torch.cat([soup(part)[0] for soup, part in zip(soups, parts, strict=True)])
+                best: NDArray[np.int64] = q.argmax(dim=1).cpu().numpy()
+                return best
+            q = self.models.q(self.models.rows_for_all(rows))
+            return aggregate_actions(q, np.repeat(adapted.weights, episodes, axis=1), how)
+
+        return actors.first_returns(act)

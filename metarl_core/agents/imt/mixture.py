@@ -1,0 +1,71 @@
+"""A new task as a mixture of known ones: the weights whose mean embedding is nearest to the new embedding."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["mixture_weights", "project_to_simplex"]
+
+Array = NDArray[np.float64]
+
+_STEPS = 20_000
+
+
+def project_to_simplex(values: ArrayLike) -> Array:
+    """The nearest point with entries >= 0 and sum 1, float64 [K] (Duchi et al. 2008, "Efficient projections onto the
+    l1-ball for learning in high dimensions", fig. 1).
+    """  # noqa: D205
+    v = np.asarray(values, dtype=np.float64)
+    descending = np.sort(v)[::-1]
+    excess = (np.cumsum(descending) - 1) / np.arange(1, len(v) + 1)
+    cut = excess[np.flatnonzero(descending > excess)[-1]]
+    projected: Array = np.maximum(v - cut, 0.0)
+    return projected
+
+
+def mixture_weights(embedding: ArrayLike, task_embeddings: ArrayLike, ridge: float = 1e-3) -> Array:
+    """Solve v = argmin over the simplex of |e - sum_i v_i e_i|^2 + ridge s |v|^2, with s the mean |e_i|^2.
+
+    An embedding is a mean of features of transitions. Where reward and dynamics of a task are, to the features, those
+    of a mixture of known tasks, these are its shares; a softmax of cosines only says which tasks are near.
+
+    Args:
+        embedding: of the new task, [E]; not scaled to length 1, which a mean of several does not have.
+        task_embeddings: of the known ones, [K, E], in the same units.
+        ridge: >= 0; spreads the weights where several mixtures are equally near.
+
+    Returns:
+        float64 [K], >= 0, sum 1.
+
+    Raises:
+        ValueError: the widths differ, there are no tasks, or ``ridge`` is negative.
+    """
+    new, known = np.asarray(embedding, dtype=np.float64), np.asarray(task_embeddings, dtype=np.float64)
+    if known.ndim != 2 or len(known) == 0 or new.shape != known.shape[1:]:
+        raise ValueError(f"embedding has shape {new.shape}, task_embeddings {known.shape}; must be (E,) and (K, E)")
+    if not ridge >= 0:
+        raise ValueError(f"ridge is {ridge}; must be >= 0")
+    count = len(known)
+    gram, products = known @ known.T, known @ new
+    gram = gram + ridge * np.trace(gram) / count * np.eye(count)
+    lipschitz = float(np.linalg.eigvalsh(gram)[-1])
+    weights = np.full(count, 1 / count)
+    if lipschitz <= 0:
+        return weights
+    # Accelerated projected gradient (Beck & Teboulle 2009) with restarts where the momentum points uphill.
+    ahead, momentum = weights, 1.0
+    for _ in range(_STEPS):
+        gradient = gram @ ahead - products
+        following = project_to_simplex(ahead - gradient / lipschitz)
+        moved = following - weights
+        if gradient @ moved > 0:
+            ahead, momentum = weights, 1.0
+            if np.abs(moved).max() < 1e-12:
+                break
+            continue
+        grown = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
+        ahead, momentum, weights = following + (momentum - 1) / grown * moved, grown, following
+        if np.abs(moved).max() < 1e-12:
+            break
+    return weights

@@ -1,0 +1,146 @@
+"""Submodels of IMT, all of them evaluated and trained together, each on rows of its own."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["BatchedMLP", "Submodels"]
+
+
+class BatchedMLP(nn.Module):
+    """``members`` ReLU perceptrons of the same widths, member k on batch k: one ``baddbmm`` a layer.
+
+    Args:
+        members: K.
+        widths: of the input, the hidden layers and the output, at least two.
+        generator: source of the initial weights, uniform in +-1/sqrt(fan_in).
+        relu_output: whether the last layer has a ReLU too, as a trunk's has.
+        same_start: every member begins with the same weights.
+    """
+
+    def __init__(
+        self,
+        members: int,
+        widths: Sequence[int],
+        generator: torch.Generator,
+        *,
+        relu_output: bool = False,
+        same_start: bool = False,
+    ) -> None:
+        super().__init__()
+        self.members = members
+        self.relu_output = relu_output
+        self.weights = nn.ParameterList()
+        self.biases = nn.ParameterList()
+        drawn = 1 if same_start else members
+        for fan_in, fan_out in itertools.pairwise(widths):
+            bound = fan_in**-0.5
+            for store, shape in ((self.weights, (fan_in, fan_out)), (self.biases, (1, fan_out))):
+                values = (torch.rand(drawn, *shape, generator=generator) * 2 - 1) * bound
+                store.append(nn.Parameter(values.expand(members, *shape).clone()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Evaluate every member; float32 [K, B, D] -> [K, B, O]. Expanded (stride 0) rows are not copied."""
+        last = len(self.weights) - 1
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            x = torch.baddbmm(bias, x, weight)
+            if layer < last or self.relu_output:
+                x = torch.relu(x)
+        return x
+
+
+class Submodels(nn.Module):
+    """K submodels: trunks phi_i, last layers h_i and predictors g_i of task embeddings, beside the common trunk phi.
+
+    The trunk f reads an observation. Q_i(s, .) = h_i(f_phi_i(s)); the embedding predictor reads a whole transition
+    through the trunk, g_i(f_phi_i(s), f_phi_i(s'), a, r), as what tells tasks apart is what follows what.
+
+    Args:
+        members: K.
+        in_features: width of an encoded observation, D.
+        hidden: widths of the trunk; the last is F, the number of features.
+        num_actions: A.
+        embedding_size: width of a task embedding.
+        predictor_hidden: widths of the predictors' hidden layers.
+        generator: source of all initial weights. Trunks and last layers start equal (article, step 1: "fixed
+            initializations").
+    """
+
+    def __init__(
+        self,
+        members: int,
+        in_features: int,
+        hidden: Sequence[int],
+        num_actions: int,
+        embedding_size: int,
+        predictor_hidden: Sequence[int],
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.members = members
+        self.num_actions = num_actions
+        trunk = (in_features, *hidden)
+        self.common = BatchedMLP(1, trunk, generator, relu_output=True)
+        self.first_common = copy.deepcopy(self.common).requires_grad_(False)
+        self.trunks = BatchedMLP(members, trunk, generator, relu_output=True, same_start=True)
+        self.heads = BatchedMLP(members, (hidden[-1], num_actions), generator, same_start=True)
+        pair = 2 * hidden[-1] + num_actions + 1
+        self.predictors = BatchedMLP(members, (pair, *predictor_hidden, embedding_size), generator, same_start=True)
+        self.begin_from_common()
+        self.target_trunks = copy.deepcopy(self.trunks).requires_grad_(False)
+        self.target_heads = copy.deepcopy(self.heads).requires_grad_(False)
+
+    @torch.no_grad()
+    def begin_from_common(self) -> None:
+        """Set every phi_i to the common phi (the start of step 2)."""
+        for own, common in zip(self.trunks.parameters(), self.common.parameters(), strict=True):
+            own.copy_(common.expand_as(own))
+
+    @torch.no_grad()
+    def keep_first_common(self) -> None:
+        """Keep the present common trunk as phi_0 (the end of step 1)."""
+        for first, common in zip(self.first_common.parameters(), self.common.parameters(), strict=True):
+            first.copy_(common)
+
+    @torch.no_grad()
+    def update_targets(self) -> None:
+        """Copy trunks and last layers to the slow copies that close the TD target."""
+        online = (*self.trunks.parameters(), *self.heads.parameters())
+        slow = (*self.target_trunks.parameters(), *self.target_heads.parameters())
+        for target, own in zip(slow, online, strict=True):
+            target.copy_(own)
+
+    def rows_for_all(self, obs: Tensor) -> Tensor:
+        """The same observations for every submodel, float32 [B, D] -> [K, B, D], without a copy."""
+        return obs.unsqueeze(0).expand(self.members, -1, -1)
+
+    def q(self, obs: Tensor) -> Tensor:
+        """Q_i(s, .) of rows of its own for each submodel, float32 [K, B, D] -> [K, B, A]."""
+        values: Tensor = self.heads(self.trunks(obs))
+        return values
+
+    def target_q(self, obs: Tensor) -> Tensor:
+        """Values of the slow copies, float32 [K, B, D] -> [K, B, A]."""
+        values: Tensor = self.target_heads(self.target_trunks(obs))
+        return values
+
+    def transition_features(
+        self, trunk: BatchedMLP, obs: Tensor, action: Tensor, reward: Tensor, next_obs: Tensor
+    ) -> Tensor:
+        """(f(s), f(s'), a, r) of transitions, [K, B, 2 F + A + 1], through any trunk of K members."""
+        chosen = nn.functional.one_hot(action, self.num_actions).to(obs.dtype)
+        return torch.cat((trunk(obs), trunk(next_obs), chosen, reward.unsqueeze(2)), dim=2)
+
+    def embeddings(self, obs: Tensor, action: Tensor, reward: Tensor, next_obs: Tensor) -> Tensor:
+        """g_i of transitions; obs, next_obs [K, B, D], action int64 [K, B], reward [K, B] -> [K, B, E]."""
+        predicted: Tensor = self.predictors(self.transition_features(self.trunks, obs, action, reward, next_obs))
+        return predicted
+
+    def trunk_vector(self, trunk: BatchedMLP) -> Tensor:
+        """All weights of each member of a trunk side by side, [K, P] (the common one: [1, P])."""
+        return torch.cat([p.detach().reshape(trunk.members, -1) for p in trunk.parameters()], dim=1)

@@ -1,0 +1,98 @@
+"""The common reference policy: what task embeddings and their predictors are computed from."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import metarl_core
+from metarl_core.agents.common.observations import ObservationEncoder
+from metarl_core.agents.imt.actors import action_table, count_actions, dense_observations
+from metarl_core.agents.imt.batches import TaskBatch, stack_tasks
+from metarl_core.agents.imt.config import ImtConfig
+from metarl_core.tasks import TaskDataset
+
+__all__ = ["Reference"]
+
+_ROWS = 8
+
+
+class Reference:
+    """Uniform actions, the same for every task: an embedding of what they lead to embeds the task, not a policy.
+
+    Continuous actions are uniform over the table of actions that the submodels choose from.
+
+    Args:
+        env_id: a native environment.
+        config: of the run.
+        params: parameters that all tasks have in common.
+    """
+
+    def __init__(self, env_id: str, config: ImtConfig, params: Mapping[str, Any]) -> None:
+        self.env_id, self.config, self.params = env_id, config, dict(params)
+        envs = metarl_core.make_vec(env_id, 1, **self.params)
+        try:
+            self.table = action_table(envs.single_action_space, config.action_levels, env_id)
+            self.encoder = ObservationEncoder(envs.single_observation_space, config.normalize_obs)
+            self.num_actions = count_actions(envs.single_action_space, self.table)
+        finally:
+            envs.close()
+
+    def record(self, task: Mapping[str, float], steps: int, seed: int) -> TaskDataset:
+        """Record transitions of one task.
+
+        Args:
+            task: its parameters.
+            steps: number of transitions.
+            seed: of environment and actions.
+        """
+        record = functools.partial(
+            TaskDataset.record, steps=steps, seed=seed, task=task, params=self.params, num_envs=_ROWS
+        )
+        if self.table is None:
+            return record(self.env_id, "random")
+        table, rng = self.table, np.random.default_rng([seed, 12])
+
+        def uniform(obs: Any) -> NDArray[Any]:
+            drawn: NDArray[Any] = table[rng.integers(len(table), size=len(obs))]
+            return drawn
+
+        return record(self.env_id, uniform, policy_name="uniform over the action table")
+
+    def record_all(self, tasks: Mapping[str, NDArray[np.float64]], steps: int, seed: int) -> list[TaskDataset]:
+        """Record transitions of several tasks, ``steps`` each; parameter name -> float64 [T]."""
+        count = len(next(iter(tasks.values())))
+        each = ({name: float(values[i]) for name, values in tasks.items()} for i in range(count))
+        return [self.record(task, steps, (seed + 1000 * i) % 2**64) for i, task in enumerate(each)]
+
+    def columns(self, dataset: TaskDataset) -> dict[str, NDArray[Any]]:
+        """A dataset as the networks take it: encoded observations, numbers of actions."""
+        rows = dataset[:]
+        action = rows["action"]
+        if self.table is not None:
+            distance = ((action[:, None, :] - self.table[None]) ** 2).sum(axis=2)
+            action = distance.argmin(axis=1)
+        return {
+            "obs": dense_observations(self.encoder, rows["obs"]),
+            "action": action,
+            "reward": rows["reward"],
+            "next_obs": dense_observations(self.encoder, rows["next_obs"]),
+            "terminated": rows["terminated"],
+        }
+
+    def split(self, datasets: Sequence[TaskDataset], held_out: float, seed: int) -> tuple[TaskBatch, TaskBatch]:
+        """Split every task's transitions by episodes: a part to train on, and one that only step 3 sees.
+
+        Episodes differ in length; each part is cut to the shortest of its tasks, so that all count the same.
+        """
+        parts = [dataset.split((1 - held_out, held_out), seed) for dataset in datasets]
+        batches = []
+        for side in (0, 1):
+            columns = [self.columns(part[side]) for part in parts]
+            rows = min(len(c["reward"]) for c in columns)
+            batches.append(stack_tasks([{name: value[:rows] for name, value in c.items()} for c in columns]))
+        return batches[0], batches[1]

@@ -1,0 +1,244 @@
+"""IMT's learner on point robots: what each submodel sees, what the steps change, and that nothing else does."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from metarl_core import ConfigError
+from metarl_core.agents.common.learner import TrainingDivergedError
+from metarl_core.agents.imt.actors import TaskActors, action_table
+from metarl_core.agents.imt.config import PRESETS, ImtConfig
+from metarl_core.agents.imt.learner import ImtLearner
+from metarl_core.tasks import task_family
+
+SMALL = {
+    "hidden": (16,),
+    "predictor_hidden": (16,),
+    "reference_steps": 400,
+    "embedding_features": 8,
+    "pretrain_updates": 20,
+    "rounds": 2,
+    "steps_per_round": 60,
+    "submodel_updates": 15,
+    "head_updates": 10,
+    "batch_size": 16,
+    "replay_capacity": 2000,
+}
+GOALS = {"goal_x": np.array([0.3, -0.3, 0.2, -0.4]), "goal_y": np.array([0.1, 0.4, -0.3, -0.2])}
+
+
+def learner(seed=0, tasks=GOALS, test_tasks=None, val_tasks=None, **options):
+    config = ImtConfig.from_preset(options.pop("preset", "corrected"), **{**SMALL, **options})
+    return ImtLearner("PointRobot-v0", tasks, config, seed=seed, val_tasks=val_tasks, test_tasks=test_tasks)
+
+
+def bits(models):
+    return {name: value.clone() for name, value in models.state_dict().items()}
+
+
+# Actors
+
+
+def test_rows_of_a_task_stand_together_and_follow_its_dynamics():
+    actors = TaskActors("PointRobot-v0", GOALS, 3, seed=0)
+    rng = np.random.default_rng(0)
+    ended = 0
+    for _ in range(250):
+        row = actors.step(lambda obs: rng.integers(9, size=len(obs)))
+        np.testing.assert_array_equal(row["task_id"], np.repeat(np.arange(4), 3))
+        moved = row["obs"].astype(np.float64) + actors.table[row["action"]]
+        np.testing.assert_allclose(row["next_obs"], moved, atol=1e-6)
+        goal = np.stack((GOALS["goal_x"], GOALS["goal_y"]), axis=1)[row["task_id"]]
+        np.testing.assert_allclose(row["reward"], -np.linalg.norm(moved - goal, axis=1), atol=1e-5)
+        near = (np.abs(moved - goal) < 0.01).all(axis=1)
+        np.testing.assert_array_equal(row["terminated"], near)
+        ended += int((row["next_obs"] != actors.obs).any(axis=1).sum())
+    assert ended >= 24  # every row was truncated twice, and its last observation is not the next one's first
+    assert actors.steps == 750
+    assert min(len(r) for r in actors.returns) >= 6
+    actors.close()
+
+
+def test_first_returns_are_those_of_the_first_episodes():
+    """A robot that stays at the start has 100 rewards of minus its goal's distance."""
+    actors = TaskActors("PointRobot-v0", GOALS, 2, seed=0)
+    still = int(np.flatnonzero((actors.table == 0).all(axis=1))[0])
+    returns = actors.first_returns(lambda obs: np.full(len(obs), still))
+    np.testing.assert_allclose(returns, -100 * np.hypot(GOALS["goal_x"], GOALS["goal_y"]), rtol=1e-5)
+
+
+def test_discrete_observations_become_one_hot_vectors():
+    actors = TaskActors("FrozenLake-v1", task_family("FrozenLake-v1").sample_tasks(3), 2, seed=0)
+    assert actors.obs.shape == (6, 16)
+    np.testing.assert_array_equal(actors.obs.sum(axis=1), 1)
+    assert actors.obs[:, 0].all()
+    actors.step(lambda obs: np.zeros(len(obs), dtype=np.int64))
+    np.testing.assert_array_equal(actors.obs.sum(axis=1), 1)
+    actors.close()
+
+
+def test_the_action_table_is_every_combination():
+    actors = TaskActors("PointRobot-v0", GOALS, 1, seed=0, levels=3)
+    table = action_table(actors.envs.single_action_space, 3, "PointRobot-v0")
+    expected = [(x, y) for x in (-0.1, 0, 0.1) for y in (-0.1, 0, 0.1)]
+    np.testing.assert_allclose(table, expected, atol=1e-8)
+    assert actors.num_actions == 9
+    actors.close()
+
+
+# What the learner does
+
+
+def test_the_same_seed_gives_the_same_submodels_and_another_others():
+    first, second, other = learner(), learner(), learner(seed=1)
+    for each in (first, second, other):
+        each.train()
+    for name, value in bits(first.models).items():
+        assert torch.equal(value, second.models.state_dict()[name])
+    assert not torch.equal(first.models.trunks.weights[0], other.models.trunks.weights[0])
+    returns = [e.evaluate(e.adapt(GOALS), episodes=2) for e in (first, second)]
+    np.testing.assert_array_equal(*returns)
+
+
+@pytest.mark.parametrize("task", [0, 2])
+def test_submodel_i_never_sees_task_i_in_step_two(task):
+    """Whatever the transitions of task i are, step 2 makes the same trunk i of them, and other trunks j."""
+    trained = []
+    for change in (0.0, 5.0):
+        one = learner()
+        one.collect(one.actors, one.replay, 1.0)
+        one.reference.reward[task] += change
+        replayed = one._sample
+
+        def sample(replay, tasks, replayed=replayed, change=change):
+            batch = replayed(replay, tasks)
+            batch.reward[task] += change
+            return batch
+
+        one._sample = sample
+        one.train_submodels()
+        trained.append(one.models)
+    for a, b in zip(trained[0].trunks.parameters(), trained[1].trunks.parameters(), strict=True):
+        assert torch.equal(a[task], b[task])
+        assert not torch.equal(a[1], b[1])
+    assert torch.equal(trained[0].heads.weights[0][task], trained[1].heads.weights[0][task])
+
+
+def test_held_out_transitions_are_for_step_three_alone():
+    """Nothing that is trained depends on them, and no episode is in both parts."""
+    models = []
+    for change in (0.0, 3.0):
+        one = learner()
+        one.held_out.reward.add_(change)
+        one.pretrain()
+        one.collect(one.actors, one.replay, 1.0)
+        one.train_submodels()
+        one.tune_last_layers()
+        models.append(bits(one.models))
+        accuracy = one.measure_accuracy()
+    assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
+    assert all(a.shape == (4,) for a in accuracy)
+    for task, dataset in enumerate(one.datasets):
+        parts = dataset.split((0.75, 0.25), one.seed)
+        assert not set(parts[0].episodes) & set(parts[1].episodes)
+        for part, batch in zip(parts, (one.reference, one.held_out), strict=True):
+            rows = batch.obs.shape[1]
+            np.testing.assert_array_equal(batch.obs[task], part.obs[:rows])
+            np.testing.assert_allclose(one.reference_policy.table[batch.action[task]], part.actions[:rows], atol=1e-8)
+
+
+def test_tuning_changes_the_last_layers_alone():
+    one = learner()
+    one.collect(one.actors, one.replay, 1.0)
+    before = bits(one.models)
+    one.tune_last_layers()
+    for name, value in one.models.state_dict().items():
+        assert torch.equal(value, before[name]) != name.startswith("heads."), name
+
+
+def test_a_round_moves_the_common_trunk_by_the_weights_of_step_three():
+    one = learner(eta=0.5, rounds=1)
+    one.pretrain()
+    before = one.models.trunk_vector(one.models.common)
+    done = one.round()
+    own = one.models.trunk_vector(one.models.trunks)
+    expected = 0.5 * before[0] + 0.5 * torch.from_numpy(done.weights.weights).float() @ own
+    torch.testing.assert_close(one.models.trunk_vector(one.models.common)[0], expected)
+    assert done.weights.relative_change > 0
+    assert done.stop == "1 rounds were made"
+    # Without step 3 in between, the next round would begin from where each trunk was left.
+    assert not torch.equal(own[0], own[1])
+
+
+def test_steps_are_counted_over_all_tasks():
+    one = learner(val_tasks={name: values[:2] for name, values in GOALS.items()})
+    rounds = one.train()
+    assert [r.number for r in rounds] == [1, 2]
+    assert [r.steps for r in rounds] == [4 * (400 + 120), 4 * (400 + 120)]
+    assert rounds[0].validation_returns.shape == (2,)
+    assert np.isfinite(rounds[1].validation_returns).all()
+    assert rounds[1].embedding_loss.shape == rounds[1].td_loss.shape == (4,)
+    assert (rounds[1].td_loss > 0).all()
+
+
+def test_watching_can_stop():
+    one = learner(rounds=5)
+    assert len(one.train(lambda done: done.number == 1)) == 1
+
+
+@pytest.mark.parametrize("how", ["weighted", "uniform", "vote", "best", "soup"])
+def test_every_aggregation_plays_new_tasks(how):
+    one = learner()
+    one.train()
+    new = {"goal_x": np.array([0.1, -0.2]), "goal_y": np.array([0.2, 0.2])}
+    adapted = one.adapt(new)
+    np.testing.assert_allclose(adapted.weights.sum(axis=0), 1)
+    assert adapted.embeddings.shape == (2, 16)
+    returns = one.evaluate(adapted, how, episodes=3)
+    assert returns.shape == (2,)
+    assert (returns < 0).all()
+    # All weight on one submodel is that submodel, however they are put together.
+    alone = dataclasses.replace(adapted, weights=np.eye(4)[:, [2, 2]])
+    if how != "uniform":
+        np.testing.assert_array_equal(one.evaluate(alone, how, episodes=3), one.evaluate(alone, "best", episodes=3))
+
+
+def test_as_written_tunes_on_the_held_out_tasks():
+    test_tasks = {"goal_x": np.array([0.5]), "goal_y": np.array([0.0])}
+    one = learner(preset="as_written", test_tasks=test_tasks)
+    assert one.tuning_actors is not one.actors
+    rounds = one.train()
+    assert (rounds[-1].td_loss == 0).all()
+    assert one.tuning_actors.num_tasks == 1
+    assert one.task_embeddings.shape == (4, 2 * 16 + 9 + 1)
+    assert rounds[-1].steps == 4 * (400 + 120) + 120
+    assert PRESETS["as_written"]["eta"] == 1.0
+
+
+@pytest.mark.parametrize("weighting", ["uniform", "similarity", "accuracy", "random", "shuffled"])
+def test_controls_of_the_weighting(weighting):
+    one = learner(weighting=weighting, rounds=2, accuracy="return", steps_per_round=120)
+    done = one.train()[-1]
+    assert done.weights.weights.sum() == pytest.approx(1)
+    assert (np.ptp(done.weights.weights) == 0) == (weighting == "uniform")
+
+
+def test_mistakes_are_named():
+    two = {name: values[:2] for name, values in GOALS.items()}
+    with pytest.raises(ConfigError, match="train_tasks has 2 tasks; expected at least 3"):
+        learner(tasks=two)
+    with pytest.raises(ConfigError, match="train_tasks has 0 tasks"):
+        learner(tasks={})
+    with pytest.raises(ConfigError, match="tune_on='test': needs test_tasks"):
+        learner(preset="as_written")
+    with pytest.raises(ConfigError, match=r"eta=1\.5: must be <= 1"):
+        learner(eta=1.5)
+    with pytest.raises(ConfigError, match="weighting='best': choose one of similarity_accuracy"):
+        learner(weighting="best")
+    with pytest.raises(ConfigError, match="context='task_id': IMT tells tasks apart by their embedding"):
+        learner(context="task_id")
+    one = learner(lr=1e30)
+    with pytest.raises(TrainingDivergedError, match=r"loss is (nan|inf) in round 1, gradient step \d+; try a smaller"):
+        one.train()

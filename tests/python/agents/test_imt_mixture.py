@@ -1,0 +1,68 @@
+"""Mixture weights against the conditions of optimality and a search over all supports."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from metarl_core.agents.imt.mixture import mixture_weights, project_to_simplex
+
+
+def objective(v, new, known, ridge):
+    return ((new - v @ known) ** 2).sum() + ridge * (known**2).sum() / len(known) * (v**2).sum()
+
+
+def by_search(new, known, ridge):
+    """The best of the minimisers on every face of the simplex that lie inside it."""
+    count = len(known)
+    gram = known @ known.T + ridge * (known**2).sum() / count * np.eye(count)
+    best = None
+    for size in range(1, count + 1):
+        for face in map(list, itertools.combinations(range(count), size)):
+            system = np.block([[gram[np.ix_(face, face)], np.ones((size, 1))], [np.ones((1, size)), np.zeros((1, 1))]])
+            solution = np.linalg.lstsq(system, np.append(known[face] @ new, 1.0), rcond=None)[0][:size]
+            if (solution < -1e-12).any():
+                continue
+            v = np.zeros(count)
+            v[face] = solution
+            if best is None or objective(v, new, known, ridge) < objective(best, new, known, ridge):
+                best = v
+    return best
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("ridge", [1e-3, 0.1])
+def test_against_a_search_over_supports(seed, ridge):
+    rng = np.random.default_rng(seed)
+    known, new = rng.normal(size=(6, 4)), rng.normal(size=4)
+    found = mixture_weights(new, known, ridge)
+    np.testing.assert_allclose(found, by_search(new, known, ridge), atol=1e-7)
+    assert found.sum() == pytest.approx(1, abs=1e-12)
+    assert (found >= 0).all()
+
+
+def test_a_mixture_is_found_again():
+    rng = np.random.default_rng(0)
+    known = rng.normal(size=(5, 12))
+    shares = np.array([0.5, 0.0, 0.3, 0.2, 0.0])
+    np.testing.assert_allclose(mixture_weights(shares @ known, known, ridge=0.0), shares, atol=1e-8)
+    np.testing.assert_allclose(mixture_weights(known[3], known, ridge=0.0), np.eye(5)[3], atol=1e-8)
+
+
+def test_equal_tasks_share_equally():
+    known = np.array([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0]])
+    np.testing.assert_allclose(mixture_weights([1.0, 0.0], known, ridge=1e-6)[:2], 0.5, atol=1e-5)
+    np.testing.assert_allclose(mixture_weights([0.0, 0.0], np.zeros((3, 2))), 1 / 3)
+
+
+def test_projection_by_hand():
+    np.testing.assert_allclose(project_to_simplex([0.2, 0.3, 0.5]), [0.2, 0.3, 0.5], atol=1e-15)
+    np.testing.assert_allclose(project_to_simplex([2.0, 0.0]), [1, 0])
+    np.testing.assert_allclose(project_to_simplex([0.6, 0.6, -5.0]), [0.5, 0.5, 0])
+
+
+def test_mistakes_are_named():
+    with pytest.raises(ValueError, match=r"embedding has shape \(3,\), task_embeddings \(2, 4\)"):
+        mixture_weights(np.ones(3), np.ones((2, 4)))
+    with pytest.raises(ValueError, match="ridge is -1; must be >= 0"):
+        mixture_weights(np.ones(4), np.ones((2, 4)), ridge=-1)
