@@ -333,9 +333,10 @@ class TaskEmbedding:
             total += away.sum(axis=0)
             square += (away * away).sum(axis=0)
         mean: _Floats = total / len(x)
+        mean_psi: _Floats = shift + mean
         if not self.use_std:
-            return shift + mean
-        return np.concatenate([shift + mean, np.sqrt(np.maximum(square / len(x) - mean * mean, 0.0))])
+            return mean_psi
+        return np.concatenate([mean_psi, np.sqrt(np.maximum(square / len(x) - mean * mean, 0.0))])
 
     def _psi(self, x: _Floats, arrays: Mapping[str, _Floats]) -> _Floats:
         if self.features is None:
