@@ -35,7 +35,7 @@ def action_table(space: Any, levels: int, env_id: str) -> NDArray[Any] | None:
 
 def count_actions(space: Any, table: NDArray[Any] | None) -> int:
     """Number of actions to choose from: rows of the table, or of a Discrete space its own."""
-    return len(table) if table is not None else int(space.n)
+    return int(space.n) if table is None else len(table)
 
 
 def dense_observations(encoder: ObservationEncoder, obs: NDArray[Any]) -> NDArray[np.float32]:
@@ -102,7 +102,7 @@ class TaskActors:
     @property
     def in_features(self) -> int:
         """Width of an encoded observation, D."""
-        return self.obs.shape[1]
+        return int(self.obs.shape[1])
 
     def step(self, policy: Policy) -> dict[str, NDArray[Any]]:
         """Step every instance once.

@@ -87,6 +87,12 @@ class ImtConfig(AgentConfig):
     eta: float = option(0.5, "step of the common trunk towards the average (1: the article's)", above=0.0, maximum=1.0)
     tolerance: float = option(1e-3, "step 4: stop below this relative change of the common trunk (0: never)", minimum=0)
     patience: int = option(5, "step 4: rounds without a better validation return before stopping", minimum=1)
+    routing: str = option(
+        "similarity",
+        "weights of the submodels on a new task: exp(cos / T) acc, or the mixture of the known tasks that is nearest",
+        choices=("similarity", "mixture"),
+    )
+    mixture_ridge: float = option(1e-3, "routing=mixture: pull towards equal weights", minimum=0.0)
     aggregation: str = option("weighted", "how submodels act together on a new task", choices=AGGREGATIONS)
 
     def __post_init__(self) -> None:
@@ -96,6 +102,8 @@ class ImtConfig(AgentConfig):
             ConfigError: names the field.
         """
         validate(self)
+        if self.routing == "mixture" and self.embedding != "random_features":
+            raise ConfigError("routing='mixture': needs embedding='random_features' (those are means over transitions)")
         if self.context != "none":
             raise ConfigError(f"context={self.context!r}: IMT tells tasks apart by their embedding; set context=none")
 

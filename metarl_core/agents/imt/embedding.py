@@ -211,6 +211,18 @@ class TaskEmbedding:
         _checked_spaces("dataset", dataset, self._spaces)
         return _unit("dataset", self._raw(dataset, self._arrays), self._arrays)
 
+    def vector(self, dataset: TaskDataset) -> _Floats:
+        """Centred vector of a task before it is divided by its length: of mixtures of tasks it is the mixture.
+
+        Returns:
+            float64 ``(E,)``. Raises as :meth:`embed`.
+        """
+        self._fitted("input_mean")
+        _checked_spaces("dataset", dataset, self._spaces)
+        arrays = self._arrays
+        centred: _Floats = (self._raw(dataset, arrays) - arrays["center"]) / arrays["scale"]
+        return centred
+
     def embed_all(self, datasets: Sequence[TaskDataset]) -> _Floats:
         """Embed several tasks: float64 ``(T, E)``, a row each. Raises as :meth:`embed`, and ValueError for none."""
         if not len(datasets):

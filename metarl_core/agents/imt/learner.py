@@ -29,6 +29,7 @@ from metarl_core.agents.imt.averaging import (
 from metarl_core.agents.imt.batches import TaskBatch, leave_one_out_rows, stack_tasks
 from metarl_core.agents.imt.config import ImtConfig
 from metarl_core.agents.imt.embedding import TaskEmbedding
+from metarl_core.agents.imt.mixture import mixture_weights
 from metarl_core.agents.imt.networks import Submodels
 from metarl_core.agents.imt.reference import Reference
 from metarl_core.agents.imt.steps import head_td_errors, pretrain_common, submodel_losses
@@ -414,8 +415,14 @@ class ImtLearner:
         seed = (self.seed + 3) % 2**64 if seed is None else seed
         datasets = self.reference_policy.record_all(tasks, steps or self.config.reference_steps, seed)
         embeddings = self.embed(datasets)
-        weights = [routing_weights(e, self.task_embeddings, self.accuracy, self.config.temperature) for e in embeddings]
-        return Adapted(dict(tasks), embeddings, np.stack(weights, axis=1))
+        return Adapted(dict(tasks), embeddings, np.stack(self._route(datasets, embeddings), axis=1))
+
+    def _route(self, datasets: Sequence[TaskDataset], embeddings: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        c = self.config
+        if c.routing == "mixture" and self.embedding is not None:
+            known = np.stack([self.embedding.vector(dataset) for dataset in self.datasets])
+            return [mixture_weights(self.embedding.vector(d), known, c.mixture_ridge) for d in datasets]
+        return [routing_weights(e, self.task_embeddings, self.accuracy, c.temperature) for e in embeddings]
 
     def evaluate(
         self, adapted: Adapted, how: str | None = None, *, episodes: int = 20, seed: int | None = None

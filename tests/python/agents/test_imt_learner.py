@@ -205,6 +205,26 @@ def test_every_aggregation_plays_new_tasks(how):
         np.testing.assert_array_equal(one.evaluate(alone, how, episodes=3), one.evaluate(alone, "best", episodes=3))
 
 
+def test_a_known_task_is_a_mixture_of_itself():
+    one = learner(routing="mixture", reference_steps=8000, embedding_features=64)
+    adapted = one.adapt(GOALS)  # other transitions of the training tasks
+    assert adapted.weights.shape == (4, 4)
+    assert (adapted.weights.argmax(axis=0) == np.arange(4)).all()
+    assert np.diag(adapted.weights).min() > 0.5
+    between = {"goal_x": np.array([0.25]), "goal_y": np.array([-0.1])}  # half way from the first goal to the third
+    mixed = one.adapt(between).weights[:, 0]
+    assert set(np.argsort(mixed)[-2:]) == {0, 2}
+    assert mixed[[0, 2]].sum() > 0.7
+
+
+def test_vectors_are_embeddings_before_they_are_scaled():
+    one = learner()
+    vectors = np.stack([one.embedding.vector(d) for d in one.datasets])
+    np.testing.assert_allclose(vectors.sum(axis=0), 0, atol=1e-12)  # centred
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    np.testing.assert_allclose(vectors / lengths, one.task_embeddings, atol=1e-12)
+
+
 def test_as_written_tunes_on_the_held_out_tasks():
     test_tasks = {"goal_x": np.array([0.5]), "goal_y": np.array([0.0])}
     one = learner(preset="as_written", test_tasks=test_tasks)
@@ -239,6 +259,8 @@ def test_mistakes_are_named():
         learner(weighting="best")
     with pytest.raises(ConfigError, match="context='task_id': IMT tells tasks apart by their embedding"):
         learner(context="task_id")
+    with pytest.raises(ConfigError, match="routing='mixture': needs embedding='random_features'"):
+        learner(routing="mixture", embedding="common")
     one = learner(lr=1e30)
     with pytest.raises(TrainingDivergedError, match=r"loss is (nan|inf) in round 1, gradient step \d+; try a smaller"):
         one.train()
