@@ -212,16 +212,17 @@ class TaskEmbedding:
         return _unit("dataset", self._raw(dataset, self._arrays), self._arrays)
 
     def vector(self, dataset: TaskDataset) -> _Floats:
-        """Centred vector of a task before it is divided by its length: of mixtures of tasks it is the mixture.
+        """Centred vector of a task before it is divided by its length.
+
+        Its first half, of mean psi, is for a mixture of tasks' transitions the same mixture of their vectors (all of it
+        without ``use_std``): standard deviations do not mix so, nor do halves that ``whiten`` has mingled.
 
         Returns:
             float64 ``(E,)``. Raises as :meth:`embed`.
         """
         self._fitted("input_mean")
         _checked_spaces("dataset", dataset, self._spaces)
-        arrays = self._arrays
-        centred: _Floats = (self._raw(dataset, arrays) - arrays["center"]) / arrays["scale"]
-        return centred
+        return _centred(self._raw(dataset, self._arrays), self._arrays)
 
     def embed_all(self, datasets: Sequence[TaskDataset]) -> _Floats:
         """Embed several tasks: float64 ``(T, E)``, a row each. Raises as :meth:`embed`, and ValueError for none."""
@@ -409,11 +410,17 @@ def _standardized(dataset: TaskDataset, arrays: Mapping[str, _Floats]) -> _Float
     return x
 
 
-def _unit(name: str, raw: _Floats, arrays: Mapping[str, _Floats]) -> _Floats:
-    vector = (raw - arrays["center"]) / arrays["scale"]
+def _centred(raw: _Floats, arrays: Mapping[str, _Floats]) -> _Floats:
+    """The affine map from a raw vector to what only its length is taken off."""
+    vector: _Floats = (raw - arrays["center"]) / arrays["scale"]
     if "noise_axes" in arrays:
         axes = arrays["noise_axes"]
         vector += ((arrays["noise_gains"] - 1) * (axes @ vector)) @ axes
+    return vector
+
+
+def _unit(name: str, raw: _Floats, arrays: Mapping[str, _Floats]) -> _Floats:
+    vector = _centred(raw, arrays)
     length = float(np.linalg.norm(vector))
     if not length > _FLAT * max(1.0, float(np.linalg.norm(raw))):
         raise ValueError(

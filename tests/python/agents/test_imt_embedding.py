@@ -81,6 +81,8 @@ def test_against_the_formula(env_id, options):
     np.testing.assert_allclose(found, oracle(fit, new, weights, phases, **options), atol=1e-9)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1.0, atol=1e-12)
     np.testing.assert_allclose(embedding.similarity_matrix(new), found @ found.T, atol=1e-12)
+    plain = np.array([embedding.vector(data) for data in new])
+    np.testing.assert_allclose(plain / np.linalg.norm(plain, axis=1, keepdims=True), found, atol=1e-12)
     np.testing.assert_allclose(embedding.similarity_matrix(new, fit), found @ embedding.train_embeddings.T, atol=1e-12)
 
 
@@ -111,6 +113,14 @@ def test_weights_follow_their_distributions_and_their_seed():
 
 
 GOLDEN = [[0.1165565154909856, -0.6835324004378501]]
+
+
+@pytest.mark.parametrize("options", [{"use_std": False}, {"use_std": False, "whiten": True}], ids=str)
+def test_the_vector_of_a_mixture_is_the_mixture(datasets, options):
+    embedding = TaskEmbedding(32, **options).fit(datasets)
+    mixed = TaskDataset.concatenate([datasets[0], datasets[1], datasets[1]])
+    expected = (embedding.vector(datasets[0]) + 2 * embedding.vector(datasets[1])) / 3
+    np.testing.assert_allclose(embedding.vector(mixed), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("whiten", [False, True])
