@@ -19,6 +19,7 @@ import setup_peers
 
 from metarl_core.benchmarks import run_env_benchmark, run_replay_benchmark
 from metarl_core.benchmarks.main import summary_line
+from metarl_core.benchmarks.peers import PEERS
 from metarl_core.benchmarks.runner import RowResult
 from metarl_core.benchmarks.table import (
     checksum_lines,
@@ -82,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.quick and args.markdown:
         parser.error("--quick measures nothing worth writing into the README")
     if not args.no_setup:
-        setup_peers.main([])
+        setup_peers.main([peer.name for peer in PEERS if peer.name in setup_peers.peer_names()])
     whole: dict[str, Any] = {}
     code = 0
     for suite, run in (("replay", run_replay_benchmark), ("env", run_env_benchmark)):
