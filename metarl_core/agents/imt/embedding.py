@@ -19,12 +19,24 @@ __all__ = ["TaskEmbedding"]
 _Floats = npt.NDArray[np.float64]
 
 _PRESETS: Mapping[str, Mapping[str, bool]] = {
-    "corrected": {"use_std": True, "center": True, "scale": False},
-    "as_written": {"use_std": False, "center": False, "scale": False},
+    "corrected": {"use_std": True, "center": True, "scale": False, "whiten": False},
+    "as_written": {"use_std": False, "center": False, "scale": False, "whiten": False},
 }
 _MIN_TASKS = 3
+_WINDOWS = 16  # that each fitted task is cut into to see the noise
+_SHRINKAGE = 0.1  # of the noise's covariance towards its mean variance
 _FLAT = 1e-9  # of a spread that is rounding: relative to the size of the numbers
-_ARRAYS = ("input_mean", "input_scale", "weights", "phases", "center", "scale", "train_embeddings")
+_ARRAYS = (
+    "input_mean",
+    "input_scale",
+    "weights",
+    "phases",
+    "center",
+    "scale",
+    "noise_axes",
+    "noise_gains",
+    "train_embeddings",
+)
 
 
 class TaskEmbedding:
@@ -51,12 +63,16 @@ class TaskEmbedding:
             vectors always are opposite.
         scale: Whether each coordinate of the centred vectors is divided by its standard deviation over the fitted
             tasks.
+        whiten: Whether directions are shrunk in which parts of one task's data differ, as those of chance (where an
+            episode started): each fitted task is cut into 16 windows, and with C the covariance of the windows' vectors
+            within tasks, a direction of variance v is multiplied by sqrt(l / (v + l)), l = 0.1 trace(C) / E. That is
+            the whitening of linear discriminant analysis, with shrinkage. Needs ``center``.
         seed: Key of W and b, in [0, 2^64).
         features: In place of cos(W x + b): function of standardized x, float64 ``(B, D)``, to features ``(B, F)`` of
             finite numbers, such as a common layer. It must treat rows one by one, and is not part of the state.
-        preset: What ``use_std``, ``center`` and ``scale`` are where they are None: ``"corrected"``: True, True, False.
+        preset: What the four switches are where they are None. ``"corrected"``: ``use_std`` and ``center`` True.
             ``"as_written"``: the features of the common layer itself, which ``features`` must give, and their mean: all
-            three False.
+            False.
 
     Raises:
         TypeError: An argument has the wrong type.
@@ -71,6 +87,7 @@ class TaskEmbedding:
         use_std: bool | None = None,
         center: bool | None = None,
         scale: bool | None = None,
+        whiten: bool | None = None,
         seed: int = 0,
         features: Callable[[_Floats], npt.ArrayLike] | None = None,
         preset: str = "corrected",
@@ -88,14 +105,19 @@ class TaskEmbedding:
         self.seed = checked_integer("seed", seed, 0, 2**64 - 1)
         self.preset = preset
         self.features = features
-        chosen = {"use_std": use_std, "center": center, "scale": scale}
+        chosen = {"use_std": use_std, "center": center, "scale": scale, "whiten": whiten}
         for name, value in chosen.items():
             if value is not None and not isinstance(value, bool | np.bool_):
                 raise TypeError(f"{name} is {value!r}; must be a bool or None")
         options = {name: _PRESETS[preset][name] if value is None else bool(value) for name, value in chosen.items()}
-        self.use_std, self.center, self.scale = options["use_std"], options["center"], options["scale"]
-        if self.scale and not self.center:
-            raise ValueError("scale is True, but center is False; coordinates are scaled around their mean only")
+        if center is False:  # what goes with the centre goes with it
+            options = {name: value and chosen[name] is not None for name, value in options.items()}
+            options["use_std"] = _PRESETS[preset]["use_std"] if use_std is None else bool(use_std)
+        self.use_std, self.center = options["use_std"], options["center"]
+        self.scale, self.whiten = options["scale"], options["whiten"]
+        for name in ("scale", "whiten"):
+            if options[name] and not self.center:
+                raise ValueError(f"{name} is True, but center is False; it works around the tasks' mean only")
         self._arrays: dict[str, _Floats] = {}
         self._spaces: tuple[tuple[int, ...], tuple[int, ...]] | None = None
 
@@ -124,7 +146,8 @@ class TaskEmbedding:
 
         Args:
             datasets: One for each task, of equal spaces; every transition counts the same for the inputs' mean and
-                standard deviation, every task the same for the centre. At least 3 tasks, 1 without ``center``.
+                standard deviation, every task the same for the centre. At least 3 tasks, 1 without ``center``; with
+                ``whiten`` at least 4 transitions each, and better thousands.
 
         Returns:
             Itself.
@@ -151,6 +174,9 @@ class TaskEmbedding:
         raw = np.stack([self._raw(dataset, arrays) for dataset in datasets])
         arrays["center"] = raw.mean(axis=0) if self.center else np.zeros(raw.shape[1])
         arrays["scale"] = _scale(raw.std(axis=0), np.abs(raw).max(axis=0)) if self.scale else np.ones(raw.shape[1])
+        if self.whiten:
+            noise = [self._windows(f"datasets[{i}]", dataset, arrays) for i, dataset in enumerate(datasets)]
+            arrays["noise_axes"], arrays["noise_gains"] = _noise(np.concatenate(noise), len(datasets))
         arrays["train_embeddings"] = np.stack([_unit(f"datasets[{i}]", row, arrays) for i, row in enumerate(raw)])
         self._arrays, self._spaces = arrays, spaces
         return self
@@ -186,16 +212,17 @@ class TaskEmbedding:
         return _unit("dataset", self._raw(dataset, self._arrays), self._arrays)
 
     def vector(self, dataset: TaskDataset) -> _Floats:
-        """Centred vector of a task before it is divided by its length: of mixtures of tasks it is the mixture.
+        """Centred vector of a task before it is divided by its length.
+
+        Its first half, of mean psi, is for a mixture of tasks' transitions the same mixture of their vectors (all of it
+        without ``use_std``): standard deviations do not mix so, nor do halves that ``whiten`` has mingled.
 
         Returns:
             float64 ``(E,)``. Raises as :meth:`embed`.
         """
         self._fitted("input_mean")
         _checked_spaces("dataset", dataset, self._spaces)
-        arrays = self._arrays
-        centred: _Floats = (self._raw(dataset, arrays) - arrays["center"]) / arrays["scale"]
-        return centred
+        return _centred(self._raw(dataset, self._arrays), self._arrays)
 
     def embed_all(self, datasets: Sequence[TaskDataset]) -> _Floats:
         """Embed several tasks: float64 ``(T, E)``, a row each. Raises as :meth:`embed`, and ValueError for none."""
@@ -247,7 +274,7 @@ class TaskEmbedding:
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that :meth:`embed` needs but ``features``: numbers, strings, tuples and copies of arrays."""
-        options = ("num_features", "bandwidth", "use_std", "center", "scale", "seed", "preset")
+        options = ("num_features", "bandwidth", "use_std", "center", "scale", "whiten", "seed", "preset")
         return {
             "options": {name: getattr(self, name) for name in options},
             "spaces": self._spaces,
@@ -286,16 +313,32 @@ class TaskEmbedding:
         }
         if drawn:
             expected |= {"weights": (self.num_features, size), "phases": (self.num_features,)}
+        if self.whiten:
+            count = arrays["noise_gains"].size
+            expected |= {"noise_axes": (count, width), "noise_gains": (count,)}
+        expected["train_embeddings"] = (len(arrays["train_embeddings"]), width)
         for name in _ARRAYS:
-            if name not in expected and name != "train_embeddings":
+            if name not in expected:
                 continue
-            shape = expected.get(name, (len(arrays["train_embeddings"]), width))
+            shape = expected[name]
             if arrays[name].shape != shape or not np.isfinite(arrays[name]).all():
                 raise ValueError(f"the state's {name} has shape {arrays[name].shape}; must be finite and {shape}")
 
     def _raw(self, dataset: TaskDataset, arrays: Mapping[str, _Floats]) -> _Floats:
-        """[mean psi, std psi] of a task, in blocks of rows so that memory does not grow with them."""
-        x = _standardized(dataset, arrays)
+        """[mean psi, std psi] of a task, ``(E,)``."""
+        return self._moments(_standardized(dataset, arrays), arrays)
+
+    def _windows(self, name: str, dataset: TaskDataset, arrays: Mapping[str, _Floats]) -> _Floats:
+        """How the windows of one task differ from their mean, ``(W, E)``."""
+        if len(dataset) < 4:
+            raise ValueError(f"{name} has {len(dataset)} transitions; must have at least 4 with whiten")
+        parts = np.array_split(_standardized(dataset, arrays), min(_WINDOWS, len(dataset) // 2))
+        vectors = np.stack([self._moments(part, arrays) for part in parts]) / arrays["scale"]
+        differences: _Floats = vectors - vectors.mean(axis=0)
+        return differences
+
+    def _moments(self, x: _Floats, arrays: Mapping[str, _Floats]) -> _Floats:
+        """[mean psi, std psi] over rows, in blocks so that memory does not grow with them."""
         shift = self._psi(x[:1], arrays)[0]  # sums of squares around something near the mean lose no digits
         total, square = np.zeros_like(shift), np.zeros_like(shift)
         for start in range(0, len(x), BLOCK):
@@ -303,10 +346,10 @@ class TaskEmbedding:
             total += away.sum(axis=0)
             square += (away * away).sum(axis=0)
         mean: _Floats = total / len(x)
+        mean_psi: _Floats = shift + mean
         if not self.use_std:
-            first: _Floats = shift + mean
-            return first
-        return np.concatenate([shift + mean, np.sqrt(np.maximum(square / len(x) - mean * mean, 0.0))])
+            return mean_psi
+        return np.concatenate([mean_psi, np.sqrt(np.maximum(square / len(x) - mean * mean, 0.0))])
 
     def _psi(self, x: _Floats, arrays: Mapping[str, _Floats]) -> _Floats:
         if self.features is None:
@@ -343,7 +386,8 @@ def _mean_and_scale(datasets: Sequence[TaskDataset]) -> tuple[_Floats, _Floats]:
     count = sum(map(len, datasets))
     mean = np.sum([transition_vectors(dataset).sum(axis=0) for dataset in datasets], axis=0) / count
     squares = [((transition_vectors(dataset) - mean) ** 2).sum(axis=0) for dataset in datasets]
-    return mean, _scale(np.sqrt(np.sum(squares, axis=0) / count), np.abs(mean))
+    deviation: _Floats = np.sqrt(np.sum(squares, axis=0) / count)
+    return mean, _scale(deviation, np.abs(mean))
 
 
 def _scale(spread: _Floats, size: _Floats) -> _Floats:
@@ -351,13 +395,32 @@ def _scale(spread: _Floats, size: _Floats) -> _Floats:
     return np.where(spread > _FLAT * np.maximum(size, 1e-3), spread, 1.0)
 
 
+def _noise(differences: _Floats, tasks: int) -> tuple[_Floats, _Floats]:
+    """Principal directions of the noise within tasks, ``(K, E)``, and what each is multiplied by, ``(K,)``."""
+    _, singular, axes = np.linalg.svd(differences, full_matrices=False)
+    variances = singular**2 / (len(differences) - tasks)
+    floor = _SHRINKAGE * variances.sum() / differences.shape[1]
+    keep = variances > _FLAT * floor
+    gains: _Floats = np.sqrt(floor / (variances[keep] + floor))
+    return axes[keep], gains
+
+
 def _standardized(dataset: TaskDataset, arrays: Mapping[str, _Floats]) -> _Floats:
     x: _Floats = (transition_vectors(dataset) - arrays["input_mean"]) / arrays["input_scale"]
     return x
 
 
+def _centred(raw: _Floats, arrays: Mapping[str, _Floats]) -> _Floats:
+    """The affine map from a raw vector to what only its length is taken off."""
+    vector: _Floats = (raw - arrays["center"]) / arrays["scale"]
+    if "noise_axes" in arrays:
+        axes = arrays["noise_axes"]
+        vector += ((arrays["noise_gains"] - 1) * (axes @ vector)) @ axes
+    return vector
+
+
 def _unit(name: str, raw: _Floats, arrays: Mapping[str, _Floats]) -> _Floats:
-    vector = (raw - arrays["center"]) / arrays["scale"]
+    vector = _centred(raw, arrays)
     length = float(np.linalg.norm(vector))
     if not length > _FLAT * max(1.0, float(np.linalg.norm(raw))):
         raise ValueError(
