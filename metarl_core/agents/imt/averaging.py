@@ -147,8 +147,8 @@ class RoundWeights:
         similarity: sim_i, [K].
         accuracy: acc_i, [K].
         weights: w_i, [K].
-        change: |phi_new - phi_old|.
-        relative_change: the same over |phi_old|, which the stopping rule looks at.
+        change: length of phi_new - phi_old.
+        relative_change: the same over the length of phi_old, which the stopping rule looks at.
     """
 
     similarity: Array

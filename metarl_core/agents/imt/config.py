@@ -55,6 +55,7 @@ class ImtConfig(AgentConfig):
         "task embeddings: frozen random features of transitions, centred; common: features of the common trunk itself",
         choices=("random_features", "common"),
     )
+    whiten: bool = option(False, "shrink directions of the embedding in which one task's own data differ")
     embedding_features: int = option(64, "random features of the task embedding", minimum=1)
 
     pretrain_updates: int = option(1000, "step 1: gradient steps of the common trunk (0: its fixed start)", minimum=0)

@@ -142,7 +142,7 @@ class ImtLearner:
             assert test_tasks is not None
             self.tuning_actors = self._make_actors(test_tasks, (seed + 1) % 2**64)
             self.tuning_replay = self._make_replay(self.tuning_actors)
-        features = TaskEmbedding(self.config.embedding_features, seed=seed)
+        features = TaskEmbedding(self.config.embedding_features, whiten=self.config.whiten, seed=seed)
         self.embedding = features.fit(self.datasets) if self.config.embedding == "random_features" else None
         num_actions, width = self.actors.num_actions, self.config.hidden[-1]
         self.models = Submodels(
