@@ -25,7 +25,10 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "mu": 0.0,
             "eta": 1.0,
             "embedding": "common",
+            "whiten": False,
             "tune_on": "test",
+            "routing": "similarity",
+            "aggregation": "weighted",
         },
     }
 )
@@ -55,7 +58,7 @@ class ImtConfig(AgentConfig):
         "task embeddings: frozen random features of transitions, centred; common: features of the common trunk itself",
         choices=("random_features", "common"),
     )
-    whiten: bool = option(False, "shrink directions of the embedding in which one task's own data differ")
+    whiten: bool = option(True, "shrink directions of the embedding in which one task's own data differ")
     embedding_features: int = option(64, "random features of the task embedding", minimum=1)
 
     pretrain_updates: int = option(1000, "step 1: gradient steps of the common trunk (0: its fixed start)", minimum=0)
@@ -89,12 +92,12 @@ class ImtConfig(AgentConfig):
     tolerance: float = option(1e-3, "step 4: stop below this relative change of the common trunk (0: never)", minimum=0)
     patience: int = option(5, "step 4: rounds without a better validation return before stopping", minimum=1)
     routing: str = option(
-        "similarity",
+        "mixture",
         "weights of the submodels on a new task: exp(cos / T) acc, or the mixture of the known tasks that is nearest",
         choices=("similarity", "mixture"),
     )
     mixture_ridge: float = option(1e-3, "routing=mixture: pull towards equal weights", minimum=0.0)
-    aggregation: str = option("weighted", "how submodels act together on a new task", choices=AGGREGATIONS)
+    aggregation: str = option("soup", "how submodels act together on a new task", choices=AGGREGATIONS)
 
     def __post_init__(self) -> None:
         """Check every field.
