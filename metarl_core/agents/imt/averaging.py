@@ -44,7 +44,7 @@ def embedding_accuracy(predicted: ArrayLike, actual: ArrayLike) -> Array:
     it was trained on: what an R^2 is, but for a target that is constant within a task, where R^2 is not defined.
 
     Args:
-        predicted: e^_i, mean of g_i over held-out transitions of task i, which submodel i never saw, [K, E].
+        predicted: e^_i, mean of g_i over held-out transitions of task i, [K, E].
         actual: e_i, [K, E]; K >= 2.
 
     Returns:

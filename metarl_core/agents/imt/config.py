@@ -52,7 +52,7 @@ class ImtConfig(AgentConfig):
     )
 
     reference_steps: int = option(4096, "transitions of each task under the reference policy", minimum=64)
-    held_out: float = option(0.25, "share of them that only step 3 sees", above=0.0, maximum=0.9)
+    held_out: float = option(0.25, "share of them, by episodes, that nothing but step 3 sees", above=0.0, maximum=0.9)
     embedding: str = option(
         "random_features",
         "task embeddings: frozen random features of transitions, centred; common: features of the common trunk itself",
@@ -84,7 +84,10 @@ class ImtConfig(AgentConfig):
 
     weighting: str = option("similarity_accuracy", "weights of step 3, or a control", choices=WEIGHTINGS)
     accuracy: str = option(
-        "embedding", "acc_i: of the embedding predictor, or the normalised return", choices=("embedding", "return")
+        "embedding",
+        "acc_i (step 3, and routing=similarity): of the embedding predictor, or the return of the last training "
+        "episodes, epsilon included, between the reference policy's and the best episode",
+        choices=("embedding", "return"),
     )
     temperature: float = option(0.2, "T of exp(sim / T), in step 3 and at test time", above=0.0)
     accuracy_eps: float = option(0.01, "added to acc_i, so that no submodel vanishes", minimum=0.0)
@@ -107,7 +110,9 @@ class ImtConfig(AgentConfig):
         """
         validate(self)
         if self.routing == "mixture" and self.embedding != "random_features":
-            raise ConfigError("routing='mixture': needs embedding='random_features' (those are means over transitions)")
+            raise ConfigError(
+                "routing='mixture': needs embedding='random_features' (vectors of the common trunk move with it)"
+            )
         if self.context != "none":
             raise ConfigError(f"context={self.context!r}: IMT tells tasks apart by their embedding; set context=none")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -31,10 +31,13 @@ from metarl_core.agents.imt.config import ImtConfig
 from metarl_core.agents.imt.embedding import TaskEmbedding
 from metarl_core.agents.imt.mixture import mixture_weights
 from metarl_core.agents.imt.networks import Submodels
-from metarl_core.agents.imt.reference import Reference
+from metarl_core.agents.imt.reference import Reference, purpose_seed
 from metarl_core.agents.imt.steps import head_td_errors, pretrain_common, submodel_losses
 from metarl_core.agents.imt.stopping import StoppingRule
 from metarl_core.tasks import TaskDataset
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Adapted", "ImtLearner", "Round"]
 
@@ -72,7 +75,8 @@ class Round:
         embedding_loss: of step 2, mean over its updates, [K].
         td_loss: the same of the TD error, [K].
         weights: of step 3.
-        train_returns: mean return of the episodes that each training task ended in this round, nan without one, [K].
+        train_returns: mean return of the episodes (played with epsilon) that each training task ended in this round,
+            nan without one, [K].
         validation_returns: of the aggregated submodels on the validation tasks; None: there are none.
         stop: why training stops; None: it goes on.
     """
@@ -132,18 +136,24 @@ class ImtLearner:
         self.device = torch.device(device)
         self.rng = np.random.default_rng([seed, 11])
         self.reference_policy = Reference(env_id, self.config, self.params)
-        self.datasets = self.reference_policy.record_all(train_tasks, self.config.reference_steps, seed)
-        self.reference, self.held_out = self.reference_policy.split(self.datasets, self.config.held_out, seed)
-        self.random_returns = np.array([_mean_return(dataset) for dataset in self.datasets])
-        self.actors = self._make_actors(train_tasks, seed)
+        recorded = self.reference_policy.record_all(
+            train_tasks, self.config.reference_steps, purpose_seed(seed, "reference")
+        )
+        self.random_returns = np.array([_mean_return(dataset) for dataset in recorded])
+        held_out = self.config.held_out
+        parts = [d.split((1 - held_out, held_out), purpose_seed(seed, "split")) for d in recorded]
+        self.datasets, self.held_out_datasets = ([part[side] for part in parts] for side in (0, 1))
+        self.reference = self.reference_policy.batch(self.datasets, self.device)
+        self.held_out = self.reference_policy.batch(self.held_out_datasets, self.device)
+        features = TaskEmbedding(self.config.embedding_features, whiten=self.config.whiten, seed=seed)
+        self.embedding = features.fit(self.datasets) if self.config.embedding == "random_features" else None
+        self.actors = self._make_actors(train_tasks, purpose_seed(seed, "train"))
         self.replay = self._make_replay(self.actors)
         self.tuning_actors, self.tuning_replay = self.actors, self.replay
         if self.config.tune_on == "test":
             assert test_tasks is not None
-            self.tuning_actors = self._make_actors(test_tasks, (seed + 1) % 2**64)
+            self.tuning_actors = self._make_actors(test_tasks, purpose_seed(seed, "tuning"))
             self.tuning_replay = self._make_replay(self.tuning_actors)
-        features = TaskEmbedding(self.config.embedding_features, whiten=self.config.whiten, seed=seed)
-        self.embedding = features.fit(self.datasets) if self.config.embedding == "random_features" else None
         num_actions, width = self.actors.num_actions, self.config.hidden[-1]
         self.models = Submodels(
             self.num_tasks,
@@ -154,14 +164,28 @@ class ImtLearner:
             self.config.predictor_hidden,
             torch.Generator().manual_seed(seed),
         ).to(self.device)
-        trained = (self.models.trunks, self.models.heads, self.models.predictors)
-        self.optimizer = self._adam([p for net in trained for p in net.parameters()])
-        self.head_optimizer = self._adam(list(self.models.heads.parameters()))
         self.stopping = StoppingRule(self.config.tolerance, self.config.patience if val_tasks else None)
         self.task_embeddings = self.embed(self.datasets)
+        self._known = (
+            np.stack([self.embedding.vector(d) for d in self.datasets]) if self.embedding else np.zeros((0, 0))
+        )
         self.accuracy = np.ones(self.num_tasks)
         self.updates = 0
         self.rounds: list[Round] = []
+
+    def close(self) -> None:
+        """Close the training environments; what was learned can still be used."""
+        self.actors.close()
+        if self.tuning_actors is not self.actors:
+            self.tuning_actors.close()
+
+    def __enter__(self) -> Self:
+        """Close at the end of a ``with`` block."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close."""
+        self.close()
 
     def _adam(self, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.Adam(parameters, lr=self.config.lr, fused=True)
@@ -193,7 +217,8 @@ class ImtLearner:
     def environment_steps(self) -> int:
         """Steps of all tasks together, the reference policy's included."""
         actors = {id(a): a for a in (self.actors, self.tuning_actors)}.values()
-        return sum(map(len, self.datasets)) + sum(a.steps * a.num_tasks for a in actors)
+        recorded = sum(map(len, (*self.datasets, *self.held_out_datasets)))
+        return recorded + sum(a.steps * a.num_tasks for a in actors)
 
     def embed(self, datasets: Sequence[TaskDataset]) -> NDArray[np.float64]:
         """Embeddings of tasks from transitions of the reference policy, [T, E]."""
@@ -243,7 +268,7 @@ class ImtLearner:
     @torch.no_grad()
     def _own_actions(self, actors: TaskActors, obs: NDArray[np.float32]) -> NDArray[np.int64]:
         rows = torch.from_numpy(obs).to(self.device)
-        if actors.num_tasks == self.num_tasks:
+        if actors is self.actors:
             q = self.models.q(rows.view(self.num_tasks, actors.per_task, -1)).flatten(0, 1)
         else:  # the article's tuning on held-out tasks, which have no submodel of their own
             q = self.models.q(self.models.rows_for_all(rows)).mean(dim=0)
@@ -262,6 +287,10 @@ class ImtLearner:
     def train_submodels(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Train every submodel on the other tasks; mean embedding loss and TD error of each, [K] twice."""
         c, count = self.config, self.num_tasks
+        # The trunks begin anew: neither moments nor slow copies of where they were have a meaning.
+        self.models.update_targets()
+        trained = (self.models.trunks, self.models.heads, self.models.predictors)
+        optimizer = self._adam([p for net in trained for p in net.parameters()])
         embedding, td = np.zeros(count), np.zeros(count)
         targets = torch.from_numpy(self.task_embeddings.astype(np.float32)).to(self.device)
         for _ in range(c.submodel_updates):
@@ -280,7 +309,7 @@ class ImtLearner:
                 mu=c.mu,
                 gamma=c.gamma,
             )
-            self._descend(self.optimizer, losses.total.sum())
+            self._descend(optimizer, losses.total.sum())
             embedding += losses.embedding.double().cpu().numpy() / c.submodel_updates
             td += losses.td.double().cpu().numpy() / c.submodel_updates
         return embedding, td
@@ -303,6 +332,8 @@ class ImtLearner:
     def tune_last_layers(self) -> None:
         """Fit every h_i by TD with its trunk frozen: on its own task, or (as written) all on the held-out tasks."""
         own = self.config.tune_on == "train"
+        self.models.update_targets()
+        optimizer = self._adam(list(self.models.heads.parameters()))
         for _ in range(self.config.head_updates):
             batch = self._sample(self.tuning_replay, self.tuning_actors.num_tasks)
             if not own:
@@ -310,12 +341,12 @@ class ImtLearner:
                 rows = self.rng.integers(total, size=(self.num_tasks, self.config.batch_size))
                 batch = batch.rows(torch.from_numpy(rows))
             errors = head_td_errors(self.models, batch, self.config.gamma)
-            self._descend(self.head_optimizer, errors.square().mean(dim=1).sum())
+            self._descend(optimizer, errors.square().mean(dim=1).sum())
 
     # Step 3
 
     def measure_accuracy(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """sim_i and acc_i of every submodel on its own task, whose transitions its trunk never saw, [K] twice."""
+        """sim_i and acc_i of every submodel on the held-out transitions of its own task, [K] twice."""
         batch = self.held_out
         with torch.no_grad():
             predicted = self.models.embeddings(batch.obs, batch.action, batch.reward, batch.next_obs)
@@ -353,6 +384,7 @@ class ImtLearner:
     def round(self) -> Round:
         """Steps 2 and 3 once, with the last layers tuned in between; tells whether step 4 says to stop."""
         number = len(self.rounds) + 1
+        before = [len(r) for r in self.actors.returns]
         if number == 1:
             self._collect_all(0)
         else:
@@ -361,17 +393,20 @@ class ImtLearner:
         self.tune_last_layers()
         if number < self.config.rounds:
             self._collect_all(number)  # now, while trunks and last layers belong together
-        recent = self.recent_returns()
+        played = np.array(
+            [np.mean(r[n:]) if len(r) > n else np.nan for r, n in zip(self.actors.returns, before, strict=True)]
+        )
         weights = self.average()
         validation = None
         if self.val_tasks:
-            validation = self.evaluate(self.adapt(self.val_tasks), self.config.aggregation)
+            seed = purpose_seed(self.seed, "validation")
+            validation = self.evaluate(self.adapt(self.val_tasks, seed=seed), seed=seed)
         stop = self.stopping.update(weights.relative_change, None if validation is None else float(np.mean(validation)))
         if stop is None and number >= self.config.rounds:
             stop = f"{number} rounds were made"
         if self.embedding is None:
             self.task_embeddings = self.embed(self.datasets)
-        done = Round(number, self.environment_steps, embedding, td, weights, recent, validation, stop)
+        done = Round(number, self.environment_steps, embedding, td, weights, played, validation, stop)
         self.rounds.append(done)
         return done
 
@@ -410,9 +445,9 @@ class ImtLearner:
         Args:
             tasks: parameter name -> values, float64 [T].
             steps: transitions of each; None: as many as of a training task.
-            seed: of environments and actions; None: the run's + 3.
+            seed: of environments and actions; None: derived from the run's.
         """
-        seed = (self.seed + 3) % 2**64 if seed is None else seed
+        seed = purpose_seed(self.seed, "adapt") if seed is None else seed
         datasets = self.reference_policy.record_all(tasks, steps or self.config.reference_steps, seed)
         embeddings = self.embed(datasets)
         return Adapted(dict(tasks), embeddings, np.stack(self._route(datasets, embeddings), axis=1))
@@ -420,8 +455,7 @@ class ImtLearner:
     def _route(self, datasets: Sequence[TaskDataset], embeddings: NDArray[np.float64]) -> list[NDArray[np.float64]]:
         c = self.config
         if c.routing == "mixture" and self.embedding is not None:
-            known = np.stack([self.embedding.vector(dataset) for dataset in self.datasets])
-            return [mixture_weights(self.embedding.vector(d), known, c.mixture_ridge) for d in datasets]
+            return [mixture_weights(self.embedding.vector(d), self._known, c.mixture_ridge) for d in datasets]
         return [routing_weights(e, self.task_embeddings, self.accuracy, c.temperature) for e in embeddings]
 
     def evaluate(
@@ -433,14 +467,12 @@ class ImtLearner:
             adapted: of :meth:`adapt`; its ``weights`` may be changed, for a control.
             how: of ``AGGREGATIONS``; None: the configuration's.
             episodes: of each task.
-            seed: of the environments; None: the run's + 4.
+            seed: of the environments; None: derived from the run's.
         """
         how = self.config.aggregation if how is None else how
-        seed = (self.seed + 4) % 2**64 if seed is None else seed
+        seed = purpose_seed(self.seed, "evaluate") if seed is None else seed
+        soups = [weight_soup(self.models, w) for w in adapted.weights.T] if how == "soup" else None
         actors = self._make_actors(adapted.tasks, seed, per_task=episodes)
-        soups = None
-        if how == "soup":
-            soups = [weight_soup(self.models, w) for w in adapted.weights.T]
 
         @torch.no_grad()
         def act(obs: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -28,7 +28,8 @@ def mixture_weights(embedding: ArrayLike, task_embeddings: ArrayLike, ridge: flo
     """Solve v = argmin over the simplex of |e - sum_i v_i e_i|^2 + ridge s |v|^2, with s the mean |e_i|^2.
 
     An embedding is a mean of features of transitions. Where reward and dynamics of a task are, to the features, those
-    of a mixture of known tasks, these are its shares; a softmax of cosines only says which tasks are near.
+    of a mixture of known tasks, these are its shares; a softmax of cosines only says which tasks are near. (Exact for
+    means; the standard deviations that an embedding may hold besides, and whitening, make it a heuristic.)
 
     Args:
         embedding: of the new task, [E]; not scaled to length 1, which a mean of several does not have.

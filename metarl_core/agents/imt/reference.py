@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 import metarl_core
@@ -16,9 +17,15 @@ from metarl_core.agents.imt.batches import TaskBatch, stack_tasks
 from metarl_core.agents.imt.config import ImtConfig
 from metarl_core.tasks import TaskDataset
 
-__all__ = ["Reference"]
+__all__ = ["Reference", "purpose_seed"]
 
 _ROWS = 8
+
+
+def purpose_seed(seed: int, purpose: str, index: int = 0) -> int:
+    """A seed for one use of a run's seed, in [0, 2^64): no two uses of nearby seeds meet."""
+    entropy = (seed, int.from_bytes(purpose.encode(), "big"), index)
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
 
 
 class Reference:
@@ -67,7 +74,7 @@ class Reference:
         """Record transitions of several tasks, ``steps`` each; parameter name -> float64 [T]."""
         count = len(next(iter(tasks.values())))
         each = ({name: float(values[i]) for name, values in tasks.items()} for i in range(count))
-        return [self.record(task, steps, (seed + 1000 * i) % 2**64) for i, task in enumerate(each)]
+        return [self.record(task, steps, purpose_seed(seed, "task", i)) for i, task in enumerate(each)]
 
     def columns(self, dataset: TaskDataset) -> dict[str, NDArray[Any]]:
         """A dataset as the networks take it: encoded observations, numbers of actions."""
@@ -84,15 +91,8 @@ class Reference:
             "terminated": rows["terminated"],
         }
 
-    def split(self, datasets: Sequence[TaskDataset], held_out: float, seed: int) -> tuple[TaskBatch, TaskBatch]:
-        """Split every task's transitions by episodes: a part to train on, and one that only step 3 sees.
-
-        Episodes differ in length; each part is cut to the shortest of its tasks, so that all count the same.
-        """
-        parts = [dataset.split((1 - held_out, held_out), seed) for dataset in datasets]
-        batches = []
-        for side in (0, 1):
-            columns = [self.columns(part[side]) for part in parts]
-            rows = min(len(c["reward"]) for c in columns)
-            batches.append(stack_tasks([{name: value[:rows] for name, value in c.items()} for c in columns]))
-        return batches[0], batches[1]
+    def batch(self, datasets: Sequence[TaskDataset], device: torch.device) -> TaskBatch:
+        """Transitions of several tasks, [K, M]; cut to the shortest dataset, so that all tasks count the same."""
+        rows = min(map(len, datasets))
+        columns = (self.columns(dataset) for dataset in datasets)
+        return stack_tasks([{name: value[:rows] for name, value in c.items()} for c in columns], device)

@@ -9,9 +9,11 @@ import torch
 from metarl_core import ConfigError
 from metarl_core.agents.common.learner import TrainingDivergedError
 from metarl_core.agents.imt.actors import TaskActors, action_table
+from metarl_core.agents.imt.averaging import WEIGHTINGS, averaging_weights
 from metarl_core.agents.imt.config import PRESETS, ImtConfig
 from metarl_core.agents.imt.learner import ImtLearner
-from metarl_core.tasks import task_family
+from metarl_core.agents.imt.reference import purpose_seed
+from metarl_core.tasks import TaskDataset, task_family
 
 SMALL = {
     "hidden": (16,),
@@ -104,7 +106,7 @@ def test_the_same_seed_gives_the_same_submodels_and_another_others():
 
 @pytest.mark.parametrize("task", [0, 2])
 def test_submodel_i_never_sees_task_i_in_step_two(task):
-    """Whatever the transitions of task i are, step 2 makes the same trunk i of them, and other trunks j."""
+    """Whatever the transitions of task i are, step 2 makes the same trunk i of the same start, and other trunks j."""
     trained = []
     for change in (0.0, 5.0):
         one = learner()
@@ -126,36 +128,88 @@ def test_submodel_i_never_sees_task_i_in_step_two(task):
     assert torch.equal(trained[0].heads.weights[0][task], trained[1].heads.weights[0][task])
 
 
-def test_held_out_transitions_are_for_step_three_alone():
-    """Nothing that is trained depends on them, and no episode is in both parts."""
-    models = []
-    for change in (0.0, 3.0):
+def test_held_out_transitions_are_for_step_three_alone(monkeypatch):
+    """Neither embeddings nor anything that is trained depends on them, and no episode is in both parts."""
+    split, models, measured = TaskDataset.split, [], []
+    for change in (1.0, 3.0):
+
+        def changed(dataset, fractions, seed=0, change=change):
+            train, held = split(dataset, fractions, seed)
+            assert not set(train.episodes) & set(held.episodes)
+            arrays = (held.obs, held.actions, change * held.rewards, held.next_obs, held.terminated, held.truncated)
+            return train, TaskDataset(*arrays, held.episode, action_space=held.action_space)
+
+        monkeypatch.setattr(TaskDataset, "split", changed)
         one = learner()
-        one.held_out.reward.add_(change)
         one.pretrain()
         one.collect(one.actors, one.replay, 1.0)
         one.train_submodels()
         one.tune_last_layers()
-        models.append(bits(one.models))
-        accuracy = one.measure_accuracy()
+        models.append(bits(one.models) | {"embeddings": torch.from_numpy(one.task_embeddings)})
+        measured.append(one.measure_accuracy()[0])
     assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
-    assert all(a.shape == (4,) for a in accuracy)
+    assert (measured[0] != measured[1]).all()
     for task, dataset in enumerate(one.datasets):
-        parts = dataset.split((0.75, 0.25), one.seed)
-        assert not set(parts[0].episodes) & set(parts[1].episodes)
-        for part, batch in zip(parts, (one.reference, one.held_out), strict=True):
-            rows = batch.obs.shape[1]
-            np.testing.assert_array_equal(batch.obs[task], part.obs[:rows])
-            np.testing.assert_allclose(one.reference_policy.table[batch.action[task]], part.actions[:rows], atol=1e-8)
+        rows = one.reference.obs.shape[1]
+        np.testing.assert_array_equal(one.reference.obs[task], dataset.obs[:rows])
+        played = one.reference_policy.table[one.reference.action[task]]
+        np.testing.assert_allclose(played, dataset.actions[:rows], atol=1e-8)
 
 
-def test_tuning_changes_the_last_layers_alone():
-    one = learner()
+@pytest.mark.parametrize("target_period", [3, 100])
+def test_tuning_changes_the_last_layers_alone(target_period):
+    one = learner(target_period=target_period)
     one.collect(one.actors, one.replay, 1.0)
     before = bits(one.models)
     one.tune_last_layers()
     for name, value in one.models.state_dict().items():
-        assert torch.equal(value, before[name]) != name.startswith("heads."), name
+        changes = name.startswith("heads.") or (name.startswith("target_heads.") and target_period == 3)
+        assert torch.equal(value, before[name]) != changes, name
+
+
+def test_each_last_layer_is_tuned_on_its_own_task():
+    heads = []
+    for change in (0.0, 5.0):
+        one = learner()
+        one.collect(one.actors, one.replay, 1.0)
+        sample = one._sample
+
+        def other(replay, tasks, sample=sample, change=change):
+            batch = sample(replay, tasks)
+            batch.reward[1] += change
+            return batch
+
+        one._sample = other
+        one.tune_last_layers()
+        heads.append(one.models.heads.weights[0].detach().clone())
+    assert [torch.equal(heads[0][i], heads[1][i]) for i in range(4)] == [True, False, True, True]
+
+
+def test_batches_hold_the_tasks_in_their_order():
+    one = learner()
+    for task in range(4):
+        count = 30 + 10 * task
+        column = np.full(count, task, dtype=np.float32)
+        one.replay.add(
+            obs=np.stack((column, column), axis=1),
+            action=np.zeros(count, dtype=np.int64),
+            reward=column,
+            next_obs=np.zeros((count, 2), dtype=np.float32),
+            terminated=np.zeros(count, dtype=np.bool_),
+            task_id=column.astype(np.int32),
+        )
+    batch = one._sample(one.replay, 4)
+    assert torch.equal(batch.reward, torch.arange(4.0)[:, None].expand(4, 16))
+    assert torch.equal(batch.obs[..., 0], batch.reward)
+
+
+def test_on_as_many_test_tasks_as_submodels_nobody_has_a_task_of_its_own():
+    one = learner(preset="as_written", test_tasks=GOALS)
+    with torch.no_grad():  # submodel 3 shouts, the mean of all follows it on every task
+        one.models.heads.biases[0][3, 0, 5] += 100
+    obs = np.zeros((16, 2), dtype=np.float32)
+    assert (one._own_actions(one.tuning_actors, obs) == 5).all()
+    assert (one._own_actions(one.actors, obs)[:12] != 5).any()
 
 
 def test_a_round_moves_the_common_trunk_by_the_weights_of_step_three():
@@ -183,9 +237,25 @@ def test_steps_are_counted_over_all_tasks():
     assert (rounds[1].td_loss > 0).all()
 
 
-def test_watching_can_stop():
-    one = learner(rounds=5)
-    assert len(one.train(lambda done: done.number == 1)) == 1
+def test_watching_can_stop_and_environments_are_closed():
+    with learner(rounds=5) as one:
+        assert len(one.train(lambda done: done.number == 1)) == 1
+    assert one.actors.envs.closed
+    assert one.evaluate(one.adapt(GOALS), episodes=1).shape == (4,)
+
+
+def test_returns_of_a_round_are_of_its_episodes():
+    one = learner(rounds=3, steps_per_round=240)
+    rounds = one.train()
+    assert np.isfinite(rounds[0].train_returns).all()  # two collections of 60 steps an instance, episodes of 100
+    assert np.isnan(rounds[2].train_returns).all()  # nothing is played after the last round
+
+
+def test_uses_of_nearby_seeds_do_not_meet():
+    uses = [purpose_seed(s, p, i) for s in range(50) for p in ("train", "adapt", "task") for i in range(10)]
+    assert len(set(uses)) == len(uses)
+    assert min(uses) >= 0
+    assert max(uses) < 2**64
 
 
 @pytest.mark.parametrize("how", ["weighted", "uniform", "vote", "best", "soup"])
@@ -237,12 +307,29 @@ def test_as_written_tunes_on_the_held_out_tasks():
     assert PRESETS["as_written"]["eta"] == 1.0
 
 
-@pytest.mark.parametrize("weighting", ["uniform", "similarity", "accuracy", "random", "shuffled"])
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
 def test_controls_of_the_weighting(weighting):
-    one = learner(weighting=weighting, rounds=2, accuracy="return", steps_per_round=120)
-    done = one.train()[-1]
-    assert done.weights.weights.sum() == pytest.approx(1)
-    assert (np.ptp(done.weights.weights) == 0) == (weighting == "uniform")
+    one = learner(weighting=weighting, rounds=1, temperature=0.5, accuracy_eps=0.1)
+    similarity, accuracy = np.array([0.9, -0.2, 0.4, 0.0]), np.array([0.1, 0.8, 0.3, 0.0])
+    one.measure_accuracy = lambda: (similarity, accuracy)
+    found = one.train()[-1].weights.weights
+    article = averaging_weights(similarity, accuracy, temperature=0.5, accuracy_eps=0.1)
+    if weighting == "shuffled":
+        np.testing.assert_allclose(np.sort(found), np.sort(article))
+        assert (found != article).all()
+    elif weighting == "random":
+        assert found.sum() == pytest.approx(1)
+        assert len(set(found)) == 4
+    else:
+        options = {"temperature": 0.5, "accuracy_eps": 0.1, "weighting": weighting}
+        np.testing.assert_allclose(found, averaging_weights(similarity, accuracy, **options))
+
+
+def test_accuracy_by_returns():
+    one = learner(accuracy="return")
+    one.random_returns = np.array([-90.0, -80.0, -85.0, -70.0])
+    one.actors.returns = [[-50.0, -10.0], [], [-99.0, -95.0], [0.0]]
+    np.testing.assert_allclose(one.measure_accuracy()[1], [60 / 80, 0, 0, 1])
 
 
 def test_mistakes_are_named():
