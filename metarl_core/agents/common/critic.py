@@ -79,7 +79,8 @@ def double_q_target(
 
     Args:
         reward: float32 [B], or [K, B] when it differs between members.
-        discount: gamma (1 - terminated) for one step, float32 [B]. A truncated transition bootstraps like any other.
+        discount: gamma (1 - terminated) for one step, float32 [B] or [K, B]. A truncated transition bootstraps like any
+            other.
         next_online: Q_k(s', .), float32 [K, B, A].
         next_target: Q'_k(s', .), float32 [K, B, A].
         double_q: False takes max_a Q'_k(s', a).

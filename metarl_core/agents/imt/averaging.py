@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import torch
@@ -161,17 +160,6 @@ class RoundWeights:
     def effective_sample_size(self) -> float:
         """Of the weights."""
         return effective_sample_size(self.weights)
-
-    def to_row(self) -> dict[str, Any]:
-        """Columns for a table of metrics."""
-        row: dict[str, Any] = {
-            "weights_ess": self.effective_sample_size,
-            "trunk_change": self.change,
-            "trunk_relative_change": self.relative_change,
-        }
-        for name in ("similarity", "accuracy", "weights"):
-            row |= {f"{name}_{i}": float(v) for i, v in enumerate(getattr(self, name))}
-        return row
 
 
 @torch.no_grad()

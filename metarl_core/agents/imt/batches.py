@@ -11,7 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["TaskBatch", "leave_one_out_rows", "stack_tasks"]
+__all__ = ["COLUMNS", "TaskBatch", "leave_one_out_rows", "stack_tasks", "task_batch"]
+
+COLUMNS = ("obs", "action", "reward", "next_obs", "terminated")
+"""What a :class:`TaskBatch` is made of."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,16 +64,13 @@ def stack_tasks(columns: Sequence[Mapping[str, NDArray[Any]]], device: torch.dev
     if len(set(sizes)) != 1:
         raise ValueError(f"columns: the tasks have {sizes} rows; must be equal numbers")
 
-    def tensor(name: str, dtype: torch.dtype) -> Tensor:
-        return torch.from_numpy(np.stack([c[name] for c in columns])).to(device, dtype)
+    return task_batch({name: np.stack([c[name] for c in columns]) for name in COLUMNS}, device)
 
-    return TaskBatch(
-        tensor("obs", torch.float32),
-        tensor("action", torch.int64),
-        tensor("reward", torch.float32),
-        tensor("next_obs", torch.float32),
-        tensor("terminated", torch.float32),
-    )
+
+def task_batch(columns: Mapping[str, NDArray[Any]], device: torch.device | str = "cpu") -> TaskBatch:
+    """Make tensors of columns [K, B, ...], by the names of :func:`stack_tasks`."""
+    dtypes = {"action": torch.int64}
+    return TaskBatch(**{n: torch.from_numpy(columns[n]).to(device, dtypes.get(n, torch.float32)) for n in COLUMNS})
 
 
 def leave_one_out_rows(

@@ -26,7 +26,7 @@ from metarl_core.agents.imt.averaging import (
     embedding_accuracy,
     return_accuracy,
 )
-from metarl_core.agents.imt.batches import TaskBatch, leave_one_out_rows, stack_tasks
+from metarl_core.agents.imt.batches import COLUMNS, TaskBatch, leave_one_out_rows, stack_tasks, task_batch
 from metarl_core.agents.imt.config import ImtConfig
 from metarl_core.agents.imt.embedding import TaskEmbedding
 from metarl_core.agents.imt.mixture import mixture_weights
@@ -123,7 +123,7 @@ class ImtLearner:
     ) -> None:
         self.config = config or ImtConfig()
         self.env_id, self.seed, self.params = env_id, seed, dict(params or {})
-        self.train_tasks, self.val_tasks, self.test_tasks = train_tasks, val_tasks, test_tasks
+        self.val_tasks = val_tasks
         self.num_tasks = len(next(iter(train_tasks.values()))) if train_tasks else 0
         if self.num_tasks < 3:
             raise ConfigError(
@@ -278,11 +278,8 @@ class ImtLearner:
     def _sample(self, replay: metarl_core.ReplayBuffer, tasks: int) -> TaskBatch:
         """The same number of transitions of every task, [T, B]; one call for all of them."""
         batch = replay.sample(tasks * self.config.batch_size, task_weights="balanced")
-        columns = {
-            name: batch[name].reshape(tasks, self.config.batch_size, *batch[name].shape[1:])
-            for name in ("obs", "action", "reward", "next_obs", "terminated")
-        }
-        return stack_tasks([{name: value[i] for name, value in columns.items()} for i in range(tasks)], self.device)
+        shape = (tasks, self.config.batch_size)
+        return task_batch({n: batch[n].reshape(*shape, *batch[n].shape[1:]) for n in COLUMNS}, self.device)
 
     def train_submodels(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Train every submodel on the other tasks; mean embedding loss and TD error of each, [K] twice."""

@@ -13,9 +13,7 @@ _STEPS = 20_000
 
 
 def project_to_simplex(values: ArrayLike) -> Array:
-    """The nearest point with entries >= 0 and sum 1, float64 [K] (Duchi et al. 2008, "Efficient projections onto the
-    l1-ball for learning in high dimensions", fig. 1).
-    """  # noqa: D205
+    """Nearest point with entries >= 0 and sum 1, float64 [K] -> [K] (Duchi et al. 2008, ICML, fig. 1)."""
     v = np.asarray(values, dtype=np.float64)
     descending = np.sort(v)[::-1]
     excess = (np.cumsum(descending) - 1) / np.arange(1, len(v) + 1)

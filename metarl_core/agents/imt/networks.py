@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from metarl_core.agents.common.networks import copy_parameters
+
 __all__ = ["BatchedMLP", "Submodels"]
 
 
@@ -86,7 +88,6 @@ class Submodels(nn.Module):
         self.num_actions = num_actions
         trunk = (in_features, *hidden)
         self.common = BatchedMLP(1, trunk, generator, relu_output=True)
-        self.first_common = copy.deepcopy(self.common).requires_grad_(False)
         self.trunks = BatchedMLP(members, trunk, generator, relu_output=True, same_start=True)
         self.heads = BatchedMLP(members, (hidden[-1], num_actions), generator, same_start=True)
         pair = 2 * hidden[-1] + num_actions + 1
@@ -95,25 +96,16 @@ class Submodels(nn.Module):
         self.target_trunks = copy.deepcopy(self.trunks).requires_grad_(False)
         self.target_heads = copy.deepcopy(self.heads).requires_grad_(False)
 
-    @torch.no_grad()
     def begin_from_common(self) -> None:
         """Set every phi_i to the common phi (the start of step 2)."""
-        for own, common in zip(self.trunks.parameters(), self.common.parameters(), strict=True):
-            own.copy_(common.expand_as(own))
+        copy_parameters(self.trunks.parameters(), (p.expand(self.members, -1, -1) for p in self.common.parameters()))
 
-    @torch.no_grad()
-    def keep_first_common(self) -> None:
-        """Keep the present common trunk as phi_0 (the end of step 1)."""
-        for first, common in zip(self.first_common.parameters(), self.common.parameters(), strict=True):
-            first.copy_(common)
-
-    @torch.no_grad()
     def update_targets(self) -> None:
         """Copy trunks and last layers to the slow copies that close the TD target."""
-        online = (*self.trunks.parameters(), *self.heads.parameters())
-        slow = (*self.target_trunks.parameters(), *self.target_heads.parameters())
-        for target, own in zip(slow, online, strict=True):
-            target.copy_(own)
+        copy_parameters(
+            (*self.target_trunks.parameters(), *self.target_heads.parameters()),
+            (*self.trunks.parameters(), *self.heads.parameters()),
+        )
 
     def rows_for_all(self, obs: Tensor) -> Tensor:
         """The same observations for every submodel, float32 [B, D] -> [K, B, D], without a copy."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from metarl_core.agents.common.critic import double_q_target
 from metarl_core.agents.imt.batches import TaskBatch
 from metarl_core.agents.imt.networks import BatchedMLP, Submodels
 
@@ -67,7 +68,7 @@ def pretrain_common(
     hidden: int,
     generator: torch.Generator,
 ) -> list[float]:
-    """Step 1: pretrain the common trunk on the pooled tasks, keep it as phi_0, and start every submodel from it.
+    """Step 1: pretrain the common trunk on the pooled tasks and start every submodel from it.
 
     Args:
         models: the submodels.
@@ -93,7 +94,6 @@ def pretrain_common(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses.append(loss.item())
-    models.keep_first_common()
     models.begin_from_common()
     models.update_targets()
     return losses
@@ -106,9 +106,7 @@ def proximal_penalty(models: Submodels) -> Tensor:
 
 
 def _td_target(batch: TaskBatch, next_online: Tensor, next_target: Tensor, gamma: float) -> Tensor:
-    chosen = next_online.argmax(dim=2, keepdim=True)
-    following = next_target.gather(2, chosen).squeeze(2)
-    return batch.reward + gamma * (1 - batch.terminated) * following
+    return double_q_target(batch.reward, gamma * (1 - batch.terminated), next_online, next_target)
 
 
 def _taken(q: Tensor, batch: TaskBatch) -> Tensor:

@@ -48,12 +48,3 @@ class StoppingRule:
         if self.patience is not None and self.best is not None and stalled >= self.patience:
             return f"no better validation return than {self.best:.4g} (round {self.best_round}) for {stalled} rounds"
         return None
-
-    def state_dict(self) -> dict[str, float | int | None]:
-        """What has been seen."""
-        return {"rounds": self.rounds, "best": self.best, "best_round": self.best_round}
-
-    def load_state_dict(self, state: dict[str, float | int | None]) -> None:
-        """Continue from :meth:`state_dict`."""
-        self.rounds, self.best_round = int(state["rounds"] or 0), int(state["best_round"] or 0)
-        self.best = None if state["best"] is None else float(state["best"])
