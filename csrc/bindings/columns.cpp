@@ -106,7 +106,9 @@ std::vector<FieldSpec> field_specs(const std::vector<Column>& columns) {
   return specs;
 }
 
-py::array convert_dtype(const py::array& array, const Column& column) {
+namespace {
+
+py::array convert_at_once(const py::array& array, const Column& column) {
   const py::dtype from = array.dtype();
   const char kind = from.kind();
   const auto cast = [&]() { return py::array(array.attr("astype")(column.dtype, py::arg("order") = "C")); };
@@ -143,6 +145,25 @@ py::array convert_dtype(const py::array& array, const Column& column) {
                           py::cast<std::string>(py::str(column.dtype)));
   }
   return result;
+}
+
+// Arrays of more bytes than this are converted in parts of a few rows, which Ctrl-C can end and which need no more
+// memory besides than one part.
+constexpr std::int64_t kConvertedBytes = std::int64_t{8} << 20;
+
+}  // namespace
+
+py::array convert_dtype(const py::array& array, const Column& column) {
+  const std::int64_t bytes = array.nbytes();
+  if (bytes <= 4 * kConvertedBytes || array.ndim() == 0) return convert_at_once(array, column);
+  const std::int64_t rows = array.shape(0);
+  py::array converted(column.dtype, std::vector<py::ssize_t>(array.shape(), array.shape() + array.ndim()));
+  in_parts_with_signals(rows, std::max<std::int64_t>(kConvertedBytes / (bytes / rows), 1),
+                        [&](std::int64_t begin, std::int64_t end) {
+                          const py::slice part(begin, end, 1);
+                          converted[part] = convert_at_once(py::array(array[part]), column);
+                        });
+  return converted;
 }
 
 RowArguments::RowArguments(const std::vector<Column>& columns) : columns_(columns) {
