@@ -72,8 +72,13 @@ class Sb3Buffer(BufferContestant):
         entries = [
             {k: np.asarray(v)[None] if batch == 1 else v for k, v in entry.items()} | {"infos": infos} for entry in pool
         ]
-        following, add = cycle(entries), buffer.add
-        return lambda: add(**following())
+        following, add = cycle([tuple(entry.values()) for entry in entries]), buffer.add
+
+        def operation() -> None:
+            obs, action, reward, next_obs, done, information = following()
+            add(obs=obs, next_obs=next_obs, action=action, reward=reward, done=done, infos=information)
+
+        return operation
 
 
 class StableBaselines3(Driver):
