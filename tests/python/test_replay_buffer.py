@@ -11,7 +11,7 @@ import threading
 import numpy as np
 import pytest
 
-from metarl_core import Batch, PrioritizedReplayBuffer, ReplayBuffer, fields_from_spaces
+from metarl_core import Batch, BufferEmptyError, PrioritizedReplayBuffer, ReplayBuffer, fields_from_spaces
 
 FIELDS = {
     "obs": ((4,), np.float32),
@@ -273,6 +273,28 @@ def test_zero_eps_and_all_zero_priorities_sample_uniformly():
     np.testing.assert_array_equal(np.bincount(batch.indices), 100)
     buffer.update_priorities([7], [-2.0])
     np.testing.assert_array_equal(buffer.sample(10).indices, 7)
+
+
+def test_all_zero_priorities_never_draw_what_is_hidden():
+    fields = {"t": ((), np.int64)}
+    buffer = PrioritizedReplayBuffer(60, fields, eps=0.0, stratified=False, task_field="t", seed=0)
+    buffer.add(t=np.arange(50) % 5)
+    buffer.update_priorities(np.arange(50), np.zeros(50))
+    assert buffer.clear_task(2) == 10
+    for mode in ("stratified", "iid", "uniform", "without_replacement"):
+        batch = buffer.sample(40, mode=mode)
+        assert (batch["t"] != 2).all()
+        np.testing.assert_array_equal(batch.probabilities, 1 / 40)
+        np.testing.assert_array_equal(batch.weights, 1.0)
+    counts = np.bincount(buffer.sample(400_000).indices, minlength=50)
+    assert (counts[np.arange(50) % 5 == 2] == 0).all()
+    statistic = ((counts - 10_000) ** 2 / 10_000)[np.arange(50) % 5 != 2].sum()
+    print(f"chi-square {statistic:.1f}, 39 degrees of freedom")
+    assert statistic < 39 + 6 * np.sqrt(2 * 39)
+    for task in (0, 1, 3, 4):
+        buffer.clear_task(task)
+    with pytest.raises(BufferEmptyError):
+        buffer.sample(1)
 
 
 def test_clear_forgets_everything_but_the_stream():
