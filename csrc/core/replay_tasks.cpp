@@ -130,13 +130,21 @@ std::vector<TaskSummary> ReplayBuffer::task_summaries() const {
   return all;
 }
 
-std::int64_t ReplayBuffer::clear_task(int task) {
+std::int64_t ReplayBuffer::clear_task(int task, const Poll& poll) {
   const std::lock_guard lock(mutex_);
   TaskIndex& index = tasks();
-  const std::vector<std::int64_t> slots(index.slots(task).begin(), index.slots(task).end());
+  std::vector<std::int64_t> slots(index.slots(task).begin(), index.slots(task).end());
   const auto n = static_cast<std::int64_t>(slots.size());
-  hide(slots.data(), n);
-  index.clear_task(task);
+  if (!poll) {
+    hide(slots.data(), n);
+    index.clear_task(task);
+    return n;
+  }
+  std::reverse(slots.begin(), slots.end());  // nothing moves when the last ones leave
+  in_parts(n, poll, [&](std::int64_t begin, std::int64_t end) {
+    hide(slots.data() + begin, end - begin);
+    index.remove(slots.data() + begin, end - begin);
+  });
   return n;
 }
 

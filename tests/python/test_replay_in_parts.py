@@ -1,5 +1,10 @@
 """Large calls do their work in parts, between which Ctrl-C may end them: the parts make the whole."""
 
+import os
+import signal
+import threading
+import time
+
 import numpy as np
 import pytest
 
@@ -119,3 +124,54 @@ def test_states(cls):
     again = cls(n, fields, seed=1)
     again.load_state_dict(state)
     assert again.to_bytes() == buffer.to_bytes()
+
+
+@pytest.mark.parametrize("cls", [ReplayBuffer, PrioritizedReplayBuffer])
+def test_clear_task(cls):
+    """Of a buffer so large that it goes in parts: what is left is what another order of calls leaves."""
+    n = 300_000
+    task = np.random.default_rng(0).integers(0, 2, n)
+    buffer = cls(n, {"t": ((), np.uint8), "n": ((), np.int64)}, task_field="t", seed=0)
+    buffer.add(t=task.astype(np.uint8), n=np.arange(n))
+    assert buffer.clear_task(1) == task.sum()
+    assert buffer.task_counts() == {0: n - task.sum()}
+    assert len(buffer) == n - task.sum()
+    for mode in ("stratified", "iid", "uniform", "without_replacement"):
+        assert (task[buffer.sample(1000, mode=mode)["n"]] == 0).all()
+        assert (task[buffer.sample(1000, mode=mode, task=0)["n"]] == 0).all()
+    assert buffer.clear_task(1) == 0
+    again = cls.from_bytes(buffer.to_bytes())
+    again.add(t=np.ones(1000, np.uint8), n=np.arange(1000))
+    buffer.add(t=np.ones(1000, np.uint8), n=np.arange(1000))
+    for task_id in (0, 1):
+        np.testing.assert_array_equal(buffer.sample(50, task=task_id).indices, again.sample(50, task=task_id).indices)
+
+
+def clear_then_wait(buffer):
+    buffer.clear_task(1)
+    time.sleep(10)
+
+
+def test_ctrl_c_in_clear_task():
+    """What is forgotten and what is left add up, and both are whole."""
+    n = 12_000_000
+    for delay in (0.15, 0.25, 0.4, 0.6, 0.9):  # until the signal comes in the midst of it
+        buffer = PrioritizedReplayBuffer(n, {"t": ((), np.uint8)}, task_field="t")
+        buffer.add(t=np.arange(n) % 4 > 0)
+        timer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            clear_then_wait(buffer)
+        timer.join()
+        left = buffer.task_counts().get(1, 0)
+        print(f"{left:,} transitions of {n // 4 * 3:,} are left")
+        assert len(buffer) == n // 4 + left
+        masses = buffer.task_masses()  # every priority is 1
+        assert masses == ({0: n // 4, 1: left} if left else {0: n // 4})
+        if 0 < left < n // 4 * 3:
+            break
+    else:
+        pytest.fail("no signal came in the midst of the call")
+    assert (buffer.sample(1000, task=1)["t"] == 1).all()
+    assert buffer.clear_task(1) == left
+    assert buffer.task_counts() == {0: n // 4}

@@ -89,8 +89,8 @@ class ReplayBuffer {
 
   // Of the buffers with tasks; the others throw std::invalid_argument. Tasks ascend.
   std::vector<TaskSummary> task_summaries() const;
-  // Hides the slots of one task; returns how many there were.
-  std::int64_t clear_task(int task);
+  // Hides the slots of one task; returns how many there were. When poll throws, some of them are hidden.
+  std::int64_t clear_task(int task, const std::function<void()>& poll = {});
 
   // Shows the visitor the whole state at one moment, with the buffer locked: the visitor must not call it, nor change
   // it.
