@@ -94,7 +94,7 @@ def unseen_forest(section: UnseenTasks) -> tuple[str, str]:
     found = {method: estimate(unseen_scores(section, method), stats.iqm) for method in section.scores}
     scale = "as given; scales of the tasks must be equal for that"
     if section.normalised:
-        scale = f"0 at chance and 1 at {section.reference_name} on each task"
+        scale = f"on each of them 0 at chance and 1 at {section.reference_name}"
     caption = (
         f"Scores on {quantity(len(section.tasks), 'task')} that were not trained on, {scale}: interquartile mean over "
         "seeds and tasks. Ticks: means of single seeds. Tasks are fixed: intervals hold the spread of seeds, not that "
@@ -134,7 +134,8 @@ def adaptation(section: Adaptation) -> tuple[str, str]:
 
 def transfer(section: TransferCurves) -> tuple[str, str]:
     """Caption and alternative text of the transfer curves."""
-    return _curves(f"on the target task after transfer, and from scratch ({section.scratch})", section.curves)
+    name = "" if section.scratch == "scratch" else f" ({section.scratch})"
+    return _curves(f"on the target task after transfer, and from scratch{name}", section.curves)
 
 
 def _curves(what: str, curves: Mapping[str, object]) -> tuple[str, str]:

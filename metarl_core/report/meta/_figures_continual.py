@@ -17,7 +17,7 @@ from metarl_core.report.meta._measures import (
     final_performance,
     forgetting_by_task,
 )
-from metarl_core.report.meta._style import FAINT, INK, Palette, draw_band, grid, heatmap, steps_axis
+from metarl_core.report.meta._style import FAINT, INK, Palette, draw_band, grid, heatmap, shown, steps_axis
 from metarl_core.report.meta._words import number
 from metarl_core.report.meta.sections import ContinualResults, EvaluationCurves
 
@@ -37,7 +37,7 @@ def performance_heatmaps(section: ContinualResults, palette: Palette) -> Figure:
     image: Any = None
     for position, (axes, (method, mean)) in enumerate(zip(panels, means.items(), strict=True)):
         image = heatmap(axes, mean, list(section.tasks), columns, low, high, numbers=checkpoints <= 8)
-        axes.set_title(method, color=palette.color(method))
+        axes.set_title(shown(method), color=palette.color(method))
         axes.set_xlabel("checkpoint" if section.steps is None else "environment steps")
         if method not in section.joint:
             for task, end in enumerate(section.ends):
@@ -77,11 +77,12 @@ def forgetting_bars(section: ContinualResults, palette: Palette) -> Figure:
         _bar(left, row, found.average, final_performance(section, method), color, "not measured")
         absent = "not defined: learns all tasks at once" if lost is None else "not measured"
         _bar(right, row, found.forgetting, lost, color, absent)
-    left.set_yticks(range(len(methods)), methods)
+    left.set_yticks(range(len(methods)), [shown(method) for method in methods])
     left.set_ylim(len(methods) - 0.4, -0.6)
     left.set_title("Average performance P at the end")
     left.set_xlabel("performance (more is better)")
     right.set_title("Average forgetting F")
+    right.tick_params(axis="y", left=False)
     right.set_xlabel("performance lost (less is better)")
     for axes in (left, right):
         axes.axvline(0, color=INK, linewidth=1)
@@ -123,8 +124,8 @@ def task_curves(section: EvaluationCurves, palette: Palette) -> Figure:
         ]
         if not any(drawn):
             axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", va="center", color="#52606d")
-        axes.set_title(section.tasks[task])
-        axes.set_ylabel(section.score_name)
+        axes.set_title(shown(section.tasks[task], 48))
+        axes.set_ylabel(shown(section.score_name))
         axes.set_xlim(min(steps[0], *starts[:1]), steps[-1] if len(steps) > 1 else None)
         steps_axis(axes)
     handles = {

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from metarl_core.report.meta._style import INK, Palette, draw_band, draw_level, steps_axis
+from metarl_core.report.meta._style import INK, Palette, draw_band, draw_level, shown, steps_axis
 from metarl_core.report.meta.sections import Adaptation, TransferCurves
 
 __all__ = ["adaptation_curves", "transfer_curves"]
@@ -23,7 +23,7 @@ def adaptation_curves(section: Adaptation, palette: Palette) -> Figure:
         if level is not None:
             draw_level(axes, level, name)
     axes.set_xlabel("episodes of adaptation")
-    axes.set_ylabel(f"{section.score_name} (IQM, 95 %)")
+    axes.set_ylabel(f"{shown(section.score_name)} (IQM, 95 %)")
     if len(episodes) <= 12:
         axes.set_xticks(episodes)
     else:
@@ -41,7 +41,7 @@ def transfer_curves(section: TransferCurves, palette: Palette) -> Figure:
         draw_band(axes, np.asarray(section.steps), np.asarray(curves), method, palette)
     if section.threshold is not None:
         axes.axhline(section.threshold, color=INK, linewidth=1.1, linestyle=(0, (1, 2)), label="threshold")
-    axes.set_ylabel(f"{section.score_name} (IQM, 95 %)")
+    axes.set_ylabel(f"{shown(section.score_name)} (IQM, 95 %)")
     steps_axis(axes, "environment steps on the target task")
     if axes.get_legend_handles_labels()[0]:
         figure.legend(loc="outside right upper")

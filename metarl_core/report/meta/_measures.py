@@ -18,6 +18,7 @@ __all__ = [
     "final_performance",
     "forgetting_by_task",
     "levels",
+    "transfer_undefined",
     "unseen_scores",
 ]
 
@@ -80,6 +81,15 @@ def _forward_transfer(section: ContinualResults, method: str) -> Array | None:
     gained[whole] = stats.forward_transfer(areas[whole], np.asarray(section.scratch_auc).mean(axis=0))
     defined = ~np.isnan(gained[whole]).any(axis=0)
     return gained[:, defined] if defined.any() else None
+
+
+def transfer_undefined(section: ContinualResults) -> list[str]:
+    """Tasks that are learned so fast from scratch that nothing could be gained: forward transfer leaves them out."""
+    if section.scratch_auc is None:
+        return []
+    alone = np.asarray(section.scratch_auc).mean(axis=0)
+    missing = np.isnan(stats.forward_transfer(alone, alone))
+    return [task for task, nothing in zip(section.tasks, missing, strict=True) if nothing]
 
 
 def unseen_scores(section: UnseenTasks, method: str) -> Array:
