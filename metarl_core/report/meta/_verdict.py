@@ -60,8 +60,8 @@ def rule(compared: Compared) -> str:
         return ""
     return (
         f"Yes or no: the two 95 % intervals lie apart, with at least {FEW_SEEDS} seeds each. Where they overlap, "
-        "nothing is shown either way, though the interval of the difference may leave out 0. Each interval is for itself, "
-        f"without correction for the {quantity(count, 'comparison')} on this page."
+        "nothing is shown either way, though the interval of the difference may leave out 0. Each interval is for "
+        f"itself, without correction for the {quantity(count, 'comparison')} on this page."
     )
 
 
