@@ -98,7 +98,7 @@ def test_intervals_resample_whole_seeds():
 def test_one_seed_has_no_interval_and_none_has_no_estimate():
     one = estimate(np.array([[1.0, 3.0], [np.nan, 1.0]]), stats.mean)
     assert (one.value, one.seeds, one.left_out, one.has_interval) == (2.0, 1, 1, False)
-    assert interval(one) == "2.00 (1 seed, no interval)"
+    assert interval(one) == "2 (1 seed, no interval)"
     assert estimate(np.full((3, 2), np.nan), stats.mean) is None
     assert difference(np.ones((1, 2)), np.zeros((5, 2)), stats.mean, paired=False).has_interval is False
 

@@ -242,6 +242,7 @@ def test_the_map_shows_components_parts_and_explained_variance():
 def test_labels_from_parameters():
     labels = parameter_labels({"length": [0.5, 1.25], "map": [3, 4]})
     assert labels == ("length=0.5, map=3", "length=1.25, map=4")
+    assert parameter_labels({"length": [0.5001, 0.5002]}) == ("length=0.5001", "length=0.5002")
     with pytest.raises(ValueError, match=r"parameters have shapes \{'a': \(2,\), 'b': \(1,\)\}"):
         parameter_labels({"a": [1, 2], "b": [1]})
 

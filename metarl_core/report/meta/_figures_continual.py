@@ -17,8 +17,18 @@ from metarl_core.report.meta._measures import (
     final_performance,
     forgetting_by_task,
 )
-from metarl_core.report.meta._style import FAINT, INK, Palette, draw_band, grid, heatmap, shown, steps_axis
-from metarl_core.report.meta._words import number
+from metarl_core.report.meta._style import (
+    FAINT,
+    INK,
+    Palette,
+    crowded,
+    draw_band,
+    grid,
+    heatmap,
+    short,
+    shown,
+    steps_axis,
+)
 from metarl_core.report.meta.sections import ContinualResults, EvaluationCurves
 
 __all__ = ["forgetting_bars", "performance_heatmaps", "task_curves"]
@@ -32,8 +42,8 @@ def performance_heatmaps(section: ContinualResults, palette: Palette) -> Figure:
     if section.steps is None:
         columns = [str(k + 1) for k in range(checkpoints)]
     else:
-        columns = [number(step / 1000) + "k" if step >= 1000 else number(step) for step in np.asarray(section.steps)]
-    figure, panels = grid(len(means), 3 if checkpoints <= 8 else 2, 3.9, 1.1 + 0.42 * len(section.tasks))
+        columns = [short(step) for step in np.asarray(section.steps)]
+    figure, panels = grid(len(means), 3, 3.75, 1.0 + 0.42 * len(section.tasks))
     image: Any = None
     for position, (axes, (method, mean)) in enumerate(zip(panels, means.items(), strict=True)):
         image = heatmap(axes, mean, list(section.tasks), columns, low, high, numbers=checkpoints <= 8)
@@ -46,7 +56,8 @@ def performance_heatmaps(section: ContinualResults, palette: Palette) -> Figure:
                 )
         if position % _columns(panels):
             axes.tick_params(labelleft=False)
-    figure.colorbar(image, ax=panels, label="mean performance", shrink=0.8, pad=0.01)
+    height = figure.get_size_inches()[1]
+    figure.colorbar(image, ax=panels, label="mean performance", shrink=min(0.8, 4.5 / height), aspect=28, pad=0.01)
     return figure
 
 
@@ -119,7 +130,7 @@ def task_curves(section: EvaluationCurves, palette: Palette) -> Figure:
         for start in starts[1:]:
             axes.axvline(start, color=FAINT, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1)
         drawn = [
-            draw_band(axes, steps, np.asarray(curves)[:, None, :, task], method, palette)
+            draw_band(axes, steps, np.asarray(curves)[:, None, :, task], method, palette, crowded(section.curves))
             for method, curves in section.curves.items()
         ]
         if not any(drawn):

@@ -18,7 +18,7 @@ __all__ = ["averaging_weights", "effective_number", "embedding_maps", "routing_w
 
 _MARKERS = {"train": "o", "val": "D", "test": "*"}
 _NAMES = {"train": "training", "val": "validation", "test": "test"}
-_MOST_LABELS = 24
+_MOST_LABELS, _LONGEST_LABEL = 24, 16  # beyond which they would lie on each other
 
 
 def similarity(section: TaskSimilarity) -> Figure:
@@ -82,6 +82,7 @@ def embedding_maps(section: TaskEmbeddings) -> Figure:
     parts = section.parts or ["train"] * count
     panels_of: list[tuple[str, Any]] = list(section.parameters.items()) or [("", None)]
     figure, panels = grid(len(panels_of), 2, 5.5, 4.4)
+    short = max(map(len, section.tasks)) <= _LONGEST_LABEL or not section.parameters
     for axes, (name, values) in zip(panels, panels_of, strict=True):
         image = None
         for part in dict.fromkeys(parts):
@@ -96,7 +97,7 @@ def embedding_maps(section: TaskEmbeddings) -> Figure:
         if values is not None:
             assert image is not None
             figure.colorbar(image, ax=axes, label=shown(name))
-        if count <= _MOST_LABELS:
+        if short and count <= _MOST_LABELS:
             for (x, y), label in zip(place, section.tasks, strict=True):
                 axes.annotate(shown(label), (x, y), xytext=(7, 5), textcoords="offset points", fontsize=8.5)
         axes.set_xlabel(f"first component ({100 * explained[0]:.0f} % of the variance)")

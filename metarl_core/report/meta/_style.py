@@ -19,11 +19,13 @@ __all__ = [
     "FAINT",
     "INK",
     "Palette",
+    "crowded",
     "draw_band",
     "draw_estimate",
     "draw_level",
     "grid",
     "heatmap",
+    "short",
     "shown",
     "steps_axis",
 ]
@@ -31,11 +33,11 @@ __all__ = [
 INK, FAINT = "#1f2933", "#9aa5b1"
 _UNKNOWN = "#e4e7eb"
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2)))
-_MARKERS = "osD^vPX*"
+_MARKERS = "osD^vPXp"
 _MOST_NUMBERS = 160  # cells up to which every one has its number
 
 
-def shown(label: str, width: int = 26) -> str:
+def shown(label: str, width: int = 28) -> str:
     """Text of a label in a figure: in two lines at most, and with nothing that matplotlib takes for a sign of its own.
 
     Those are dollars, which start a formula, and an underscore at the start, which hides a label from legends.
@@ -43,6 +45,14 @@ def shown(label: str, width: int = 26) -> str:
     lines = textwrap.wrap(label, width, max_lines=2, placeholder=" …")
     text = "\n".join(lines).replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text
+
+
+_MANY = 6  # curves in one panel
+
+
+def crowded(curves: Mapping[str, Any]) -> bool:
+    """Whether intervals of so many curves would hide each other."""
+    return len(curves) > _MANY
 
 
 class Palette:
@@ -68,18 +78,19 @@ def steps_axis(axes: Axes, name: str = "environment steps") -> None:
     """Label an axis of steps in thousands and millions."""
     axes.set_xlabel(name)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _short(x)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: short(x)))
 
 
-def _short(x: float) -> str:
+def short(x: float) -> str:
+    """Steps in thousands and millions."""
     for scale, suffix in ((1e6, "M"), (1e3, "k")):
         if abs(x) >= scale:
             return f"{x / scale:g}{suffix}"
     return f"{x:g}"
 
 
-def draw_band(axes: Axes, x: Array, curves: Array, method: str, palette: Palette) -> Band | None:
-    """Draw the interquartile mean of curves [seeds, tasks, points] with its interval."""
+def draw_band(axes: Axes, x: Array, curves: Array, method: str, palette: Palette, pale: bool = False) -> Band | None:
+    """Draw the interquartile mean of curves [seeds, tasks, points] with its interval, paler if there are many."""
     found = band(curves)
     if found is None:
         return None
@@ -88,7 +99,7 @@ def draw_band(axes: Axes, x: Array, curves: Array, method: str, palette: Palette
     axes.plot(
         x, found.center, color=color, linestyle=palette.dash(method), marker=marker, markersize=5, label=shown(method)
     )
-    axes.fill_between(x, found.low, found.high, color=color, alpha=0.16, linewidth=0)
+    axes.fill_between(x, found.low, found.high, color=color, alpha=0.07 if pale else 0.16, linewidth=0)
     return found
 
 

@@ -11,7 +11,9 @@ __all__ = ["interval", "joined", "number", "quantity", "seeds_text", "seeds_warn
 
 
 def number(value: float) -> str:
-    """Three significant digits; whole thousands get separators."""
+    """Three significant digits at most; thousands get separators."""
+    if math.isfinite(value) and 1e-9 <= abs(value) < 1000:
+        return f"{value:.3g}"
     return _fixed(value, value)
 
 

@@ -31,7 +31,7 @@ _PARTS = ("train", "val", "test")
 
 
 def parameter_labels(parameters: Mapping[str, npt.ArrayLike]) -> tuple[str, ...]:
-    """Label tasks by their parameters, such as ``length=0.5, masscart=1``.
+    """Label tasks by their parameters, such as ``length=0.5, masscart=1``: with as many digits as tell them apart.
 
     Args:
         parameters: For each parameter its value in each task, [T].
@@ -43,12 +43,20 @@ def parameter_labels(parameters: Mapping[str, npt.ArrayLike]) -> tuple[str, ...]
     shapes = {name: values.shape for name, values in columns.items()}
     if not columns or len(set(shapes.values())) > 1 or any(len(shape) != 1 for shape in shapes.values()):
         raise ValueError(f"parameters have shapes {shapes}; expected at least one parameter, all of shape (tasks,)")
-    rows = zip(*columns.values(), strict=True)
-    return tuple(", ".join(f"{name}={_plain(value)}" for name, value in zip(columns, row, strict=True)) for row in rows)
+    rows = list(zip(*columns.values(), strict=True))
+    found: tuple[str, ...] = ()
+    for digits in (3, 5, 8, 17):
+        found = tuple(
+            ", ".join(f"{name}={_plain(value, digits)}" for name, value in zip(columns, row, strict=True))
+            for row in rows
+        )
+        if len(set(found)) == len(found):
+            break
+    return found
 
 
-def _plain(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, (float, np.floating)) else str(value)
+def _plain(value: Any, digits: int) -> str:
+    return f"{value:.{digits}g}" if isinstance(value, (float, np.floating)) else str(value)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
