@@ -314,8 +314,8 @@ def test_what_does_not_fit_is_named(make, message):
 def test_arrays_are_copies_that_nobody_can_change_behind_the_page():
     matrix = np.random.default_rng(0).random((2, 3, 3))
     section = ContinualResults(TASKS, {"a": matrix})
-    before = section.matrices["a"].copy()
+    before = section.performance["a"].copy()
     matrix[:] = 7
-    np.testing.assert_array_equal(section.matrices["a"], before)
+    np.testing.assert_array_equal(section.performance["a"], before)
     with pytest.raises(ValueError, match="read-only"):
-        section.matrices["a"][0] = 1
+        section.performance["a"][0] = 1

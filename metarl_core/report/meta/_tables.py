@@ -24,7 +24,7 @@ Cell = str | Estimate | None
 def continual_table(section: ContinualResults, costs: Sequence[MethodCost] = ()) -> str:
     """P, IQM, F, BWT, FT and the worst task of every method, beside what it used."""
     rows: list[list[Cell]] = []
-    for method in section.matrices:
+    for method in section.performance:
         found = continual_measures(section, method)
         lost: list[Cell] = [found.forgetting, found.backward]
         if method in section.joint:

@@ -70,7 +70,7 @@ def few_seeds(data: MetaReportData) -> str:
     seeds: dict[str, int] = {}
     for section, field in (
         (data.unseen, "scores"),
-        (data.continual, "matrices"),
+        (data.continual, "performance"),
         (data.adaptation, "curves"),
         (data.curves, "curves"),
         (data.transfer, "curves"),

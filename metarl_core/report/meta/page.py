@@ -139,7 +139,7 @@ def _palette(data: MetaReportData) -> Palette:
     for section, field in (
         (data.unseen, "scores"),
         (data.adaptation, "curves"),
-        (data.continual, "matrices"),
+        (data.continual, "performance"),
         (data.curves, "curves"),
         (data.transfer, "curves"),
     ):

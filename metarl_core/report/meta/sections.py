@@ -90,20 +90,17 @@ class ContinualResults:
     scratch_auc: npt.ArrayLike | None = None
     subject: str | None = None
 
-    matrices: dict[str, Array] = dataclasses.field(init=False, repr=False)
-    ends: npt.NDArray[np.int64] = dataclasses.field(init=False, repr=False)
-
     def __post_init__(self) -> None:
         """Check all."""
         own = _Setter(self)
         count = len(own.set("tasks", labels(own.at("tasks"), self.tasks)))
         axes = (("seeds", None), ("checkpoints", None), ("tasks", count))
-        matrices = own.set("matrices", by_method(own.at("performance"), self.performance, axes))
+        matrices = own.set("performance", by_method(own.at("performance"), self.performance, axes))
         times = {method: matrix.shape[1] for method, matrix in matrices.items()}
         if len(set(times.values())) > 1:
             raise ValueError(f"{own.at('performance')} has {times} checkpoints; expected one number for all methods")
         checkpoints = next(iter(times.values()))
-        own.set("ends", _ends(own.at("task_ends"), self.task_ends, count, checkpoints))
+        own.set("task_ends", _ends(own.at("task_ends"), self.task_ends, count, checkpoints))
         if self.steps is not None:
             own.set("steps", rising(own.at("steps"), self.steps, ("checkpoints", checkpoints)))
         own.set("joint", tuple(self.joint))
