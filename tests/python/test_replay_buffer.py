@@ -4,6 +4,7 @@ import copy
 import hashlib
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import threading
@@ -376,6 +377,19 @@ def test_same_bits_at_every_instruction_set_level(level):
     if active != level:
         pytest.skip(f"this processor has no {level}")
     assert digest == GOLDEN_HASH
+
+
+QEMU = os.environ.get("METARL_QEMU") or shutil.which("qemu-x86_64-static") or shutil.which("qemu-x86_64")
+
+
+@pytest.mark.skipif(QEMU is None, reason="needs qemu-user, or its path in METARL_QEMU")
+@pytest.mark.parametrize(("processor", "level"), [("Nehalem", "baseline"), ("Haswell", "avx2")])
+def test_same_bits_on_an_old_processor(processor, level):
+    """Emulated: an instruction that it does not have ends the process."""
+    command = [QEMU, "-cpu", processor, "-0", sys.executable, os.path.realpath(sys.executable), "-c", GOLDEN]
+    env = {name: value for name, value in os.environ.items() if name != "METARL_ISA"}
+    result = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == [level, GOLDEN_HASH]
 
 
 GOLDEN_HASH = "3b3a715c2fbac6785dca68b53ae05fbfe31f7101d49ea4ab4fcbeb3e16926e13"
