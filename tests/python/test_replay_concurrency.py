@@ -212,8 +212,8 @@ READING = {
         call = lambda: buffer.state_dict()
         """,
     "load-state": """
-        buffer = mc.PrioritizedReplayBuffer(20_000_000, {"t": ((), np.uint8)}, task_field="t")
-        buffer.add(t=np.arange(20_000_000) % 3)
+        buffer = mc.PrioritizedReplayBuffer(8_000_000, {"t": ((), np.uint8)}, task_field="t")
+        buffer.add(t=np.arange(8_000_000) % 3)
         state = buffer.state_dict()
         call = lambda: buffer.load_state_dict(state)
         """,
