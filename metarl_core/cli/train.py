@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import importlib.util
 import shutil
 import signal
 import sys
@@ -237,6 +238,11 @@ def _train(config: RunConfig, run_dir: Path, resume: bool) -> int:
     print(_summary(result))
     if "test_returns" in result:
         print(_comparison(result))
+        if importlib.util.find_spec("matplotlib") is not None:
+            from metarl_core.report import write_report
+
+            print(f"run: {run_dir}\nreport: {write_report([run_dir], run_dir / 'report.html')}")
+            return 0
     print(f"run: {run_dir}\nnext: metarl report {run_dir}")
     return 0
 

@@ -17,7 +17,7 @@ from metarl_core.agents.common.run_end import last_good_checkpoint
 from metarl_core.agents.config import RunConfig
 from metarl_core.agents.evaluate import SEED_OFFSET
 from metarl_core.agents.imt.actors import TaskActors
-from metarl_core.agents.imt.comparison import Comparison, compare
+from metarl_core.agents.imt.comparison import METHODS, Comparison, compare
 from metarl_core.agents.imt.learner import Adapted, ImtLearner, Round
 from metarl_core.agents.imt.run_config import ImtRunConfig, settle_imt
 from metarl_core.agents.task_context import family_tasks
@@ -209,6 +209,7 @@ class ImtTrainer:
         self.run.save_array(
             "imt_tasks",
             methods=np.array(list(found.returns)),
+            descriptions=np.array([METHODS[name] for name in found.returns]),
             returns=np.stack(list(found.returns.values())),
             submodels_on_train=found.on_train,
             submodels_on_test=found.on_test,

@@ -28,7 +28,7 @@ def learner_state(learner: ImtLearner) -> dict[str, Any]:
     stopping = learner.stopping
     return {
         "reference": _fingerprint(learner),
-        "models": dict(learner.models.state_dict()),
+        "models": {name: value.detach().clone() for name, value in learner.models.state_dict().items()},
         "embedding": None if learner.embedding is None else learner.embedding.state_dict(),
         "task_embeddings": learner.task_embeddings.copy(),
         "known": learner._known.copy(),
