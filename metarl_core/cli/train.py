@@ -117,8 +117,8 @@ def _help(algorithm: str) -> int:
     spec = ALGORITHMS[algorithm]
     print(f"{algorithm}: {spec.description}\n")
     shown: dict[str, tuple[object, str]] = {}
-    for variant in spec.variants:
-        options = field_docs(variant.config_class)
+    for config_class in dict.fromkeys(variant.config_class for variant in spec.variants):
+        options = field_docs(config_class)
         if shown:
             print("\nwith continuous actions:\n")
         for name, (default, text) in options.items():
