@@ -143,8 +143,8 @@ def test_eval(whole):
     (run / "evaluation.json").unlink()
 
 
-@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
-def test_a_signal_then_resume_equals_the_uninterrupted_run(number, expected, whole, tmp_path):
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_a_signal_then_resume_equals_the_uninterrupted_run(number, expected, whole, tmp_path, capsys):
     run = tmp_path / "run"
     process = subprocess.Popen(command(*TRAIN, "--out", run), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 300
@@ -165,9 +165,7 @@ def test_a_signal_then_resume_equals_the_uninterrupted_run(number, expected, who
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("resuming imt on CartPole-v1")
     assert_same_run(run, whole[0])
-    done = metarl("train", "--resume", run)
-    assert done.returncode == 2
-    assert "is finished after" in done.stderr
+    assert f"{run} is finished after {STEPS:,} steps" in one_line_error("--resume", str(run), capsys=capsys)
 
 
 def one_line_error(*words, capsys):
