@@ -27,6 +27,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "embedding": "common",
             "whiten": False,
             "tune_on": "test",
+            "target_update": "hard",
+            "keep": "last",
             "routing": "similarity",
             "aggregation": "weighted",
         },
@@ -78,7 +80,22 @@ class ImtConfig(AgentConfig):
     epsilon_start: float = option(1.0, "share of uniform actions in the first round", minimum=0.0, maximum=1.0)
     epsilon_end: float = option(0.1, "share of uniform actions in the last round", minimum=0.0, maximum=1.0)
     lr: float = option(1e-3, "learning rate of Adam", above=0.0)
-    target_period: int = option(100, "gradient steps between two copies for the TD target", minimum=1)
+    target_update: str = option(
+        "polyak",
+        "slow copies that close the TD target: made every target_period gradient steps; polyak: running averages, "
+        "which the last layers are replaced by once they are tuned",
+        choices=("hard", "polyak"),
+    )
+    target_period: int = option(100, "target_update=hard: gradient steps between two copies", minimum=1)
+    target_polyak: float = option(
+        0.01, "target_update=polyak: share of the online weights mixed in per gradient step", above=0.0, maximum=1.0
+    )
+    sharing: str = option(
+        "average",
+        "average: the four steps; none: control, each network learns by TD on its own task alone, in as many gradient "
+        "steps, and no trunk is averaged",
+        choices=("average", "none"),
+    )
     lambda_rl: float = option(1.0, "weight of the TD error in step 2", minimum=0.0)
     mu: float = option(1e-3, "weight of the pull towards the common trunk in step 2", minimum=0.0)
 
@@ -94,6 +111,11 @@ class ImtConfig(AgentConfig):
     eta: float = option(0.5, "step of the common trunk towards the average (1: the article's)", above=0.0, maximum=1.0)
     tolerance: float = option(1e-3, "step 4: stop below this relative change of the common trunk (0: never)", minimum=0)
     patience: int = option(5, "step 4: rounds without a better validation return before stopping", minimum=1)
+    keep: str = option(
+        "best",
+        "what is left in the end: the submodels of the round with the best validation return, or the last ones",
+        choices=("best", "last"),
+    )
     routing: str = option(
         "mixture",
         "weights of the submodels on a new task: exp(cos / T) acc, or the mixture of the known tasks that is nearest",
@@ -113,6 +135,8 @@ class ImtConfig(AgentConfig):
             raise ConfigError(
                 "routing='mixture': needs embedding='random_features' (vectors of the common trunk move with it)"
             )
+        if self.sharing == "none" and self.tune_on == "test":
+            raise ConfigError("sharing='none': needs tune_on='train', as each network learns on its own task")
         if self.context != "none":
             raise ConfigError(f"context={self.context!r}: IMT tells tasks apart by their embedding; set context=none")
 

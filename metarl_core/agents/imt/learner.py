@@ -32,8 +32,8 @@ from metarl_core.agents.imt.embedding import TaskEmbedding
 from metarl_core.agents.imt.mixture import mixture_weights
 from metarl_core.agents.imt.networks import Submodels
 from metarl_core.agents.imt.reference import Reference, purpose_seed
-from metarl_core.agents.imt.state import learner_state, restore_learner
-from metarl_core.agents.imt.steps import head_td_errors, pretrain_common, submodel_losses
+from metarl_core.agents.imt.state import kept_state, learner_state, restore_kept, restore_learner
+from metarl_core.agents.imt.steps import head_td_errors, pretrain_common, submodel_losses, td_errors
 from metarl_core.agents.imt.stopping import StoppingRule
 from metarl_core.agents.imt.task_sets import Tasks, check_datasets, resolve_tasks, task_table
 from metarl_core.tasks import MetaTask, TaskDataset
@@ -170,6 +170,7 @@ class ImtLearner:
         self.accuracy = np.ones(self.num_tasks)
         self.pretrained = False
         self.updates = 0
+        self.best: dict[str, Any] | None = None
         self.rounds: list[Round] = []
 
     def _reference_data(self, given: Sequence[TaskDataset] | None, meta: MetaTask | None) -> list[TaskDataset]:
@@ -327,6 +328,8 @@ class ImtLearner:
     def train_submodels(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Train every submodel on the other tasks; mean embedding loss and TD error of each, [K] twice."""
         c, count = self.config, self.num_tasks
+        if c.sharing == "none":
+            return np.zeros(count), self._train_alone()
         # The trunks begin anew: neither moments nor slow copies of where they were have a meaning.
         self.models.update_targets()
         trained = (self.models.trunks, self.models.heads, self.models.predictors)
@@ -354,6 +357,20 @@ class ImtLearner:
             td += losses.td.double().cpu().numpy() / c.submodel_updates
         return embedding, td
 
+    def _train_alone(self) -> NDArray[np.float64]:
+        """The control ``sharing=none``: every network by TD on its own task; mean squared TD error of each, [K]."""
+        c = self.config
+        self.models.update_targets()
+        optimizer = self._adam([*self.models.trunks.parameters(), *self.models.heads.parameters()])
+        updates, td = c.submodel_updates + c.head_updates, np.zeros(self.num_tasks)
+        for _ in range(updates):
+            errors = td_errors(self.models, self._sample(self.replay, self.num_tasks), c.gamma).square().mean(dim=1)
+            self._descend(optimizer, errors.sum())
+            td += errors.detach().double().cpu().numpy() / updates
+        if c.target_update == "polyak":
+            self.models.take_slow_copies(trunks=True)
+        return td
+
     def _descend(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
         value = loss.item()
         if not np.isfinite(value):
@@ -364,7 +381,9 @@ class ImtLearner:
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         self.updates += 1
-        if self.updates % self.config.target_period == 0:
+        if self.config.target_update == "polyak":
+            self.models.update_targets(self.config.target_polyak)
+        elif self.updates % self.config.target_period == 0:
             self.models.update_targets()
         self.tick(None)
 
@@ -373,6 +392,8 @@ class ImtLearner:
     def tune_last_layers(self) -> None:
         """Fit every h_i by TD with its trunk frozen: on its own task, or (as written) all on the held-out tasks."""
         own = self.config.tune_on == "train"
+        if self.config.sharing == "none":
+            return
         self.models.update_targets()
         optimizer = self._adam(list(self.models.heads.parameters()))
         for _ in range(self.config.head_updates):
@@ -383,6 +404,8 @@ class ImtLearner:
                 batch = batch.rows(torch.from_numpy(rows))
             errors = head_td_errors(self.models, batch, self.config.gamma)
             self._descend(optimizer, errors.square().mean(dim=1).sum())
+        if self.config.target_update == "polyak":
+            self.models.take_slow_copies(trunks=False)
 
     # Step 3
 
@@ -404,6 +427,9 @@ class ImtLearner:
     def average(self) -> RoundWeights:
         """Move the common trunk to the weighted average of the submodels' trunks."""
         c = self.config
+        if c.sharing == "none":
+            equal = np.full(self.num_tasks, 1 / self.num_tasks)
+            return RoundWeights(np.zeros(self.num_tasks), self.accuracy, equal, 0.0, 0.0)
         similarity, self.accuracy = self.measure_accuracy()
         weights = averaging_weights(
             similarity,
@@ -428,7 +454,7 @@ class ImtLearner:
         before = [len(r) for r in self.actors.returns]
         if number == 1:
             self._collect_all(0)
-        else:
+        elif self.config.sharing == "average":
             self.models.begin_from_common()
         embedding, td = self.train_submodels()
         self.tune_last_layers()
@@ -442,11 +468,17 @@ class ImtLearner:
         if self.val_tasks:
             seed = purpose_seed(self.seed, "validation")
             validation = self.evaluate(self.adapt(self.val_tasks, seed=seed), seed=seed)
-        stop = self.stopping.update(weights.relative_change, None if validation is None else float(np.mean(validation)))
+        change = weights.relative_change if self.config.sharing == "average" else np.inf
+        stop = self.stopping.update(change, None if validation is None else float(np.mean(validation)))
         if stop is None and number >= self.config.rounds:
             stop = f"{number} rounds were made"
         if self.embedding is None:
             self.task_embeddings = self.embed(self.datasets)
+        if validation is not None and self.config.keep == "best":
+            if self.stopping.best_round == number:
+                self.best = kept_state(self)
+            elif stop is not None and self.best is not None:
+                restore_kept(self, self.best)
         done = Round(number, self.environment_steps, embedding, td, weights, played, validation, stop)
         self.rounds.append(done)
         return done

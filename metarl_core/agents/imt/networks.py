@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from metarl_core.agents.common.networks import copy_parameters
+from metarl_core.agents.common.networks import copy_parameters, mix_parameters
 
 __all__ = ["BatchedMLP", "Submodels"]
 
@@ -100,12 +100,29 @@ class Submodels(nn.Module):
         """Set every phi_i to the common phi (the start of step 2)."""
         copy_parameters(self.trunks.parameters(), (p.expand(self.members, -1, -1) for p in self.common.parameters()))
 
-    def update_targets(self) -> None:
-        """Copy trunks and last layers to the slow copies that close the TD target."""
-        copy_parameters(
-            (*self.target_trunks.parameters(), *self.target_heads.parameters()),
-            (*self.trunks.parameters(), *self.heads.parameters()),
-        )
+    def _pairs(self, trunks: bool = True) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """Parameters of the slow copies, and of what they follow."""
+        slow, online = list(self.target_heads.parameters()), list(self.heads.parameters())
+        if trunks:
+            slow, online = [*self.target_trunks.parameters(), *slow], [*self.trunks.parameters(), *online]
+        return slow, online
+
+    def update_targets(self, share: float | None = None) -> None:
+        """Copy trunks and last layers to the slow copies that close the TD target, or mix a share of them in."""
+        slow, online = self._pairs()
+        if share is None:
+            copy_parameters(slow, online)
+        else:
+            mix_parameters(slow, online, share)
+
+    def take_slow_copies(self, trunks: bool) -> None:
+        """Set last layers (and trunks) to their slow copies.
+
+        Kept by Polyak averaging these are means over the last gradient steps. The greedy policy of a single iterate of
+        TD learning is far more erratic (Polyak and Juditsky 1992; for value networks see Anschel et al. 2017).
+        """
+        slow, online = self._pairs(trunks)
+        copy_parameters(online, slow)
 
     def rows_for_all(self, obs: Tensor) -> Tensor:
         """The same observations for every submodel, float32 [B, D] -> [K, B, D], without a copy."""

@@ -16,7 +16,23 @@ from metarl_core.errors import CheckpointMismatchError
 if TYPE_CHECKING:
     from metarl_core.agents.imt.learner import ImtLearner, Round
 
-__all__ = ["learner_state", "restore_learner", "round_state"]
+__all__ = ["kept_state", "learner_state", "restore_kept", "restore_learner", "round_state"]
+
+
+def kept_state(learner: ImtLearner) -> dict[str, Any]:
+    """What acts on new tasks, as it is after a round."""
+    return {
+        "models": {name: value.detach().clone() for name, value in learner.models.state_dict().items()},
+        "task_embeddings": learner.task_embeddings.copy(),
+        "accuracy": learner.accuracy.copy(),
+    }
+
+
+def restore_kept(learner: ImtLearner, state: Mapping[str, Any]) -> None:
+    """Put back what :func:`kept_state` found."""
+    learner.models.load_state_dict(state["models"])
+    learner.task_embeddings = np.array(state["task_embeddings"])
+    learner.accuracy = np.array(state["accuracy"])
 
 
 def learner_state(learner: ImtLearner) -> dict[str, Any]:
@@ -28,11 +44,10 @@ def learner_state(learner: ImtLearner) -> dict[str, Any]:
     stopping = learner.stopping
     return {
         "reference": _fingerprint(learner),
-        "models": {name: value.detach().clone() for name, value in learner.models.state_dict().items()},
+        **kept_state(learner),
+        "best": learner.best,
         "embedding": None if learner.embedding is None else learner.embedding.state_dict(),
-        "task_embeddings": learner.task_embeddings.copy(),
         "known": learner._known.copy(),
-        "accuracy": learner.accuracy.copy(),
         "pretrained": learner.pretrained,
         "updates": learner.updates,
         "rng": rng_state(learner.rng),
@@ -56,11 +71,11 @@ def restore_learner(learner: ImtLearner, state: Mapping[str, Any]) -> None:
             f"the state was made with other reference transitions (checksum {int(state['reference']):08x}, here "
             f"{found:08x}); make the learner with the same tasks, data, seed and options"
         )
-    learner.models.load_state_dict(state["models"])
+    restore_kept(learner, state)
+    learner.best = state["best"]
     if learner.embedding is not None:
         learner.embedding.load_state_dict(state["embedding"])
-    learner.task_embeddings, learner._known = np.array(state["task_embeddings"]), np.array(state["known"])
-    learner.accuracy = np.array(state["accuracy"])
+    learner._known = np.array(state["known"])
     learner.pretrained, learner.updates = bool(state["pretrained"]), int(state["updates"])
     restore_rng(learner.rng, state["rng"])
     for actors, own in zip(learner._all_actors(), state["actors"], strict=True):

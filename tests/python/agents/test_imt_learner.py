@@ -156,15 +156,75 @@ def test_held_out_transitions_are_for_step_three_alone(monkeypatch):
         np.testing.assert_allclose(played, dataset.actions[:rows], atol=1e-8)
 
 
-@pytest.mark.parametrize("target_period", [3, 100])
-def test_tuning_changes_the_last_layers_alone(target_period):
-    one = learner(target_period=target_period)
+@pytest.mark.parametrize(("update", "target_period"), [("hard", 3), ("hard", 100), ("polyak", 100)])
+def test_tuning_changes_the_last_layers_alone(update, target_period):
+    one = learner(target_update=update, target_period=target_period)
     one.collect(one.actors, one.replay, 1.0)
     before = bits(one.models)
     one.tune_last_layers()
+    copied = update == "polyak" or target_period == 3
     for name, value in one.models.state_dict().items():
-        changes = name.startswith("heads.") or (name.startswith("target_heads.") and target_period == 3)
+        changes = name.startswith("heads.") or (name.startswith("target_heads.") and copied)
         assert torch.equal(value, before[name]) != changes, name
+
+
+def test_tuned_last_layers_are_running_averages_of_their_steps():
+    one = learner(target_polyak=0.2)
+    one.collect(one.actors, one.replay, 1.0)
+    mean = one.models.heads.weights[0].detach().double().numpy().copy()
+    descend = one._descend
+
+    def followed(optimizer, loss):
+        descend(optimizer, loss)
+        mean[:] = 0.8 * mean + 0.2 * one.models.heads.weights[0].detach().double().numpy()
+
+    one._descend = followed
+    one.tune_last_layers()
+    np.testing.assert_allclose(one.models.heads.weights[0].detach().numpy(), mean, rtol=1e-4, atol=1e-6)
+
+
+def test_networks_that_share_nothing_learn_from_their_own_task_alone():
+    """The control: a change of one task's rewards reaches one network, and no trunk is averaged."""
+    found = []
+    for change in (0.0, 5.0):
+        one = learner(sharing="none", rounds=1)
+        sample = one._sample
+
+        def other(replay, tasks, sample=sample, change=change):
+            batch = sample(replay, tasks)
+            batch.reward[1] += change
+            return batch
+
+        one._sample = other
+        common = one.models.trunk_vector(one.models.common)
+        done = one.round()
+        assert torch.equal(one.models.trunk_vector(one.models.common), common)
+        assert done.stop == "1 rounds were made"
+        assert one.updates == one.config.submodel_updates + one.config.head_updates
+        np.testing.assert_array_equal(done.weights.weights, np.full(4, 0.25))
+        found.append(one.models.trunk_vector(one.models.trunks))
+    assert [torch.equal(found[0][i], found[1][i]) for i in range(4)] == [True, False, True, True]
+    with pytest.raises(ConfigError, match="sharing='none': needs tune_on='train'"):
+        ImtConfig.from_preset("as_written", sharing="none")
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_the_best_round_on_the_validation_tasks_is_kept(keep, monkeypatch):
+    one = learner(val_tasks={name: values[:2] for name, values in GOALS.items()}, rounds=4, keep=keep, tolerance=0.0)
+    evaluate, seen, after = one.evaluate, iter([-3.0, -1.0, -2.0, -5.0]), []
+    monkeypatch.setattr(one, "evaluate", lambda *a, **k: 0 * evaluate(*a, **k) + next(seen))
+    average = one.average
+
+    def averaged():
+        done = average()
+        after.append((bits(one.models), one.accuracy.copy()))
+        return done
+
+    one.average = averaged
+    one.train()
+    models, accuracy = after[1 if keep == "best" else -1]
+    assert all(torch.equal(value, models[name]) for name, value in one.models.state_dict().items())
+    np.testing.assert_array_equal(one.accuracy, accuracy)
 
 
 def test_each_last_layer_is_tuned_on_its_own_task():
