@@ -29,6 +29,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "tune_on": "test",
             "target_update": "hard",
             "keep": "last",
+            "scale_rewards": False,
             "routing": "similarity",
             "aggregation": "weighted",
         },
@@ -88,6 +89,9 @@ class ImtConfig(AgentConfig):
     envs_per_task: int = option(4, "instances of every task", minimum=1)
     epsilon_start: float = option(1.0, "share of uniform actions in the first round", minimum=0.0, maximum=1.0)
     epsilon_end: float = option(0.1, "share of uniform actions in the last round", minimum=0.0, maximum=1.0)
+    scale_rewards: bool = option(
+        True, "learn Q of rewards divided by their standard deviation over all tasks' reference transitions"
+    )
     lr: float = option(1e-3, "learning rate of Adam", above=0.0)
     target_update: str = option(
         "polyak",

@@ -51,6 +51,15 @@ def _mean_return(dataset: TaskDataset) -> float:
     return float(dataset.returns[complete].mean() if complete.any() else dataset.returns.mean())
 
 
+def _reward_factor(datasets: Sequence[TaskDataset]) -> float:
+    """1 / standard deviation of all tasks' rewards together; of a reward that never changes, 1 / its size."""
+    rewards = np.concatenate([dataset.rewards for dataset in datasets]).astype(np.float64)
+    spread, size = float(rewards.std()), float(np.abs(rewards).max())
+    if spread > 1e-6 * size:
+        return 1 / spread
+    return 1 / size if size > 0 else 1.0
+
+
 @dataclasses.dataclass(frozen=True)
 class Adapted:
     """New tasks as the submodels see them.
@@ -170,6 +179,7 @@ class ImtLearner:
         )
         self.accuracy = np.ones(self.num_tasks)
         self.pretrained = False
+        self.reward_factor = np.float32(_reward_factor(self.datasets) if self.config.scale_rewards else 1.0)
         self.updates = 0
         self.best: dict[str, Any] | None = None
         self.rounds: list[Round] = []
@@ -325,7 +335,9 @@ class ImtLearner:
         """The same number of transitions of every task, [T, B]; one call for all of them."""
         batch = replay.sample(tasks * self.config.batch_size, task_weights="balanced")
         shape = (tasks, self.config.batch_size)
-        return task_batch({n: batch[n].reshape(*shape, *batch[n].shape[1:]) for n in COLUMNS}, self.device)
+        columns = {n: batch[n].reshape(*shape, *batch[n].shape[1:]) for n in COLUMNS}
+        columns["reward"] = columns["reward"] * self.reward_factor
+        return task_batch(columns, self.device)
 
     def train_submodels(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Train every submodel on the other tasks; mean embedding loss and TD error of each, [K] twice."""

@@ -38,7 +38,7 @@ def _make_learner(config: RunConfig) -> tuple[ImtLearner, dict[str, NDArray[np.f
     """
     hyper = config.hyperparameters
     assert isinstance(hyper, ImtRunConfig)
-    train = family_tasks(config, config.env_tasks, "train")
+    train = family_tasks(config, config.env_tasks, hyper.train_split)
     val = family_tasks(config, hyper.val_tasks, "val") if hyper.val_tasks else None
     test = family_tasks(config, hyper.test_tasks, "test")
     try:

@@ -33,6 +33,11 @@ class ImtRunConfig(ImtConfig):
     """Switches of IMT and of its run. ``env_tasks`` is the number of training tasks."""
 
     val_tasks: int = option(4, "validation tasks, drawn from the family's part val (0: none)", minimum=0)
+    train_split: str = option(
+        "train",
+        "part of the family that training tasks are from; test: the held-out tasks themselves, for an upper bound",
+        choices=("train", "test"),
+    )
     test_tasks: int = option(8, "held-out tasks, drawn from the family's part test", minimum=1)
 
 

@@ -183,6 +183,23 @@ def test_tuned_last_layers_are_running_averages_of_their_steps():
     np.testing.assert_allclose(one.models.heads.weights[0].detach().numpy(), mean, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("scale", [True, False])
+def test_rewards_are_learned_in_units_of_their_spread(scale):
+    one = learner(scale_rewards=scale)
+    one.collect(one.actors, one.replay, 1.0)
+    spread = np.concatenate([dataset.rewards for dataset in one.datasets]).std()
+    drawn = one._sample(one.replay, 4).reward.numpy().ravel()
+    stored = one.replay.get(np.arange(len(one.replay)))["reward"]
+    expected = stored / spread if scale else stored
+    assert np.abs(drawn[:, None] - expected[None]).min(axis=1).max() < 1e-5
+
+
+def test_a_constant_reward_is_scaled_by_its_size():
+    tasks = {"length": np.array([0.4, 0.5, 0.6])}
+    one = ImtLearner("CartPole-v1", tasks, ImtConfig(**SMALL), params={})
+    assert one.reward_factor == 1.0
+
+
 def test_networks_that_share_nothing_learn_from_their_own_task_alone():
     """The control: a change of one task's rewards reaches one network, and no trunk is averaged."""
     found = []
