@@ -58,16 +58,22 @@ def lines(results: Results, unseen: Unseen, task: tuple[str, str]) -> list[Line]
     found = []
     for method in results.methods:
         for policy in unseen.policies(method, task):
-            if method != baseline and policy != "imt":
+            if method != baseline and policy != _own_policy(results, method):
                 continue
             values = unseen.values(method, task, policy)
             itself = (method, policy) == (baseline, "imt")
-            both = [] if itself or policy in ("chance", "own") else sorted(set(own) & set(values))
+            elsewhere = method == baseline and policy in ("chance", "own")
+            both = [] if itself or elsewhere else sorted(set(own) & set(values))
             label = results.label(method)
             if method == baseline:
                 label = f"**{label}**" if itself else LABELS.get(policy, policy)
             found.append(Line(label, tuple(values[s] for s in sorted(values)), tuple(own[s] - values[s] for s in both)))
     return found
+
+
+def _own_policy(results: Results, method: str) -> str:
+    """How a method acts: as configured; one that learned on the held-out tasks, each network on its own."""
+    return "own" if results.experiment.methods[method].options.get("train_split") == "test" else "imt"
 
 
 def unseen_table(results: Results, unseen: Unseen, task: tuple[str, str]) -> str:
