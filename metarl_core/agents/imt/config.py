@@ -110,6 +110,11 @@ class ImtConfig(AgentConfig):
         choices=("average", "none"),
     )
     lambda_rl: float = option(1.0, "weight of the TD error in step 2", minimum=0.0)
+    td_tasks: str = option(
+        "own",
+        "whose transitions the TD error of step 2 is of: the submodel's own task's, or those of all tasks but its own",
+        choices=("own", "others"),
+    )
     mu: float = option(1e-3, "weight of the pull towards the common trunk in step 2", minimum=0.0)
 
     weighting: str = option("similarity_accuracy", "weights of step 3, or a control", choices=WEIGHTINGS)

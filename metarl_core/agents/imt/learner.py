@@ -355,8 +355,10 @@ class ImtLearner:
             reference = self.reference.rows(torch.from_numpy(rows))
             replay = None
             if c.lambda_rl > 0:
-                _, rows = leave_one_out_rows(count, c.batch_size, c.batch_size, self.rng)
-                replay = self._sample(self.replay, count).rows(torch.from_numpy(rows))
+                replay = self._sample(self.replay, count)
+                if c.td_tasks == "others":
+                    _, rows = leave_one_out_rows(count, c.batch_size, c.batch_size, self.rng)
+                    replay = replay.rows(torch.from_numpy(rows))
             losses = submodel_losses(
                 self.models,
                 reference,
