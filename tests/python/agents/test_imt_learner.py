@@ -109,7 +109,7 @@ def test_submodel_i_never_sees_task_i_in_step_two(task):
     """Whatever the transitions of task i are, step 2 makes the same trunk i of the same start, and other trunks j."""
     trained = []
     for change in (0.0, 5.0):
-        one = learner()
+        one = learner(td_tasks="others")
         one.collect(one.actors, one.replay, 1.0)
         one.reference.reward[task] += change
         replayed = one._sample
@@ -126,6 +126,29 @@ def test_submodel_i_never_sees_task_i_in_step_two(task):
         assert torch.equal(a[task], b[task])
         assert not torch.equal(a[1], b[1])
     assert torch.equal(trained[0].heads.weights[0][task], trained[1].heads.weights[0][task])
+
+
+def test_submodel_i_learns_embeddings_of_the_others_and_values_of_its_own_task():
+    """The default: of task i, step 2 draws transitions for Q_i alone, and none of another task for it."""
+    trained = {}
+    for changed in ("nothing", "reference", "played"):
+        one = learner()
+        one.collect(one.actors, one.replay, 1.0)
+        if changed == "reference":
+            one.reference.reward[2] += 5.0
+        sample = one._sample
+
+        def other(replay, tasks, sample=sample, changed=changed):
+            batch = sample(replay, tasks)
+            batch.reward[2] += 5.0 * (changed == "played")
+            return batch
+
+        one._sample = other
+        one.train_submodels()
+        trained[changed] = one.models.trunk_vector(one.models.trunks)
+    same = {name: [torch.equal(trained["nothing"][i], t[i]) for i in range(4)] for name, t in trained.items()}
+    assert same["reference"] == [False, False, True, False]
+    assert same["played"] == [True, True, False, True]
 
 
 def test_held_out_transitions_are_for_step_three_alone(monkeypatch):
