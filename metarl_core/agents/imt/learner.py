@@ -123,7 +123,7 @@ class ImtLearner:
     ) -> None:
         self.config = config or ImtConfig()
         self.env_id, self.seed, self.params = env_id, seed, dict(params or {})
-        self.val_tasks = val_tasks
+        self.train_tasks, self.val_tasks = dict(train_tasks), val_tasks
         self.num_tasks = len(next(iter(train_tasks.values()))) if train_tasks else 0
         if self.num_tasks < 3:
             raise ConfigError(
