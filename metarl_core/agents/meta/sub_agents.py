@@ -167,7 +167,7 @@ class SubAgent:
         return {
             "task": self.task.to_json(),
             "algorithm": self.algorithm,
-            "continuous": not isinstance(self.config, _discrete_class(self.algorithm)),
+            "continuous": type(self.config) is not _discrete_class(self.algorithm),
             "hyperparameters": dataclasses.asdict(self.config),
             "name": self.name,
             "seed": self.seed,
@@ -217,9 +217,9 @@ class SubAgent:
         return f"{type(self).__name__}({self.name!r}, {self.algorithm})"
 
 
-def _discrete_class(algorithm: str) -> type[AgentConfig] | tuple[()]:
+def _discrete_class(algorithm: str) -> type[AgentConfig] | None:
     variant = ALGORITHMS[algorithm].discrete
-    return () if variant is None else variant.config_class
+    return None if variant is None else variant.config_class
 
 
 def task_of_run(config: RunConfig, name: str) -> Task:
