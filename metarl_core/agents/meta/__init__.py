@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from metarl_core.agents.meta.agent import MetaAgent
+from metarl_core.agents.meta.collaborative import Collaborative, CollaborativeRound, WeightedAverage
 from metarl_core.agents.meta.q_learner import LearningCurve, QLearner
 from metarl_core.agents.meta.routers import (
     ROUTERS,
@@ -14,11 +15,14 @@ from metarl_core.agents.meta.routers import (
     UniformRouter,
 )
 from metarl_core.agents.meta.sub_agents import SubAgent
+from metarl_core.agents.meta.transfer import TransferReport, transfer
 
 __all__ = [
     "ROUTERS",
     "Adaptation",
     "BestSingleRouter",
+    "Collaborative",
+    "CollaborativeRound",
     "EmbeddingRouter",
     "LearningCurve",
     "MetaAgent",
@@ -26,5 +30,8 @@ __all__ = [
     "ReturnRouter",
     "Router",
     "SubAgent",
+    "TransferReport",
     "UniformRouter",
+    "WeightedAverage",
+    "transfer",
 ]

@@ -267,15 +267,27 @@ class QLearner(SubAgent):
         measure(0)
         following = evaluate_every or steps
         with opened(task, self.num_envs, seed) as envs, flushed_denormals():
-            for step in self._play(envs, steps, seed):
+            for step, _ in self._play(envs, steps, seed):
                 if step >= following and step < steps:
                     following += evaluate_every or steps
                     measure(step)
         measure(steps)
         return LearningCurve(np.array(places), np.array(heights))
 
-    def _play(self, envs: Any, steps: int, seed: int) -> Iterator[int]:
-        """Act and learn; yields the number of steps after each."""
+    def play(self, steps: int, *, seed: int) -> float:
+        """As :meth:`train` on its own task, without evaluations.
+
+        Returns:
+            Mean absolute TD error of the gradient steps, nan without one.
+        """
+        errors: list[float] = []
+        with opened(self.task, self.num_envs, seed) as envs, flushed_denormals():
+            for _, found in self._play(envs, steps, seed):
+                errors += found
+        return float(np.mean(errors)) if errors else float("nan")
+
+    def _play(self, envs: Any, steps: int, seed: int) -> Iterator[tuple[int, list[float]]]:
+        """Act and learn; yields after each step their number and the TD errors of the gradient steps."""
         config, agent, n = self.q_config, self.agent, self.num_envs
         width = self.encoder.shape
         fields: dict[str, tuple[tuple[int, ...], Any]] = {
@@ -310,12 +322,13 @@ class QLearner(SubAgent):
             step += n
             self.steps += n
             debt += n if step >= config.learning_starts else 0
+            errors = []
             while debt >= config.train_every:
                 debt -= config.train_every
                 for _ in range(config.epochs):
                     batch = replay.sample(config.batch_size)
-                    self.update({name: batch[name] for name in fields})
-            yield step
+                    errors.append(float(self.update({name: batch[name] for name in fields}).mean()))
+            yield step, errors
 
     @classmethod
     def _make(cls, task: Task, algorithm: str, config: AgentConfig, **options: Any) -> Self:  # noqa: ARG003

@@ -228,5 +228,5 @@ def test_other_mistakes_are_named():
         QLearner(POLE, CderConfig())
     with pytest.raises(ConfigError, match="context='task_id': a sub-agent has one task"):
         QLearner(POLE, DoubleDQNConfig(context="task_id"))
-    with pytest.raises(TrainingDivergedError, match="loss is (nan|inf)"):
+    with pytest.raises(TrainingDivergedError, match=r"loss is (nan|inf)"):
         QLearner(POLE, DoubleDQNConfig(lr=1e30)).fit(recorded(POLE, 64), epochs=3)
