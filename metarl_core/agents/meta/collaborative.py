@@ -34,15 +34,15 @@ _ACCURACIES = ("return", "none")
 class WeightedAverage:
     """How much each client counts in the network that another one is given.
 
-    w_ji ∝ exp(cos(e_j, e_i) / T) (acc_i + eps), IMT's weights with the embeddings of the clients' tasks: client j gets an
-    average of its own, in which clients with tasks like its own count more (as in FedAMP, Huang et al. 2021, AAAI).
+    w_ji ∝ exp(cos(e_j, e_i) / T) (acc_i + eps), IMT's weights with the embeddings of the clients' tasks: client j gets
+    an average of its own, in which clients with tasks like its own count more (as in FedAMP, Huang et al. 2021, AAAI).
     ``similarity="none"`` and ``accuracy="none"`` leave their part out; without both, all get the same plain average,
     which is FedAvg (McMahan et al. 2017, AISTATS) of clients with equally much data.
 
     Args:
         similarity: ``embedding`` or ``none``.
-        accuracy: ``return``: acc_i is the normalised return of client i on its own task, from that of uniform actions to
-            the best of its rounds (:func:`metarl_core.agents.imt.averaging.return_accuracy`); or ``none``.
+        accuracy: ``return``: acc_i is the normalised return of client i on its own task, from that of uniform actions
+            to the best of its rounds (:func:`metarl_core.agents.imt.averaging.return_accuracy`); or ``none``.
         temperature: T > 0.
         accuracy_eps: eps >= 0.
 
@@ -121,7 +121,7 @@ def pulled(learner: QLearner, anchor: Sequence[Tensor], mu: float) -> Iterator[N
 
     Args:
         learner: its online network is pulled.
-        anchor: what it is pulled to, a tensor a parameter.
+        anchor: what it is pulled to: weights and bias of each layer in turn.
         mu: >= 0.
     """
     if mu == 0:
@@ -129,7 +129,7 @@ def pulled(learner: QLearner, anchor: Sequence[Tensor], mu: float) -> Iterator[N
         return
     agent = learner.agent
     plain = agent.losses
-    own = [p for p in agent.critic.online.parameters() if p.requires_grad]
+    own = [p for layer in layers_of(learner) for p in layer]
 
     def losses(batch: Mapping[str, Tensor], weights: Tensor, collect: bool) -> tuple[Tensor, Tensor]:
         loss, errors = plain(batch, weights, collect)
@@ -157,7 +157,7 @@ class Collaborative:
         strategy: weights of the averages.
         prox_mu: mu >= 0 of FedProx; 0: FedAvg's local steps.
         epochs: with ``datasets``, passes over the own data in a round.
-        steps: without, environment steps of the own task in a round; the replay begins empty in each.
+        steps: without, environment steps of the own task in a round, into a replay of its own.
         episodes: greedy episodes that a client's accuracy is measured by.
         reference_steps: transitions of each task under the reference policy, for the embeddings.
         seed: of everything random here.
@@ -212,6 +212,12 @@ class Collaborative:
         self._random = np.zeros(count)
         if self.strategy.accuracy == "return":
             self._random = np.array([self._random_return(i) for i in range(count)])
+        capacity = max(client.q_config.replay_capacity for client in self.clients)
+        self.replays = [
+            client.make_replay(capacity, purpose_seed(self.seed, "replay", i))
+            for i, client in enumerate(self.clients)
+            if self.datasets is None
+        ]
         first = self._networks()[0]
         for client in self.clients:
             self._give(client, first)
@@ -289,7 +295,7 @@ class Collaborative:
         with pulled(client, anchor, self.prox_mu), flushed_denormals():
             if self.datasets is not None:
                 return float(np.mean(client.fit(self.datasets[i], self.epochs)))
-            return client.play(self.steps, seed=purpose_seed(self.seed, f"round {number}", i))
+            return client.play(self.steps, self.replays[i], seed=purpose_seed(self.seed, f"round {number}", i))
 
     def _accuracy(self) -> tuple[Array | None, Array]:
         count = len(self.clients)
@@ -310,6 +316,7 @@ class Collaborative:
         """What later rounds depend on; the datasets are not part of it."""
         return {
             "clients": [client.state_dict() for client in self.clients],
+            "replays": [replay.state_dict() for replay in self.replays],
             "best": self._best.copy(),
             "random": self._random.copy(),
             "cosines": None if self.cosines is None else self.cosines.copy(),
@@ -320,6 +327,8 @@ class Collaborative:
         """Continue from :meth:`state_dict` of one that was made with the same arguments."""
         for client, own in zip(self.clients, state["clients"], strict=True):
             client.load_state_dict(own)
+        for replay, own in zip(self.replays, state["replays"], strict=True):
+            replay.load_state_dict(own)
         self._best, self._random = np.array(state["best"]), np.array(state["random"])
         self.cosines = None if state["cosines"] is None else np.array(state["cosines"])
         self.rounds = [CollaborativeRound(**done) for done in state["rounds"]]

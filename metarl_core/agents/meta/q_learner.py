@@ -267,28 +267,34 @@ class QLearner(SubAgent):
         measure(0)
         following = evaluate_every or steps
         with opened(task, self.num_envs, seed) as envs, flushed_denormals():
-            for step, _ in self._play(envs, steps, seed):
+            for step, _ in self._play(envs, steps, seed, self.make_replay(steps, seed), 0):
                 if step >= following and step < steps:
                     following += evaluate_every or steps
                     measure(step)
         measure(steps)
         return LearningCurve(np.array(places), np.array(heights))
 
-    def play(self, steps: int, *, seed: int) -> float:
-        """As :meth:`train` on its own task, without evaluations.
+    def play(self, steps: int, replay: metarl_core.ReplayBuffer, *, seed: int) -> float:
+        """Go on playing its own task, into a replay that may hold transitions from before.
+
+        Epsilon and ``learning_starts`` go by :attr:`steps`, which all calls add to.
+
+        Args:
+            steps: environment steps, over all instances.
+            replay: of :meth:`make_replay`.
+            seed: of the environments, which begin new episodes.
 
         Returns:
             Mean absolute TD error of the gradient steps, nan without one.
         """
         errors: list[float] = []
         with opened(self.task, self.num_envs, seed) as envs, flushed_denormals():
-            for _, found in self._play(envs, steps, seed):
+            for _, found in self._play(envs, steps, seed, replay, self.steps):
                 errors += found
         return float(np.mean(errors)) if errors else float("nan")
 
-    def _play(self, envs: Any, steps: int, seed: int) -> Iterator[tuple[int, list[float]]]:
-        """Act and learn; yields after each step their number and the TD errors of the gradient steps."""
-        config, agent, n = self.q_config, self.agent, self.num_envs
+    def make_replay(self, capacity: int, seed: int) -> metarl_core.ReplayBuffer:
+        """An empty replay of at most ``capacity`` transitions (and the configuration's) of every step's instances."""
         width = self.encoder.shape
         fields: dict[str, tuple[tuple[int, ...], Any]] = {
             "obs": (width, self.encoder.dtype),
@@ -296,14 +302,29 @@ class QLearner(SubAgent):
             "reward": ((), np.float32),
             "next_obs": (width, self.encoder.dtype),
             "terminated": ((), np.bool_),
-            **agent.extra_fields(),
+            **self.agent.extra_fields(),
         }
-        replay = metarl_core.ReplayBuffer(min(config.replay_capacity, steps + n), fields, seed=seed)
+        return metarl_core.ReplayBuffer(min(self.q_config.replay_capacity, capacity + self.num_envs), fields, seed=seed)
+
+    def _play(
+        self, envs: Any, steps: int, seed: int, replay: metarl_core.ReplayBuffer, before: int
+    ) -> Iterator[tuple[int, list[float]]]:
+        """Act and learn; yields after each step their number and the TD errors of the gradient steps.
+
+        Args:
+            envs: the task's, in same-step mode.
+            steps: how many, over all instances.
+            seed: of the first reset.
+            replay: of :meth:`make_replay`.
+            before: steps that epsilon and ``learning_starts`` count besides.
+        """
+        config, agent, n = self.q_config, self.agent, self.num_envs
+        names = (*_TRANSITION, *agent.extra_fields())
         obs, _ = envs.reset(seed=seed)
         debt, step = 0, 0
         while step < steps:
-            actions = agent.act(self.network_input(obs), step)
-            before = self.encoder(obs)
+            actions = agent.act(self.network_input(obs), before + step)
+            here = self.encoder(obs)
             obs, reward, terminated, truncated, _ = envs.step(self.spaces.native(actions))
             ended = terminated | truncated
             after = self.encoder(obs)
@@ -311,7 +332,7 @@ class QLearner(SubAgent):
                 final, mask = envs.final_obs_dense()
                 after = np.where(mask.reshape(-1, *(1,) * (after.ndim - 1)), self.encoder(final), after)
             replay.add(
-                obs=before,
+                obs=here,
                 action=actions,
                 reward=reward.astype(np.float32),
                 next_obs=after,
@@ -321,13 +342,13 @@ class QLearner(SubAgent):
             agent.begin_episodes(ended, np.zeros(n))
             step += n
             self.steps += n
-            debt += n if step >= config.learning_starts else 0
+            debt += n if before + step >= config.learning_starts else 0
             errors = []
             while debt >= config.train_every:
                 debt -= config.train_every
                 for _ in range(config.epochs):
                     batch = replay.sample(config.batch_size)
-                    errors.append(float(self.update({name: batch[name] for name in fields}).mean()))
+                    errors.append(float(self.update({name: batch[name] for name in names}).mean()))
             yield step, errors
 
     @classmethod
