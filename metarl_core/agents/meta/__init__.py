@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from metarl_core.agents.meta.agent import MetaAgent
+from metarl_core.agents.meta.cloning import ClonedPolicy, CloningConfig, demonstrate
 from metarl_core.agents.meta.collaborative import Collaborative, CollaborativeRound, WeightedAverage
 from metarl_core.agents.meta.q_learner import LearningCurve, QLearner
 from metarl_core.agents.meta.routers import (
@@ -21,6 +22,8 @@ __all__ = [
     "ROUTERS",
     "Adaptation",
     "BestSingleRouter",
+    "ClonedPolicy",
+    "CloningConfig",
     "Collaborative",
     "CollaborativeRound",
     "EmbeddingRouter",
@@ -33,5 +36,6 @@ __all__ = [
     "TransferReport",
     "UniformRouter",
     "WeightedAverage",
+    "demonstrate",
     "transfer",
 ]
