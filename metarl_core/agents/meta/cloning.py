@@ -343,7 +343,8 @@ class ClonedPolicy:
             policy = reference_policy(self.spaces, purpose_seed(seed, "actions"))
             rows = min(int(episodes), REFERENCE_ROWS)
             self.context = self.contexts(record(task, policy, episodes=int(episodes), seed=seed, num_envs=rows))
-        return self.context.copy()
+        context: Array = self.context.copy()
+        return context
 
     @torch.no_grad()
     def act(self, obs: NDArray[Any]) -> NDArray[Any]:
