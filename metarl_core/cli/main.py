@@ -18,6 +18,7 @@ COMMANDS = {
     "report": "write an HTML report of one or more runs",
     "reproduce": "run an experiment's missing cells, write its tables and plots",
     "envs": "list the environments and their parameters",
+    "tasks": "list the families of tasks, or draw tasks of one",
     "info": "show version, build and machine",
     "bench": "measure replay or environments",
 }

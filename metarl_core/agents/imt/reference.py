@@ -20,6 +20,7 @@ from metarl_core.tasks import TaskDataset
 __all__ = ["Reference", "purpose_seed"]
 
 _ROWS = 8
+_TABLE_POLICY = "uniform over the action table"
 
 
 def purpose_seed(seed: int, purpose: str, index: int = 0) -> int:
@@ -49,6 +50,11 @@ class Reference:
         finally:
             envs.close()
 
+    @property
+    def name(self) -> str:
+        """What the metadata of a dataset of it says."""
+        return "random" if self.table is None else _TABLE_POLICY
+
     def record(self, task: Mapping[str, float], steps: int, seed: int) -> TaskDataset:
         """Record transitions of one task.
 
@@ -68,7 +74,7 @@ class Reference:
             drawn: NDArray[Any] = table[rng.integers(len(table), size=len(obs))]
             return drawn
 
-        return record(self.env_id, uniform, policy_name="uniform over the action table")
+        return record(self.env_id, uniform, policy_name=_TABLE_POLICY)
 
     def record_all(self, tasks: Mapping[str, NDArray[np.float64]], steps: int, seed: int) -> list[TaskDataset]:
         """Record transitions of several tasks, ``steps`` each; parameter name -> float64 [T]."""
