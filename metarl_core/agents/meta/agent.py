@@ -77,12 +77,15 @@ class MetaAgent:
         self.router.prepare(self.sub_agents, purpose_seed(seed, "router"))
 
     @classmethod
-    def from_imt(cls, learner: ImtLearner, *, router: Router | None = None, seed: int = 0) -> MetaAgent:
+    def from_imt(
+        cls, learner: ImtLearner, *, router: Router | None = None, aggregation: str | None = None, seed: int = 0
+    ) -> MetaAgent:
         """The submodels of IMT, aggregated and routed as its configuration says.
 
         Args:
             learner: of any number of rounds.
             router: in place of IMT's own.
+            aggregation: in place of IMT's own.
             seed: of everything random here.
 
         Raises:
@@ -105,7 +108,7 @@ class MetaAgent:
                 num_features=c.embedding_features,
                 whiten=c.whiten,
             )
-        return cls(imt_sub_agents(learner), router, aggregation=c.aggregation, seed=seed)
+        return cls(imt_sub_agents(learner), router, aggregation=aggregation or c.aggregation, seed=seed)
 
     @property
     def spaces(self) -> TaskSpaces:
@@ -162,7 +165,7 @@ class MetaAgent:
 
         Args:
             steps: environment steps.
-            epsilon: share of uniform actions at first; it falls to the configuration's ``epsilon_end``.
+            epsilon: share of uniform actions at first; it falls to 0.05 in the first half of the steps.
             evaluate_every: as of :meth:`QLearner.train`.
             episodes: as there.
             seed: as there; None: derived from the agent's.
@@ -178,12 +181,7 @@ class MetaAgent:
             what = "an environment, which fine_tune cannot make again" if self.task is not None else "nothing yet"
             raise ConfigError(f"the agent is adapted to {what}; call adapt with a Task first")
         start = self._soup if self._soup is not None else self.sub_agents[int(self.weights.argmax())]
-        given = {"optimizer": "adam", "lr": 1e-3, "epochs": 1, **options}
-        floor = float(given.pop("epsilon_end", min(0.05, epsilon)))
-        steps_down = int(given.pop("epsilon_steps", max(steps // 2, 1)))
-        learner = learner_from(
-            start, self.task, epsilon_start=epsilon, epsilon_end=floor, epsilon_steps=steps_down, **given
-        )
+        learner = learner_from(start, self.task, **tuning_options(steps, epsilon, options))
         learner.name = f"{start.name}, tuned"
         seed = purpose_seed(self.seed, "fine_tune") if seed is None else seed
         curve = learner.train(steps, evaluate_every=evaluate_every, episodes=episodes, seed=seed)
@@ -281,6 +279,12 @@ class MetaAgent:
         if whole["version"] != _VERSION:
             raise CheckpointFormatError(f"{path} has version {whole['version']} of a MetaAgent; known is {_VERSION}")
         return cls.from_state(whole["state"], device)
+
+
+def tuning_options(steps: int, epsilon: float, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a learner on one new task: Adam, and epsilon that falls in the first half of its steps."""
+    schedule = {"epsilon_start": epsilon, "epsilon_end": min(0.05, epsilon), "epsilon_steps": max(steps // 2, 1)}
+    return {"optimizer": "adam", "lr": 1e-3, "epochs": 1, **schedule, **options}
 
 
 def _with_kind(agent: SubAgent) -> dict[str, Any]:
