@@ -15,11 +15,11 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "train": "train an agent",
     "eval": "evaluate the agent of a run",
-    "adapt": "meet a new task with trained agents",
     "report": "write an HTML report of one or more runs",
     "reproduce": "run an experiment's missing cells, write its tables and plots",
     "envs": "list the environments and their parameters",
     "tasks": "list the families of tasks, or draw tasks of one",
+    "adapt": "meet a new task with trained agents",
     "info": "show version, build and machine",
     "bench": "measure replay or environments",
 }
