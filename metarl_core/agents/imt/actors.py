@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 import metarl_core
 from metarl_core.agents.common.actions import actions_of
+from metarl_core.agents.common.images import Features, ImageFeatures
 from metarl_core.agents.common.observations import ObservationEncoder
 
 __all__ = ["Ended", "TaskActors", "action_table", "count_actions", "dense_observations"]
 
 _LONGEST = 100_000  # steps of one episode
-Policy = Callable[[NDArray[np.float32]], NDArray[np.int64]]
+Policy = Callable[[NDArray[Any]], NDArray[np.int64]]
 
 
 def action_table(space: Any, levels: int, env_id: str) -> NDArray[Any] | None:
@@ -38,11 +39,11 @@ def count_actions(space: Any, table: NDArray[Any] | None) -> int:
     return int(space.n) if table is None else len(table)
 
 
-def dense_observations(encoder: ObservationEncoder, obs: NDArray[Any]) -> NDArray[np.float32]:
-    """Encoded observations as vectors, float32 [B, D]: one-hot ones spelled out."""
+def dense_observations(encoder: ObservationEncoder, obs: NDArray[Any]) -> NDArray[Any]:
+    """Encoded observations as vectors, float32 [B, D], one-hot ones spelled out; or as images, [B, H, W, C]."""
     encoded = encoder(obs)
     if not encoder.one_hot:
-        return np.asarray(encoded, dtype=np.float32)
+        return encoded
     dense = np.zeros((len(encoded), encoder.size + 1), dtype=np.float32)
     dense[np.arange(len(encoded)), encoded] = 1
     return dense[:, : encoder.size]
@@ -67,6 +68,7 @@ class TaskActors:
         levels: of continuous actions, see :func:`action_table`.
         normalize_obs: map bounded observations to [-1, 1].
         params: parameters that all tasks have in common.
+        image: what to do with images; None: flatten them.
 
     Attributes:
         num_tasks: K.
@@ -86,6 +88,7 @@ class TaskActors:
         levels: int = 3,
         normalize_obs: bool = True,
         params: Mapping[str, Any] | None = None,
+        image: ImageFeatures | None = None,
     ) -> None:
         self.env_id, self.per_task = env_id, per_task
         self.num_tasks = len(next(iter(tasks.values())))
@@ -95,7 +98,7 @@ class TaskActors:
             self.envs.set_tasks({name: np.repeat(values, per_task) for name, values in tasks.items()})
             self.table = action_table(self.envs.single_action_space, levels, env_id)
             self.num_actions = count_actions(self.envs.single_action_space, self.table)
-            self.encoder = ObservationEncoder(self.envs.single_observation_space, normalize_obs)
+            self.encoder = ObservationEncoder(self.envs.single_observation_space, normalize_obs, image=image)
         except Exception:
             self.envs.close()
             raise
@@ -106,19 +109,19 @@ class TaskActors:
         obs, _ = self.envs.reset(seed=seed)
         self.obs = self._encoded(obs)
 
-    def _encoded(self, obs: NDArray[Any]) -> NDArray[np.float32]:
+    def _encoded(self, obs: NDArray[Any]) -> NDArray[Any]:
         return dense_observations(self.encoder, obs)
 
     @property
-    def in_features(self) -> int:
-        """Width of an encoded observation, D."""
-        return int(self.obs.shape[1])
+    def features(self) -> Features:
+        """Width of an encoded observation, D, or what its images are."""
+        return self.encoder.features
 
     def step(self, policy: Policy) -> dict[str, NDArray[Any]]:
         """Step every instance once.
 
         Args:
-            policy: encoded observations float32 [K * n, D] -> actions int64 [K * n].
+            policy: encoded observations [K * n, D] or [K * n, H, W, C] -> actions int64 [K * n].
 
         Returns:
             The transitions: ``obs``, ``action``, ``reward``, ``next_obs`` (the last observation of an episode that
@@ -131,7 +134,7 @@ class TaskActors:
         following = encoded
         if ended.any():
             final, mask = self.envs.final_obs_dense()
-            following = np.where(mask[:, None], self._encoded(final), encoded)
+            following = np.where(mask.reshape(-1, *(1,) * (encoded.ndim - 1)), self._encoded(final), encoded)
         columns = {
             "obs": self.obs,
             "action": actions,
@@ -156,7 +159,7 @@ class TaskActors:
         """Play until every instance has ended one episode and close.
 
         Args:
-            policy: encoded observations float32 [K * n, D] -> actions int64 [K * n].
+            policy: as of :meth:`step`.
             tick: called before every step; what it raises ends the playing.
 
         Returns:

@@ -51,6 +51,15 @@ class ImtConfig(AgentConfig):
         maximum=101,
     )
 
+    image_encoding: str = option(
+        "auto",
+        "images (H, W, C of bool or uint8) go through convolutions as: symbols: one-hot planes (MiniGrid); "
+        "bytes: divided by 255; auto: symbols for MiniGrid, else bytes; flat: as a vector, without convolutions",
+        choices=("auto", "symbols", "bytes", "flat"),
+    )
+    conv_filters: tuple[int, ...] = option((16,), "filters of the convolutions below the trunk's layers", minimum=1)
+    conv_kernel: int = option(3, "width and height of the convolutions", minimum=1)
+
     reference_steps: int = option(4096, "transitions of each task under the reference policy", minimum=64)
     held_out: float = option(0.25, "share of them, by episodes, that nothing but step 3 sees", above=0.0, maximum=0.9)
     embedding: str = option(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 import metarl_core
 from metarl_core.agents.common.devices import flushed_denormals
+from metarl_core.agents.common.images import stored_observation
 from metarl_core.agents.common.learner import TrainingDivergedError
 from metarl_core.agents.common.options import ConfigError
 from metarl_core.agents.common.schedules import linear
@@ -155,7 +156,7 @@ class ImtLearner:
         num_actions, width = self.actors.num_actions, self.config.hidden[-1]
         self.models = Submodels(
             self.num_tasks,
-            self.actors.in_features,
+            self.actors.features,
             self.config.hidden,
             num_actions,
             2 * width + num_actions + 1 if self.embedding is None else self.embedding.train_embeddings.shape[1],
@@ -237,14 +238,15 @@ class ImtLearner:
             levels=c.action_levels,
             normalize_obs=c.normalize_obs,
             params=self.params,
+            image=self.reference_policy.image,
         )
 
     def _make_replay(self, actors: TaskActors) -> metarl_core.ReplayBuffer:
         fields: dict[str, tuple[tuple[int, ...], Any]] = {
-            "obs": ((actors.in_features,), np.float32),
+            "obs": stored_observation(actors.features, one_hot=False),
             "action": ((), np.int64),
             "reward": ((), np.float32),
-            "next_obs": ((actors.in_features,), np.float32),
+            "next_obs": stored_observation(actors.features, one_hot=False),
             "terminated": ((), np.bool_),
             "task_id": ((), np.int32),
         }
@@ -299,7 +301,7 @@ class ImtLearner:
         """Play every task for ``steps_per_round`` steps, epsilon-greedy by its own submodel, and store them."""
         target = actors.steps + self.config.steps_per_round
 
-        def act(obs: NDArray[np.float32]) -> NDArray[np.int64]:
+        def act(obs: NDArray[Any]) -> NDArray[np.int64]:
             greedy = self._own_actions(actors, obs)
             uniform = self.rng.random(len(obs)) < epsilon
             return np.where(uniform, self.rng.integers(actors.num_actions, size=len(obs)), greedy)
@@ -309,10 +311,10 @@ class ImtLearner:
             self.tick(actors)
 
     @torch.no_grad()
-    def _own_actions(self, actors: TaskActors, obs: NDArray[np.float32]) -> NDArray[np.int64]:
+    def _own_actions(self, actors: TaskActors, obs: NDArray[Any]) -> NDArray[np.int64]:
         rows = torch.from_numpy(obs).to(self.device)
         if actors is self.actors:
-            q = self.models.q(rows.view(self.num_tasks, actors.per_task, -1)).flatten(0, 1)
+            q = self.models.q(rows.view(self.num_tasks, actors.per_task, *rows.shape[1:])).flatten(0, 1)
         else:  # the article's tuning on held-out tasks, which have no submodel of their own
             q = self.models.q(self.models.rows_for_all(rows)).mean(dim=0)
         actions: NDArray[np.int64] = q.argmax(dim=1).cpu().numpy()
@@ -531,10 +533,10 @@ class ImtLearner:
         actors = self._make_actors(adapted.tasks, seed, per_task=episodes)
 
         @torch.no_grad()
-        def act(obs: NDArray[np.float32]) -> NDArray[np.int64]:
+        def act(obs: NDArray[Any]) -> NDArray[np.int64]:
             rows = torch.from_numpy(obs).to(self.device)
             if soups is not None:
-                parts = rows.view(actors.num_tasks, 1, episodes, -1)
+                parts = rows.view(actors.num_tasks, 1, episodes, *rows.shape[1:])
                 q = torch.cat([soup(part)[0] for soup, part in zip(soups, parts, strict=True)])
                 best: NDArray[np.int64] = q.argmax(dim=1).cpu().numpy()
                 return best
@@ -550,9 +552,10 @@ class ImtLearner:
         actors = self._make_actors({n: np.tile(v, self.num_tasks) for n, v in tasks.items()}, seed, per_task=episodes)
 
         @torch.no_grad()
-        def act(obs: NDArray[np.float32]) -> NDArray[np.int64]:
-            rows = torch.from_numpy(obs).to(self.device).view(self.num_tasks, count * episodes, -1)
-            best: NDArray[np.int64] = self.models.q(rows).argmax(dim=2).flatten().cpu().numpy()
+        def act(obs: NDArray[Any]) -> NDArray[np.int64]:
+            rows = torch.from_numpy(obs).to(self.device)
+            each = rows.view(self.num_tasks, count * episodes, *rows.shape[1:])
+            best: NDArray[np.int64] = self.models.q(each).argmax(dim=2).flatten().cpu().numpy()
             return best
 
         returns, _ = actors.first_episodes(act, lambda: self.tick(None))

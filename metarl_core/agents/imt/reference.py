@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 import metarl_core
+from metarl_core.agents.common.images import image_features
 from metarl_core.agents.common.observations import ObservationEncoder
 from metarl_core.agents.imt.actors import action_table, count_actions, dense_observations
 from metarl_core.agents.imt.batches import TaskBatch, stack_tasks
@@ -42,10 +43,11 @@ class Reference:
 
     def __init__(self, env_id: str, config: ImtConfig, params: Mapping[str, Any]) -> None:
         self.env_id, self.config, self.params = env_id, config, dict(params)
+        self.image = image_features(config.image_encoding, env_id, config.conv_filters, config.conv_kernel, "own")
         envs = metarl_core.make_vec(env_id, 1, **self.params)
         try:
             self.table = action_table(envs.single_action_space, config.action_levels, env_id)
-            self.encoder = ObservationEncoder(envs.single_observation_space, config.normalize_obs)
+            self.encoder = ObservationEncoder(envs.single_observation_space, config.normalize_obs, image=self.image)
             self.num_actions = count_actions(envs.single_action_space, self.table)
         finally:
             envs.close()

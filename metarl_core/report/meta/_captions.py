@@ -9,7 +9,7 @@ import numpy as np
 from metarl_core import stats
 from metarl_core.report.meta._estimates import estimate, measured
 from metarl_core.report.meta._figures_tasks import effective_number
-from metarl_core.report.meta._measures import continual_measures, unseen_scores
+from metarl_core.report.meta._measures import continual_measures, performance, unseen_scores
 from metarl_core.report.meta._words import interval, number, quantity, seeds_text
 from metarl_core.report.meta.sections import (
     Adaptation,
@@ -42,14 +42,14 @@ _DETAILS = "The table gives the numbers."
 
 def heatmaps(section: ContinualResults) -> tuple[str, str]:
     """Caption and alternative text of the performance matrices."""
-    seeds = {method: len(values) for method, values in section.matrices.items()}
+    seeds = {method: len(performance(section, method)) for method in section.performance}
     caption = (
         "Performance on each task (rows) at each checkpoint (columns), mean over the seeds that were measured; orange "
         f"frames: the task's own training had just ended. Grey: not measured. {_counts(seeds)}"
     )
     ends = ", ".join(
         f"{method}: {number(found.value)}"
-        for method in section.matrices
+        for method in section.performance
         if (found := continual_measures(section, method).average) is not None
     )
     return caption, f"{caption} Average performance in the last column: {ends}."
@@ -57,7 +57,7 @@ def heatmaps(section: ContinualResults) -> tuple[str, str]:
 
 def forgetting(section: ContinualResults) -> tuple[str, str]:
     """Caption and alternative text of the bars."""
-    measures = {method: continual_measures(section, method) for method in section.matrices}
+    measures = {method: continual_measures(section, method) for method in section.performance}
     seeds = {method: found.average.seeds for method, found in measures.items() if found.average is not None}
     caption = (
         "Left: mean performance on all tasks at the end. Right: what each task lost between the end of its own "
@@ -94,7 +94,7 @@ def unseen_forest(section: UnseenTasks) -> tuple[str, str]:
     found = {method: estimate(unseen_scores(section, method), stats.iqm) for method in section.scores}
     scale = "as given; scales of the tasks must be equal for that"
     if section.normalised:
-        scale = f"0 at chance and 1 at {section.reference_name} on each task"
+        scale = f"on each of them 0 at chance and 1 at {section.reference_name}"
     caption = (
         f"Scores on {quantity(len(section.tasks), 'task')} that were not trained on, {scale}: interquartile mean over "
         "seeds and tasks. Ticks: means of single seeds. Tasks are fixed: intervals hold the spread of seeds, not that "
@@ -134,7 +134,8 @@ def adaptation(section: Adaptation) -> tuple[str, str]:
 
 def transfer(section: TransferCurves) -> tuple[str, str]:
     """Caption and alternative text of the transfer curves."""
-    return _curves(f"on the target task after transfer, and from scratch ({section.scratch})", section.curves)
+    name = "" if section.scratch == "scratch" else f" ({section.scratch})"
+    return _curves(f"on the target task after transfer, and from scratch{name}", section.curves)
 
 
 def _curves(what: str, curves: Mapping[str, object]) -> tuple[str, str]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
-
 from metarl_core import stats
 from metarl_core.report.meta._arrays import Array
 from metarl_core.report.meta._estimates import FEW_SEEDS, Estimate, Statistic, difference, estimate, improvement
@@ -23,13 +21,13 @@ INSIDE = "not shown, the interval holds it"
 class Comparison(NamedTuple):
     """The subject against another method, or against a level."""
 
-    measure: str
     subject: str
     verb: str
     """Claim between the two names, such as "exceeds"."""
     other: str
     mine: Estimate
-    others: Estimate
+    others: Estimate | float
+    """A method's, or a level."""
     difference: Estimate | None
     improvement: Estimate | None
     answer: str
@@ -46,19 +44,23 @@ def answer(mine: Estimate, other: Estimate, lower_is_better: bool = False) -> st
 
 
 def continual_comparisons(section: ContinualResults) -> list[Comparison]:
-    """Average performance and forgetting of the subject against those of every other method."""
+    """Average performance and forgetting of the subject against those of every other method, run by run.
+
+    A run's value is its mean over the tasks: so no task that none can forget, as the last, counts as a draw.
+    """
     found = []
-    for measure, verb, values, lower in (
-        ("P", "has a higher average performance P than", final_performance, False),
-        ("F", "forgets less than", forgetting_by_task, True),
-    ):
-        read: Callable[[ContinualResults, str], Array | None] = values
+    measures: tuple[tuple[str, Callable[[ContinualResults, str], Array | None], bool], ...] = (
+        ("has a higher average performance P than", final_performance, False),
+        ("forgets less than", forgetting_by_task, True),
+    )
+    for verb, read, lower in measures:
         mine = read(section, str(section.subject))
-        for other in section.matrices:
+        for other in section.performance:
             theirs = read(section, other)
             if other == section.subject or mine is None or theirs is None:
                 continue
-            found += _methods(measure, verb, str(section.subject), mine, other, theirs, stats.mean, lower)
+            own, against = (values.mean(axis=1, keepdims=True) for values in (mine, theirs))
+            found += _methods(verb, str(section.subject), own, other, against, stats.mean, lower)
     return found
 
 
@@ -73,12 +75,13 @@ def unseen_comparisons(section: UnseenTasks) -> list[Comparison]:
     for name, level in levels(section).items():
         gap = estimate(mine - level, stats.iqm)
         assert gap is not None  # as own is not
-        fixed = Estimate(float(stats.iqm(level[None])), np.nan, np.nan, 0)
-        found.append(Comparison("score", subject, "exceeds", name, own, fixed, gap, None, _against_level(gap)))
+        found.append(
+            Comparison(subject, "exceeds", name, own, float(stats.iqm(level[None])), gap, None, _against_level(gap))
+        )
     for other in section.scores:
         if other != subject:
             theirs = unseen_scores(section, other)
-            found += _methods("score", "exceeds", subject, mine, other, theirs, stats.iqm, paired=section.paired)
+            found += _methods("exceeds", subject, mine, other, theirs, stats.iqm, paired=section.paired)
     return found
 
 
@@ -91,7 +94,6 @@ def sentences(comparisons: list[Comparison]) -> list[str]:
 
 
 def _methods(
-    measure: str,
     verb: str,
     subject: str,
     mine: Array,
@@ -107,7 +109,7 @@ def _methods(
     gap = difference(mine, theirs, statistic, paired)
     better = improvement(theirs, mine) if lower else improvement(mine, theirs)
     said = answer(own, against, lower)
-    return [Comparison(measure, subject, verb, other, own, against, gap, better, said)]
+    return [Comparison(subject, verb, other, own, against, gap, better, said)]
 
 
 def _against_level(gap: Estimate) -> str:

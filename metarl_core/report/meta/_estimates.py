@@ -19,6 +19,7 @@ FEW_SEEDS = 4
 
 _RESAMPLES = 10_000
 _CURVE_RESAMPLES = 2000
+_BLOCKS = 20  # bound the memory of resampled curves
 
 Statistic = Callable[..., Array]
 
@@ -122,10 +123,12 @@ def band(curves: Array) -> Band | None:
     center[whole] = stats.interquartile_mean(flat)
     if len(kept) >= 2:
         rng = np.random.default_rng(0)
-        means = np.array(
+        picks = rng.integers(len(kept), size=(_CURVE_RESAMPLES, len(kept)))
+        runs = kept[:, :, whole]
+        means = np.concatenate(
             [
-                stats.interquartile_mean(kept[pick][:, :, whole].reshape(flat.shape))
-                for pick in rng.integers(len(kept), size=(_CURVE_RESAMPLES, len(kept)))
+                stats.interquartile_mean(runs[block].reshape(len(block), -1, runs.shape[-1]), axis=1)
+                for block in np.array_split(picks, _BLOCKS)
             ]
         )
         low[whole], high[whole] = np.percentile(means, [2.5, 97.5], axis=0)

@@ -16,9 +16,21 @@ from metarl_core.report.meta._measures import (
     continual_measures,
     final_performance,
     forgetting_by_task,
+    performance,
+    task_ends,
 )
-from metarl_core.report.meta._style import FAINT, INK, Palette, draw_band, grid, heatmap, steps_axis
-from metarl_core.report.meta._words import number
+from metarl_core.report.meta._style import (
+    FAINT,
+    INK,
+    Palette,
+    crowded,
+    draw_band,
+    grid,
+    heatmap,
+    short,
+    shown,
+    steps_axis,
+)
 from metarl_core.report.meta.sections import ContinualResults, EvaluationCurves
 
 __all__ = ["forgetting_bars", "performance_heatmaps", "task_curves"]
@@ -26,27 +38,28 @@ __all__ = ["forgetting_bars", "performance_heatmaps", "task_curves"]
 
 def performance_heatmaps(section: ContinualResults, palette: Palette) -> Figure:
     """Task by checkpoint, one panel for each method: mean over the seeds; frames where a task's training ended."""
-    means = {method: average_over_seeds(matrix).T for method, matrix in section.matrices.items()}
+    means = {method: average_over_seeds(performance(section, method)).T for method in section.performance}
     low, high = _range(np.concatenate([mean.ravel() for mean in means.values()]))
     checkpoints = next(iter(means.values())).shape[1]
     if section.steps is None:
         columns = [str(k + 1) for k in range(checkpoints)]
     else:
-        columns = [number(step / 1000) + "k" if step >= 1000 else number(step) for step in np.asarray(section.steps)]
-    figure, panels = grid(len(means), 3 if checkpoints <= 8 else 2, 3.9, 1.1 + 0.42 * len(section.tasks))
+        columns = [short(step) for step in np.asarray(section.steps)]
+    figure, panels = grid(len(means), 3, 3.75, 1.0 + 0.42 * len(section.tasks))
     image: Any = None
     for position, (axes, (method, mean)) in enumerate(zip(panels, means.items(), strict=True)):
         image = heatmap(axes, mean, list(section.tasks), columns, low, high, numbers=checkpoints <= 8)
-        axes.set_title(method, color=palette.color(method))
+        axes.set_title(shown(method), color=palette.color(method))
         axes.set_xlabel("checkpoint" if section.steps is None else "environment steps")
         if method not in section.joint:
-            for task, end in enumerate(section.ends):
+            for task, end in enumerate(task_ends(section)):
                 axes.add_patch(
                     Rectangle((end - 0.46, task - 0.46), 0.92, 0.92, fill=False, edgecolor="#D55E00", linewidth=2.2)
                 )
         if position % _columns(panels):
             axes.tick_params(labelleft=False)
-    figure.colorbar(image, ax=panels, label="mean performance", shrink=0.8, pad=0.01)
+    height = figure.get_size_inches()[1]
+    figure.colorbar(image, ax=panels, label="mean performance", shrink=min(0.8, 4.5 / height), aspect=28, pad=0.01)
     return figure
 
 
@@ -67,7 +80,7 @@ def _range(values: Array) -> tuple[float, float]:
 
 def forgetting_bars(section: ContinualResults, palette: Palette) -> Figure:
     """Average performance and average forgetting of each method, with intervals, and the seeds as dots."""
-    methods = list(section.matrices)
+    methods = list(section.performance)
     figure = Figure(figsize=(11.0, 1.5 + 0.42 * len(methods)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for row, method in enumerate(methods):
@@ -77,11 +90,12 @@ def forgetting_bars(section: ContinualResults, palette: Palette) -> Figure:
         _bar(left, row, found.average, final_performance(section, method), color, "not measured")
         absent = "not defined: learns all tasks at once" if lost is None else "not measured"
         _bar(right, row, found.forgetting, lost, color, absent)
-    left.set_yticks(range(len(methods)), methods)
+    left.set_yticks(range(len(methods)), [shown(method) for method in methods])
     left.set_ylim(len(methods) - 0.4, -0.6)
     left.set_title("Average performance P at the end")
     left.set_xlabel("performance (more is better)")
     right.set_title("Average forgetting F")
+    right.tick_params(axis="y", left=False)
     right.set_xlabel("performance lost (less is better)")
     for axes in (left, right):
         axes.axvline(0, color=INK, linewidth=1)
@@ -118,13 +132,13 @@ def task_curves(section: EvaluationCurves, palette: Palette) -> Figure:
         for start in starts[1:]:
             axes.axvline(start, color=FAINT, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1)
         drawn = [
-            draw_band(axes, steps, np.asarray(curves)[:, None, :, task], method, palette)
+            draw_band(axes, steps, np.asarray(curves)[:, None, :, task], method, palette, crowded(section.curves))
             for method, curves in section.curves.items()
         ]
         if not any(drawn):
             axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", va="center", color="#52606d")
-        axes.set_title(section.tasks[task])
-        axes.set_ylabel(section.score_name)
+        axes.set_title(shown(section.tasks[task], 48))
+        axes.set_ylabel(shown(section.score_name))
         axes.set_xlim(min(steps[0], *starts[:1]), steps[-1] if len(steps) > 1 else None)
         steps_axis(axes)
     handles = {

@@ -11,19 +11,19 @@ from matplotlib.lines import Line2D
 from metarl_core.report._figures import COLORS
 from metarl_core.report._tasks import principal_components, similarity_heatmap
 from metarl_core.report.meta._measures import average_over_seeds
-from metarl_core.report.meta._style import INK, grid, heatmap
+from metarl_core.report.meta._style import INK, grid, heatmap, shown
 from metarl_core.report.meta.sections import AveragingWeights, RoutingWeights, TaskEmbeddings, TaskSimilarity
 
 __all__ = ["averaging_weights", "effective_number", "embedding_maps", "routing_weights", "similarity"]
 
 _MARKERS = {"train": "o", "val": "D", "test": "*"}
 _NAMES = {"train": "training", "val": "validation", "test": "test"}
-_MOST_LABELS = 24
+_MOST_LABELS, _LONGEST_LABEL = 24, 16  # beyond which they would lie on each other
 
 
 def similarity(section: TaskSimilarity) -> Figure:
     """Cosines of every two tasks."""
-    return similarity_heatmap(np.asarray(section.similarity), list(section.tasks), title="")
+    return similarity_heatmap(np.asarray(section.similarity), [shown(task) for task in section.tasks], title="")
 
 
 def effective_number(weights: Any, axis: int) -> Any:
@@ -54,7 +54,8 @@ def averaging_weights(section: AveragingWeights) -> Figure:
         textcoords="offset points", ha="right", va="top", fontsize=9, color="#52606d",
     )  # fmt: skip
     right.set_ylim(0.9, len(section.submodels) * 1.04 + 0.05)
-    right.set_title("Effective number of submodels")
+    right.set_title("Effective number")
+    right.set_ylabel("submodels")
     right.set_xlabel("round")
     if rounds <= 15:
         right.set_xticks(x)
@@ -81,6 +82,7 @@ def embedding_maps(section: TaskEmbeddings) -> Figure:
     parts = section.parts or ["train"] * count
     panels_of: list[tuple[str, Any]] = list(section.parameters.items()) or [("", None)]
     figure, panels = grid(len(panels_of), 2, 5.5, 4.4)
+    short = max(map(len, section.tasks)) <= _LONGEST_LABEL or not section.parameters
     for axes, (name, values) in zip(panels, panels_of, strict=True):
         image = None
         for part in dict.fromkeys(parts):
@@ -94,10 +96,10 @@ def embedding_maps(section: TaskEmbeddings) -> Figure:
             )  # fmt: skip
         if values is not None:
             assert image is not None
-            figure.colorbar(image, ax=axes, label=name)
-        if count <= _MOST_LABELS:
+            figure.colorbar(image, ax=axes, label=shown(name))
+        if short and count <= _MOST_LABELS:
             for (x, y), label in zip(place, section.tasks, strict=True):
-                axes.annotate(label, (x, y), xytext=(7, 5), textcoords="offset points", fontsize=8.5)
+                axes.annotate(shown(label), (x, y), xytext=(7, 5), textcoords="offset points", fontsize=8.5)
         axes.set_xlabel(f"first component ({100 * explained[0]:.0f} % of the variance)")
         axes.set_ylabel(f"second component ({100 * explained[1]:.0f} %)")
         axes.margins(0.16)

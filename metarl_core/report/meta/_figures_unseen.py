@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from metarl_core import stats
 from metarl_core.report.meta._estimates import estimate, measured
 from metarl_core.report.meta._measures import levels, unseen_scores
-from metarl_core.report.meta._style import INK, Palette, draw_estimate, draw_level
+from metarl_core.report.meta._style import INK, Palette, draw_estimate, draw_level, shown
 from metarl_core.report.meta.sections import UnseenTasks
 
 __all__ = ["unseen_by_task", "unseen_forest"]
@@ -34,12 +34,12 @@ def unseen_forest(section: UnseenTasks, palette: Palette) -> Figure:
     for name, level in levels(section).items():
         if (level == level[0]).all():  # otherwise no one line says it; the figure by task has them
             draw_level(axes, float(level[0]), name, vertical=True)
-    axes.set_yticks(range(len(methods)), methods)
+    axes.set_yticks(range(len(methods)), [shown(method) for method in methods])
     axes.set_ylim(len(methods) - 0.5, -0.6)
     axes.grid(axis="y", visible=False)
     axes.margins(x=0.06)
     name = f"share of the way from chance to {section.reference_name}" if section.normalised else section.score_name
-    axes.set_xlabel(f"{name} (IQM, 95 %)")
+    axes.set_xlabel(f"{shown(name, 60)} (IQM, 95 %)")
     return figure
 
 
@@ -61,7 +61,7 @@ def unseen_by_task(section: UnseenTasks, palette: Palette) -> Figure:
         ):
             if level is not None:
                 values = np.asarray(level)
-                label = name if task == 0 else None
+                label = shown(name) if task == 0 else None
                 axes.plot(
                     [values[task]] * 2, [task - 0.45, task + 0.45], color="#52606d", linestyle=dash, linewidth=1.6,
                     label=label,
@@ -69,10 +69,10 @@ def unseen_by_task(section: UnseenTasks, palette: Palette) -> Figure:
         if task:
             axes.axhline(task - 0.5, color="#cbd2d9", linewidth=0.8)
     for method in methods:
-        axes.plot([], [], palette.marker(method), color=palette.color(method), linestyle="none", label=method)
-    axes.set_yticks(range(len(tasks)), tasks)
+        axes.plot([], [], palette.marker(method), color=palette.color(method), linestyle="none", label=shown(method))
+    axes.set_yticks(range(len(tasks)), [shown(task) for task in tasks])
     axes.set_ylim(len(tasks) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel(f"{section.score_name} (mean, 95 %)")
+    axes.set_xlabel(f"{shown(section.score_name, 60)} (mean, 95 %)")
     figure.legend(loc="outside right upper", fontsize=10)
     return figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,13 +15,44 @@ from metarl_core.report._figures import COLORS
 from metarl_core.report.meta._arrays import Array
 from metarl_core.report.meta._estimates import Band, Estimate, band
 
-__all__ = ["FAINT", "INK", "Palette", "draw_band", "draw_estimate", "draw_level", "grid", "heatmap", "steps_axis"]
+__all__ = [
+    "FAINT",
+    "INK",
+    "Palette",
+    "crowded",
+    "draw_band",
+    "draw_estimate",
+    "draw_level",
+    "grid",
+    "heatmap",
+    "short",
+    "shown",
+    "steps_axis",
+]
 
 INK, FAINT = "#1f2933", "#9aa5b1"
 _UNKNOWN = "#e4e7eb"
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2)))
-_MARKERS = "osD^vPX*"
+_MARKERS = "osD^vPXp"
 _MOST_NUMBERS = 160  # cells up to which every one has its number
+
+
+def shown(label: str, width: int = 28) -> str:
+    """Text of a label in a figure: in two lines at most, and with nothing that matplotlib takes for a sign of its own.
+
+    Those are dollars, which start a formula, and an underscore at the start, which hides a label from legends.
+    """
+    lines = textwrap.wrap(label, width, max_lines=2, placeholder=" …")
+    text = "\n".join(lines).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
+_MANY = 6  # curves in one panel
+
+
+def crowded(curves: Mapping[str, Any]) -> bool:
+    """Whether intervals of so many curves would hide each other."""
+    return len(curves) > _MANY
 
 
 class Palette:
@@ -46,25 +78,28 @@ def steps_axis(axes: Axes, name: str = "environment steps") -> None:
     """Label an axis of steps in thousands and millions."""
     axes.set_xlabel(name)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _short(x)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: short(x)))
 
 
-def _short(x: float) -> str:
+def short(x: float) -> str:
+    """Steps in thousands and millions."""
     for scale, suffix in ((1e6, "M"), (1e3, "k")):
         if abs(x) >= scale:
             return f"{x / scale:g}{suffix}"
     return f"{x:g}"
 
 
-def draw_band(axes: Axes, x: Array, curves: Array, method: str, palette: Palette) -> Band | None:
-    """Draw the interquartile mean of curves [seeds, tasks, points] with its interval."""
+def draw_band(axes: Axes, x: Array, curves: Array, method: str, palette: Palette, pale: bool = False) -> Band | None:
+    """Draw the interquartile mean of curves [seeds, tasks, points] with its interval, paler if there are many."""
     found = band(curves)
     if found is None:
         return None
     color = palette.color(method)
     marker = palette.marker(method) if len(x) <= 15 else None
-    axes.plot(x, found.center, color=color, linestyle=palette.dash(method), marker=marker, markersize=5, label=method)
-    axes.fill_between(x, found.low, found.high, color=color, alpha=0.16, linewidth=0)
+    axes.plot(
+        x, found.center, color=color, linestyle=palette.dash(method), marker=marker, markersize=5, label=shown(method)
+    )
+    axes.fill_between(x, found.low, found.high, color=color, alpha=0.07 if pale else 0.16, linewidth=0)
     return found
 
 
@@ -83,13 +118,13 @@ def draw_level(axes: Axes, level: float, name: str, vertical: bool = False) -> N
     if vertical:
         axes.axvline(level, **style)
         axes.annotate(
-            name, (level, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 3), textcoords="offset points",
+            shown(name), (level, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 3), textcoords="offset points",
             ha="center", va="bottom", fontsize=9, color="#52606d",
         )  # fmt: skip
         return
     axes.axhline(level, **style)
     axes.annotate(
-        name, (1.0, level), xycoords=("axes fraction", "data"), xytext=(-2, 2), textcoords="offset points",
+        shown(name), (1.0, level), xycoords=("axes fraction", "data"), xytext=(-2, 2), textcoords="offset points",
         ha="right", va="bottom", fontsize=9, color="#52606d",
     )  # fmt: skip
 
@@ -110,11 +145,12 @@ def heatmap(
     image = axes.imshow(
         np.ma.masked_invalid(values), vmin=low, vmax=high, cmap=colors, aspect="auto", interpolation="nearest"
     )
-    axes.set_yticks(range(len(rows)), rows)
+    axes.set_yticks(range(len(rows)), [shown(row) for row in rows])
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    turned = max(map(len, columns)) * len(columns) > 40
+    columns = [shown(column, 16) for column in columns]
+    turned = sum(max(map(len, column.split("\n")), default=0) for column in columns) > 40
     kept = range(0, len(columns), max(1, -(-len(columns) // 24)))
     axes.set_xticks(
         list(kept), [columns[k] for k in kept], rotation=45 if turned else 0, ha="right" if turned else "center"

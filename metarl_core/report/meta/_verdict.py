@@ -5,22 +5,26 @@ from __future__ import annotations
 import numpy as np
 
 from metarl_core import stats
-from metarl_core.report.meta._comparisons import continual_comparisons, sentences, unseen_comparisons
-from metarl_core.report.meta._estimates import estimate
+from metarl_core.report.meta._comparisons import Comparison, sentences
+from metarl_core.report.meta._estimates import FEW_SEEDS, estimate
 from metarl_core.report.meta._measures import continual_measures, unseen_scores
 from metarl_core.report.meta._words import interval, quantity, seeds_warning
 from metarl_core.report.meta.sections import ContinualResults, MetaReportData, UnseenTasks
 
-__all__ = ["few_seeds", "headline"]
+__all__ = ["few_seeds", "headline", "rule"]
 
 
-def headline(data: MetaReportData) -> list[str]:
-    """Paragraphs: on unseen tasks, and on continual learning."""
+Compared = dict[str, list[Comparison]]
+"""Comparisons of each section."""
+
+
+def headline(data: MetaReportData, compared: Compared) -> list[tuple[str, list[str]]]:
+    """What the subject reached, and how that compares: on unseen tasks, and in continual learning."""
     found = []
     if data.unseen is not None:
-        found.append(_unseen(data.unseen))
+        found.append((_unseen(data.unseen), sentences(compared["unseen"])))
     if data.continual is not None:
-        found.append(_continual(data.continual))
+        found.append((_continual(data.continual), sentences(compared["continual"])))
     return found
 
 
@@ -32,8 +36,7 @@ def _unseen(section: UnseenTasks) -> str:
     what = section.score_name
     if section.normalised:
         what = f"{what} from chance (0) to {section.reference_name} (1)"
-    start = f"On {tasks}, {subject} reaches {interval(own)}: {what}, IQM of {quantity(own.seeds, 'seed')}."
-    return " ".join([start, *sentences(unseen_comparisons(section))])
+    return f"On {tasks}, {subject} reaches {interval(own)}: {what}, IQM of {quantity(own.seeds, 'seed')}."
 
 
 def _continual(section: ContinualResults) -> str:
@@ -42,11 +45,22 @@ def _continual(section: ContinualResults) -> str:
     if own.average is None:
         return f"{subject} was not measured on all of {tasks} at the end with any seed."
     lost = "" if subject in section.joint else f", and the average forgetting F {interval(own.forgetting)}"
-    start = (
+    return (
         f"After {tasks} one after another, {subject}'s average performance P is {interval(own.average)}{lost} "
         f"({quantity(own.average.seeds, 'seed')})."
     )
-    return " ".join([start, *sentences(continual_comparisons(section))])
+
+
+def rule(compared: Compared) -> str:
+    """Say how the comparisons are decided; empty if there are none."""
+    count = sum(map(len, compared.values()))
+    if not count:
+        return ""
+    return (
+        f"Yes or no: the two 95 % intervals lie apart, with at least {FEW_SEEDS} seeds each. Where they overlap, "
+        "nothing is shown either way, though the interval of the difference may leave out 0. Each interval is for "
+        f"itself, without correction for the {quantity(count, 'comparison')} on this page."
+    )
 
 
 def few_seeds(data: MetaReportData) -> str:
@@ -54,7 +68,7 @@ def few_seeds(data: MetaReportData) -> str:
     seeds: dict[str, int] = {}
     for section, field in (
         (data.unseen, "scores"),
-        (data.continual, "matrices"),
+        (data.continual, "performance"),
         (data.adaptation, "curves"),
         (data.curves, "curves"),
         (data.transfer, "curves"),

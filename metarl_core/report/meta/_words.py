@@ -7,27 +7,45 @@ from collections.abc import Iterable, Mapping
 
 from metarl_core.report.meta._estimates import FEW_SEEDS, Estimate
 
-__all__ = ["interval", "joined", "number", "quantity", "seeds_text", "seeds_warning", "size"]
+__all__ = ["interval", "joined", "number", "quantity", "seeds_text", "seeds_warning", "size", "value_and_ends"]
 
 
 def number(value: float) -> str:
-    """Three significant digits; whole thousands get separators."""
-    if math.isnan(value):
-        return "-"
-    if abs(value) < 1e-9:
-        return "0"  # rounding, and no -0
-    if math.isinf(value):
-        return "never" if value > 0 else "-inf"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    """Three significant digits at most; thousands get separators."""
+    if math.isfinite(value) and 1e-9 <= abs(value) < 1000:
+        return f"{value:.3g}"
+    return _fixed(value, value)
 
 
 def interval(found: Estimate | None) -> str:
     """The number, with its interval or that there is none."""
     if found is None:
         return "not measured"
+    center, ends = value_and_ends(found)
+    return f"{center} {ends}"
+
+
+def value_and_ends(found: Estimate) -> tuple[str, str]:
+    """The number and its interval, with equally many decimals: three significant digits of the largest."""
     if not found.has_interval:
-        return f"{number(found.value)} (1 seed, no interval)"
-    return f"{number(found.value)} [{number(found.low)}, {number(found.high)}]"
+        return number(found.value), "(1 seed, no interval)"
+    largest = max(found[:3], key=abs)
+    center, low, high = (_fixed(value, largest) for value in found[:3])
+    return center, f"[{low}, {high}]"
+
+
+def _fixed(value: float, largest: float) -> str:
+    if math.isnan(value):
+        return "-"
+    if math.isinf(value):
+        return "never" if value > 0 else "-inf"
+    if abs(largest) < 1e-9:  # rounding
+        return "0"
+    decimals = max(0, 2 - math.floor(math.log10(abs(largest))))
+    if decimals > 6:
+        return f"{value:.3g}"
+    text = f"{value:,.{decimals}f}"
+    return text.removeprefix("-") if not text.strip("-0.,") else text
 
 
 def size(count: int | None) -> str:
@@ -55,7 +73,10 @@ def joined(names: Iterable[str]) -> str:
 
 def seeds_text(seeds: Mapping[str, int]) -> str:
     """Say how many seeds each method has: once if all have the same number; and that one seed has no interval."""
+    seeds = {method: count for method, count in seeds.items() if count}
     counts = set(seeds.values())
+    if not counts:
+        return "No seed was measured."
     if counts == {1}:
         return "One seed: no interval exists."
     if len(counts) == 1:

@@ -21,7 +21,7 @@ from metarl_core.report.meta import _figures_unseen as unseen
 from metarl_core.report.meta import _tables as tables
 from metarl_core.report.meta._comparisons import Comparison, continual_comparisons, unseen_comparisons
 from metarl_core.report.meta._style import Palette
-from metarl_core.report.meta._verdict import few_seeds, headline
+from metarl_core.report.meta._verdict import few_seeds, headline, rule
 from metarl_core.report.meta.sections import MetaReportData
 from metarl_core.runs._files import atomic_writer
 
@@ -30,8 +30,12 @@ __all__ = ["meta_figures", "write_meta_report"]
 _CSS = """
 caption { text-align: left; font-weight: 600; padding: .7rem .7rem .2rem; }
 .meta { margin: 1.2rem 0; }
-.meta th[scope="row"] { color: var(--ink); white-space: nowrap; text-align: left; }
+.meta th, .meta td { padding: .45rem .5rem; }
+.headline + ul { margin: -.6rem 0 1.2rem; }
+.meta tbody tr:last-child th { border-bottom: 0; }
+.meta th[scope="row"] { vertical-align: middle; color: var(--ink); white-space: nowrap; text-align: left; }
 .meta th:nth-child(2), .meta td:nth-child(2) { text-align: right; }
+.meta small { display: block; font-size: .8rem; color: var(--soft); }
 .claims th:nth-child(2), .claims td:nth-child(2) { text-align: left; }
 .claims th[scope="row"] { white-space: normal; max-width: 24rem; }
 """
@@ -68,6 +72,7 @@ _FIGURES = (
     _Kind("averaging", "averaging", "Averaging, by round", _plain(tasks.averaging_weights), captions.averaging),
     _Kind("routing", "routing", "Submodels on new tasks", _plain(tasks.routing_weights), captions.routing),
 )
+_SECTIONS = tuple(dict.fromkeys(kind.section for kind in _FIGURES))
 
 
 def write_meta_report(path: str | os.PathLike[str], data: MetaReportData) -> Path:
@@ -87,23 +92,26 @@ def write_meta_report(path: str | os.PathLike[str], data: MetaReportData) -> Pat
     Raises:
         ValueError: ``data`` has no section at all.
     """
-    if not data.costs and all(getattr(data, kind.section) is None for kind in _FIGURES):
+    if not data.costs and all(getattr(data, name) is None for name in _SECTIONS):
         raise ValueError("data has no section; expected at least one besides title, about and commands")
     out = Path(path)
+    compared = {}
+    if data.unseen is not None:
+        compared["unseen"] = unseen_comparisons(data.unseen)
+    if data.continual is not None:
+        compared["continual"] = continual_comparisons(data.continual)
     parts = [f"<section><h1>{escape(data.title)}</h1>"]
     parts += [f"<p>{escape(data.about)}</p>"] if data.about else []
-    parts += [f'<p class="headline">{escape(words)}</p>' for words in headline(data)]
-    warning = few_seeds(data)
-    parts += [f'<p class="note">{escape(warning)}</p>'] if warning else []
-    parts += _tables(data)
+    for lead, claims in headline(data, compared):
+        parts.append(f'<p class="headline">{escape(lead)}</p>')
+        parts += [f"<ul>{''.join(f'<li>{escape(claim)}</li>' for claim in claims)}</ul>"] if claims else []
+    parts += [f'<p class="note">{escape(words)}</p>' for words in (rule(compared), few_seeds(data)) if words]
     palette = _palette(data)
-    for kind in _FIGURES:
-        section = getattr(data, kind.section)
-        if section is not None:
-            with mpl.rc_context(STYLE):
-                picture = png(kind.draw(section, palette))
-            caption, alt = kind.words(section)
-            parts.append(figure(picture, kind.title, caption, f"{kind.title}. {alt}"))
+    for name in _SECTIONS:
+        if getattr(data, name) is not None:
+            parts += _tables(name, data, compared.get(name, []))
+            parts += [_embedded(kind, data, palette) for kind in _FIGURES if kind.section == name]
+    parts += [tables.cost_table(data.costs)] if data.costs else []
     if data.commands:
         commands = escape("\n".join(data.commands))
         parts.append(f'<h2>Reproduce</h2><div class="run"><pre class="command">{commands}</pre></div>')
@@ -136,7 +144,7 @@ def _palette(data: MetaReportData) -> Palette:
     for section, field in (
         (data.unseen, "scores"),
         (data.adaptation, "curves"),
-        (data.continual, "matrices"),
+        (data.continual, "performance"),
         (data.curves, "curves"),
         (data.transfer, "curves"),
     ):
@@ -144,22 +152,23 @@ def _palette(data: MetaReportData) -> Palette:
     return Palette(methods)
 
 
-def _tables(data: MetaReportData) -> list[str]:
-    parts = []
-    if data.unseen is not None:
-        parts += _compared(unseen_comparisons(data.unseen))
-        parts.append(tables.unseen_table(data.unseen))
-    if data.adaptation is not None:
-        parts.append(tables.adaptation_table(data.adaptation))
-    if data.continual is not None:
-        parts += _compared(continual_comparisons(data.continual))
-        parts.append(tables.continual_table(data.continual))
-    if data.transfer is not None:
-        parts.append(tables.transfer_table(data.transfer))
-    if data.costs:
-        parts.append(tables.cost_table(data.costs))
-    return parts
+def _embedded(kind: _Kind, data: MetaReportData, palette: Palette) -> str:
+    section = getattr(data, kind.section)
+    with mpl.rc_context(STYLE):
+        picture = png(kind.draw(section, palette))
+    caption, alt = kind.words(section)
+    return figure(picture, kind.title, caption, f"{kind.title}. {alt}")
 
 
-def _compared(comparisons: list[Comparison]) -> list[str]:
-    return [tables.comparison_table(comparisons)] if comparisons else []
+def _tables(name: str, data: MetaReportData, compared: list[Comparison]) -> list[str]:
+    """Tables of one section."""
+    found = [tables.comparison_table(compared)] if compared else []
+    if name == "unseen" and data.unseen is not None:
+        found.append(tables.unseen_table(data.unseen, data.costs))
+    if name == "continual" and data.continual is not None:
+        found.append(tables.continual_table(data.continual, data.costs))
+    if name == "adaptation" and data.adaptation is not None:
+        found.append(tables.adaptation_table(data.adaptation))
+    if name == "transfer" and data.transfer is not None:
+        found.append(tables.transfer_table(data.transfer))
+    return found
