@@ -15,7 +15,8 @@ from metarl_core.agents.baselines.bootdqn import BootstrappedDQNConfig
 from metarl_core.agents.baselines.dqn import DoubleDQNConfig
 from metarl_core.agents.common.config import LearnerConfig, NStepConfig
 from metarl_core.agents.common.options import ConfigError
-from metarl_core.agents.imt import ImtLearner
+from metarl_core.agents.imt import ImtLearner, Submodels
+from metarl_core.agents.imt.networks import BatchedConvNet
 from metarl_core.agents.meta.q_learner import QLearner
 from metarl_core.agents.meta.sub_agents import SubAgent
 from metarl_core.tasks import Task
@@ -162,7 +163,9 @@ def imt_sub_agents(learner: ImtLearner, device: str = "cpu") -> list[QLearner]:
         batch_size=c.batch_size,
         epochs=1,
         target_period=c.target_period,
-        image_encoding="flat",
+        image_encoding=c.image_encoding,
+        conv_filters=c.conv_filters,
+        conv_kernel=c.conv_kernel,
         torch_threads=c.torch_threads,
     )
     made = []
@@ -172,15 +175,22 @@ def imt_sub_agents(learner: ImtLearner, device: str = "cpu") -> list[QLearner]:
         agent = QLearner(
             task, config, seed=learner.seed, levels=c.action_levels, accuracy=learner.accuracy[i], device=device
         )
-        layers = [
-            (weight[i], bias[i])
-            for net in (models.trunks, models.heads)
-            for weight, bias in zip(net.weights, net.biases, strict=True)
-        ]
-        for (weight, bias), (own_weight, own_bias) in zip(layers, layers_of(agent), strict=True):
+        for (weight, bias), (own_weight, own_bias) in zip(_submodel_layers(models, i), layers_of(agent), strict=True):
             # Of one-hot observations the first weights have a row more, for the all-zero one, which stays zero.
-            own_weight.view(-1, weight.shape[1])[: len(weight)].copy_(weight)
+            own_weight.view(-1, *weight.shape[1:])[: len(weight)].copy_(weight)
             own_bias.view(-1).copy_(bias.view(-1))
         agent.agent.critic.update_target()
         made.append(agent)
     return made
+
+
+def _submodel_layers(models: Submodels, member: int) -> list[tuple[Tensor, Tensor]]:
+    """Weights and biases of one submodel, layer by layer, convolutions first."""
+    trunk = models.trunks
+    found: list[tuple[Tensor, Tensor]] = []
+    if isinstance(trunk, BatchedConvNet):
+        found = [(w[member], b[member]) for w, b in zip(trunk.filters, trunk.filter_biases, strict=True)]
+        trunk = trunk.dense
+    for net in (trunk, models.heads):
+        found += [(w[member], b[member]) for w, b in zip(net.weights, net.biases, strict=True)]
+    return found

@@ -133,6 +133,22 @@ def test_submodels_of_imt_on_discrete_observations():
     torch.testing.assert_close(found, q)
 
 
+def test_submodels_of_imt_on_images():
+    tasks = {"sticky_action_prob": np.array([0.0, 0.3, 0.6])}
+    options = {**SMALL_IMT, "conv_filters": (4, 5), "conv_kernel": 2}
+    learner = ImtLearner("MinAtar/Breakout-v1", tasks, ImtConfig.from_preset("corrected", **options))
+    learner.train()
+    agent = MetaAgent.from_imt(learner)
+    obs = record(agent.sub_agents[0].task, "random", steps=30).obs
+    obs = obs.copy()
+    assert obs.shape[1:] == (10, 10, 4)
+    q = learner.models.q(learner.models.rows_for_all(torch.from_numpy(obs)))
+    torch.testing.assert_close(torch.stack([one.values(obs) for one in agent.sub_agents]), q)
+    agent.adapt(Task("new", "MinAtar/Breakout-v1", {"sticky_action_prob": 0.15}), 3)
+    mixed = weight_soup(learner.models, agent.weights)(torch.from_numpy(obs)[None])[0]
+    torch.testing.assert_close(agent._acting_alone().values(obs), mixed)
+
+
 # Routing
 
 
