@@ -105,7 +105,7 @@ class CollaborativeRound:
         weights: w_ji, what client i counts in the network of client j, float64 [K, K].
         returns: of each client's network on its own task before the averaging, [K]; None: accuracy does not need them.
         errors: mean absolute TD error of each client's local steps, [K].
-        drift: |theta_i - theta_i^given| after the local steps, [K].
+        drift: length of theta_i - theta_i^given after the local steps, [K].
     """
 
     number: int

@@ -226,7 +226,8 @@ def task_of_run(config: RunConfig, name: str) -> Task:
     """The task that a run was trained on: its environment, with the parameters that it was given.
 
     Raises:
-        ConfigError: it was trained on a family of tasks, or with rewards that are not the environment's.
+        ConfigError: it was trained on a family of tasks, with rewards that are not the environment's, or on an
+            environment that is not native.
     """
     if config.env_tasks:
         raise ConfigError(f"{name}: was trained on {config.env_tasks} tasks (env_tasks); a sub-agent needs one task")
@@ -236,8 +237,11 @@ def task_of_run(config: RunConfig, name: str) -> Task:
             "environment's own rewards"
         )
     whole = Task(name, config.env_id, {}, config.env_params)
-    with opened(whole) as envs:
-        settable = set(envs.get_tasks())
+    try:
+        with opened(whole) as envs:
+            settable = set(envs.get_tasks())
+    except (TypeError, ValueError) as error:
+        raise ConfigError(str(error)) from error
     params = {key: value for key, value in config.env_params.items() if key in settable and _is_number(value)}
     rest = {key: value for key, value in config.env_params.items() if key not in params}
     return Task(name, config.env_id, params, rest)

@@ -12,6 +12,7 @@ from metarl_core.agents import evaluate, resolve_config
 from metarl_core.agents.baselines.bootdqn import BootstrappedDQNConfig
 from metarl_core.agents.baselines.dqn import DoubleDQNConfig
 from metarl_core.agents.cder.config import CderConfig
+from metarl_core.agents.cder.continuous_config import ContinuousCderConfig
 from metarl_core.agents.imt import ImtConfig, ImtLearner
 from metarl_core.agents.imt.aggregation import weight_soup
 from metarl_core.agents.meta import (
@@ -271,6 +272,22 @@ def test_a_soup_is_the_average_of_all_weights():
     for one in (same, mixed):
         x = one.network_input(states())
         assert torch.equal(one.agent.critic.target(x), one.agent.critic.online(x))
+
+
+def test_agents_with_continuous_actions_of_their_own_take_turns():
+    tasks = [Task(f"g={g}", "Pendulum-v1", {"g": g}) for g in (5.0, 10.0, 15.0)]
+    kinds = [SubAgent(t, "cder", ContinuousCderConfig(members=2), seed=i) for i, t in enumerate(tasks)]
+    with pytest.raises(ConfigError, match=r"sub-agent 'g=5\.0' \(cder\) has no action values; set aggregation=best"):
+        MetaAgent(kinds)
+    agent = MetaAgent(kinds, EmbeddingRouter(steps=1024), aggregation="best")
+    agent.adapt(Task("new", "Pendulum-v1", {"g": 14.0}), 3)
+    obs = record(tasks[0], "random", steps=20).obs
+    chosen = kinds[int(agent.weights.argmax())]
+    np.testing.assert_array_equal(agent.act(obs), chosen.act(obs))
+    assert agent.act(obs).shape == (20, 1)
+    assert agent.evaluate(episodes=2).shape == (2,)
+    with pytest.raises(ConfigError, match="has no action values to go on from"):
+        agent.fine_tune(10)
 
 
 # Fine-tuning
