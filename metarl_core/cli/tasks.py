@@ -63,13 +63,14 @@ def run(argv: Sequence[str]) -> int:
 def _all_families() -> str:
     lines = []
     width = max(len(family_name(env_id)) for env_id in task_families())
+    id_width = max(map(len, task_families()))
     for env_id in task_families():
         family = task_family(env_id)
         if isinstance(family, UniformTasks):
             what = ", ".join(f"{name} {low:.4g} to {high:.4g}" for name, (low, high) in family.ranges.items())
         else:
             what = f"{', '.join(family.parameters)} (seeds)"
-        lines.append(f"{family_name(env_id):{width}}  {env_id:21} {what}")
+        lines.append(f"{family_name(env_id):{width}}  {env_id:{id_width}}  {what}")
     return "\n".join(
         [*lines, "", "metarl tasks FAMILY explains one; metarl tasks FAMILY --split test --k 5 draws tasks."]
     )

@@ -2,8 +2,8 @@
 
 The ranges of classic control are after Packer et al., "Assessing generalization in deep reinforcement learning" (2018):
 what is called extreme there is the outer part here. Goals are drawn as by Finn et al. (MAML, 2017) and Rakelly et al.
-(PEARL, 2019); mazes, bandits and decision processes are generated from seeds, as are the maps of FrozenLake and the
-action mappings of DeepSea.
+(PEARL, 2019); mazes, bandits and decision processes are generated from seeds, as are the maps of FrozenLake, the
+levels of MiniGrid and the action mappings of DeepSea.
 """
 
 from __future__ import annotations
@@ -40,6 +40,9 @@ _SEEDS = MappingProxyType(
         "Maze-v0": "map_seed",
         "FrozenLake-v1": "map_seed",
         "DeepSea-v0": "mapping_seed",
+        "MiniGrid-DoorKey-5x5-v0": "map_seed",
+        "MiniGrid-FourRooms-v0": "map_seed",
+        "MiniGrid-SimpleCrossingS9N1-v0": "map_seed",
     }
 )
 _NUM_SEEDS = 100_000
@@ -76,8 +79,8 @@ def task_family(
 ) -> TaskDistribution:
     """Return the family of tasks of an environment.
 
-    Mazes, bandits, decision processes, FrozenLake's maps and DeepSea's action mappings are :class:`SeedTasks` of
-    100,000 seeds, the others :class:`UniformTasks`.
+    Mazes, bandits, decision processes, FrozenLake's maps, MiniGrid's levels and DeepSea's action mappings are
+    :class:`SeedTasks` of 100,000 seeds, the others :class:`UniformTasks`.
 
     Args:
         env_id: One of :func:`task_families`, or the name of its family (:func:`family_name`).
