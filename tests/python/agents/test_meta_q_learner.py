@@ -189,6 +189,20 @@ def test_transitions_at_the_end_of_an_episode_bootstrap_from_its_last_observatio
     assert lengths.max() > 0.25  # third steps are among them
 
 
+def test_playing_on_counts_the_steps_before():
+    """Epsilon and learning_starts go by all steps, and the replay keeps what it has."""
+    config = DoubleDQNConfig(hidden=(8,), batch_size=16, epochs=1, learning_starts=100)
+    learner = QLearner(ROBOT, config, num_envs=4)
+    replay, met = learner.make_replay(1000, seed=0), []
+    act = learner.agent.act
+    learner.agent.act = lambda obs, step: (met.append(step), act(obs, step))[1]
+    assert np.isnan(learner.play(80, replay, seed=1))  # not started to learn
+    assert np.isfinite(learner.play(80, replay, seed=2))
+    assert met == list(range(0, 160, 4))
+    assert learner.agent.updates == 60 // 4 + 1
+    assert len(replay) == 160
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
