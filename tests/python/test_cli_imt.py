@@ -161,6 +161,9 @@ def test_a_signal_then_resume_equals_the_uninterrupted_run(number, expected, who
         result = RunReader(run).result
         assert result["status"] == "interrupted"
         assert result["rounds"] == len(RunReader(run).metrics["round"]) >= 2
+        assert main(["eval", str(run), "--episodes", "3"]) == 0
+        assert main(["report", str(run), "--out", str(tmp_path / "r.html")]) == 0
+        assert "held-out tasks</h2>" not in (tmp_path / "r.html").read_text()  # nothing was compared yet
     done = metarl("train", "--resume", run)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("resuming imt on CartPole-v1")

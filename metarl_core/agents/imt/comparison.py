@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from metarl_core.agents.imt.averaging import derangement
 from metarl_core.agents.imt.learner import Adapted, ImtLearner
+from metarl_core.agents.imt.playing import play_each, play_uniformly
 from metarl_core.agents.imt.reference import purpose_seed
 
 __all__ = ["METHODS", "SHUFFLES", "Comparison", "compare"]
@@ -64,14 +65,15 @@ def compare(learner: ImtLearner, adapted: Adapted, episodes: int = 20) -> Compar
         episodes: of each method on each task.
     """
     count = learner.num_tasks
-    on_train = learner.play_each(learner.train_tasks, episodes)
-    on_test = learner.play_each(adapted.tasks, episodes)
+    seed = purpose_seed(learner.seed, "evaluate")
+    on_train = play_each(learner, learner.train_tasks, episodes, seed)
+    on_test = play_each(learner, adapted.tasks, episodes, seed)
     equal = dataclasses.replace(adapted, weights=np.full_like(adapted.weights, 1 / count))
     played = {how: learner.evaluate(adapted, how, episodes=episodes) for how in ("best", "uniform", "vote", "weighted")}
     played["soup"] = learner.evaluate(adapted, "soup", episodes=episodes)
     played["uniform_soup"] = learner.evaluate(equal, "soup", episodes=episodes)
     played["imt"] = played[learner.config.aggregation]
-    played["chance"] = learner.play_uniformly(adapted.tasks, episodes)
+    played["chance"] = play_uniformly(learner, adapted.tasks, episodes, seed)
     for name, chosen in (
         ("single_accuracy", learner.accuracy.argmax()),
         ("single_train", on_train.mean(axis=1).argmax()),

@@ -18,7 +18,7 @@ from metarl_core.agents.common.learner import TrainingDivergedError
 from metarl_core.agents.common.options import ConfigError
 from metarl_core.agents.common.schedules import linear
 from metarl_core.agents.imt.actors import TaskActors
-from metarl_core.agents.imt.aggregation import aggregate_actions, routing_weights, weight_soup
+from metarl_core.agents.imt.aggregation import routing_weights
 from metarl_core.agents.imt.averaging import (
     RoundWeights,
     average_trunks,
@@ -32,6 +32,7 @@ from metarl_core.agents.imt.config import ImtConfig
 from metarl_core.agents.imt.embedding import TaskEmbedding
 from metarl_core.agents.imt.mixture import mixture_weights
 from metarl_core.agents.imt.networks import Submodels
+from metarl_core.agents.imt.playing import play_together
 from metarl_core.agents.imt.reference import Reference, purpose_seed
 from metarl_core.agents.imt.state import learner_state, restore_learner
 from metarl_core.agents.imt.steps import head_td_errors, pretrain_common, submodel_losses
@@ -146,12 +147,12 @@ class ImtLearner:
         self.held_out = self.reference_policy.batch(self.held_out_datasets, self.device)
         features = TaskEmbedding(self.config.embedding_features, whiten=self.config.whiten, seed=seed)
         self.embedding = features.fit(self.datasets) if self.config.embedding == "random_features" else None
-        self.actors = self._make_actors(self.train_tasks, purpose_seed(seed, "train"))
+        self.actors = self.make_actors(self.train_tasks, purpose_seed(seed, "train"))
         self.replay = self._make_replay(self.actors)
         self.tuning_actors, self.tuning_replay = self.actors, self.replay
         if self.config.tune_on == "test":
             assert sets.test is not None
-            self.tuning_actors = self._make_actors(sets.test, purpose_seed(seed, "tuning"))
+            self.tuning_actors = self.make_actors(sets.test, purpose_seed(seed, "tuning"))
             self.tuning_replay = self._make_replay(self.tuning_actors)
         num_actions, width = self.actors.num_actions, self.config.hidden[-1]
         self.models = Submodels(
@@ -228,7 +229,8 @@ class ImtLearner:
     def _adam(self, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.Adam(parameters, lr=self.config.lr, fused=True)
 
-    def _make_actors(self, tasks: Tasks, seed: int, per_task: int | None = None) -> TaskActors:
+    def make_actors(self, tasks: Tasks, seed: int, per_task: int | None = None) -> TaskActors:
+        """Make environments of tasks, ``per_task`` instances of each (None: ``envs_per_task``)."""
         c = self.config
         return TaskActors(
             self.env_id,
@@ -529,46 +531,4 @@ class ImtLearner:
         """Play greedy episodes as :meth:`evaluate` does; returns float64 and lengths int64 of each, [T, episodes]."""
         how = self.config.aggregation if how is None else how
         seed = purpose_seed(self.seed, "evaluate") if seed is None else seed
-        soups = [weight_soup(self.models, w) for w in adapted.weights.T] if how == "soup" else None
-        actors = self._make_actors(adapted.tasks, seed, per_task=episodes)
-
-        @torch.no_grad()
-        def act(obs: NDArray[Any]) -> NDArray[np.int64]:
-            rows = torch.from_numpy(obs).to(self.device)
-            if soups is not None:
-                parts = rows.view(actors.num_tasks, 1, episodes, *rows.shape[1:])
-                q = torch.cat([soup(part)[0] for soup, part in zip(soups, parts, strict=True)])
-                best: NDArray[np.int64] = q.argmax(dim=1).cpu().numpy()
-                return best
-            q = self.models.q(self.models.rows_for_all(rows))
-            return aggregate_actions(q, np.repeat(adapted.weights, episodes, axis=1), how)
-
-        return actors.first_episodes(act, lambda: self.tick(None))
-
-    def play_each(self, tasks: Tasks, episodes: int = 20, seed: int | None = None) -> NDArray[np.float64]:
-        """Mean return of greedy episodes of every submodel by itself on every task, [K, T]."""
-        seed = purpose_seed(self.seed, "evaluate") if seed is None else seed
-        count = len(next(iter(tasks.values())))
-        actors = self._make_actors({n: np.tile(v, self.num_tasks) for n, v in tasks.items()}, seed, per_task=episodes)
-
-        @torch.no_grad()
-        def act(obs: NDArray[Any]) -> NDArray[np.int64]:
-            rows = torch.from_numpy(obs).to(self.device)
-            each = rows.view(self.num_tasks, count * episodes, *rows.shape[1:])
-            best: NDArray[np.int64] = self.models.q(each).argmax(dim=2).flatten().cpu().numpy()
-            return best
-
-        returns, _ = actors.first_episodes(act, lambda: self.tick(None))
-        means: NDArray[np.float64] = returns.mean(axis=1).reshape(self.num_tasks, count)
-        return means
-
-    def play_uniformly(self, tasks: Tasks, episodes: int = 20, seed: int | None = None) -> NDArray[np.float64]:
-        """Mean return of episodes of uniform actions on every task, [T]."""
-        seed = purpose_seed(self.seed, "evaluate") if seed is None else seed
-        actors = self._make_actors(tasks, seed, per_task=episodes)
-        rng = np.random.default_rng([seed, 13])
-        returns, _ = actors.first_episodes(
-            lambda obs: rng.integers(actors.num_actions, size=len(obs)), lambda: self.tick(None)
-        )
-        means: NDArray[np.float64] = returns.mean(axis=1)
-        return means
+        return play_together(self, adapted.tasks, adapted.weights, how, episodes, seed)

@@ -11,6 +11,7 @@ from metarl_core.agents.imt.actors import TaskActors
 from metarl_core.agents.imt.aggregation import weight_soup
 from metarl_core.agents.imt.averaging import average_trunks
 from metarl_core.agents.imt.networks import BatchedConvNet, flat_observations
+from metarl_core.agents.imt.playing import play_each
 from metarl_core.agents.imt.steps import proximal_penalty
 from metarl_core.tasks import MetaTask, Task
 
@@ -179,7 +180,7 @@ def test_a_learner_on_images_trains_adapts_and_goes_on_from_its_state(tasks, kin
     for how in ("soup", "weighted", "vote"):
         returns, lengths = one.play(adapted, how, episodes=2)
         assert returns.shape == lengths.shape == (2, 2)
-    assert one.play_each(adapted.tasks, 1).shape == (4, 2)
+    assert play_each(one, adapted.tasks, 1, 0).shape == (4, 2)
     one.close()
     resumed.close()
 

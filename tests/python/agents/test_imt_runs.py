@@ -11,6 +11,7 @@ from metarl_core import ConfigError
 from metarl_core.agents import evaluate, resolve_config
 from metarl_core.agents.imt.comparison import METHODS, SHUFFLES, compare
 from metarl_core.agents.imt.learner import Adapted
+from metarl_core.agents.imt.playing import play_each
 from metarl_core.agents.imt.run import _make_learner
 from metarl_core.agents.imt.run_config import planned_steps
 from metarl_core.agents.registry import ALGORITHMS
@@ -230,12 +231,12 @@ def test_the_control_gives_every_weight_to_the_wrong_submodel(monkeypatch):
 def test_each_submodel_alone_is_that_submodel():
     learner, test_tasks = _make_learner(config("rounds=1"))
     learner.train()
-    alone = learner.play_each(test_tasks, 2)
+    alone = play_each(learner, test_tasks, 2, 7)
     for member in range(4):
         weights = np.zeros((4, 3))
         weights[member] = 1
         adapted = Adapted(test_tasks, np.zeros((3, 16)), weights)
-        np.testing.assert_allclose(alone[member], learner.evaluate(adapted, "best", episodes=2), rtol=1e-6)
+        np.testing.assert_allclose(alone[member], learner.evaluate(adapted, "best", episodes=2, seed=7), rtol=1e-6)
     learner.close()
 
 
