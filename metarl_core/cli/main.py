@@ -19,6 +19,7 @@ COMMANDS = {
     "reproduce": "run an experiment's missing cells, write its tables and plots",
     "envs": "list the environments and their parameters",
     "tasks": "list the families of tasks, or draw tasks of one",
+    "adapt": "meet a new task with trained agents",
     "info": "show version, build and machine",
     "bench": "measure replay or environments",
 }
