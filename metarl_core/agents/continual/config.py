@@ -47,17 +47,17 @@ class ContinualConfig(AgentConfig):
         minimum=64,
     )
     heads: str = option(
-        "single",
+        "multi",
         "l2, ewc, agem, clear: one last layer, or one for each task, which needs to be told the task",
         choices=_HEADS,
     )
 
-    l2_weight: float = option(10.0, "L2: weight of the pull to the weights at the end of the last phase", minimum=0.0)
+    l2_weight: float = option(1.0, "L2: weight of the pull to the weights at the end of the last phase", minimum=0.0)
     ewc_weight: float = option(100.0, "EWC: lambda, weight of the penalty", minimum=0.0)
     fisher_samples: int = option(1024, "EWC: states that the Fisher information is estimated from", minimum=1)
     packnet_updates: int = option(1000, "PackNet: gradient steps after pruning", minimum=0)
-    clear_policy_weight: float = option(1.0, "CLEAR: weight of policy cloning", minimum=0.0)
-    clear_value_weight: float = option(1.0, "CLEAR: weight of value cloning", minimum=0.0)
+    clear_policy_weight: float = option(0.1, "CLEAR: weight of policy cloning", minimum=0.0)
+    clear_value_weight: float = option(0.01, "CLEAR: weight of value cloning", minimum=0.0)
     clear_temperature: float = option(1.0, "CLEAR: temperature of the policies softmax(Q / temperature)", above=0.0)
 
     rounds: int = option(4, "imt, fedavg: rounds after every phase", minimum=1)

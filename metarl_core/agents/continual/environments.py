@@ -14,7 +14,7 @@ from metarl_core.agents.common.observations import ObservationEncoder
 from metarl_core.agents.imt.actors import action_table, count_actions, dense_observations
 from metarl_core.tasks import Task, TaskDataset
 
-__all__ = ["SequenceSpaces", "TaskRows", "record_reference"]
+__all__ = ["Policy", "SequenceSpaces", "TaskRows", "record_reference"]
 
 Policy = Callable[[NDArray[np.float32]], NDArray[np.int64]]
 _LONGEST = 100_000  # steps of one episode
@@ -37,29 +37,25 @@ class SequenceSpaces:
 
     def __init__(self, tasks: Sequence[Task], levels: int, normalize: bool, pad_channels: bool = False) -> None:
         self.channels: int | None = None
-        self._encoders: dict[str, ObservationEncoder] = {}
-        for task in {task.env_id: task for task in tasks}.values():
+        spaces = []
+        for task in {(task.env_id, str(task.env_params)): task for task in tasks}.values():
             envs = task.make_vec(1)
             try:
-                space, actions = envs.single_observation_space, envs.single_action_space
+                spaces.append((envs.single_observation_space, envs.single_action_space, task.env_id))
             finally:
                 envs.close()
-            self._encoders[task.env_id] = ObservationEncoder(space, normalize)
-            self.table = action_table(actions, levels, task.env_id)
-            self.num_actions = count_actions(actions, self.table)
-            self.action_space = actions
-            if pad_channels:
-                self.channels = max(self.channels or 0, int(space.shape[-1]))
-                pixels = int(np.prod(space.shape[:-1]))
-            else:
-                encoder = self._encoders[task.env_id]
-                self.in_features = encoder.size
-        if self.channels is not None:
-            self.in_features = pixels * self.channels
+        # All are equal, but for the channels of images that are filled up: then the one with most has room for all.
+        observation, actions, env_id = max(spaces, key=lambda found: found[0].shape[-1:])
+        if pad_channels:
+            self.channels = int(observation.shape[-1])
+        self._encoder = ObservationEncoder(observation, normalize)
+        self.table = action_table(actions, levels, env_id)
+        self.num_actions = count_actions(actions, self.table)
+        self.in_features = self._encoder.size
 
-    def encode(self, task: Task, obs: NDArray[Any]) -> NDArray[np.float32]:
-        """Observations of one task as vectors, float32 [B, D]."""
-        return dense_observations(self._encoders[task.env_id], self.padded(obs))
+    def encode(self, obs: NDArray[Any]) -> NDArray[np.float32]:
+        """Observations as vectors, float32 [B, D]."""
+        return dense_observations(self._encoder, self.padded(obs))
 
     def padded(self, obs: NDArray[Any]) -> NDArray[Any]:
         """Observations [B, ..., C] with as many channels as any task has."""
@@ -71,17 +67,17 @@ class SequenceSpaces:
         """Numbers of actions -> what an environment takes."""
         return actions if self.table is None else self.table[actions]
 
-    def columns(self, task: Task, dataset: TaskDataset) -> dict[str, NDArray[Any]]:
+    def columns(self, dataset: TaskDataset) -> dict[str, NDArray[Any]]:
         """Transitions of a dataset as the networks take them: float32 observations [M, D], int64 actions [M]."""
         rows = dataset[:]
         action = rows["action"]
         if self.table is not None:
             action = ((action[:, None, :] - self.table[None]) ** 2).sum(axis=2).argmin(axis=1)
         return {
-            "obs": self.encode(task, rows["obs"]),
+            "obs": self.encode(rows["obs"]),
             "action": action.astype(np.int64),
             "reward": rows["reward"].astype(np.float32),
-            "next_obs": self.encode(task, rows["next_obs"]),
+            "next_obs": self.encode(rows["next_obs"]),
             "terminated": rows["terminated"],
         }
 
@@ -178,7 +174,7 @@ class TaskRows:
             raise
 
     def _encode(self, group: _Group, obs: NDArray[Any]) -> NDArray[np.float32]:
-        return self.spaces.encode(group.task, obs).reshape(len(group.members), self.per_task, -1)
+        return self.spaces.encode(obs).reshape(len(group.members), self.per_task, -1)
 
     def close(self) -> None:
         """Close the environments."""

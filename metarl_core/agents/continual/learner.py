@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_core.agents.continual.config import ContinualConfig
-from metarl_core.agents.continual.environments import SequenceSpaces
+from metarl_core.agents.continual.environments import Policy, SequenceSpaces
 from metarl_core.tasks import Task, TaskDataset
 
 __all__ = ["ContinualLearner"]
@@ -36,6 +36,8 @@ class ContinualLearner(abc.ABC):
     """All tasks are trained on at once in every phase: a bound, not a continual learner."""
     embeds: ClassVar[bool] = False
     """A phase begins with ``reference_steps`` under uniform actions, and so does meeting a new task."""
+    trial_episodes = 1
+    """Episodes of an evaluation, of which the last one counts: a learner with a state adapts in the others."""
     revisits: ClassVar[bool] = True
     """A task may come again."""
 
@@ -74,6 +76,15 @@ class ContinualLearner(abc.ABC):
     @abc.abstractmethod
     def greedy(self, obs: NDArray[np.float32], tasks: Sequence[int]) -> NDArray[np.int64]:
         """Actions on tasks of the sequence, known or yet to come; float32 [T, B, D] -> int64 [T, B]."""
+
+    def policy(self, tasks: Sequence[int]) -> Policy:
+        """What plays tasks of the sequence in an evaluation."""
+        return lambda obs: self.greedy(obs, tasks)
+
+    def new_policy(self, references: Sequence[TaskDataset]) -> Policy:
+        """What plays tasks that are not named, after having met them."""
+        met = self.meet(references)
+        return lambda obs: self.greedy_new(obs, met)
 
     def meet(self, references: Sequence[TaskDataset]) -> Any:
         """Look at new tasks by their reference transitions; what ``greedy_new`` is then given. None without ``embeds``."""

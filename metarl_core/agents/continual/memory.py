@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 import metarl_core
 from metarl_core.agents.imt.batches import COLUMNS, TaskBatch, task_batch
 
-__all__ = ["TaskMemory", "replay_columns", "transition_fields"]
+__all__ = ["TaskMemory", "replay_columns", "row_bytes", "transition_fields"]
 
 
 def transition_fields(in_features: int, extra: Mapping[str, Any] | None = None) -> dict[str, tuple[tuple[int, ...], Any]]:
@@ -80,12 +79,12 @@ class TaskMemory:
         shape = (count, batch_size)
         return task_batch({name: batch[name].reshape(*shape, *batch[name].shape[1:]) for name in COLUMNS})
 
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Copies of all that is kept, ``task_id`` among them."""
+        return replay_columns(self.replay)
+
     @property
     def nbytes(self) -> int:
         """Bytes of the transitions that are kept."""
         return len(self.replay) * row_bytes(self.fields)
 
-
-def rows_of(batch: TaskBatch, index: NDArray[np.int64]) -> TaskBatch:
-    """Rows by their number task * B + row, [K', B']."""
-    return batch.rows(torch.from_numpy(index))

@@ -140,7 +140,7 @@ class QLearner(ContinualLearner):
         self.phase_steps = self.phase_updates = 0
         self.copy_target()
         if reference is not None:
-            rows = self.spaces.columns(self.tasks[task], reference)
+            rows = self.spaces.columns(reference)
             self.store({name: column[None] for name, column in rows.items()}, (task,))
 
     def copy_target(self) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from metarl_core.agents.common.devices import flushed_denormals
 from metarl_core.agents.common.schedules import linear
 from metarl_core.agents.continual.config import ContinualConfig
-from metarl_core.agents.continual.environments import SequenceSpaces, TaskRows, record_reference
+from metarl_core.agents.continual.environments import Policy, SequenceSpaces, TaskRows, record_reference
 from metarl_core.agents.continual.learner import ContinualLearner
 from metarl_core.agents.continual.registry import method_class
 from metarl_core.agents.continual.sequence import TaskSequence
@@ -25,6 +25,7 @@ from metarl_core.tasks import Phase, Task
 __all__ = ["ContinualResult", "Watch", "random_returns", "run_method"]
 
 _RANDOM_EPISODES = 100
+_AT_THE_END = 2**20  # more evaluations than any run has
 
 
 class Watch(Protocol):
@@ -134,7 +135,7 @@ class _Run:
         every = range(len(self.sequence.tasks))
         rows = self._rows(self.sequence.tasks, len(self.points))
         learner = self.learner
-        self.returns.append(rows.play(lambda obs: learner.greedy(obs, every)).mean(axis=(1, 2)))
+        self.returns.append(self._score(rows, learner.policy(every)))
         self.points.append(step)
 
     def _rows(self, tasks: Sequence[Task], point: int) -> TaskRows:
@@ -150,9 +151,11 @@ class _Run:
             seeds = (purpose_seed(self.seed, f"meet {purpose}", i) for i in range(len(tasks)))
             steps = self.config.reference_steps
             references = [record_reference(t, steps, s, self.spaces) for t, s in zip(tasks, seeds, strict=True)]
-        met = learner.meet(references)
-        rows = self._rows(tasks, 1_000_000)
-        return np.asarray(rows.play(lambda obs: learner.greedy_new(obs, met)).mean(axis=(1, 2)))
+        return self._score(self._rows(tasks, _AT_THE_END), learner.new_policy(references))
+
+    def _score(self, rows: TaskRows, policy: Policy) -> NDArray[np.float64]:
+        """Mean return of every task, of the last episode where an evaluation has several; [T]."""
+        return np.asarray(rows.play(policy, self.learner.trial_episodes)[..., -1].mean(axis=1))
 
     def phase(self, phase: Phase) -> int:
         """Train on a task; the number of the evaluation at its end."""

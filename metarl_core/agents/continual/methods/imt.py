@@ -98,7 +98,7 @@ class Imt(Independent):
 
     def _pretrain(self, task: int, reference: TaskDataset) -> None:
         """Step 1: the common trunk learns to predict the dynamics of the first task."""
-        batch = stack_tasks([self.spaces.columns(self.tasks[task], reference)])
+        batch = stack_tasks([self.spaces.columns(reference)])
         pretrain_common(
             self.submodels,
             batch,
@@ -168,8 +168,7 @@ class Imt(Independent):
     def _batch(self, datasets: Sequence[TaskDataset]) -> TaskBatch:
         """Reference transitions, [t, R]; cut to the shortest, so that all tasks count the same."""
         rows = min(map(len, datasets))
-        tasks = [self.tasks[i] for i in sorted(self.router.references)]
-        columns = (self.spaces.columns(task, d) for task, d in zip(tasks, datasets, strict=True))
+        columns = map(self.spaces.columns, datasets)
         return stack_tasks([{name: c[name][:rows] for name in COLUMNS} for c in columns])
 
     def _train_submodels(self, reference: TaskBatch, embeddings: NDArray[np.float64]) -> None:
