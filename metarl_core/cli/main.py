@@ -16,6 +16,7 @@ COMMANDS = {
     "train": "train an agent",
     "eval": "evaluate the agent of a run",
     "report": "write an HTML report of one or more runs",
+    "continual": "learn a sequence of tasks, measure what is kept",
     "reproduce": "run an experiment's missing cells, write its tables and plots",
     "envs": "list the environments and their parameters",
     "info": "show version, build and machine",
