@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from metarl_core.report._figures import COLORS
 
-__all__ = ["embedding_map", "similarity_heatmap"]
+__all__ = ["embedding_map", "principal_components", "similarity_heatmap"]
 
 _MOST_NUMBERS = 16  # tasks up to which every cell has its number
 
@@ -73,12 +73,7 @@ def embedding_map(
     count = len(labels)
     if points.ndim != 2 or len(points) != count or count < 2:
         raise ValueError(f"embeddings has shape {points.shape}; must be (T, E) with T = {count} labels, at least 2")
-    centred = points - points.mean(axis=0)
-    left, singular, _ = np.linalg.svd(centred, full_matrices=False)
-    place = np.zeros((count, 2))
-    place[:, : len(singular)] = (left * singular)[:, :2]
-    total = float((singular**2).sum())
-    shares = [float(s**2) / total if total > 0 else 0.0 for s in (*singular, 0.0)[:2]]
+    place, shares = principal_components(points)
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     axes = figure.subplots()
     if values is None:
@@ -96,3 +91,19 @@ def embedding_map(
     axes.margins(0.12)
     axes.set_title(title)
     return figure
+
+
+def principal_components(points: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], tuple[float, float]]:
+    """Project points ``(T, E)`` to their first two principal components.
+
+    Returns:
+        float64 ``(T, 2)``, and the share of the variance that each of the two explains. A component that the points
+        do not have is 0.
+    """
+    centred = points - points.mean(axis=0)
+    left, singular, _ = np.linalg.svd(centred, full_matrices=False)
+    place = np.zeros((len(points), 2))
+    place[:, : len(singular)] = (left * singular)[:, :2]
+    total = float((singular**2).sum())
+    first, second = (float(s**2) / total if total > 0 else 0.0 for s in (*singular, 0.0)[:2])
+    return place, (first, second)

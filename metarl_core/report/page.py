@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import os
-import time
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from matplotlib.figure import Figure
 
-from metarl_core._build_info import build_info
 from metarl_core.report import _figures, _visitation
 from metarl_core.report._data import Run, Task, load_tasks
+from metarl_core.report._html import document, figure, png
 from metarl_core.report._stats import BAND_NAMES, MIN_SEEDS_FOR_IQM
-from metarl_core.report._style import CSS
 from metarl_core.report._verdict import group_verdict, headline
 from metarl_core.runs._files import atomic_writer
 
 __all__ = ["write_report"]
-
-_DPI = 130
 
 _FIGURES = (
     ("learning", _figures.learning_curves, "Learning curves", "Returns as the environment gives them, without bonus."),
@@ -91,25 +84,9 @@ def write_report(run_dirs: Sequence[str | os.PathLike[str]], out: str | os.PathL
         prefix = "" if len(tasks) == 1 else f"task{number + 1}-"
         sections.append(_task(task, pictures, prefix))
     count = sum(len(task.runs) for task in tasks)
-    made = time.strftime("%Y-%m-%d %H:%M")
-    page = f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{escape(" · ".join(task.label for task in tasks))} · metarl_core report</title>
-<style>{CSS}</style>
-</head>
-<body>
-<header><span class="brand">metarl_core</span> report on {count} {"run" if count == 1 else "runs"}<span class="made">
-{made} · version {escape(build_info()["version"])}</span></header>
-<main>
-{"".join(sections)}
-</main>
-</body>
-</html>
-"""
+    page = document(
+        " · ".join(task.label for task in tasks), f"{count} {'run' if count == 1 else 'runs'}", "".join(sections)
+    )
     with atomic_writer(out) as file:
         file.write(page.encode("utf-8", errors="replace"))
     return out
@@ -125,30 +102,15 @@ def _task(task: Task, pictures: Path, prefix: str) -> str:
     for name, draw, title, text in _FIGURES:
         caption = f"{text} {_how(task)}" if name == "learning" else text
         with mpl.rc_context(_figures.STYLE):
-            figure = draw(task)
-            if figure is None:
+            drawn = draw(task)
+            if drawn is None:
                 absent.append(title)
                 continue
-            picture = _png(figure)
+            picture = png(drawn)
         (pictures / f"{prefix}{name}.png").write_bytes(picture)
-        parts.append(_figure(picture, title, caption))
+        parts.append(figure(picture, title, caption))
     parts += [_table(task), _missing(task, absent), _reproduce(task), "</section>"]
     return "\n".join(parts)
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI)
-    return buffer.getvalue()
-
-
-def _figure(picture: bytes, title: str, caption: str) -> str:
-    data = base64.b64encode(picture).decode()
-    alt = escape(f"{title}. {caption}")
-    return (
-        f'<figure><h2>{escape(title)}</h2><img alt="{alt}" src="data:image/png;base64,{data}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
 
 
 def _how(task: Task) -> str:

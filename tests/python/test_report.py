@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import re
 import struct
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from deep_sea_runs import deep_sea_run
+from html_page import Page
 
 from metarl_core import RunError
 from metarl_core.runs import RunReader, RunWriter
@@ -19,31 +19,6 @@ pytest.importorskip("matplotlib")
 from metarl_core.report import write_report
 from metarl_core.report._data import load_tasks
 from metarl_core.report._stats import aggregate, interquartile_mean, running_mean
-
-
-class Page(HTMLParser):
-    """Collects what the tests look at."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.references, self.words, self.open = [], [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        if tag not in ("meta", "img", "br"):
-            self.open.append(tag)
-        self.references += [value for name, value in attrs if name in ("src", "href", "srcset", "action", "data")]
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-    @property
-    def text(self):
-        return re.sub(r"\s+", " ", " ".join(self.words))
 
 
 @pytest.fixture(scope="module")
