@@ -117,10 +117,14 @@ class QLearner(ContinualLearner):
         s = self.spaces
         return QModel(trunks, heads, s.in_features, self.config.hidden, s.num_actions, self.generator)
 
+    def replay_size(self) -> int:
+        """Transitions that the replay holds."""
+        return self.config.replay_capacity
+
     def make_replay(self, phase: int) -> metarl_core.ReplayBuffer:
         """The replay of a phase."""
         return metarl_core.ReplayBuffer(
-            self.config.replay_capacity,
+            self.replay_size(),
             transition_fields(self.spaces.in_features),
             task_field="task_id",
             seed=purpose_seed(self.seed, "replay", phase),
