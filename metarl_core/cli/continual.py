@@ -39,7 +39,9 @@ def _parser() -> CommandParser:
     parser.add_argument("--sequence", metavar="NAME", help="tasks of a family (CartPole-tasks), or MinAtar-games")
     parser.add_argument("--tasks", type=integer(1), default=5, metavar="K", help="number of tasks (5)")
     parser.add_argument("--methods", default=_DEFAULT_METHODS, metavar="M,M", help=f"({_DEFAULT_METHODS})")
-    parser.add_argument("--steps", type=integer(1), default=20_000, metavar="N", help="environment steps a task (20000)")
+    parser.add_argument(
+        "--steps", type=integer(1), default=20_000, metavar="N", help="environment steps a task (20000)"
+    )
     parser.add_argument("--cycles", type=integer(1), default=1, metavar="N", help="how often the sequence comes (1)")
     parser.add_argument("--seed", default="0", metavar="N", help="of everything random: 3, 0-4, 0-4,7 (0)")
     parser.add_argument("--held-out", type=integer(0), default=5, metavar="N", help="unseen tasks at the end (5)")
@@ -169,16 +171,18 @@ def _run(
             done[method, seed] = (result, commit)
     if done:
         # Methods in the order asked for, whatever was there before.
-        _summarise(sequence, [done[cell] for m in configs for cell in cells if cell[0] == m and cell in done], out, commands)
+        _summarise(
+            sequence, [done[cell] for m in configs for cell in cells if cell[0] == m and cell in done], out, commands
+        )
     return 1 if failed else 0
 
 
 def _summarise(
     sequence: TaskSequence, found: Sequence[tuple[ContinualResult, str]], out: Path, commands: Sequence[str]
 ) -> None:
+    from metarl_core.agents.continual.report import write_continual_report
     from metarl_core.agents.continual.results import write_curves
     from metarl_core.agents.continual.summary import measure, scale_of, table, write_table
-    from metarl_core.agents.continual.report import write_continual_report
     from metarl_core.runs._files import atomic_writer
 
     results = [result for result, _ in found]

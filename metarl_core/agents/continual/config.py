@@ -68,7 +68,9 @@ class ContinualConfig(AgentConfig):
     outer_step: float = option(0.25, "Reptile: epsilon, share of the way to the mean", above=0.0, maximum=1.0)
 
     embedding_features: int = option(64, "random features of the task embeddings", minimum=1)
-    held_out: float = option(0.25, "imt: share of the reference episodes that step 3 alone sees", above=0.0, maximum=0.9)
+    held_out: float = option(
+        0.25, "imt: share of the reference episodes that step 3 alone sees", above=0.0, maximum=0.9
+    )
     mixture_ridge: float = option(1e-3, "router: pull towards equal weights", minimum=0.0)
     independent_aggregation: str = option(
         "weighted", "independent: how its networks act together on a new task", choices=AGGREGATIONS
@@ -102,7 +104,9 @@ class ContinualConfig(AgentConfig):
         """
         validate(self)
         if self.context != "none":
-            raise ConfigError(f"context={self.context!r}: whether a method is told the task is its own matter; set none")
+            raise ConfigError(
+                f"context={self.context!r}: whether a method is told the task is its own matter; set none"
+            )
         if self.memory <= self.reference_steps:
             raise ConfigError(
                 f"memory={self.memory}: must be more than reference_steps={self.reference_steps}, which are part of it"

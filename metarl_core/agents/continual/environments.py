@@ -96,7 +96,7 @@ def record_reference(task: Task, steps: int, seed: int, spaces: SequenceSpaces) 
         task.env_id,
         steps=steps,
         seed=seed,
-        task=dict(task.params) or None,
+        task={name: float("nan") if value is None else value for name, value in task.params.items()} or None,
         params=dict(task.env_params),
         num_envs=_RECORDING_ROWS,
         name=task.name,
@@ -160,8 +160,11 @@ class TaskRows:
         try:
             for number, group in enumerate(self._groups):
                 rows = len(group.members) * per_task
-                key = [seed, number]
-                own = seed if len(self._groups) == 1 else int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
+                own = (
+                    seed
+                    if len(self._groups) == 1
+                    else int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
+                )
                 plain = Task(group.task.name, group.task.env_id, {}, group.task.env_params)
                 group.envs = plain.make_vec(rows, seed=own, autoreset_mode="same_step")
                 if group.task.params:
@@ -207,7 +210,7 @@ class TaskRows:
                 final, mask = group.envs.final_obs_dense()
                 last = self._encode(group, final)
                 following[members] = np.where(mask.reshape(*part, 1), last, now[members])
-        columns = {
+        columns: dict[str, NDArray[Any]] = {
             "obs": self.obs,
             "action": actions,
             "reward": reward,
@@ -242,7 +245,7 @@ class TaskRows:
                 columns = self.step(policy(self.obs))
                 totals += columns["reward"]
                 at = np.nonzero(columns["ended"] & (count < episodes))
-                returns[(*at, count[at])] = totals[at]
+                returns[at[0], at[1], count[at]] = totals[at]
                 count[at] += 1
                 totals[columns["ended"]] = 0.0
                 if observe is not None:

@@ -15,7 +15,9 @@ from metarl_core.agents.imt.batches import COLUMNS, TaskBatch, task_batch
 __all__ = ["TaskMemory", "replay_columns", "row_bytes", "transition_fields"]
 
 
-def transition_fields(in_features: int, extra: Mapping[str, Any] | None = None) -> dict[str, tuple[tuple[int, ...], Any]]:
+def transition_fields(
+    in_features: int, extra: Mapping[str, Any] | None = None
+) -> dict[str, tuple[tuple[int, ...], Any]]:
     """Fields of a replay buffer of encoded transitions, float32 observations of width D."""
     return {
         "obs": ((in_features,), np.float32),
@@ -87,4 +89,3 @@ class TaskMemory:
     def nbytes(self) -> int:
         """Bytes of the transitions that are kept."""
         return len(self.replay) * row_bytes(self.fields)
-

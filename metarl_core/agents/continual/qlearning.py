@@ -140,7 +140,9 @@ class QLearner(ContinualLearner):
         self.task, self.known = task, max(self.known, task + 1)
         self._phase = getattr(self, "_phase", -1) + 1
         self.replay = self.make_replay(self._phase)
-        self.optimizer = torch.optim.Adam([p for p in self.model.parameters() if p.requires_grad], self.config.lr, fused=True)
+        self.optimizer = torch.optim.Adam(
+            [p for p in self.model.parameters() if p.requires_grad], self.config.lr, fused=True
+        )
         self.phase_steps = self.phase_updates = 0
         self.copy_target()
         if reference is not None:
@@ -238,7 +240,7 @@ class QLearner(ContinualLearner):
 
     @torch.no_grad()
     def greedy_new(self, obs: NDArray[np.float32], met: Any) -> NDArray[np.int64]:
-        """argmax of Q, of the mean over the last layers of the known tasks where there is one for each."""
+        """Argmax of Q, of the mean over the last layers of the known tasks where there is one for each."""
         known = list(range(self.known)) if self.model.heads.members > 1 else [0]
         rows = torch.from_numpy(obs).reshape(1, -1, obs.shape[2]).expand(len(known), -1, -1)
         q = self.model(rows, known).mean(dim=0)

@@ -115,9 +115,7 @@ def random_returns(tasks: Sequence[Task], spaces: SequenceSpaces, seed: int) -> 
 class _Run:
     """One method's way through a sequence."""
 
-    def __init__(
-        self, sequence: TaskSequence, method: str, config: ContinualConfig, seed: int, watch: Watch
-    ) -> None:
+    def __init__(self, sequence: TaskSequence, method: str, config: ContinualConfig, seed: int, watch: Watch) -> None:
         self.sequence, self.config, self.seed, self.watch = sequence, config, seed, watch
         found = method_class(method)
         if sequence.flat.cycles > 1 and not found.revisits:
@@ -166,7 +164,9 @@ class _Run:
         reference, done = None, 0
         if learner.embeds:
             done = min(c.reference_steps, phase.steps)
-            reference = record_reference(phase.task, done, purpose_seed(self.seed, "reference", phase.index), self.spaces)
+            reference = record_reference(
+                phase.task, done, purpose_seed(self.seed, "reference", phase.index), self.spaces
+            )
         learner.begin_task(phase.task_index, reference)
         rows = TaskRows(
             [self.sequence.tasks[i] for i in training],

@@ -143,7 +143,9 @@ def _family(env_id: str, split: str | None) -> TaskDistribution:
 
 def _draw(env_id: str, family: TaskDistribution, count: int, part: str, seed: int) -> Iterable[Task]:
     columns = family.sample_tasks(count, part, seed)
-    return [Task(f"{part}-{i}", env_id, {key: float(column[i]) for key, column in columns.items()}) for i in range(count)]
+    return [
+        Task(f"{part}-{i}", env_id, {key: float(column[i]) for key, column in columns.items()}) for i in range(count)
+    ]
 
 
 def _minatar(tasks: int, steps: int, cycles: int) -> TaskSequence:

@@ -197,9 +197,7 @@ def write_table(
         file.write("".join(lines).encode())
 
 
-_HEAD = (
-    ("method", "identity", "P", "F", "BWT", "FT", "worst task", "not told", "unseen", "parameters", "stored bytes")
-)
+_HEAD = ("method", "identity", "P", "F", "BWT", "FT", "worst task", "not told", "unseen", "parameters", "stored bytes")
 
 
 def table(

@@ -48,7 +48,7 @@ class AGem(L2):
         slopes = torch.autograd.grad(self.td_loss(batch, earlier), weights)
         gradient = torch.cat([p.grad.flatten() for p in weights if p.grad is not None])
         new = projected(gradient, torch.cat([s.flatten() for s in slopes]))
-        for p, part in zip(weights, new.split([p.numel() for p in weights]), strict=True):
+        for p, part in zip(weights, torch.split(new, [p.numel() for p in weights]), strict=True):
             p.grad = part.view_as(p)
 
     def end_task(self, task: int) -> None:

@@ -35,7 +35,7 @@ def fisher_diagonal(model: QModel, obs: Tensor, task: int) -> dict[str, Tensor]:
 
     jacobian = torch.func.vmap(torch.func.jacrev(values), in_dims=(None, 0))
     total = {name: torch.zeros_like(p) for name, p in parameters.items()}
-    for part in obs.split(_CHUNK):
+    for part in torch.split(obs, _CHUNK):
         for name, slopes in jacobian(parameters, part).items():
             total[name] += slopes.square().sum(dim=(0, 1))
     return {name: value / len(obs) for name, value in total.items()}

@@ -30,7 +30,7 @@ def spread_weights(model: QModel, members: QModel) -> None:
 
 @torch.no_grad()
 def mean_weights(model: QModel, members: QModel, step: float = 1.0) -> None:
-    """theta <- theta + step (mean_i theta_i - theta)."""
+    """Theta <- theta + step (mean_i theta_i - theta)."""
     for common, own in zip(model.parameters(), members.parameters(), strict=True):
         mean = own.double().mean(dim=0, keepdim=True)
         common.copy_((1 - step) * common.double() + step * mean)

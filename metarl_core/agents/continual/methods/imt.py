@@ -32,9 +32,7 @@ from metarl_core.tasks import Task, TaskDataset
 __all__ = ["Imt", "td_rows"]
 
 
-def td_rows(
-    tasks: int, rows: int, batch_size: int, whose: str, rng: np.random.Generator
-) -> NDArray[np.int64]:
+def td_rows(tasks: int, rows: int, batch_size: int, whose: str, rng: np.random.Generator) -> NDArray[np.int64]:
     """Draw whose transitions each trunk's TD error is of, as row numbers j * rows + r, int64 [tasks, batch_size].
 
     Args:

@@ -97,7 +97,7 @@ class PackNet(MultiHead):
 
     @torch.no_grad()
     def greedy(self, obs: NDArray[np.float32], tasks: Sequence[int]) -> NDArray[np.int64]:
-        """argmax of each task's own network."""
+        """Argmax of each task's own network."""
         own = self.begun(tasks)
         if self._trunks_of != (key := (tuple(own), self.updates)):
             self._trunks, self._trunks_of = self.masked(own), key
@@ -107,7 +107,7 @@ class PackNet(MultiHead):
 
     @torch.no_grad()
     def greedy_new(self, obs: NDArray[np.float32], met: Any) -> NDArray[np.int64]:
-        """argmax of the mean Q of the known tasks' networks."""
+        """Argmax of the mean Q of the known tasks' networks."""
         known = list(range(self.known))
         rows = torch.from_numpy(obs).reshape(1, -1, obs.shape[2]).expand(len(known), -1, -1)
         if self._trunks_of != (key := (tuple(known), self.updates)):

@@ -69,7 +69,7 @@ class Reptile(FedAvg):
         return members
 
     def greedy(self, obs: NDArray[np.float32], tasks: Sequence[int]) -> NDArray[np.int64]:
-        """argmax of each task's adapted network."""
+        """Argmax of each task's adapted network."""
         if self._for != (key := (self.updates, tuple(tasks))):
             self._for, self._members = key, self._of_tasks(tasks)
         return self._actions(self._members, obs)
@@ -103,5 +103,5 @@ class Reptile(FedAvg):
         return self._adapted([self.spaces.columns(d) for d in references], _UNSEEN)
 
     def greedy_new(self, obs: NDArray[np.float32], met: Any) -> NDArray[np.int64]:
-        """argmax of the adapted networks."""
+        """Argmax of the adapted networks."""
         return self._actions(met, obs)
