@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from metarl_core.agents.common.observations import ObservationEncoder
 from metarl_core.agents.imt.actors import action_table, count_actions, dense_observations
+from metarl_core.agents.imt.reference import purpose_seed
 from metarl_core.tasks import Task, TaskDataset
 
 __all__ = ["Policy", "SequenceSpaces", "TaskRows", "record_reference"]
@@ -160,11 +161,7 @@ class TaskRows:
         try:
             for number, group in enumerate(self._groups):
                 rows = len(group.members) * per_task
-                own = (
-                    seed
-                    if len(self._groups) == 1
-                    else int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
-                )
+                own = seed if number == 0 else purpose_seed(seed, "group", number)
                 plain = Task(group.task.name, group.task.env_id, {}, group.task.env_params)
                 group.envs = plain.make_vec(rows, seed=own, autoreset_mode="same_step")
                 if group.task.params:

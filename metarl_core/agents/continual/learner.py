@@ -86,8 +86,8 @@ class ContinualLearner(abc.ABC):
         met = self.meet(references)
         return lambda obs: self.greedy_new(obs, met)
 
-    def meet(self, references: Sequence[TaskDataset]) -> Any:
-        """Look at new tasks by their reference transitions; what ``greedy_new`` is then given. None without ``embeds``."""
+    def meet(self, references: Sequence[TaskDataset]) -> Any:  # noqa: ARG002
+        """Look at new tasks by their reference transitions (none without ``embeds``); what ``greedy_new`` is given."""
         return None
 
     @abc.abstractmethod

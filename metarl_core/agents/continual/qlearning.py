@@ -167,13 +167,9 @@ class QLearner(ContinualLearner):
         """Put the transitions of a step into the replay."""
         count, rows = columns["reward"].shape
         flat = {name: columns[name].reshape(count * rows, *columns[name].shape[2:]) for name in COLUMNS}
-        self.replay.add(**flat, task_id=np.repeat(np.asarray(tasks, np.int32), rows), **self.extra_columns(columns))
+        self.replay.add(**flat, task_id=np.repeat(np.asarray(tasks, np.int32), rows))
         self.phase_steps += count * rows
         self.trained = tuple(tasks)
-
-    def extra_columns(self, columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """What a method stores besides, [T * n, ...]."""
-        return {}
 
     def learn(self) -> None:
         """One gradient step for every ``train_every`` environment steps."""
@@ -239,7 +235,7 @@ class QLearner(ContinualLearner):
         return actions
 
     @torch.no_grad()
-    def greedy_new(self, obs: NDArray[np.float32], met: Any) -> NDArray[np.int64]:
+    def greedy_new(self, obs: NDArray[np.float32], met: Any) -> NDArray[np.int64]:  # noqa: ARG002
         """Argmax of Q, of the mean over the last layers of the known tasks where there is one for each."""
         known = list(range(self.known)) if self.model.heads.members > 1 else [0]
         rows = torch.from_numpy(obs).reshape(1, -1, obs.shape[2]).expand(len(known), -1, -1)

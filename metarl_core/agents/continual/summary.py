@@ -62,7 +62,7 @@ class Scale:
     origin: str
 
     def scores(self, returns: Array) -> Array:
-        """clip((J - J_low) / (J_high - J_low), 0, 1) along the last axis, or the returns where there is no reference."""
+        """clip((J - J_low) / (J_high - J_low), 0, 1) along the last axis; the returns where there is no reference."""
         return returns if self.high is None else _share(returns, self.low, self.high)
 
     def held_out_scores(self, returns: Array) -> Array | None:
@@ -203,7 +203,7 @@ _HEAD = ("method", "identity", "P", "F", "BWT", "FT", "worst task", "not told", 
 def table(
     sequence: TaskSequence, results: Sequence[ContinualResult], measures: Sequence[Measures], scale: Scale
 ) -> str:
-    """A Markdown table, a row for each method: means over the seeds, with 95 % bootstrap intervals from two seeds on."""
+    """A Markdown table, a row for each method: means over the seeds, from two on with 95 % bootstrap intervals."""
     rows = []
     for method in dict.fromkeys(r.method for r in results):
         own = [i for i, r in enumerate(results) if r.method == method]

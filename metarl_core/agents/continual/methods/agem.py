@@ -27,7 +27,10 @@ def projected(gradient: Tensor, reference: Tensor) -> Tensor:
 
 
 class AGem(L2):
-    """Fine-tuning whose gradient never points against that of the mean TD error on M transitions of each earlier task."""
+    """Fine-tuning whose gradient never points against that of the loss on a memory.
+
+    The memory has M transitions of each earlier task; its loss is the mean squared TD error, every task counting alike.
+    """
 
     def __init__(self, config: ContinualConfig, spaces: SequenceSpaces, tasks: Sequence[Task], seed: int) -> None:
         super().__init__(config, spaces, tasks, seed)

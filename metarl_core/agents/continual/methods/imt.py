@@ -88,13 +88,13 @@ class Imt(Independent):
         assert reference is not None
         before, new = self.known, task >= self.known
         if before == 0:
-            self._pretrain(task, reference)
+            self._pretrain(reference)
         if new:
             weights = self.router.weights(reference) if before else np.zeros(0)
             self._start(task, weights)
         super().begin_task(task, reference)
 
-    def _pretrain(self, task: int, reference: TaskDataset) -> None:
+    def _pretrain(self, reference: TaskDataset) -> None:
         """Step 1: the common trunk learns to predict the dynamics of the first task."""
         batch = stack_tasks([self.spaces.columns(reference)])
         pretrain_common(

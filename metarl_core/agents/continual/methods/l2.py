@@ -44,7 +44,7 @@ class L2(FineTuning):
             return td
         return td + 0.5 * self.config.l2_weight * squared_distance(self.protected(), self.anchor)
 
-    def end_task(self, task: int) -> None:
+    def end_task(self, task: int) -> None:  # noqa: ARG002
         """Set the anchor."""
         self.anchor = [p.detach().clone() for p in self.protected()]
 

@@ -106,7 +106,7 @@ class PackNet(MultiHead):
         return actions
 
     @torch.no_grad()
-    def greedy_new(self, obs: NDArray[np.float32], met: Any) -> NDArray[np.int64]:
+    def greedy_new(self, obs: NDArray[np.float32], met: Any) -> NDArray[np.int64]:  # noqa: ARG002
         """Argmax of the mean Q of the known tasks' networks."""
         known = list(range(self.known))
         rows = torch.from_numpy(obs).reshape(1, -1, obs.shape[2]).expand(len(known), -1, -1)

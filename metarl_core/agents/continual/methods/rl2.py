@@ -165,13 +165,13 @@ class RL2(ContinualLearner):
         """A state that knows nothing yet."""
         return _Memory(rows, self.config.rl2_hidden, self.spaces.num_actions)
 
-    def begin_task(self, task: int, reference: TaskDataset | None) -> None:
+    def begin_task(self, task: int, reference: TaskDataset | None) -> None:  # noqa: ARG002
         """The environments are new ones: trials begin anew."""
         self.known = self.num_tasks
         self.memory: _Memory | None = None
 
     @torch.no_grad()
-    def act(self, obs: NDArray[np.float32], tasks: Sequence[int], epsilon: float) -> NDArray[np.int64]:
+    def act(self, obs: NDArray[np.float32], tasks: Sequence[int], epsilon: float) -> NDArray[np.int64]:  # noqa: ARG002
         """Epsilon-greedy; the GRU's state goes on."""
         shape, flat = obs.shape[:2], obs.reshape(-1, obs.shape[2])
         if self.memory is None:
@@ -198,7 +198,7 @@ class RL2(ContinualLearner):
         self.replay.add(**stacked, state=self.first_state.numpy())
         self._start_sequence()
 
-    def store(self, columns: Mapping[str, NDArray[Any]], tasks: Sequence[int]) -> None:
+    def store(self, columns: Mapping[str, NDArray[Any]], tasks: Sequence[int]) -> None:  # noqa: ARG002
         """Go on with the sequences of the rows, and begin trials anew where one has ended."""
         assert self.memory is not None
         action, reward, ended = (columns[name].reshape(-1) for name in ("action", "reward", "ended"))
@@ -245,19 +245,19 @@ class RL2(ContinualLearner):
     def end_task(self, task: int) -> None:
         """Nothing."""
 
-    def policy(self, tasks: Sequence[int]) -> Policy:
+    def policy(self, tasks: Sequence[int]) -> Policy:  # noqa: ARG002
         """Greedy, with a state of its own."""
         return _Playing(self)
 
-    def new_policy(self, references: Sequence[TaskDataset]) -> Policy:
+    def new_policy(self, references: Sequence[TaskDataset]) -> Policy:  # noqa: ARG002
         """The same: it is never told the task."""
         return _Playing(self)
 
-    def greedy(self, obs: NDArray[np.float32], tasks: Sequence[int]) -> NDArray[np.int64]:
+    def greedy(self, obs: NDArray[np.float32], tasks: Sequence[int]) -> NDArray[np.int64]:  # noqa: ARG002
         """At the start of a trial, nothing known."""
         return _Playing(self)(obs)
 
-    def greedy_new(self, obs: NDArray[np.float32], met: Any) -> NDArray[np.int64]:
+    def greedy_new(self, obs: NDArray[np.float32], met: Any) -> NDArray[np.int64]:  # noqa: ARG002
         """At the start of a trial, nothing known."""
         return _Playing(self)(obs)
 
