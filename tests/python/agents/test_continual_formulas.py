@@ -34,9 +34,7 @@ def member(p, index):
 
 def numpy_q(model, x, task):
     """Q(s, .) of a model with one hidden layer, float64 [B, A], and what the backward pass needs."""
-    w1, b1, w2, b2 = (
-        member(p, task) for net in (model.trunks, model.heads) for p in (net.weights[0], net.biases[0])
-    )
+    w1, b1, w2, b2 = (member(p, task) for net in (model.trunks, model.heads) for p in (net.weights[0], net.biases[0]))
     hidden = np.maximum(x @ w1 + b1, 0)
     return hidden @ w2 + b2, hidden, w2
 
@@ -69,9 +67,7 @@ def test_a_model_takes_each_tasks_trunk_and_last_layer(trunks, heads, tasks):
 def test_td_errors_against_a_loop():
     model, slow, batch = model_of(1, K), model_of(1, K, seed=4), batch_of()
     tasks = range(K)
-    found = td_errors(
-        model(batch.obs, tasks), model(batch.next_obs, tasks), slow(batch.next_obs, tasks), batch, GAMMA
-    )
+    found = td_errors(model(batch.obs, tasks), model(batch.next_obs, tasks), slow(batch.next_obs, tasks), batch, GAMMA)
     for t in tasks:
         for b in range(B):
             best = numpy_q(model, double(batch.next_obs[t, b])[None], t)[0][0].argmax()

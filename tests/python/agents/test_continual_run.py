@@ -47,7 +47,9 @@ def goals(*places):
 
 def short_sequence(steps=300, cycles=1):
     tasks = goals((0.5, 0.0), (-0.5, 0.0), (0.0, 0.5))
-    return TaskSequence("goals", Flat(tasks, steps, cycles), (Task("unseen", "PointRobot-v0", {"goal_x": 0.3, "goal_y": 0.3}),))
+    return TaskSequence(
+        "goals", Flat(tasks, steps, cycles), (Task("unseen", "PointRobot-v0", {"goal_x": 0.3, "goal_y": 0.3}),)
+    )
 
 
 def learner_of(method, sequence, config=TINY, seed=0):
@@ -156,7 +158,10 @@ def test_imt_keeps_m_transitions_of_each_task_and_a_submodel():
         changed = [not torch.equal(begun["trunks.weights.0"][i], learner.model.trunks.weights[0][i]) for i in range(3)]
         # Rounds begin with the third task; until then earlier submodels rest.
         assert changed == {1: [True, False, False], 2: [False, True, False], 3: [True, True, True]}[number]
-    for own, playing in ((learner.submodels.trunks, learner.model.trunks), (learner.submodels.heads, learner.model.heads)):
+    for own, playing in (
+        (learner.submodels.trunks, learner.model.trunks),
+        (learner.submodels.heads, learner.model.heads),
+    ):
         assert all(torch.equal(a, b) for a, b in zip(own.parameters(), playing.parameters(), strict=True))
     weights = learner.meet([record_reference(run.sequence.held_out[0], 128, 1, run.spaces)])
     assert weights.shape == (3, 1)
