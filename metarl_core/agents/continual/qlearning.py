@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -24,24 +24,37 @@ from metarl_core.agents.imt.networks import BatchedMLP
 from metarl_core.agents.imt.reference import purpose_seed
 from metarl_core.tasks import Task, TaskDataset
 
-__all__ = ["QLearner", "QModel", "count_parameters", "forward_members", "td_errors"]
+__all__ = ["QLearner", "QModel", "count_parameters", "forward_members", "layers_of", "q_values", "td_errors"]
 
 
-def forward_members(net: BatchedMLP, members: Sequence[int], x: Tensor) -> Tensor:
+Layers: TypeAlias = Sequence[tuple[Tensor, Tensor]]
+"""Weights [members, in, out] and biases [members, 1, out] of a perceptron, from the input on."""
+
+
+def layers_of(net: BatchedMLP) -> Layers:
+    """The layers of a net, as plain tuples: walking a ParameterList costs more than the small products do."""
+    return tuple(zip(net.weights, net.biases, strict=True))
+
+
+def forward_members(layers: Layers, members: Sequence[int], x: Tensor, relu_output: bool = False) -> Tensor:
     """Member ``members[t]`` on rows t; float32 [T, B, D] -> [T, B, O]. A net of one member serves all rows."""
-    if net.members == 1:
-        rows: Tensor = net(x.reshape(1, -1, x.shape[2]))
-        return rows.view(x.shape[0], x.shape[1], -1)
-    if len(members) == net.members and list(members) == list(range(net.members)):
-        every: Tensor = net(x)
-        return every
-    index = torch.tensor(list(members))
-    last = len(net.weights) - 1
-    for layer, (weight, bias) in enumerate(zip(net.weights, net.biases, strict=True)):
-        x = torch.baddbmm(bias[index], x, weight[index])
-        if layer < last or net.relu_output:
+    count, shape = len(layers[0][0]), x.shape
+    index = None
+    if count == 1:
+        x = x.reshape(1, -1, shape[2])
+    elif len(members) != count or list(members) != list(range(count)):
+        index = torch.tensor(list(members))
+    last = len(layers) - 1
+    for layer, (weight, bias) in enumerate(layers):
+        x = torch.baddbmm(bias, x, weight) if index is None else torch.baddbmm(bias[index], x, weight[index])
+        if layer < last or relu_output:
             x = torch.relu(x)
-    return x
+    return x.reshape(*shape[:2], -1)
+
+
+def q_values(trunks: Layers, heads: Layers, x: Tensor, tasks: Sequence[int]) -> Tensor:
+    """Q(s, .) through each task's trunk and last layer, float32 [T, B, D] -> [T, B, A]."""
+    return forward_members(heads, tasks, forward_members(trunks, tasks, x, relu_output=True))
 
 
 class QModel(nn.Module):
@@ -68,10 +81,11 @@ class QModel(nn.Module):
         super().__init__()
         self.trunks = BatchedMLP(trunks, (in_features, *hidden), generator, relu_output=True)
         self.heads = BatchedMLP(heads, (hidden[-1], num_actions), generator)
+        self._layers = layers_of(self.trunks), layers_of(self.heads)
 
     def forward(self, x: Tensor, tasks: Sequence[int]) -> Tensor:
         """Rows t are of task ``tasks[t]``; float32 [T, B, D] -> [T, B, A]."""
-        return forward_members(self.heads, tasks, forward_members(self.trunks, tasks, x))
+        return q_values(*self._layers, x, tasks)
 
 
 def count_parameters(*nets: nn.Module) -> int:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metarl_core.agents.continual.methods.l2 import L2
-from metarl_core.agents.continual.qlearning import QModel
+from metarl_core.agents.continual.qlearning import QModel, q_values
 from metarl_core.agents.imt.batches import TaskBatch
 
 __all__ = ["Ewc", "fisher_diagonal"]
@@ -29,9 +29,12 @@ def fisher_diagonal(model: QModel, obs: Tensor, task: int) -> dict[str, Tensor]:
     """
     parameters = {name: p.detach() for name, p in model.named_parameters()}
 
+    def layers(weights: dict[str, Tensor], part: str) -> list[tuple[Tensor, Tensor]]:
+        count = len(getattr(model, part).weights)
+        return [(weights[f"{part}.weights.{i}"], weights[f"{part}.biases.{i}"]) for i in range(count)]
+
     def values(weights: dict[str, Tensor], state: Tensor) -> Tensor:
-        q: Tensor = torch.func.functional_call(model, weights, (state.view(1, 1, -1), (task,)))
-        return q[0, 0]
+        return q_values(layers(weights, "trunks"), layers(weights, "heads"), state.view(1, 1, -1), (task,))[0, 0]
 
     jacobian = torch.func.vmap(torch.func.jacrev(values), in_dims=(None, 0))
     total = {name: torch.zeros_like(p) for name, p in parameters.items()}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from metarl_core.agents.continual.methods.multihead import MultiHead
-from metarl_core.agents.continual.qlearning import QModel, forward_members
+from metarl_core.agents.continual.qlearning import QModel, forward_members, layers_of
 from metarl_core.tasks import TaskDataset
 
 __all__ = ["PackNet", "kept_weights"]
@@ -102,7 +102,7 @@ class PackNet(MultiHead):
         if self._trunks_of != (key := (tuple(own), self.updates)):
             self._trunks, self._trunks_of = self.masked(own), key
         features = self._trunks(torch.from_numpy(obs))
-        actions: NDArray[np.int64] = forward_members(self.model.heads, own, features).argmax(dim=2).numpy()
+        actions: NDArray[np.int64] = forward_members(layers_of(self.model.heads), own, features).argmax(dim=2).numpy()
         return actions
 
     @torch.no_grad()
@@ -112,7 +112,7 @@ class PackNet(MultiHead):
         rows = torch.from_numpy(obs).reshape(1, -1, obs.shape[2]).expand(len(known), -1, -1)
         if self._trunks_of != (key := (tuple(known), self.updates)):
             self._trunks, self._trunks_of = self.masked(known), key
-        q = forward_members(self.model.heads, known, self._trunks(rows)).mean(dim=0)
+        q = forward_members(layers_of(self.model.heads), known, self._trunks(rows)).mean(dim=0)
         actions: NDArray[np.int64] = q.argmax(dim=1).numpy().reshape(obs.shape[:2])
         return actions
 
