@@ -236,6 +236,8 @@ def test_numbers_and_seeds_in_words():
     assert [size(x) for x in (None, 12, 48_000_000, 1500)] == ["-", "12 B", "48 MB", "1.5 kB"]
     assert seeds_text({"a": 1, "b": 1}) == "One seed: no interval exists."
     assert seeds_text({"a": 10, "b": 10}) == "10 seeds; 95 % intervals from a bootstrap over the seeds."
+    assert seeds_text({"a": 10, "b": 0}) == seeds_text({"a": 10})
+    assert seeds_text({"b": 0}) == "No seed was measured."
     assert seeds_text({"a": 10, "b": 1}).endswith("With one seed no interval exists.")
     assert seeds_warning({"a": 4}) == ""
     assert "a: one seed, so that no interval exists. b: fewer than 4 seeds" in seeds_warning({"a": 1, "b": 3})

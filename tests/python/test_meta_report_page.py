@@ -141,13 +141,16 @@ def test_results_are_beside_what_they_cost(tmp_path):
     }
     for caption in ("Continual learning, with 95 % intervals", "Unseen tasks, with 95 % intervals"):
         (row,) = re.findall('<tr><th scope="row">IMT</th>.*?</tr>', tables[caption])
-        assert row.endswith("<td>300,000</td><td>12,345</td><td>48 MB</td><td>no</td></tr>")
-        assert "task identity given at test" in tables[caption]
+        lines = ("300k steps", "12.3k parameters", "48 MB stored", "task not given")
+        assert row.endswith(f"<td>{''.join(f'<small>{line}</small>' for line in lines)}</td></tr>")
         cells = {len(re.findall("<t[dh][ >]", line)) for line in re.findall("<tr>.*?</tr>", tables[caption])}
         assert len(cells) == 1
+    exact = "<td>300,000</td><td>12,345</td><td>48 MB</td><td>no</td></tr>"
+    assert f'<tr><th scope="row">IMT</th>{exact}' in tables["What each method used"]
     plain = dataclasses.replace(data, costs=())
     html, _ = read(write_meta_report(tmp_path / "plain.html", plain))
     assert "task identity" not in html
+    assert "task not given" not in html
 
 
 def test_labels_are_text_not_html(tmp_path):
@@ -314,8 +317,8 @@ def test_what_does_not_fit_is_named(make, message):
 def test_arrays_are_copies_that_nobody_can_change_behind_the_page():
     matrix = np.random.default_rng(0).random((2, 3, 3))
     section = ContinualResults(TASKS, {"a": matrix})
-    before = section.matrices["a"].copy()
+    before = section.performance["a"].copy()
     matrix[:] = 7
-    np.testing.assert_array_equal(section.matrices["a"], before)
+    np.testing.assert_array_equal(section.performance["a"], before)
     with pytest.raises(ValueError, match="read-only"):
-        section.matrices["a"][0] = 1
+        section.performance["a"][0] = 1

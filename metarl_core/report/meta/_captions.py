@@ -9,7 +9,7 @@ import numpy as np
 from metarl_core import stats
 from metarl_core.report.meta._estimates import estimate, measured
 from metarl_core.report.meta._figures_tasks import effective_number
-from metarl_core.report.meta._measures import continual_measures, unseen_scores
+from metarl_core.report.meta._measures import continual_measures, performance, unseen_scores
 from metarl_core.report.meta._words import interval, number, quantity, seeds_text
 from metarl_core.report.meta.sections import (
     Adaptation,
@@ -42,14 +42,14 @@ _DETAILS = "The table gives the numbers."
 
 def heatmaps(section: ContinualResults) -> tuple[str, str]:
     """Caption and alternative text of the performance matrices."""
-    seeds = {method: len(values) for method, values in section.matrices.items()}
+    seeds = {method: len(performance(section, method)) for method in section.performance}
     caption = (
         "Performance on each task (rows) at each checkpoint (columns), mean over the seeds that were measured; orange "
         f"frames: the task's own training had just ended. Grey: not measured. {_counts(seeds)}"
     )
     ends = ", ".join(
         f"{method}: {number(found.value)}"
-        for method in section.matrices
+        for method in section.performance
         if (found := continual_measures(section, method).average) is not None
     )
     return caption, f"{caption} Average performance in the last column: {ends}."
@@ -57,7 +57,7 @@ def heatmaps(section: ContinualResults) -> tuple[str, str]:
 
 def forgetting(section: ContinualResults) -> tuple[str, str]:
     """Caption and alternative text of the bars."""
-    measures = {method: continual_measures(section, method) for method in section.matrices}
+    measures = {method: continual_measures(section, method) for method in section.performance}
     seeds = {method: found.average.seeds for method, found in measures.items() if found.average is not None}
     caption = (
         "Left: mean performance on all tasks at the end. Right: what each task lost between the end of its own "

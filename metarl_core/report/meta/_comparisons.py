@@ -55,7 +55,7 @@ def continual_comparisons(section: ContinualResults) -> list[Comparison]:
     )
     for verb, read, lower in measures:
         mine = read(section, str(section.subject))
-        for other in section.matrices:
+        for other in section.performance:
             theirs = read(section, other)
             if other == section.subject or mine is None or theirs is None:
                 continue

@@ -16,6 +16,8 @@ from metarl_core.report.meta._measures import (
     continual_measures,
     final_performance,
     forgetting_by_task,
+    performance,
+    task_ends,
 )
 from metarl_core.report.meta._style import (
     FAINT,
@@ -36,7 +38,7 @@ __all__ = ["forgetting_bars", "performance_heatmaps", "task_curves"]
 
 def performance_heatmaps(section: ContinualResults, palette: Palette) -> Figure:
     """Task by checkpoint, one panel for each method: mean over the seeds; frames where a task's training ended."""
-    means = {method: average_over_seeds(matrix).T for method, matrix in section.matrices.items()}
+    means = {method: average_over_seeds(performance(section, method)).T for method in section.performance}
     low, high = _range(np.concatenate([mean.ravel() for mean in means.values()]))
     checkpoints = next(iter(means.values())).shape[1]
     if section.steps is None:
@@ -50,7 +52,7 @@ def performance_heatmaps(section: ContinualResults, palette: Palette) -> Figure:
         axes.set_title(shown(method), color=palette.color(method))
         axes.set_xlabel("checkpoint" if section.steps is None else "environment steps")
         if method not in section.joint:
-            for task, end in enumerate(section.ends):
+            for task, end in enumerate(task_ends(section)):
                 axes.add_patch(
                     Rectangle((end - 0.46, task - 0.46), 0.92, 0.92, fill=False, edgecolor="#D55E00", linewidth=2.2)
                 )
@@ -78,7 +80,7 @@ def _range(values: Array) -> tuple[float, float]:
 
 def forgetting_bars(section: ContinualResults, palette: Palette) -> Figure:
     """Average performance and average forgetting of each method, with intervals, and the seeds as dots."""
-    methods = list(section.matrices)
+    methods = list(section.performance)
     figure = Figure(figsize=(11.0, 1.5 + 0.42 * len(methods)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for row, method in enumerate(methods):

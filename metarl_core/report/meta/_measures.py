@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from metarl_core import stats
 from metarl_core.report.meta._arrays import Array
@@ -18,6 +19,8 @@ __all__ = [
     "final_performance",
     "forgetting_by_task",
     "levels",
+    "performance",
+    "task_ends",
     "transfer_undefined",
     "unseen_scores",
 ]
@@ -34,29 +37,38 @@ class ContinualMeasures(NamedTuple):
     worst: Estimate | None
 
 
+def performance(section: ContinualResults, method: str) -> Array:
+    """p_i(t), float64 [seeds, checkpoints, tasks]."""
+    return np.asarray(section.performance[method])
+
+
+def task_ends(section: ContinualResults) -> npt.NDArray[np.int64]:
+    """Checkpoint at which each task's training had ended, int64 [tasks]."""
+    return np.asarray(section.task_ends)
+
+
 def final_performance(section: ContinualResults, method: str) -> Array:
     """p_i(T), float64 [seeds, tasks]."""
-    last: Array = section.matrices[method][:, -1]
-    return last
+    return performance(section, method)[:, -1]
 
 
 def forgetting_by_task(section: ContinualResults, method: str) -> Array | None:
     """F_i, float64 [seeds, tasks], NaN in seeds that lack a number it needs; None for joint training."""
     if method in section.joint:
         return None
-    matrix, tasks = section.matrices[method], len(section.tasks)
-    needed = np.concatenate([matrix[:, section.ends, np.arange(tasks)], matrix[:, -1]], axis=1)
+    matrix, ends = performance(section, method), task_ends(section)
+    needed = np.concatenate([matrix[:, ends, np.arange(len(ends))], matrix[:, -1]], axis=1)
     whole = ~np.isnan(needed).any(axis=1)
-    lost = np.full((len(matrix), tasks), np.nan)
+    lost = np.full((len(matrix), len(ends)), np.nan)
     if whole.any():
-        lost[whole] = stats.forgetting(matrix[whole], section.ends)
+        lost[whole] = stats.forgetting(matrix[whole], ends)
     return lost
 
 
 def continual_measures(section: ContinualResults, method: str) -> ContinualMeasures:
     """Measures of one method with their intervals."""
     final, lost = final_performance(section, method), forgetting_by_task(section, method)
-    earlier = section.ends < section.matrices[method].shape[1] - 1
+    earlier = task_ends(section) < performance(section, method).shape[1] - 1
     forward = _forward_transfer(section, method)
     return ContinualMeasures(
         average=estimate(final, stats.mean),

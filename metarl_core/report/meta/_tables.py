@@ -12,19 +12,20 @@ from metarl_core.report.meta._arrays import Array
 from metarl_core.report.meta._comparisons import Comparison
 from metarl_core.report.meta._estimates import Estimate, difference, estimate, measured
 from metarl_core.report.meta._measures import continual_measures, transfer_undefined, unseen_scores
+from metarl_core.report.meta._style import short
 from metarl_core.report.meta._words import joined, number, size, value_and_ends
 from metarl_core.report.meta.sections import Adaptation, ContinualResults, MethodCost, TransferCurves, UnseenTasks
 
 __all__ = ["adaptation_table", "comparison_table", "continual_table", "cost_table", "transfer_table", "unseen_table"]
 
-Cell = str | Estimate | None
-"""Text, or a number with its interval; None: not measured."""
+Cell = str | Estimate | tuple[str, ...] | None
+"""Text, a number with its interval, or small lines; None: not measured."""
 
 
 def continual_table(section: ContinualResults, costs: Sequence[MethodCost] = ()) -> str:
     """P, IQM, F, BWT, FT and the worst task of every method, beside what it used."""
     rows: list[list[Cell]] = []
-    for method in section.matrices:
+    for method in section.performance:
         found = continual_measures(section, method)
         lost: list[Cell] = [found.forgetting, found.backward]
         if method in section.joint:
@@ -115,21 +116,20 @@ def _median(times: Array) -> str:
     return number(float(np.sort(times.ravel())[times.size // 2]))
 
 
-_COSTS = ["environment steps", "parameters", "stored", "task identity given at test"]
-
-
 def cost_table(costs: Sequence[MethodCost]) -> str:
     """Steps, parameters, bytes and whether the task is told."""
-    return table("What each method used", ["method", *_COSTS], [[cost.method, *_used(cost)] for cost in costs])
-
-
-def _used(cost: MethodCost) -> list[Cell]:
-    return [
-        "-" if cost.environment_steps is None else f"{cost.environment_steps:,}",
-        "-" if cost.parameters is None else f"{cost.parameters:,}",
-        size(cost.stored_bytes),
-        {True: "yes", False: "no", None: "-"}[cost.task_identity_at_test],
+    rows: list[list[Cell]] = [
+        [
+            cost.method,
+            "-" if cost.environment_steps is None else f"{cost.environment_steps:,}",
+            "-" if cost.parameters is None else f"{cost.parameters:,}",
+            size(cost.stored_bytes),
+            {True: "yes", False: "no", None: "-"}[cost.task_identity_at_test],
+        ]
+        for cost in costs
     ]
+    head = ["method", "environment steps", "parameters", "stored", "task identity given at test"]
+    return table("What each method used", head, rows)
 
 
 def _with_costs(
@@ -139,7 +139,20 @@ def _with_costs(
     used = {cost.method: _used(cost) for cost in costs}
     if not any(row[0] in used for row in rows):
         return head, rows
-    return [*head, *_COSTS], [[*row, *used.get(str(row[0]), ["-"] * len(_COSTS))] for row in rows]
+    return [*head, "used"], [[*row, used.get(str(row[0]), "-")] for row in rows]
+
+
+def _used(cost: MethodCost) -> tuple[str, ...]:
+    lines = []
+    if cost.environment_steps is not None:
+        lines.append(f"{short(float(f'{cost.environment_steps:.3g}'))} steps")
+    if cost.parameters is not None:
+        lines.append(f"{short(float(f'{cost.parameters:.3g}'))} parameters")
+    if cost.stored_bytes is not None:
+        lines.append(f"{size(cost.stored_bytes)} stored")
+    if cost.task_identity_at_test is not None:
+        lines.append("task given" if cost.task_identity_at_test else "task not given")
+    return tuple(lines) or ("-",)
 
 
 def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[Cell]], kind: str = "") -> str:
@@ -158,6 +171,8 @@ def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[Cell]], kin
 def _html(cell: Cell) -> str:
     if isinstance(cell, str):
         return escape(cell)
+    if not isinstance(cell, (Estimate, type(None))):
+        return "".join(f"<small>{escape(line)}</small>" for line in cell)
     if cell is None:
         return "not measured"
     value, ends = value_and_ends(cell)

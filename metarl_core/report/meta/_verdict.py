@@ -18,17 +18,17 @@ Compared = dict[str, list[Comparison]]
 """Comparisons of each section."""
 
 
-def headline(data: MetaReportData, compared: Compared) -> list[str]:
-    """Paragraphs: on unseen tasks, and on continual learning."""
+def headline(data: MetaReportData, compared: Compared) -> list[tuple[str, list[str]]]:
+    """What the subject reached, and how that compares: on unseen tasks, and in continual learning."""
     found = []
     if data.unseen is not None:
-        found.append(_unseen(data.unseen, compared))
+        found.append((_unseen(data.unseen), sentences(compared["unseen"])))
     if data.continual is not None:
-        found.append(_continual(data.continual, compared))
+        found.append((_continual(data.continual), sentences(compared["continual"])))
     return found
 
 
-def _unseen(section: UnseenTasks, compared: Compared) -> str:
+def _unseen(section: UnseenTasks) -> str:
     subject, tasks = str(section.subject), quantity(len(section.tasks), "unseen task")
     own = estimate(unseen_scores(section, subject), stats.iqm)
     if own is None:
@@ -36,21 +36,19 @@ def _unseen(section: UnseenTasks, compared: Compared) -> str:
     what = section.score_name
     if section.normalised:
         what = f"{what} from chance (0) to {section.reference_name} (1)"
-    start = f"On {tasks}, {subject} reaches {interval(own)}: {what}, IQM of {quantity(own.seeds, 'seed')}."
-    return " ".join([start, *sentences(compared["unseen"])])
+    return f"On {tasks}, {subject} reaches {interval(own)}: {what}, IQM of {quantity(own.seeds, 'seed')}."
 
 
-def _continual(section: ContinualResults, compared: Compared) -> str:
+def _continual(section: ContinualResults) -> str:
     subject, tasks = str(section.subject), quantity(len(section.tasks), "task")
     own = continual_measures(section, subject)
     if own.average is None:
         return f"{subject} was not measured on all of {tasks} at the end with any seed."
     lost = "" if subject in section.joint else f", and the average forgetting F {interval(own.forgetting)}"
-    start = (
+    return (
         f"After {tasks} one after another, {subject}'s average performance P is {interval(own.average)}{lost} "
         f"({quantity(own.average.seeds, 'seed')})."
     )
-    return " ".join([start, *sentences(compared["continual"])])
 
 
 def rule(compared: Compared) -> str:
@@ -70,7 +68,7 @@ def few_seeds(data: MetaReportData) -> str:
     seeds: dict[str, int] = {}
     for section, field in (
         (data.unseen, "scores"),
-        (data.continual, "matrices"),
+        (data.continual, "performance"),
         (data.adaptation, "curves"),
         (data.curves, "curves"),
         (data.transfer, "curves"),

@@ -73,7 +73,10 @@ def joined(names: Iterable[str]) -> str:
 
 def seeds_text(seeds: Mapping[str, int]) -> str:
     """Say how many seeds each method has: once if all have the same number; and that one seed has no interval."""
+    seeds = {method: count for method, count in seeds.items() if count}
     counts = set(seeds.values())
+    if not counts:
+        return "No seed was measured."
     if counts == {1}:
         return "One seed: no interval exists."
     if len(counts) == 1:

@@ -30,9 +30,12 @@ __all__ = ["meta_figures", "write_meta_report"]
 _CSS = """
 caption { text-align: left; font-weight: 600; padding: .7rem .7rem .2rem; }
 .meta { margin: 1.2rem 0; }
-.meta th[scope="row"] { color: var(--ink); white-space: nowrap; text-align: left; }
+.meta th, .meta td { padding: .45rem .5rem; }
+.headline + ul { margin: -.6rem 0 1.2rem; }
+.meta tbody tr:last-child th { border-bottom: 0; }
+.meta th[scope="row"] { vertical-align: middle; color: var(--ink); white-space: nowrap; text-align: left; }
 .meta th:nth-child(2), .meta td:nth-child(2) { text-align: right; }
-.meta small { display: block; color: var(--soft); }
+.meta small { display: block; font-size: .8rem; color: var(--soft); }
 .claims th:nth-child(2), .claims td:nth-child(2) { text-align: left; }
 .claims th[scope="row"] { white-space: normal; max-width: 24rem; }
 """
@@ -99,7 +102,9 @@ def write_meta_report(path: str | os.PathLike[str], data: MetaReportData) -> Pat
         compared["continual"] = continual_comparisons(data.continual)
     parts = [f"<section><h1>{escape(data.title)}</h1>"]
     parts += [f"<p>{escape(data.about)}</p>"] if data.about else []
-    parts += [f'<p class="headline">{escape(words)}</p>' for words in headline(data, compared)]
+    for lead, claims in headline(data, compared):
+        parts.append(f'<p class="headline">{escape(lead)}</p>')
+        parts += [f"<ul>{''.join(f'<li>{escape(claim)}</li>' for claim in claims)}</ul>"] if claims else []
     parts += [f'<p class="note">{escape(words)}</p>' for words in (rule(compared), few_seeds(data)) if words]
     palette = _palette(data)
     for name in _SECTIONS:
@@ -139,7 +144,7 @@ def _palette(data: MetaReportData) -> Palette:
     for section, field in (
         (data.unseen, "scores"),
         (data.adaptation, "curves"),
-        (data.continual, "matrices"),
+        (data.continual, "performance"),
         (data.curves, "curves"),
         (data.transfer, "curves"),
     ):
