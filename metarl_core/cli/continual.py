@@ -30,6 +30,7 @@ examples:
   metarl continual --sequence PointRobot-tasks --methods finetune,scratch,imt --seed 0-4 imt.imt_td_tasks=own
   metarl continual --sequence MinAtar-games --tasks 3 --steps 200000 --methods finetune,ewc hidden=128"""
 
+_COMMON = ("evaluations", "evaluation_episodes")
 _DEFAULT_METHODS = "finetune,multihead,scratch,joint,independent,imt"
 
 
@@ -110,6 +111,8 @@ def _configs(methods: Sequence[str], words: Sequence[str]) -> dict[str, Continua
             common[name] = parse_text(value)
         elif method not in own:
             raise UsageError(f"{word!r}: {method!r} is not among the methods {', '.join(methods)}")
+        elif key in _COMMON:
+            raise UsageError(f"{word!r}: all methods are evaluated alike; give {key}={value} for all")
         else:
             own[method][key] = parse_text(value)
     return {method: apply_overrides(ContinualConfig(), {**common, **own[method]}) for method in methods}

@@ -77,6 +77,7 @@ def test_options_of_one_method(tmp_path, capsys):
         (["--methods", ","], "--methods is empty"),
         (["--sequence", "PointRobots"], "unknown sequence 'PointRobots'; did you mean 'PointRobot-tasks'?"),
         (["ewc.lr=1"], "'ewc.lr=1': 'ewc' is not among the methods finetune"),
+        (["finetune.evaluations=2"], "'finetune.evaluations=2': all methods are evaluated alike; give evaluations=2"),
         (["lr"], "unexpected argument 'lr'; expected key=value or method.key=value"),
         (["lr=0"], "lr=0"),
         (["rate=1"], "unknown option 'rate'"),

@@ -35,7 +35,9 @@ class ContinualLearner(abc.ABC):
     simultaneous: ClassVar[bool] = False
     """All tasks are trained on at once in every phase: a bound, not a continual learner."""
     embeds: ClassVar[bool] = False
-    """A phase begins with ``reference_steps`` under uniform actions, and so does meeting a new task."""
+    """A phase begins with ``reference_steps`` under uniform actions."""
+    meets: ClassVar[bool] = False
+    """Meeting a new task takes ``reference_steps`` under uniform actions."""
     trial_episodes = 1
     """Episodes of an evaluation, of which the last one counts: a learner with a state adapts in the others."""
     revisits: ClassVar[bool] = True
@@ -87,7 +89,7 @@ class ContinualLearner(abc.ABC):
         return lambda obs: self.greedy_new(obs, met)
 
     def meet(self, references: Sequence[TaskDataset]) -> Any:  # noqa: ARG002
-        """Look at new tasks by their reference transitions (none without ``embeds``); what ``greedy_new`` is given."""
+        """Look at new tasks by their reference transitions (none without ``meets``); what ``greedy_new`` is given."""
         return None
 
     @abc.abstractmethod

@@ -120,6 +120,12 @@ class _Run:
         found = method_class(method)
         if sequence.flat.cycles > 1 and not found.revisits:
             raise ConfigError(f"{method}: cannot learn a task a second time; give cycles=1 or leave it out")
+        shortest = min(phase.steps for phase in sequence.flat)
+        if found.embeds and shortest < config.reference_steps:
+            raise ConfigError(
+                f"{method}: a phase has {shortest} environment steps; expected at least "
+                f"reference_steps={config.reference_steps}, which are played by uniform actions"
+            )
         self.spaces = SequenceSpaces(
             (*sequence.tasks, *sequence.held_out), config.action_levels, config.normalize_obs, sequence.pad_channels
         )
@@ -145,7 +151,7 @@ class _Run:
         if not tasks:
             return np.zeros(0)
         learner, references = self.learner, []
-        if learner.embeds:
+        if learner.meets:
             seeds = (purpose_seed(self.seed, f"meet {purpose}", i) for i in range(len(tasks)))
             steps = self.config.reference_steps
             references = [record_reference(t, steps, s, self.spaces) for t, s in zip(tasks, seeds, strict=True)]
@@ -163,7 +169,7 @@ class _Run:
         training = every if learner.simultaneous else (phase.task_index,)
         reference, done = None, 0
         if learner.embeds:
-            done = min(c.reference_steps, phase.steps)
+            done = c.reference_steps
             reference = record_reference(
                 phase.task, done, purpose_seed(self.seed, "reference", phase.index), self.spaces
             )
@@ -253,7 +259,7 @@ def run_method(
         held_out_returns=held_out,
         held_out_random=random_returns(sequence.held_out, run.spaces, seed),
         unnamed_returns=unnamed,
-        adaptation_steps=config.reference_steps if learner.embeds else 0,
+        adaptation_steps=config.reference_steps if learner.meets else 0,
         parameters=learner.parameters(),
         stored_bytes=learner.stored_bytes(),
         updates=learner.updates,

@@ -26,6 +26,7 @@ class Independent(Scratch):
     """
 
     embeds: ClassVar[bool] = True
+    meets: ClassVar[bool] = True
 
     def __init__(self, config: ContinualConfig, spaces: SequenceSpaces, tasks: Sequence[Task], seed: int) -> None:
         super().__init__(config, spaces, tasks, seed)

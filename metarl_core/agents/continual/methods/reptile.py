@@ -28,7 +28,7 @@ class Reptile(FedAvg):
     which are not stored. A task yet to come is played by theta itself.
     """
 
-    embeds: ClassVar[bool] = True
+    meets: ClassVar[bool] = True
 
     @property
     def identity(self) -> bool:
