@@ -82,6 +82,11 @@ class ContinualConfig(AgentConfig):
         "or its own",
         choices=("others", "all", "own"),
     )
+    imt_start: str = option(
+        "common",
+        "imt: where trunks start in a round: at the common trunk, or where they are, held near it by mu",
+        choices=("common", "own"),
+    )
     pretrain_updates: int = option(500, "imt: gradient steps of step 1, in the first phase", minimum=0)
     head_updates: int = option(250, "imt: gradient steps of the last layers in a round", minimum=0)
     predictor_hidden: tuple[int, ...] = option((64,), "imt: hidden widths of the embedding predictors", minimum=1)

@@ -158,7 +158,8 @@ class Imt(Independent):
         parts = [d.split((1 - held_out, held_out), s) for d, s in zip(self.router.datasets, seeds, strict=True)]
         assert self.router.embedding is not None
         embeddings = self.router.embedding.train_embeddings
-        self.submodels.begin_from_common()
+        if self.config.imt_start == "common":
+            self.submodels.begin_from_common()
         self._train_submodels(self._batch([fit for fit, _ in parts]), embeddings)
         self._tune_last_layers()
         self._average(self._batch([held for _, held in parts]), embeddings)
