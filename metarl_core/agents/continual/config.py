@@ -77,9 +77,9 @@ class ContinualConfig(AgentConfig):
     )
     imt_aggregation: str = option("soup", "imt: how its submodels act together on a new task", choices=AGGREGATIONS)
     imt_td_tasks: str = option(
-        "others",
-        "imt: whose transitions a trunk's TD error is of in step 2: all tasks but its own (leave-one-task-out), all, "
-        "or its own",
+        "own",
+        "imt: whose transitions a trunk's TD error is of in step 2: its own task's, all tasks', or all but its own "
+        "(leave-one-task-out)",
         choices=("others", "all", "own"),
     )
     imt_start: str = option(
