@@ -284,3 +284,17 @@ def test_an_episode_that_ends_is_followed_by_its_last_observation():
     # The reward is minus the distance to each task's own goal.
     distance = np.linalg.norm(last["next_obs"] - np.array([[[0.5, 0.0]], [[-0.5, 0.0]]]), axis=2)
     np.testing.assert_allclose(last["reward"], -distance, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_imt_forgets_less_than_half_of_what_fine_tuning_does():
+    tasks = goals((0.4, 0.4), (-0.4, -0.4), (0.4, -0.4))
+    sequence = TaskSequence("corners", Flat(tasks, 6000))
+    config = ContinualConfig(evaluations=1, evaluation_episodes=4)
+    lost = {}
+    for method in ("finetune", "imt"):
+        returns = run_method(sequence, method, config, seed=0).performance
+        assert np.diag(returns).mean() > -20, method  # learned; uniform actions get about -90
+        lost[method] = (np.diag(returns) - returns[-1])[:2].mean()
+    assert lost["finetune"] > 30
+    assert lost["imt"] < lost["finetune"] / 2
