@@ -8,8 +8,8 @@ import torch
 
 from metarl_core.agents.continual.config import ContinualConfig
 from metarl_core.agents.continual.environments import SequenceSpaces
-from metarl_core.agents.continual.methods.agem import projected
-from metarl_core.agents.continual.methods.clear import cloning_losses
+from metarl_core.agents.continual.methods.agem import AGem, projected
+from metarl_core.agents.continual.methods.clear import Clear, cloning_losses
 from metarl_core.agents.continual.methods.ewc import Ewc, fisher_diagonal
 from metarl_core.agents.continual.methods.fedavg import mean_weights, spread_weights, train_locally
 from metarl_core.agents.continual.methods.imt import td_rows
@@ -306,3 +306,63 @@ def test_recurrent_td_errors_go_on_through_episodes_and_end_with_the_trial():
         for t in range(length):
             y = reward[row, t] + GAMMA * (1 - done[row, t]) * late[t + 1, q[t + 1].argmax()]
             assert found[row, t].item() == pytest.approx(q[t, action[row, t]] - y, rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("heads", ["single", "multi"])
+def test_clears_loss_has_four_parts(heads, monkeypatch):
+    learner = a_learner(Clear, heads=heads, clear_policy_weight=0.3, clear_value_weight=0.7, clear_temperature=0.5)
+    for task in range(2):
+        played(learner, task, seed=task)
+        for _ in range(3):
+            learner.update()
+    drawn = learner.reservoir.sample(4)
+    monkeypatch.setattr(learner, "reservoir", FixedSample(drawn))
+    batch = learner.sample()
+    new = TaskBatch(*(getattr(batch, f)[:, :4] for f in ("obs", "action", "reward", "next_obs", "terminated")))
+    td, kl, value = [], [], []
+    for row in range(4):
+        task = int(drawn["task_id"][row]) if heads == "multi" else 0
+        states = [drawn[name][row][None].astype(np.float64) for name in ("obs", "next_obs")]
+        q, following = (numpy_q(learner.model, x, task)[0][0] for x in states)
+        late = numpy_q(learner.target, states[1], task)[0][0]
+        y = drawn["reward"][row] + learner.config.gamma * (1 - drawn["terminated"][row]) * late[following.argmax()]
+        td.append((q[drawn["action"][row]] - y) ** 2)
+        old, now = (np.exp(v / 0.5) / np.exp(v / 0.5).sum() for v in (drawn["q"][row].astype(np.float64), q))
+        kl.append((old * np.log(old / now)).sum())
+        value.append((q.max() - drawn["q"][row].max()) ** 2)
+    expected = learner.td_loss(new, (1,)).item() + np.mean(td) + 0.3 * np.mean(kl) + 0.7 * np.mean(value)
+    assert len(set(drawn["task_id"].tolist())) == 2  # of both tasks
+    assert learner.loss(batch, (1,)).item() == pytest.approx(expected, rel=1e-4)
+
+
+class FixedSample:
+    def __init__(self, drawn):
+        self.drawn = drawn
+
+    def sample(self, count):
+        assert count == 4
+        return self.drawn
+
+
+def test_a_gem_changes_no_gradient_before_there_is_a_memory_and_turns_it_after():
+    learner = a_learner(AGem, heads="single")
+    played(learner, 0)
+    seen = []
+    learner.optimizer.step = lambda: seen.append([p.grad.clone() for p in learner.model.parameters()])
+    batch = learner.sample()
+    learner.descend(learner.td_loss(batch, (0,)))
+    plain = torch.autograd.grad(learner.td_loss(batch, (0,)), list(learner.model.parameters()))
+    assert all(torch.equal(a, b) for a, b in zip(seen[0], plain, strict=True))
+    learner.end_task(0)
+    played(learner, 1, seed=5)
+    learner.optimizer.step = lambda: seen.append([p.grad.clone() for p in learner.model.parameters()])
+    kept = learner.memory.sample(64)
+    learner.memory.sample = lambda rows, tasks: kept
+    reference = torch.cat(
+        [g.flatten() for g in torch.autograd.grad(learner.td_loss(kept, (0,)), list(learner.model.parameters()))]
+    )
+    against = -learner.td_loss(kept, (0,))  # a loss whose gradient is the opposite of the memory's
+    learner.descend(against)
+    assert torch.cat([g.flatten() for g in seen[1]]).abs().max() < 1e-5 * reference.abs().max()
+    learner.descend(2 * learner.td_loss(kept, (0,)))
+    assert torch.allclose(torch.cat([g.flatten() for g in seen[2]]), 2 * reference)
