@@ -221,7 +221,7 @@ def resolve_config(
     Args:
         algorithm: name in ``ALGORITHMS``; None: the overrides' or the file's, else cder.
         env_id: name in ``list_envs()``, or one that Gymnasium knows, with its module before a colon if need be; None:
-            the overrides' or the file's, else DeepSea-v0.
+            the overrides' or the file's, else the algorithm's default (most: DeepSea-v0).
         config_file: TOML or JSON.
         overrides: ``key=value`` texts.
 
@@ -237,7 +237,8 @@ def resolve_config(
     algorithm = algorithm or "cder"
     _check_name(algorithm, list(ALGORITHMS), "algorithm")
     env_id = _agreed("env_id", [("the argument", env_id), *_given("env_id", from_text, from_file, file_name)])
-    env_id = env_id or "DeepSea-v0"
+    spec = ALGORITHMS[algorithm]
+    env_id = env_id or spec.defaults.get("env_id", "DeepSea-v0")
     known = metarl_core.list_envs()
     native = _plain_id(env_id) in {_plain_id(name) for name in known}
     try:
@@ -247,8 +248,9 @@ def resolve_config(
         raise ConfigError(f"environment {env_id!r}: {error}") from error
     # What is not an option is for gymnasium.make, which says what it does not take.
     env_names = list(metarl_core.env_spec(env_id).parameters) if native else []
-    hyper_names = ALGORITHMS[algorithm].option_names
-    top: dict[str, Any] = {}
+    hyper_names = spec.option_names
+    top: dict[str, Any] = {name: value for name, value in spec.defaults.items() if name != "env_id"}
+    given_names: set[str] = set()
     shipped: dict[str, Any] = {}
     own: dict[str, Any] = {}
     env_params: dict[str, Any] = {}
@@ -257,6 +259,7 @@ def resolve_config(
         _check_tables(tables)
         flat = {key: value for key, value in layer.items() if key not in (*tables, "algorithm", "env_id")}
         given = {**flat, **tables.get("hyperparameters", {})}
+        given_names |= set(given)
         if "total_steps" in given and "max_episodes" not in given:
             top.pop("max_episodes", None)
         for key, value in given.items():
@@ -287,6 +290,9 @@ def resolve_config(
         **top,
     )
     TaskContext(config)
+    if spec.settle is not None:
+        settled: RunConfig = spec.settle(config, frozenset(given_names))
+        return settled
     if "total_steps" in top or config.max_episodes is None or _plain_id(env_id) != "DeepSea-v0":
         return config
     size = int(env_params.get("size", metarl_core.env_spec(env_id).parameters["size"].default))

@@ -15,6 +15,7 @@ from metarl_core.agents.common.actions import actions_of
 from metarl_core.agents.common.devices import check_device
 from metarl_core.agents.common.observations import ObservationEncoder
 from metarl_core.agents.config import RunConfig, stored_config
+from metarl_core.agents.registry import ALGORITHMS
 from metarl_core.agents.task_context import TaskContext, make_envs
 
 __all__ = ["evaluate", "evaluate_agent"]
@@ -126,6 +127,9 @@ def evaluate(
     state = reader.load_checkpoint()
     if state is None:
         raise FileNotFoundError(f"{run_dir} holds no checkpoint to evaluate")
+    own = ALGORITHMS[config.algorithm].evaluate
+    if own is not None:
+        return own(config, state, episodes, seed)
     torch.set_num_threads(config.hyperparameters.torch_threads)
     probe = metarl_core.make_vec(config.env_id, 1, num_threads=1, seed=0, **config.env_params)
     encoder = make_encoder(config, probe.single_observation_space)

@@ -16,7 +16,7 @@ import metarl_core
 from metarl_core.agents.common.actions import Actions, action_field, actions_of
 from metarl_core.agents.common.config import LearnerConfig
 from metarl_core.agents.common.devices import check_device, flushed_denormals
-from metarl_core.agents.common.images import MINIGRID_CARDINALITIES, ImageFeatures
+from metarl_core.agents.common.images import image_features
 from metarl_core.agents.common.learner import Agent, TrainingDivergedError
 from metarl_core.agents.common.nstep import NStepAssembler
 from metarl_core.agents.common.observations import ObservationEncoder
@@ -66,24 +66,8 @@ def make_encoder(config: RunConfig, space: Any) -> ObservationEncoder:
     hyper = config.hyperparameters
     if not isinstance(hyper, LearnerConfig):
         return ObservationEncoder(space, hyper.normalize_obs, context_size=TaskContext(config).size)
-    kind = hyper.image_encoding
-    if kind == "auto":
-        kind = "symbols" if "MiniGrid" in config.env_id else "bytes"
-    image = ImageFeatures(
-        (0, 0, 0),
-        kind,
-        MINIGRID_CARDINALITIES if kind == "symbols" else (),
-        hyper.conv_filters,
-        hyper.conv_kernel,
-        hyper.trunk,
-    )
-    return ObservationEncoder(
-        space,
-        hyper.normalize_obs,
-        hyper.one_hot_obs,
-        None if hyper.image_encoding == "flat" else image,
-        TaskContext(config).size,
-    )
+    image = image_features(hyper.image_encoding, config.env_id, hyper.conv_filters, hyper.conv_kernel, hyper.trunk)
+    return ObservationEncoder(space, hyper.normalize_obs, hyper.one_hot_obs, image, TaskContext(config).size)
 
 
 class Trainer:

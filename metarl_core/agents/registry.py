@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from metarl_core.agents.baselines.bootdqn import BootstrappedDQN, BootstrappedDQNConfig
@@ -20,6 +20,7 @@ from metarl_core.agents.cder.learner import CderAgent
 from metarl_core.agents.common.actions import Actions, BoxActions
 from metarl_core.agents.common.config import AgentConfig
 from metarl_core.agents.common.options import ConfigError
+from metarl_core.agents.imt.run_config import ImtRunConfig, settle_imt
 
 __all__ = ["ALGORITHMS", "AlgorithmSpec", "Variant"]
 
@@ -44,6 +45,24 @@ def _sb3_train(*arguments: Any) -> dict[str, Any]:
     return train_sb3(*arguments)
 
 
+def _no_agent(*_arguments: Any, **_keywords: Any) -> Any:
+    raise TypeError("IMT has a submodel for each task, and no agent of one environment; use train and evaluate")
+
+
+def _imt_train(*arguments: Any) -> dict[str, Any]:
+    from metarl_core.agents.imt.run import train_imt
+
+    result: dict[str, Any] = train_imt(*arguments)
+    return result
+
+
+def _imt_evaluate(*arguments: Any) -> dict[str, Any]:
+    from metarl_core.agents.imt.run import evaluate_imt
+
+    outcome: dict[str, Any] = evaluate_imt(*arguments)
+    return outcome
+
+
 @dataclasses.dataclass(frozen=True)
 class AlgorithmSpec:
     """One algorithm: its variants, what kind of replay it learns from.
@@ -55,6 +74,11 @@ class AlgorithmSpec:
         continuous: for continuous actions; None: it has none.
         prioritized: learns from a prioritized replay.
         train: its own training loop in place of ours, called with the configuration, the run and the progress.
+        evaluate: its own evaluation in place of ours, called with the configuration, the state of the last checkpoint,
+            the number of episodes and the seed.
+        defaults: settings of a run, environment included, where they differ from those of other algorithms.
+        settle: checks settings and computes those that follow from others, called with the configuration and the names
+            of the settings that were given; None: there is nothing to do.
     """
 
     name: str
@@ -63,6 +87,9 @@ class AlgorithmSpec:
     continuous: Variant | None = None
     prioritized: bool = False
     train: Callable[..., dict[str, Any]] | None = None
+    evaluate: Callable[..., dict[str, Any]] | None = None
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    settle: Callable[[Any, frozenset[str]], Any] | None = None
 
     @property
     def variants(self) -> tuple[Variant, ...]:
@@ -158,6 +185,16 @@ ALGORITHMS: dict[str, AlgorithmSpec] = {
             "TD3 (Fujimoto et al. 2018), stable-baselines3's, continuous actions",
             continuous=Variant(Td3Config, _sb3_agent),
             train=_sb3_train,
+        ),
+        AlgorithmSpec(
+            "imt",
+            "independent multi-task learning: a submodel for each task, that act together on new ones",
+            Variant(ImtRunConfig, _no_agent),
+            Variant(ImtRunConfig, _no_agent),
+            train=_imt_train,
+            evaluate=_imt_evaluate,
+            defaults={"env_id": "PointRobot-v0", "env_tasks": 8, "evaluation_split": "test"},
+            settle=settle_imt,
         ),
     )
 }

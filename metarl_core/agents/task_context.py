@@ -16,7 +16,7 @@ from metarl_core.tasks import TaskDistribution, UniformTasks, task_families, tas
 if TYPE_CHECKING:
     from metarl_core.agents.config import RunConfig
 
-__all__ = ["TaskContext", "make_envs"]
+__all__ = ["TaskContext", "family_tasks", "make_envs"]
 
 
 def _family(config: RunConfig) -> TaskDistribution:
@@ -34,8 +34,16 @@ def _family(config: RunConfig) -> TaskDistribution:
         ) from error
 
 
-def _tasks(config: RunConfig, split: str) -> dict[str, NDArray[np.float64]]:
-    return _family(config).sample_tasks(config.env_tasks, split, config.env_tasks_seed)
+def family_tasks(config: RunConfig, count: int, split: str) -> dict[str, NDArray[np.float64]]:
+    """Draw tasks of the run's family by its ``env_tasks_seed``: parameter name -> values, float64 [count].
+
+    Raises:
+        ConfigError: the environment has no family, or the part ``split`` has not so many tasks.
+    """
+    try:
+        return _family(config).sample_tasks(count, split, config.env_tasks_seed)
+    except ValueError as error:
+        raise ConfigError(f"{count} tasks of the part {split!r}: {error}") from error
 
 
 def make_envs(config: RunConfig, num_envs: int, seed: int, split: str = "train") -> Any:
@@ -56,7 +64,7 @@ def make_envs(config: RunConfig, num_envs: int, seed: int, split: str = "train")
         **config.env_params,
     )
     if config.env_tasks:
-        envs.sample_tasks_at_reset(_tasks(config, split))
+        envs.sample_tasks_at_reset(family_tasks(config, config.env_tasks, split))
     return envs if config.reward_threshold is None else SparseReward(envs, config.reward_threshold)
 
 

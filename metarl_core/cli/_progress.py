@@ -99,6 +99,8 @@ def _facts(row: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("intrinsic", _number(row.get("intrinsic_reward_mean"))),
         ("episodes", _number(row.get("episodes"))),
     ]
+    if row.get("round") is not None:
+        facts.insert(0, ("round", _number(row["round"])))
     if row.get("solved") is not None:
         facts.append(("solved", "yes" if row["solved"] else "no"))
     return [fact for fact in facts if fact[1] != "-"]

@@ -17,7 +17,10 @@ COMMANDS = {
     "eval": "evaluate the agent of a run",
     "report": "write an HTML report of one or more runs",
     "reproduce": "run an experiment's missing cells, write its tables and plots",
+    "continual": "learn a sequence of tasks, measure what is kept",
     "envs": "list the environments and their parameters",
+    "tasks": "list the families of tasks, or draw tasks of one",
+    "adapt": "meet a new task with trained agents",
     "info": "show version, build and machine",
     "bench": "measure replay or environments",
 }

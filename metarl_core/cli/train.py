@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import importlib.util
 import shutil
 import signal
 import sys
@@ -28,14 +29,18 @@ from metarl_core.cli._progress import StopSignal, make_progress
 from metarl_core.cli.envs import check_env
 from metarl_core.errors import RunError
 from metarl_core.runs import RunWriter
+from metarl_core.tasks import family_env_id
 
 if TYPE_CHECKING:
     from metarl_core.agents.config import RunConfig
 
 __all__ = ["run"]
 
-_USAGE = """metarl train [cder|ddqn|ddqn-per|bootdqn|rnd|icm|noveld|dltv|sac|td3] [--config FILE] [--env ID]
-                    [--seed N] [--steps N] [--out DIR] [--device cpu|cuda] [key=value ...]
+_SPLITS = ("auto", "extrapolation", "interpolation", "random")
+
+_USAGE = """metarl train [cder|ddqn|ddqn-per|bootdqn|rnd|icm|noveld|dltv|sac|td3|imt] [--config FILE] [--env ID]
+                    [--family NAME --tasks N [--split KIND]] [--seed N] [--steps N] [--out DIR]
+                    [--device cpu|cuda] [key=value ...]
        metarl train --resume RUN [--device cpu|cuda]"""
 
 _EPILOG = """key=value sets a hyper-parameter (kappa=0.1), a setting of the run (num_envs=16) or a parameter of the
@@ -46,6 +51,7 @@ examples:
   metarl train cder --env DeepSea-v0 size=10 preset=as_written kappa=0.5
   metarl train cder --env Pendulum-v1
   metarl train ddqn-per --env CartPole-v1 --seed 1 --steps 100000 lr=0.001
+  metarl train imt --family CartPole-tasks --tasks 8 --split interpolation
   metarl train --resume runs/DeepSea-v0-cder-seed0-20250101-120000"""
 
 
@@ -54,6 +60,11 @@ def _parser() -> CommandParser:
     parser.add_argument("words", nargs="*", metavar="ALGORITHM | key=value", help="default algorithm: cder")
     parser.add_argument("--config", metavar="FILE", help="TOML or JSON file with settings")
     parser.add_argument("--env", metavar="ID", help="environment (metarl envs lists them)")
+    parser.add_argument("--family", metavar="NAME", help="family of tasks (metarl tasks lists them), in place of --env")
+    parser.add_argument("--tasks", type=integer(1), metavar="N", help="training tasks drawn from the family")
+    parser.add_argument(
+        "--split", metavar="|".join(_SPLITS), help="how training, validation and test tasks of the family differ"
+    )
     parser.add_argument("--seed", type=integer(0, MAX_SEED), metavar="N", help="seed of everything random")
     parser.add_argument("--steps", type=integer(1), metavar="N", help="environment steps, over all instances")
     parser.add_argument("--out", metavar="DIR", help="run directory (default: runs/ENV-ALGORITHM-seedN-TIME)")
@@ -71,12 +82,28 @@ def run(argv: Sequence[str]) -> int:
         raise unknown("device", args.device, DEVICES)
     if args.env is not None:
         check_env(args.env, wrapped=True)
+    _check_family(args)
     require("torch")
     from metarl_core.agents.common.devices import check_device
 
     config, run_dir = _resumed(args) if args.resume else _new(args)
     check_device(config.device)
     return _train(config, run_dir, resume=bool(args.resume))
+
+
+def _check_family(args: argparse.Namespace) -> None:
+    """Put the family's environment in place of its name."""
+    if args.split is not None and args.split not in _SPLITS:
+        raise unknown("split", args.split, _SPLITS)
+    if args.family is None:
+        return
+    try:
+        env_id = family_env_id(args.family)
+    except ValueError as error:
+        raise UsageError(f"--family: {error}") from None
+    if args.env is not None and args.env.removeprefix("metarl_core/") != env_id:
+        raise UsageError(f"--family {args.family} is of {env_id}, and --env is {args.env}; give one of the two")
+    args.env = env_id
 
 
 def _help(algorithm: str) -> int:
@@ -90,8 +117,8 @@ def _help(algorithm: str) -> int:
     spec = ALGORITHMS[algorithm]
     print(f"{algorithm}: {spec.description}\n")
     shown: dict[str, tuple[object, str]] = {}
-    for variant in spec.variants:
-        options = field_docs(variant.config_class)
+    for config_class in dict.fromkeys(variant.config_class for variant in spec.variants):
+        options = field_docs(config_class)
         if shown:
             print("\nwith continuous actions:\n")
         for name, (default, text) in options.items():
@@ -112,10 +139,20 @@ def _new(args: argparse.Namespace) -> tuple[RunConfig, Path]:
     algorithm = names[0] if names else None
     if algorithm is not None and algorithm not in ALGORITHMS:
         raise unknown("algorithm", algorithm, ALGORITHMS)
-    for key, value in (("seed", args.seed), ("total_steps", args.steps), ("device", args.device)):
+    for key, value in (
+        ("seed", args.seed),
+        ("total_steps", args.steps),
+        ("device", args.device),
+        ("env_tasks", args.tasks),
+        ("env_tasks_split", args.split),
+    ):
         if value is not None:
             overrides.append(f"{key}={value}")
     config = resolve_config(algorithm, args.env, args.config, overrides)
+    if not config.env_tasks:
+        for name, value in (("family", args.family), ("split", args.split)):
+            if value is not None:
+                raise UsageError(f"--{name} {value} without --tasks: there are no tasks; add --tasks N")
     out = Path(args.out) if args.out else _default_out(config)
     check_out(out)
     if (out / "config.json").exists():
@@ -135,7 +172,8 @@ def _default_out(config: RunConfig) -> Path:
 def _resumed(args: argparse.Namespace) -> tuple[RunConfig, Path]:
     from metarl_core.agents.config import stored_config
 
-    given = [f"--{name}" for name in ("config", "env", "seed", "steps", "out") if getattr(args, name) is not None]
+    options = ("config", "env", "family", "tasks", "split", "seed", "steps", "out")
+    given = [f"--{name}" for name in options if getattr(args, name) is not None]
     given += args.words
     if given:
         raise UsageError(f"--resume takes the settings of the run; leave out {' '.join(given)}")
@@ -198,13 +236,34 @@ def _train(config: RunConfig, run_dir: Path, resume: bool) -> int:
         print(f"interrupted after {steps} steps; go on with: metarl train --resume {run_dir}", file=sys.stderr)
         return 128 + (stop.received or signal.SIGINT)
     print(_summary(result))
+    if "test_returns" in result:
+        print(_comparison(result))
+        if importlib.util.find_spec("matplotlib") is not None:
+            from metarl_core.report import write_report
+
+            print(f"run: {run_dir}\nreport: {write_report([run_dir], run_dir / 'report.html')}")
+            return 0
     print(f"run: {run_dir}\nnext: metarl report {run_dir}")
     return 0
 
 
+def _comparison(result: Mapping[str, Any]) -> str:
+    """Mean returns of all methods on the held-out tasks, the highest first."""
+    from metarl_core.agents.imt.comparison import METHODS
+
+    returns: Mapping[str, float] = result["test_returns"]
+    order = sorted(returns, key=lambda name: -returns[name])
+    note = "; transductive: last layers were tuned on these tasks" if result["transductive"] else ""
+    lines = [f"mean return on {result['tasks']['test']} held-out tasks{note}:"]
+    lines += [f"  {name:16} {returns[name]:>10.4g}  {METHODS.get(name, '')}" for name in order]
+    return "\n".join(lines)
+
+
 def _title(config: RunConfig, run_dir: Path, resume: bool) -> str:
-    params = ", ".join(f"{key}={value}" for key, value in config.env_params.items())
-    task = f"{config.env_id} ({params})" if params else config.env_id
+    params = [f"{key}={value}" for key, value in config.env_params.items()]
+    if config.env_tasks:
+        params.append(f"{config.env_tasks} tasks, split {config.env_tasks_split}")
+    task = f"{config.env_id} ({', '.join(params)})" if params else config.env_id
     verb = "resuming" if resume else "training"
     return f"{verb} {config.algorithm} on {task}, seed {config.seed}, {config.device} -> {run_dir}"
 

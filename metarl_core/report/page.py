@@ -109,8 +109,28 @@ def _task(task: Task, pictures: Path, prefix: str) -> str:
             picture = png(drawn)
         (pictures / f"{prefix}{name}.png").write_bytes(picture)
         parts.append(figure(picture, title, caption))
+    parts += _held_out(task, pictures, prefix)
     parts += [_table(task), _missing(task, absent), _reproduce(task), "</section>"]
     return "\n".join(parts)
+
+
+def _held_out(task: Task, pictures: Path, prefix: str) -> list[str]:
+    """What runs of IMT did on tasks that were held out; nothing for other algorithms."""
+    groups = [group for group in task.groups if group.algorithm == "imt"]
+    if not groups:
+        return []
+    from metarl_core.report._imt import held_out_pictures, held_out_table
+
+    parts = []
+    for number, group in enumerate(groups):
+        parts.append(held_out_table(group))
+        own = prefix if len(groups) == 1 else f"{prefix}imt{number + 1}-"
+        with mpl.rc_context(_figures.STYLE):
+            for name, drawn, title, caption in held_out_pictures(group):
+                picture = png(drawn)
+                (pictures / f"{own}{name}.png").write_bytes(picture)
+                parts.append(figure(picture, title, caption))
+    return parts
 
 
 def _how(task: Task) -> str:

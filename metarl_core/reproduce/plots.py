@@ -14,6 +14,8 @@ from metarl_core import stats
 from metarl_core.report._figures import COLORS, STYLE
 from metarl_core.reproduce.store import CURVE_POINTS
 from metarl_core.reproduce.summary import Group, Results, task_text
+from metarl_core.reproduce.unseen import Unseen
+from metarl_core.reproduce.unseen_summary import unseen_plot
 from metarl_core.runs._files import atomic_writer
 
 __all__ = ["bars", "curves", "profile", "scaling", "write_plots"]
@@ -22,8 +24,13 @@ _RESAMPLES = 2000
 _WIDTH = 6.4
 
 
-def write_plots(results: Results, folder: Path) -> list[Path]:
+def write_plots(results: Results, folder: Path, unseen: Unseen) -> list[Path]:
     """Draw the experiment's plots as PNG files; one for which there are no results is left out.
+
+    Args:
+        results: rows of the runs.
+        folder: where the files go.
+        unseen: what the runs came to on held-out tasks, if they were measured there.
 
     Returns:
         The files.
@@ -33,6 +40,7 @@ def write_plots(results: Results, folder: Path) -> list[Path]:
         "curves": curves,
         "bars": bars,
         "profile": profile,
+        "unseen": lambda results: unseen_plot(results, unseen),
     }
     written = []
     with mpl.rc_context(STYLE):

@@ -19,6 +19,7 @@ from metarl_core.agents.config import RunConfig
 from metarl_core.errors import MetarlError
 from metarl_core.reproduce.spec import Cell
 from metarl_core.reproduce.store import ResultStore, row_of, source_commit
+from metarl_core.reproduce.unseen import unseen_path, unseen_rows, write_unseen
 from metarl_core.runs import RunReader
 
 __all__ = ["NullWatcher", "Outcome", "Watcher", "run_cells"]
@@ -192,7 +193,10 @@ def _settle(job: _Job, store: ResultStore, commit: str, watcher: Watcher, outcom
     reason = ""
     if job.process.returncode == 0:
         try:
-            store.add(row_of(job.cell, job.run_dir, commit))
+            row = row_of(job.cell, job.run_dir, commit)
+            # Before the row that says that the cell is done.
+            write_unseen(unseen_path(store.path), unseen_rows(job.cell, job.run_dir, commit), store.cells)
+            store.add(row)
         except MetarlError as error:
             reason = str(error)
     elif outcome.interrupted:

@@ -34,7 +34,7 @@ __all__ = [
 MEASURES = ("episodes_to_solve", "steps_to_solve", "evaluation_return", "final_return")
 """What a table can be about; fewer episodes or steps are better, a higher return is."""
 
-PLOTS = ("scaling", "curves", "bars", "profile")
+PLOTS = ("scaling", "curves", "bars", "profile", "unseen")
 
 _FIELDS = (
     "title",
@@ -110,6 +110,8 @@ class Cell:
             ConfigError: the experiment names something that does not exist; the message names the cell.
         """
         values = {**self.options, **self.method.options, **self.params, "seed": self.seed}
+        if values.get("env_tasks_seed") == "seed":
+            values["env_tasks_seed"] = self.seed
         try:
             return resolve_config(
                 self.method.algorithm, self.environment, None, [_assignment(*v) for v in values.items()]
@@ -126,6 +128,8 @@ class Cell:
             for name, value in settings.items()
             if name not in ("seed", "device") and not (name in _NEUTRAL and value == _NEUTRAL[name])
         }
+        if {**self.options, **self.method.options}.get("env_tasks_seed") == "seed":
+            del settings["env_tasks_seed"]
         if self.method.algorithm != "cder":
             settings["hyperparameters"] = {
                 name: value

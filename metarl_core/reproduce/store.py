@@ -144,7 +144,8 @@ class ResultStore:
 
     def __init__(self, path: Path, cells: Iterable[Cell]) -> None:
         self.path = path
-        self.order = {cell.key: number for number, cell in enumerate(cells)}
+        self.cells = tuple(cells)
+        self.order = {cell.key: number for number, cell in enumerate(self.cells)}
         self.rows: dict[tuple[str, str, str, int], Mapping[str, Any]] = {}
         self._lock: IO[bytes] | None = None
         for row in read_rows(path):

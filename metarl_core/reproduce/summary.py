@@ -11,9 +11,10 @@ import numpy as np
 from metarl_core import stats
 from metarl_core.reproduce.spec import Experiment
 from metarl_core.reproduce.store import Row, read_rows
+from metarl_core.reproduce.unseen import Unseen, unseen_path
 from metarl_core.runs._files import atomic_writer
 
-__all__ = ["Group", "Results", "collect", "task_text", "write_summary"]
+__all__ = ["Group", "Results", "collect", "figure_text", "markdown", "task_text", "write_summary"]
 
 _RESAMPLES = 10_000
 
@@ -134,21 +135,26 @@ def write_summary(experiment: Experiment, csv_path: Path) -> list[Path]:
     results = collect(experiment, read_rows(csv_path))
     if not results.groups:
         return []
+    unseen = Unseen(experiment, unseen_path(csv_path))
     written = [csv_path.with_name("tuning.md" if csv_path.stem == "tuning" else "tables.md")]
     with atomic_writer(written[0]) as file:
-        file.write(tables(results).encode())
+        file.write(tables(results, unseen).encode())
     if experiment.plots:
         from metarl_core.reproduce import plots
 
-        written += plots.write_plots(results, csv_path.parent)
+        written += plots.write_plots(results, csv_path.parent, unseen)
     return written
 
 
-def tables(results: Results) -> str:
+def tables(results: Results, unseen: Unseen) -> str:
     """The experiment's tables in Markdown."""
     parts = [f"# {results.experiment.title}"]
     for task in results.tasks:
         parts += [f"## {task_text(task)}", _task_table(results, task)]
+        if unseen.measured(task):
+            from metarl_core.reproduce.unseen_summary import unseen_table
+
+            parts.append(unseen_table(results, unseen, task))
     over_tasks = _over_tasks(results)
     if over_tasks:
         parts += ["## All tasks together", over_tasks]
@@ -174,9 +180,9 @@ def _task_table(results: Results, task: tuple[str, str]) -> str:
         solved = [f"{group.solved} / {len(group.rows)}" if group.has_rule else "-"] if has_rule else []
         seconds = f"{np.median(group.column('wall_time_seconds')):.0f}"
         nothing = has_rule and not group.solved and _is_to_solve(results.experiment.measure)
-        figure = "-" if nothing else _figure(results.values(group))
+        figure = "-" if nothing else figure_text(results.values(group))
         rows.append([results.label(group.method), *solved, figure, _by_seed(results, group), seconds])
-    return _markdown(header, rows)
+    return markdown(header, rows)
 
 
 def _is_to_solve(measure: str) -> bool:
@@ -201,7 +207,7 @@ def _by_seed(results: Results, group: Group) -> str:
     )
 
 
-def _figure(values: Sequence[float]) -> str:
+def figure_text(values: Sequence[float]) -> str:
     """IQM with its interval; a run whose measure is not a number makes it n/a."""
     if np.isnan(values).any():
         return "n/a"
@@ -228,7 +234,7 @@ def _over_tasks(results: Results) -> str:
         rows.append([results.label(method), *cells])
     budget = {"episodes_to_solve": "episodes", "steps_to_solve": "environment steps"}.get(experiment.measure)
     kind = f"share of the budget of {budget} left when solved" if budget else "normalised return"
-    return f"Score: {kind}; {len(scores[0])} tasks and the seeds for which all methods have runs.\n\n" + _markdown(
+    return f"Score: {kind}; {len(scores[0])} tasks and the seeds for which all methods have runs.\n\n" + markdown(
         header, rows
     )
 
@@ -238,5 +244,6 @@ def _interval(statistic: Callable[..., stats.Array], *sets: list[list[float]]) -
     return f"{float(statistic(*sets)):.3f} [{low:.3f}, {high:.3f}]"
 
 
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table."""
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *rows))

@@ -2,7 +2,7 @@
 
 from metarl_core.tasks.datasets import TaskDataset
 from metarl_core.tasks.distributions import GridTasks, SeedTasks, TaskDistribution, UniformTasks
-from metarl_core.tasks.families import task_families, task_family
+from metarl_core.tasks.families import family_env_id, family_name, task_families, task_family
 from metarl_core.tasks.mdp_tables import mdp_tables
 from metarl_core.tasks.meta_task import LeaveOneOut, MetaTask, Mixture, TaskSplits
 from metarl_core.tasks.structure import Flat, Phase, Tree
@@ -26,6 +26,8 @@ __all__ = [
     "TreeEpisodes",
     "TreeRun",
     "UniformTasks",
+    "family_env_id",
+    "family_name",
     "frozen_lake_map",
     "mdp_tables",
     "task_families",

@@ -135,6 +135,16 @@ class UniformTasks(TaskDistribution):
             raise ValueError(f"split is {split!r}; its share of the tasks is 0")
         return low, high
 
+    def distances(self, split: str) -> tuple[float, float]:
+        """Return the distances from the middle, in [0, 1], that the tasks of a part have.
+
+        Raises:
+            ValueError: ``split`` is unknown, or its share of the tasks is 0.
+        """
+        low, high = self._volume(_choice("split", split, SPLITS))
+        d = len(self.ranges)
+        return low ** (1 / d), high ** (1 / d)
+
     def _draw(self, k: int, split: str, rng: np.random.Generator) -> _Tasks:
         low, high = self._volume(split)
         d = len(self.ranges)
@@ -244,6 +254,14 @@ class SeedTasks(TaskDistribution):
     def parameters(self) -> tuple[str, ...]:
         """The one parameter."""
         return (self.parameter,)
+
+    def seeds(self, split: str) -> range:
+        """Return the seeds of a part.
+
+        Raises:
+            ValueError: ``split`` is unknown.
+        """
+        return range(*self._ranges[_choice("split", split, SPLITS)])
 
     def _draw(self, k: int, split: str, rng: np.random.Generator) -> _Tasks:
         low, high = self._ranges[split]

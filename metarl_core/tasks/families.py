@@ -2,8 +2,8 @@
 
 The ranges of classic control are after Packer et al., "Assessing generalization in deep reinforcement learning" (2018):
 what is called extreme there is the outer part here. Goals are drawn as by Finn et al. (MAML, 2017) and Rakelly et al.
-(PEARL, 2019); mazes, bandits and decision processes are generated from seeds, as are the maps of FrozenLake and the
-action mappings of DeepSea.
+(PEARL, 2019); mazes, bandits and decision processes are generated from seeds, as are the maps of FrozenLake, the
+levels of MiniGrid and the action mappings of DeepSea.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import math
 from collections.abc import Sequence
 from types import MappingProxyType
 
+from metarl_core._names import unknown_name
 from metarl_core.tasks.distributions import SPLITS, SeedTasks, TaskDistribution, UniformTasks, _checked_fractions
 
-__all__ = ["task_families", "task_family"]
+__all__ = ["family_env_id", "family_name", "task_families", "task_family"]
 
 _RANGES = MappingProxyType(
     {
@@ -39,6 +40,9 @@ _SEEDS = MappingProxyType(
         "Maze-v0": "map_seed",
         "FrozenLake-v1": "map_seed",
         "DeepSea-v0": "mapping_seed",
+        "MiniGrid-DoorKey-5x5-v0": "map_seed",
+        "MiniGrid-FourRooms-v0": "map_seed",
+        "MiniGrid-SimpleCrossingS9N1-v0": "map_seed",
     }
 )
 _NUM_SEEDS = 100_000
@@ -49,22 +53,45 @@ def task_families() -> list[str]:
     return sorted((*_RANGES, *_SEEDS))
 
 
+def family_name(env_id: str) -> str:
+    """Return the name of an environment's family: ``"CartPole-tasks"`` of ``"CartPole-v1"``."""
+    return f"{env_id.rpartition('-v')[0] or env_id}-tasks"
+
+
+def family_env_id(name: str) -> str:
+    """Return the id of a family's environment.
+
+    Args:
+        name: Of a family, such as ``"CartPole-tasks"``, or already the environment's id.
+
+    Raises:
+        ValueError: There is no such family; the message lists them.
+    """
+    plain = name.removeprefix("metarl_core/")
+    for env_id in task_families():
+        if plain in (env_id, family_name(env_id)):
+            return env_id
+    raise ValueError(unknown_name("family", name, map(family_name, task_families())))
+
+
 def task_family(
     env_id: str, *, split: str | None = None, fractions: Sequence[float] = (0.6, 0.2, 0.2)
 ) -> TaskDistribution:
     """Return the family of tasks of an environment.
 
-    Mazes, bandits, decision processes, FrozenLake's maps and DeepSea's action mappings are :class:`SeedTasks` of
-    100,000 seeds, the others :class:`UniformTasks`.
+    Mazes, bandits, decision processes, FrozenLake's maps, MiniGrid's levels and DeepSea's action mappings are
+    :class:`SeedTasks` of 100,000 seeds, the others :class:`UniformTasks`.
 
     Args:
-        env_id: One of :func:`task_families`.
+        env_id: One of :func:`task_families`, or the name of its family (:func:`family_name`).
         split: As of :class:`UniformTasks`; None: ``"extrapolation"``. Seeds have no order: ``"random"`` or None.
         fractions: Shares of train, val and test.
 
     Raises:
         ValueError: There is none, or ``split`` or ``fractions`` is out of range.
     """
+    if env_id.endswith("-tasks"):
+        env_id = family_env_id(env_id)
     if env_id in _SEEDS:
         if split not in (None, "random"):
             raise ValueError(f"split is {split!r}; must be None or 'random', as the tasks of {env_id} are seeds")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from metarl_core.tasks._spaces import space_difference
 from metarl_core.tasks.distributions import SPLITS, TaskDistribution, _choice, _integer
-from metarl_core.tasks.families import task_family
+from metarl_core.tasks.families import family_env_id, task_family
 from metarl_core.tasks.task import Task
 
 __all__ = ["LeaveOneOut", "MetaTask", "Mixture", "TaskSplits"]
@@ -115,7 +115,7 @@ class MetaTask:
         """Draw tasks from a distribution.
 
         Args:
-            env_id: Environment.
+            env_id: Environment, or the name of its family, such as ``"CartPole-tasks"``.
             k: Number of tasks, or of each part, such as ``{"train": 20, "val": 5, "test": 5}``: the parts of the
                 distribution are then those of the result.
             split: Part that tasks are drawn from, if ``k`` is a number.
@@ -129,6 +129,8 @@ class MetaTask:
         Raises:
             TypeError, ValueError: As of :func:`task_family`, ``sample_tasks`` and :class:`MetaTask`.
         """
+        if env_id.endswith("-tasks"):
+            env_id = family_env_id(env_id)
         source = task_family(env_id) if family is None else family
         counts = dict(k) if isinstance(k, Mapping) else {split: k}
         if not counts:

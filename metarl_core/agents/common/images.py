@@ -18,7 +18,10 @@ __all__ = [
     "EnsembleConvNet",
     "Features",
     "ImageFeatures",
+    "image_features",
+    "image_planes",
     "make_ensemble",
+    "plane_offsets",
     "stored_observation",
 ]
 
@@ -66,6 +69,27 @@ Features: TypeAlias = int | ImageFeatures
 """What a network reads: a vector's width (or the number of one-hot indices), or images."""
 
 
+def image_features(
+    encoding: str, env_id: str, filters: tuple[int, ...], kernel: int, trunk: str = "shared"
+) -> ImageFeatures | None:
+    """Convolutions for the images of an environment, their shape not filled in yet; None: images are to be flattened.
+
+    Args:
+        encoding: ``symbols``, ``bytes``, ``flat``, or ``auto``: symbols for MiniGrid, else bytes.
+        env_id: environment.
+        filters: as of :class:`ImageFeatures`, like the others.
+        kernel: width and height of the convolutions.
+        trunk: whose the convolutions are.
+    """
+    if encoding == "flat":
+        return None
+    kind = encoding
+    if kind == "auto":
+        kind = "symbols" if "MiniGrid" in env_id else "bytes"
+    cardinalities = MINIGRID_CARDINALITIES if kind == "symbols" else ()
+    return ImageFeatures((0, 0, 0), kind, cardinalities, filters, kernel, trunk)
+
+
 def stored_observation(features: Features, one_hot: bool) -> tuple[tuple[int, ...], Any]:
     """Shape and dtype of one observation as the replay stores it."""
     if isinstance(features, ImageFeatures):
@@ -95,6 +119,21 @@ def make_ensemble(
     return EnsembleMLP(
         members, features, hidden, out_features, generator, gain=gain, one_hot=one_hot, first_fan_in=first_fan_in
     )
+
+
+def plane_offsets(features: ImageFeatures) -> Tensor:
+    """First plane of every channel of an image of symbols, int64 [C]; empty for other images."""
+    return torch.tensor([0, *itertools.accumulate(features.cardinalities)][:-1], dtype=torch.int64)
+
+
+def image_planes(x: Tensor, features: ImageFeatures, offsets: Tensor) -> Tensor:
+    """Stored images, bool or uint8 [B, H, W, C] -> input planes, float32 [B, P, H, W]."""
+    if features.kind == "symbols":
+        indices = x.long() + offsets
+        ones = torch.zeros(*x.shape[:3], features.planes, device=x.device)
+        return ones.scatter_(3, indices, 1.0).permute(0, 3, 1, 2)
+    x = x.permute(0, 3, 1, 2).float()
+    return x.mul_(1 / 255) if features.kind == "bytes" else x
 
 
 def _uniform(shape: Sequence[int], fan_in: int, gain: float, generator: torch.Generator) -> nn.Parameter:
@@ -147,20 +186,13 @@ class EnsembleConvNet(nn.Module):
         for fan_in, fan_out in itertools.pairwise((features.flat_size, *hidden, out_features)):
             self.weights.append(_uniform((members, fan_in, fan_out), fan_in, gain, generator))
             self.biases.append(_uniform((members, 1, fan_out), fan_in, gain, generator))
-        offsets = torch.tensor([0, *itertools.accumulate(features.cardinalities)][:-1], dtype=torch.int64)
-        self.register_buffer("offsets", offsets, persistent=False)
+        self.register_buffer("offsets", plane_offsets(features), persistent=False)
 
     offsets: Tensor
 
     def planes(self, x: Tensor) -> Tensor:
         """Stored images, bool or uint8 [B, H, W, C] -> input planes, float32 [B, P, H, W]."""
-        kind = self.in_features.kind
-        if kind == "symbols":
-            indices = x.long() + self.offsets
-            ones = torch.zeros(*x.shape[:3], self.in_features.planes, device=x.device)
-            return ones.scatter_(3, indices, 1.0).permute(0, 3, 1, 2)
-        x = x.permute(0, 3, 1, 2).float()
-        return x.mul_(1 / 255) if kind == "bytes" else x
+        return image_planes(x, self.in_features, self.offsets)
 
     def forward(self, x: Tensor) -> Tensor:
         """Evaluate every member; bool or uint8 [B, H, W, C] -> float32 [E, B, O]."""

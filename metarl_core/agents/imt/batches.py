@@ -16,16 +16,18 @@ __all__ = ["COLUMNS", "TaskBatch", "leave_one_out_rows", "stack_tasks", "task_ba
 COLUMNS = ("obs", "action", "reward", "next_obs", "terminated")
 """What a :class:`TaskBatch` is made of."""
 
+_IMAGE_AXES = 5  # K, B, H, W, C
+
 
 @dataclasses.dataclass(frozen=True)
 class TaskBatch:
     """Transitions of K tasks (or for K submodels), B each.
 
     Attributes:
-        obs: float32 [K, B, D].
+        obs: float32 [K, B, D], or images, bool or uint8 [K, B, H, W, C].
         action: int64 [K, B].
         reward: float32 [K, B].
-        next_obs: float32 [K, B, D].
+        next_obs: the same.
         terminated: float32 [K, B], 1 where nothing follows.
     """
 
@@ -68,8 +70,11 @@ def stack_tasks(columns: Sequence[Mapping[str, NDArray[Any]]], device: torch.dev
 
 
 def task_batch(columns: Mapping[str, NDArray[Any]], device: torch.device | str = "cpu") -> TaskBatch:
-    """Make tensors of columns [K, B, ...], by the names of :func:`stack_tasks`."""
+    """Make tensors of columns [K, B, ...], by the names of :func:`stack_tasks`; images keep their dtype."""
     dtypes = {"action": torch.int64}
+    for name in ("obs", "next_obs"):
+        if columns[name].ndim == _IMAGE_AXES:
+            dtypes[name] = torch.bool if columns[name].dtype == np.bool_ else torch.uint8
     return TaskBatch(**{n: torch.from_numpy(columns[n]).to(device, dtypes.get(n, torch.float32)) for n in COLUMNS})
 
 

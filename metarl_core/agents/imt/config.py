@@ -27,6 +27,9 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "embedding": "common",
             "whiten": False,
             "tune_on": "test",
+            "target_update": "hard",
+            "keep": "last",
+            "scale_rewards": False,
             "routing": "similarity",
             "aggregation": "weighted",
         },
@@ -50,6 +53,15 @@ class ImtConfig(AgentConfig):
         minimum=2,
         maximum=101,
     )
+
+    image_encoding: str = option(
+        "auto",
+        "images (H, W, C of bool or uint8) go through convolutions as: symbols: one-hot planes (MiniGrid); "
+        "bytes: divided by 255; auto: symbols for MiniGrid, else bytes; flat: as a vector, without convolutions",
+        choices=("auto", "symbols", "bytes", "flat"),
+    )
+    conv_filters: tuple[int, ...] = option((16,), "filters of the convolutions below the trunk's layers", minimum=1)
+    conv_kernel: int = option(3, "width and height of the convolutions", minimum=1)
 
     reference_steps: int = option(4096, "transitions of each task under the reference policy", minimum=64)
     held_out: float = option(0.25, "share of them, by episodes, that nothing but step 3 sees", above=0.0, maximum=0.9)
@@ -77,9 +89,32 @@ class ImtConfig(AgentConfig):
     envs_per_task: int = option(4, "instances of every task", minimum=1)
     epsilon_start: float = option(1.0, "share of uniform actions in the first round", minimum=0.0, maximum=1.0)
     epsilon_end: float = option(0.1, "share of uniform actions in the last round", minimum=0.0, maximum=1.0)
+    scale_rewards: bool = option(
+        True, "learn Q of rewards divided by their standard deviation over all tasks' reference transitions"
+    )
     lr: float = option(1e-3, "learning rate of Adam", above=0.0)
-    target_period: int = option(100, "gradient steps between two copies for the TD target", minimum=1)
+    target_update: str = option(
+        "polyak",
+        "slow copies that close the TD target: made every target_period gradient steps; polyak: running averages, "
+        "which the last layers are replaced by once they are tuned",
+        choices=("hard", "polyak"),
+    )
+    target_period: int = option(100, "target_update=hard: gradient steps between two copies", minimum=1)
+    target_polyak: float = option(
+        0.01, "target_update=polyak: share of the online weights mixed in per gradient step", above=0.0, maximum=1.0
+    )
+    sharing: str = option(
+        "average",
+        "average: the four steps; none: control, each network learns by TD on its own task alone, in as many gradient "
+        "steps, and no trunk is averaged",
+        choices=("average", "none"),
+    )
     lambda_rl: float = option(1.0, "weight of the TD error in step 2", minimum=0.0)
+    td_tasks: str = option(
+        "own",
+        "whose transitions the TD error of step 2 is of: the submodel's own task's, or those of all tasks but its own",
+        choices=("own", "others"),
+    )
     mu: float = option(1e-3, "weight of the pull towards the common trunk in step 2", minimum=0.0)
 
     weighting: str = option("similarity_accuracy", "weights of step 3, or a control", choices=WEIGHTINGS)
@@ -94,6 +129,11 @@ class ImtConfig(AgentConfig):
     eta: float = option(0.5, "step of the common trunk towards the average (1: the article's)", above=0.0, maximum=1.0)
     tolerance: float = option(1e-3, "step 4: stop below this relative change of the common trunk (0: never)", minimum=0)
     patience: int = option(5, "step 4: rounds without a better validation return before stopping", minimum=1)
+    keep: str = option(
+        "best",
+        "what is left in the end: the submodels of the round with the best validation return, or the last ones",
+        choices=("best", "last"),
+    )
     routing: str = option(
         "mixture",
         "weights of the submodels on a new task: exp(cos / T) acc, or the mixture of the known tasks that is nearest",
@@ -113,6 +153,8 @@ class ImtConfig(AgentConfig):
             raise ConfigError(
                 "routing='mixture': needs embedding='random_features' (vectors of the common trunk move with it)"
             )
+        if self.sharing == "none" and self.tune_on == "test":
+            raise ConfigError("sharing='none': needs tune_on='train', as each network learns on its own task")
         if self.context != "none":
             raise ConfigError(f"context={self.context!r}: IMT tells tasks apart by their embedding; set context=none")
 

@@ -13,11 +13,12 @@ from torch import Tensor
 
 import metarl_core
 from metarl_core.agents.common.devices import flushed_denormals
+from metarl_core.agents.common.images import stored_observation
 from metarl_core.agents.common.learner import TrainingDivergedError
 from metarl_core.agents.common.options import ConfigError
 from metarl_core.agents.common.schedules import linear
 from metarl_core.agents.imt.actors import TaskActors
-from metarl_core.agents.imt.aggregation import aggregate_actions, routing_weights, weight_soup
+from metarl_core.agents.imt.aggregation import routing_weights
 from metarl_core.agents.imt.averaging import (
     RoundWeights,
     average_trunks,
@@ -31,23 +32,33 @@ from metarl_core.agents.imt.config import ImtConfig
 from metarl_core.agents.imt.embedding import TaskEmbedding
 from metarl_core.agents.imt.mixture import mixture_weights
 from metarl_core.agents.imt.networks import Submodels
+from metarl_core.agents.imt.playing import play_together
 from metarl_core.agents.imt.reference import Reference, purpose_seed
-from metarl_core.agents.imt.steps import head_td_errors, pretrain_common, submodel_losses
+from metarl_core.agents.imt.state import kept_state, learner_state, restore_kept, restore_learner
+from metarl_core.agents.imt.steps import head_td_errors, pretrain_common, submodel_losses, td_errors
 from metarl_core.agents.imt.stopping import StoppingRule
-from metarl_core.tasks import TaskDataset
+from metarl_core.agents.imt.task_sets import Tasks, check_datasets, resolve_tasks, task_table
+from metarl_core.tasks import MetaTask, TaskDataset
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = ["Adapted", "ImtLearner", "Round"]
 
-Tasks = Mapping[str, NDArray[np.float64]]
-
 
 def _mean_return(dataset: TaskDataset) -> float:
     """Of the episodes that ended; of the cut ones too, if none did."""
     complete = dataset.complete
     return float(dataset.returns[complete].mean() if complete.any() else dataset.returns.mean())
+
+
+def _reward_factor(datasets: Sequence[TaskDataset]) -> float:
+    """1 / standard deviation of all tasks' rewards together; of a reward that never changes, 1 / its size."""
+    rewards = np.concatenate([dataset.rewards for dataset in datasets]).astype(np.float64)
+    spread, size = float(rewards.std()), float(np.abs(rewards).max())
+    if spread > 1e-6 * size:
+        return 1 / spread
+    return 1 / size if size > 0 else 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,89 +106,128 @@ class ImtLearner:
     """K training tasks of one environment, a submodel for each, and a common trunk.
 
     Args:
-        env_id: a native environment whose parameters make the tasks.
-        train_tasks: parameter name -> values, float64 [K], K >= 3.
+        env_id: a native environment whose parameters make the tasks; or a :class:`MetaTask`, which says all about the
+            tasks: its part "train" (all its tasks, where it has no parts) is trained on, "val" is for step 4, "test"
+            for ``tune_on="test"``. Its datasets, if it has any, are what the reference policy would record.
+        train_tasks: parameter name -> values, float64 [K], K >= 3; None: the MetaTask's.
         config: every switch.
         seed: of everything random.
-        val_tasks: tasks that step 4 looks at; None: it looks at the common trunk alone.
+        val_tasks: tasks that step 4 looks at, parameters or a MetaTask; None: it looks at the common trunk alone.
         test_tasks: the held-out tasks, only for ``tune_on="test"``, as the article has it.
         params: parameters of the environment that all tasks have in common.
         device: where the networks live.
 
+    Attributes:
+        tick: called after every environment step with the actors that were stepped, and after every gradient step with
+            None; what it raises ends the training, whose state is then undefined.
+
     Raises:
-        ConfigError: fewer than three training tasks, no test task where the article needs one, or spaces that do not
-            fit.
+        ConfigError: fewer than three training tasks, no test task where the article needs one, tasks that one batch
+            cannot hold, a task without data where others have some, or spaces that do not fit.
     """
 
     def __init__(
         self,
-        env_id: str,
-        train_tasks: Tasks,
+        env_id: str | MetaTask,
+        train_tasks: Tasks | None = None,
         config: ImtConfig | None = None,
         *,
         seed: int = 0,
-        val_tasks: Tasks | None = None,
-        test_tasks: Tasks | None = None,
+        val_tasks: Tasks | MetaTask | None = None,
+        test_tasks: Tasks | MetaTask | None = None,
         params: Mapping[str, Any] | None = None,
         device: str = "cpu",
     ) -> None:
         self.config = config or ImtConfig()
-        self.env_id, self.seed, self.params = env_id, seed, dict(params or {})
-        self.val_tasks = val_tasks
-        self.num_tasks = len(next(iter(train_tasks.values()))) if train_tasks else 0
-        if self.num_tasks < 3:
-            raise ConfigError(
-                f"train_tasks has {self.num_tasks} tasks; expected at least 3: each submodel learns from the others', "
-                "and embeddings of two tasks are always opposite"
-            )
-        if self.config.tune_on == "test" and not test_tasks:
+        sets = resolve_tasks(env_id, train_tasks, val_tasks, test_tasks, params)
+        self.env_id, self.seed, self.params = sets.env_id, seed, sets.params
+        self.train_tasks, self.val_tasks, self.num_tasks = sets.train, sets.val, sets.num_tasks
+        if self.config.tune_on == "test" and sets.test is None:
             raise ConfigError("tune_on='test': needs test_tasks, on which the last layers are tuned")
         torch.set_num_threads(self.config.torch_threads)
         self.device = torch.device(device)
+        self.tick: Callable[[TaskActors | None], None] = lambda _: None
         self.rng = np.random.default_rng([seed, 11])
-        self.reference_policy = Reference(env_id, self.config, self.params)
-        recorded = self.reference_policy.record_all(
-            train_tasks, self.config.reference_steps, purpose_seed(seed, "reference")
-        )
+        self.reference_policy = Reference(self.env_id, self.config, self.params)
+        recorded = self._reference_data(sets.datasets, env_id if isinstance(env_id, MetaTask) else None)
         self.random_returns = np.array([_mean_return(dataset) for dataset in recorded])
-        held_out = self.config.held_out
-        parts = [d.split((1 - held_out, held_out), purpose_seed(seed, "split")) for d in recorded]
-        self.datasets, self.held_out_datasets = ([part[side] for part in parts] for side in (0, 1))
+        self.datasets, self.held_out_datasets = self._hold_out(recorded)
         self.reference = self.reference_policy.batch(self.datasets, self.device)
         self.held_out = self.reference_policy.batch(self.held_out_datasets, self.device)
         features = TaskEmbedding(self.config.embedding_features, whiten=self.config.whiten, seed=seed)
         self.embedding = features.fit(self.datasets) if self.config.embedding == "random_features" else None
-        self.actors = self._make_actors(train_tasks, purpose_seed(seed, "train"))
+        self.actors = self.make_actors(self.train_tasks, purpose_seed(seed, "train"))
         self.replay = self._make_replay(self.actors)
         self.tuning_actors, self.tuning_replay = self.actors, self.replay
         if self.config.tune_on == "test":
-            assert test_tasks is not None
-            self.tuning_actors = self._make_actors(test_tasks, purpose_seed(seed, "tuning"))
+            assert sets.test is not None
+            self.tuning_actors = self.make_actors(sets.test, purpose_seed(seed, "tuning"))
             self.tuning_replay = self._make_replay(self.tuning_actors)
         num_actions, width = self.actors.num_actions, self.config.hidden[-1]
         self.models = Submodels(
             self.num_tasks,
-            self.actors.in_features,
+            self.actors.features,
             self.config.hidden,
             num_actions,
             2 * width + num_actions + 1 if self.embedding is None else self.embedding.train_embeddings.shape[1],
             self.config.predictor_hidden,
             torch.Generator().manual_seed(seed),
         ).to(self.device)
-        self.stopping = StoppingRule(self.config.tolerance, self.config.patience if val_tasks else None)
+        self.stopping = StoppingRule(self.config.tolerance, self.config.patience if self.val_tasks else None)
         self.task_embeddings = self.embed(self.datasets)
         self._known = (
             np.stack([self.embedding.vector(d) for d in self.datasets]) if self.embedding else np.zeros((0, 0))
         )
         self.accuracy = np.ones(self.num_tasks)
+        self.pretrained = False
+        self.reward_factor = np.float32(_reward_factor(self.datasets) if self.config.scale_rewards else 1.0)
         self.updates = 0
+        self.best: dict[str, Any] | None = None
         self.rounds: list[Round] = []
+
+    def _reference_data(self, given: Sequence[TaskDataset] | None, meta: MetaTask | None) -> list[TaskDataset]:
+        """Transitions of every training task under the reference policy: those that are given, or recorded now."""
+        if given is None or meta is None:
+            steps, seed = self.config.reference_steps, purpose_seed(self.seed, "reference")
+            return self.reference_policy.record_all(self.train_tasks, steps, seed)
+        names = meta.parts["train"] if meta.parts else meta.names
+        check_datasets(given, names, self.reference_policy.name, (meta.observation_space, meta.action_space))
+        return list(given)
+
+    def _hold_out(self, recorded: Sequence[TaskDataset]) -> tuple[list[TaskDataset], list[TaskDataset]]:
+        share, seed = self.config.held_out, purpose_seed(self.seed, "split")
+        parts: list[tuple[TaskDataset, ...]] = []
+        for number, dataset in enumerate(recorded):
+            try:
+                parts.append(dataset.split((1 - share, share), seed))
+            except ValueError as error:
+                raise ConfigError(
+                    f"training task {number} has {len(dataset)} transitions in {len(dataset.episodes)} episodes, of "
+                    f"which held_out={share:g} cannot be kept apart ({error}); give it more episodes (larger "
+                    "reference_steps), or set another held_out"
+                ) from error
+        return [part[0] for part in parts], [part[1] for part in parts]
+
+    def _all_actors(self) -> list[TaskActors]:
+        own = [self.actors]
+        return own if self.tuning_actors is self.actors else [*own, self.tuning_actors]
 
     def close(self) -> None:
         """Close the training environments; what was learned can still be used."""
-        self.actors.close()
-        if self.tuning_actors is not self.actors:
-            self.tuning_actors.close()
+        for actors in self._all_actors():
+            actors.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The learner between two rounds, as values that a checkpoint holds (see ``state.py``)."""
+        return learner_state(self)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from :meth:`state_dict` of a learner that was made with the same arguments, bit for bit on the CPU.
+
+        Raises:
+            CheckpointMismatchError: its reference transitions are others. Nothing is changed then.
+        """
+        restore_learner(self, state)
 
     def __enter__(self) -> Self:
         """Close at the end of a ``with`` block."""
@@ -190,7 +240,8 @@ class ImtLearner:
     def _adam(self, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.Adam(parameters, lr=self.config.lr, fused=True)
 
-    def _make_actors(self, tasks: Tasks, seed: int, per_task: int | None = None) -> TaskActors:
+    def make_actors(self, tasks: Tasks, seed: int, per_task: int | None = None) -> TaskActors:
+        """Make environments of tasks, ``per_task`` instances of each (None: ``envs_per_task``)."""
         c = self.config
         return TaskActors(
             self.env_id,
@@ -200,14 +251,15 @@ class ImtLearner:
             levels=c.action_levels,
             normalize_obs=c.normalize_obs,
             params=self.params,
+            image=self.reference_policy.image,
         )
 
     def _make_replay(self, actors: TaskActors) -> metarl_core.ReplayBuffer:
         fields: dict[str, tuple[tuple[int, ...], Any]] = {
-            "obs": ((actors.in_features,), np.float32),
+            "obs": stored_observation(actors.features, one_hot=False),
             "action": ((), np.int64),
             "reward": ((), np.float32),
-            "next_obs": ((actors.in_features,), np.float32),
+            "next_obs": stored_observation(actors.features, one_hot=False),
             "terminated": ((), np.bool_),
             "task_id": ((), np.int32),
         }
@@ -216,9 +268,8 @@ class ImtLearner:
     @property
     def environment_steps(self) -> int:
         """Steps of all tasks together, the reference policy's included."""
-        actors = {id(a): a for a in (self.actors, self.tuning_actors)}.values()
         recorded = sum(map(len, (*self.datasets, *self.held_out_datasets)))
-        return recorded + sum(a.steps * a.num_tasks for a in actors)
+        return recorded + sum(a.steps * a.num_tasks for a in self._all_actors())
 
     def embed(self, datasets: Sequence[TaskDataset]) -> NDArray[np.float64]:
         """Embeddings of tasks from transitions of the reference policy, [T, E]."""
@@ -239,16 +290,22 @@ class ImtLearner:
     def pretrain(self) -> list[float]:
         """Pretrain the common trunk on the pooled reference transitions; the loss of every update."""
         tasks, rows = self.reference.shape
+
+        def draw(_: int) -> Tensor:
+            self.tick(None)
+            return torch.from_numpy(self.rng.integers(tasks * rows, size=4 * self.config.batch_size))
+
         losses = pretrain_common(
             self.models,
             self.reference,
-            lambda _: torch.from_numpy(self.rng.integers(tasks * rows, size=4 * self.config.batch_size)),
+            draw,
             updates=self.config.pretrain_updates,
             lr=self.config.lr,
             hidden=self.config.hidden[-1],
             generator=torch.Generator().manual_seed(self.seed),
         )
         self.task_embeddings = self.embed(self.datasets)
+        self.pretrained = True
         return losses
 
     # Step 2
@@ -257,19 +314,20 @@ class ImtLearner:
         """Play every task for ``steps_per_round`` steps, epsilon-greedy by its own submodel, and store them."""
         target = actors.steps + self.config.steps_per_round
 
-        def act(obs: NDArray[np.float32]) -> NDArray[np.int64]:
+        def act(obs: NDArray[Any]) -> NDArray[np.int64]:
             greedy = self._own_actions(actors, obs)
             uniform = self.rng.random(len(obs)) < epsilon
             return np.where(uniform, self.rng.integers(actors.num_actions, size=len(obs)), greedy)
 
         while actors.steps < target:
             replay.add(**actors.step(act))
+            self.tick(actors)
 
     @torch.no_grad()
-    def _own_actions(self, actors: TaskActors, obs: NDArray[np.float32]) -> NDArray[np.int64]:
+    def _own_actions(self, actors: TaskActors, obs: NDArray[Any]) -> NDArray[np.int64]:
         rows = torch.from_numpy(obs).to(self.device)
         if actors is self.actors:
-            q = self.models.q(rows.view(self.num_tasks, actors.per_task, -1)).flatten(0, 1)
+            q = self.models.q(rows.view(self.num_tasks, actors.per_task, *rows.shape[1:])).flatten(0, 1)
         else:  # the article's tuning on held-out tasks, which have no submodel of their own
             q = self.models.q(self.models.rows_for_all(rows)).mean(dim=0)
         actions: NDArray[np.int64] = q.argmax(dim=1).cpu().numpy()
@@ -279,11 +337,15 @@ class ImtLearner:
         """The same number of transitions of every task, [T, B]; one call for all of them."""
         batch = replay.sample(tasks * self.config.batch_size, task_weights="balanced")
         shape = (tasks, self.config.batch_size)
-        return task_batch({n: batch[n].reshape(*shape, *batch[n].shape[1:]) for n in COLUMNS}, self.device)
+        columns = {n: batch[n].reshape(*shape, *batch[n].shape[1:]) for n in COLUMNS}
+        columns["reward"] = columns["reward"] * self.reward_factor
+        return task_batch(columns, self.device)
 
     def train_submodels(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Train every submodel on the other tasks; mean embedding loss and TD error of each, [K] twice."""
         c, count = self.config, self.num_tasks
+        if c.sharing == "none":
+            return np.zeros(count), self._train_alone()
         # The trunks begin anew: neither moments nor slow copies of where they were have a meaning.
         self.models.update_targets()
         trained = (self.models.trunks, self.models.heads, self.models.predictors)
@@ -295,8 +357,10 @@ class ImtLearner:
             reference = self.reference.rows(torch.from_numpy(rows))
             replay = None
             if c.lambda_rl > 0:
-                _, rows = leave_one_out_rows(count, c.batch_size, c.batch_size, self.rng)
-                replay = self._sample(self.replay, count).rows(torch.from_numpy(rows))
+                replay = self._sample(self.replay, count)
+                if c.td_tasks == "others":
+                    _, rows = leave_one_out_rows(count, c.batch_size, c.batch_size, self.rng)
+                    replay = replay.rows(torch.from_numpy(rows))
             losses = submodel_losses(
                 self.models,
                 reference,
@@ -311,6 +375,20 @@ class ImtLearner:
             td += losses.td.double().cpu().numpy() / c.submodel_updates
         return embedding, td
 
+    def _train_alone(self) -> NDArray[np.float64]:
+        """The control ``sharing=none``: every network by TD on its own task; mean squared TD error of each, [K]."""
+        c = self.config
+        self.models.update_targets()
+        optimizer = self._adam([*self.models.trunks.parameters(), *self.models.heads.parameters()])
+        updates, td = c.submodel_updates + c.head_updates, np.zeros(self.num_tasks)
+        for _ in range(updates):
+            errors = td_errors(self.models, self._sample(self.replay, self.num_tasks), c.gamma).square().mean(dim=1)
+            self._descend(optimizer, errors.sum())
+            td += errors.detach().double().cpu().numpy() / updates
+        if c.target_update == "polyak":
+            self.models.take_slow_copies(trunks=True)
+        return td
+
     def _descend(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
         value = loss.item()
         if not np.isfinite(value):
@@ -321,14 +399,19 @@ class ImtLearner:
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         self.updates += 1
-        if self.updates % self.config.target_period == 0:
+        if self.config.target_update == "polyak":
+            self.models.update_targets(self.config.target_polyak)
+        elif self.updates % self.config.target_period == 0:
             self.models.update_targets()
+        self.tick(None)
 
     # Alternation A
 
     def tune_last_layers(self) -> None:
         """Fit every h_i by TD with its trunk frozen: on its own task, or (as written) all on the held-out tasks."""
         own = self.config.tune_on == "train"
+        if self.config.sharing == "none":
+            return
         self.models.update_targets()
         optimizer = self._adam(list(self.models.heads.parameters()))
         for _ in range(self.config.head_updates):
@@ -339,6 +422,8 @@ class ImtLearner:
                 batch = batch.rows(torch.from_numpy(rows))
             errors = head_td_errors(self.models, batch, self.config.gamma)
             self._descend(optimizer, errors.square().mean(dim=1).sum())
+        if self.config.target_update == "polyak":
+            self.models.take_slow_copies(trunks=False)
 
     # Step 3
 
@@ -360,6 +445,9 @@ class ImtLearner:
     def average(self) -> RoundWeights:
         """Move the common trunk to the weighted average of the submodels' trunks."""
         c = self.config
+        if c.sharing == "none":
+            equal = np.full(self.num_tasks, 1 / self.num_tasks)
+            return RoundWeights(np.zeros(self.num_tasks), self.accuracy, equal, 0.0, 0.0)
         similarity, self.accuracy = self.measure_accuracy()
         weights = averaging_weights(
             similarity,
@@ -384,7 +472,7 @@ class ImtLearner:
         before = [len(r) for r in self.actors.returns]
         if number == 1:
             self._collect_all(0)
-        else:
+        elif self.config.sharing == "average":
             self.models.begin_from_common()
         embedding, td = self.train_submodels()
         self.tune_last_layers()
@@ -398,18 +486,28 @@ class ImtLearner:
         if self.val_tasks:
             seed = purpose_seed(self.seed, "validation")
             validation = self.evaluate(self.adapt(self.val_tasks, seed=seed), seed=seed)
-        stop = self.stopping.update(weights.relative_change, None if validation is None else float(np.mean(validation)))
+        change = weights.relative_change if self.config.sharing == "average" else np.inf
+        stop = self.stopping.update(change, None if validation is None else float(np.mean(validation)))
         if stop is None and number >= self.config.rounds:
             stop = f"{number} rounds were made"
         if self.embedding is None:
             self.task_embeddings = self.embed(self.datasets)
+        if validation is not None and self.config.keep == "best":
+            if self.stopping.best_round == number:
+                self.best = kept_state(self)
+            elif stop is not None and self.best is not None:
+                restore_kept(self, self.best)
         done = Round(number, self.environment_steps, embedding, td, weights, played, validation, stop)
         self.rounds.append(done)
         return done
 
-    def _collect_all(self, number: int) -> None:
+    def epsilon(self, number: int) -> float:
+        """Share of uniform actions in what is played after ``number`` rounds."""
         c = self.config
-        epsilon = linear(c.epsilon_start, c.epsilon_end, number, max(c.rounds - 1, 1))
+        return linear(c.epsilon_start, c.epsilon_end, number, max(c.rounds - 1, 1))
+
+    def _collect_all(self, number: int) -> None:
+        epsilon = self.epsilon(number)
         self.collect(self.actors, self.replay, epsilon)
         if self.tuning_actors is not self.actors:
             self.collect(self.tuning_actors, self.tuning_replay, epsilon)
@@ -427,7 +525,7 @@ class ImtLearner:
             TrainingDivergedError: a loss is no longer finite.
         """
         with flushed_denormals():
-            if not self.rounds:
+            if not self.pretrained:
                 self.pretrain()
             while not self.rounds or self.rounds[-1].stop is None:
                 if watch(self.round()):
@@ -436,18 +534,22 @@ class ImtLearner:
 
     # Test time
 
-    def adapt(self, tasks: Tasks, steps: int | None = None, seed: int | None = None) -> Adapted:
+    def adapt(self, tasks: Tasks | MetaTask, steps: int | None = None, seed: int | None = None) -> Adapted:
         """Meet new tasks: record them under the reference policy, embed them, and weigh the submodels for each.
 
         Args:
-            tasks: parameter name -> values, float64 [T].
-            steps: transitions of each; None: as many as of a training task.
+            tasks: parameter name -> values, float64 [T], or a MetaTask of the same environment.
+            steps: transitions of each; None: ``reference_steps``.
             seed: of environments and actions; None: derived from the run's.
+
+        Raises:
+            ConfigError: there is no task, or one is of another environment.
         """
         seed = purpose_seed(self.seed, "adapt") if seed is None else seed
-        datasets = self.reference_policy.record_all(tasks, steps or self.config.reference_steps, seed)
+        table = task_table("tasks", tasks, self.env_id, self.params)
+        datasets = self.reference_policy.record_all(table, steps or self.config.reference_steps, seed)
         embeddings = self.embed(datasets)
-        return Adapted(dict(tasks), embeddings, np.stack(self._route(datasets, embeddings), axis=1))
+        return Adapted(table, embeddings, np.stack(self._route(datasets, embeddings), axis=1))
 
     def _route(self, datasets: Sequence[TaskDataset], embeddings: NDArray[np.float64]) -> list[NDArray[np.float64]]:
         c = self.config
@@ -466,20 +568,13 @@ class ImtLearner:
             episodes: of each task.
             seed: of the environments; None: derived from the run's.
         """
+        means: NDArray[np.float64] = self.play(adapted, how, episodes=episodes, seed=seed)[0].mean(axis=1)
+        return means
+
+    def play(
+        self, adapted: Adapted, how: str | None = None, *, episodes: int = 20, seed: int | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Play greedy episodes as :meth:`evaluate` does; returns float64 and lengths int64 of each, [T, episodes]."""
         how = self.config.aggregation if how is None else how
         seed = purpose_seed(self.seed, "evaluate") if seed is None else seed
-        soups = [weight_soup(self.models, w) for w in adapted.weights.T] if how == "soup" else None
-        actors = self._make_actors(adapted.tasks, seed, per_task=episodes)
-
-        @torch.no_grad()
-        def act(obs: NDArray[np.float32]) -> NDArray[np.int64]:
-            rows = torch.from_numpy(obs).to(self.device)
-            if soups is not None:
-                parts = rows.view(actors.num_tasks, 1, episodes, -1)
-                q = torch.cat([soup(part)[0] for soup, part in zip(soups, parts, strict=True)])
-                best: NDArray[np.int64] = q.argmax(dim=1).cpu().numpy()
-                return best
-            q = self.models.q(self.models.rows_for_all(rows))
-            return aggregate_actions(q, np.repeat(adapted.weights, episodes, axis=1), how)
-
-        return actors.first_returns(act)
+        return play_together(self, adapted.tasks, adapted.weights, how, episodes, seed)

@@ -59,9 +59,10 @@ def mixture_weights(embedding: ArrayLike, task_embeddings: ArrayLike, ridge: flo
         following = project_to_simplex(ahead - gradient / lipschitz)
         moved = following - weights
         if gradient @ moved > 0:
-            ahead, momentum = weights, 1.0
-            if np.abs(moved).max() < 1e-12:
+            # A step without momentum points uphill by rounding alone: there is nothing left to gain.
+            if ahead is weights or np.abs(moved).max() < 1e-12:
                 break
+            ahead, momentum = weights, 1.0
             continue
         grown = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
         ahead, momentum, weights = following + (momentum - 1) / grown * moved, grown, following

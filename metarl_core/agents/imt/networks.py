@@ -5,13 +5,20 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from metarl_core.agents.common.networks import copy_parameters
+from metarl_core.agents.common.images import Features, ImageFeatures, image_planes, plane_offsets
+from metarl_core.agents.common.networks import copy_parameters, mix_parameters
 
-__all__ = ["BatchedMLP", "Submodels"]
+__all__ = ["BatchedConvNet", "BatchedMLP", "Submodels", "flat_observations"]
+
+
+def flat_observations(obs: Tensor) -> Tensor:
+    """Observations as vectors of numbers, float32 [K, B, D]: images as their components, whatever these mean."""
+    return obs.flatten(2).float()
 
 
 class BatchedMLP(nn.Module):
@@ -56,6 +63,57 @@ class BatchedMLP(nn.Module):
         return x
 
 
+class BatchedConvNet(nn.Module):
+    """``members`` ReLU convolutional networks, member k on batch k: one grouped convolution a layer, then perceptrons.
+
+    Args:
+        members: K.
+        features: the images.
+        hidden: widths of the layers after the convolutions, at least one; all have a ReLU.
+        generator: source of the initial weights, uniform in +-1/sqrt(fan_in). Every member begins with the same.
+    """
+
+    def __init__(
+        self, members: int, features: ImageFeatures, hidden: Sequence[int], generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.members = members
+        self.images = features
+        self.filters = nn.ParameterList()
+        self.filter_biases = nn.ParameterList()
+        for before, after in itertools.pairwise((features.planes, *features.filters)):
+            bound = (before * features.kernel**2) ** -0.5
+            for store, shape in (
+                (self.filters, (after, before, features.kernel, features.kernel)),
+                (self.filter_biases, (after,)),
+            ):
+                values = (torch.rand(1, *shape, generator=generator) * 2 - 1) * bound
+                store.append(nn.Parameter(values.expand(members, *shape).clone()))
+        self.dense = BatchedMLP(members, (features.flat_size, *hidden), generator, relu_output=True, same_start=True)
+        self.register_buffer("offsets", plane_offsets(features), persistent=False)
+
+    offsets: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Evaluate every member; bool or uint8 [K, B, H, W, C] -> float32 [K, B, F]."""
+        members, rows = x.shape[:2]
+        planes = image_planes(x.flatten(0, 1), self.images, self.offsets)
+        h = planes.reshape(members, rows, *planes.shape[1:]).transpose(0, 1).flatten(1, 2)  # [B, K * P, H, W]
+        for weight, bias in zip(self.filters, self.filter_biases, strict=True):
+            h = torch.relu(nn.functional.conv2d(h, weight.flatten(0, 1), bias.flatten(), groups=members))
+        features: Tensor = self.dense(h.reshape(rows, members, -1).transpose(0, 1))
+        return features
+
+
+Trunk: TypeAlias = BatchedMLP | BatchedConvNet
+
+
+def _trunk(members: int, features: Features, hidden: Sequence[int], generator: torch.Generator) -> Trunk:
+    if isinstance(features, ImageFeatures):
+        return BatchedConvNet(members, features, hidden, generator)
+    return BatchedMLP(members, (features, *hidden), generator, relu_output=True, same_start=True)
+
+
 class Submodels(nn.Module):
     """K submodels: trunks phi_i, last layers h_i and predictors g_i of task embeddings, beside the common trunk phi.
 
@@ -64,7 +122,7 @@ class Submodels(nn.Module):
 
     Args:
         members: K.
-        in_features: width of an encoded observation, D.
+        in_features: width of an encoded observation, D; or images, whose trunks begin with convolutions.
         hidden: widths of the trunk; the last is F, the number of features.
         num_actions: A.
         embedding_size: width of a task embedding.
@@ -76,7 +134,7 @@ class Submodels(nn.Module):
     def __init__(
         self,
         members: int,
-        in_features: int,
+        in_features: Features,
         hidden: Sequence[int],
         num_actions: int,
         embedding_size: int,
@@ -86,9 +144,9 @@ class Submodels(nn.Module):
         super().__init__()
         self.members = members
         self.num_actions = num_actions
-        trunk = (in_features, *hidden)
-        self.common = BatchedMLP(1, trunk, generator, relu_output=True)
-        self.trunks = BatchedMLP(members, trunk, generator, relu_output=True, same_start=True)
+        self.num_features = hidden[-1]
+        self.common = _trunk(1, in_features, hidden, generator)
+        self.trunks = _trunk(members, in_features, hidden, generator)
         self.heads = BatchedMLP(members, (hidden[-1], num_actions), generator, same_start=True)
         pair = 2 * hidden[-1] + num_actions + 1
         self.predictors = BatchedMLP(members, (pair, *predictor_hidden, embedding_size), generator, same_start=True)
@@ -98,18 +156,37 @@ class Submodels(nn.Module):
 
     def begin_from_common(self) -> None:
         """Set every phi_i to the common phi (the start of step 2)."""
-        copy_parameters(self.trunks.parameters(), (p.expand(self.members, -1, -1) for p in self.common.parameters()))
-
-    def update_targets(self) -> None:
-        """Copy trunks and last layers to the slow copies that close the TD target."""
         copy_parameters(
-            (*self.target_trunks.parameters(), *self.target_heads.parameters()),
-            (*self.trunks.parameters(), *self.heads.parameters()),
+            self.trunks.parameters(), (p.expand(self.members, *p.shape[1:]) for p in self.common.parameters())
         )
 
+    def _pairs(self, trunks: bool = True) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """Parameters of the slow copies, and of what they follow."""
+        slow, online = list(self.target_heads.parameters()), list(self.heads.parameters())
+        if trunks:
+            slow, online = [*self.target_trunks.parameters(), *slow], [*self.trunks.parameters(), *online]
+        return slow, online
+
+    def update_targets(self, share: float | None = None) -> None:
+        """Copy trunks and last layers to the slow copies that close the TD target, or mix a share of them in."""
+        slow, online = self._pairs()
+        if share is None:
+            copy_parameters(slow, online)
+        else:
+            mix_parameters(slow, online, share)
+
+    def take_slow_copies(self, trunks: bool) -> None:
+        """Set last layers (and trunks) to their slow copies.
+
+        Kept by Polyak averaging these are means over the last gradient steps. The greedy policy of a single iterate of
+        TD learning is far more erratic (Polyak and Juditsky 1992; for value networks see Anschel et al. 2017).
+        """
+        slow, online = self._pairs(trunks)
+        copy_parameters(online, slow)
+
     def rows_for_all(self, obs: Tensor) -> Tensor:
-        """The same observations for every submodel, float32 [B, D] -> [K, B, D], without a copy."""
-        return obs.unsqueeze(0).expand(self.members, -1, -1)
+        """The same observations for every submodel, [B, ...] -> [K, B, ...], without a copy."""
+        return obs.unsqueeze(0).expand(self.members, *obs.shape)
 
     def q(self, obs: Tensor) -> Tensor:
         """Q_i(s, .) of rows of its own for each submodel, float32 [K, B, D] -> [K, B, A]."""
@@ -122,7 +199,7 @@ class Submodels(nn.Module):
         return values
 
     def transition_features(
-        self, trunk: BatchedMLP, obs: Tensor, action: Tensor, reward: Tensor, next_obs: Tensor
+        self, trunk: Trunk, obs: Tensor, action: Tensor, reward: Tensor, next_obs: Tensor
     ) -> Tensor:
         """(f(s), f(s'), a, r) of transitions, [K, B, 2 F + A + 1], through any trunk of K members."""
         chosen = nn.functional.one_hot(action, self.num_actions).to(obs.dtype)
@@ -133,6 +210,6 @@ class Submodels(nn.Module):
         predicted: Tensor = self.predictors(self.transition_features(self.trunks, obs, action, reward, next_obs))
         return predicted
 
-    def trunk_vector(self, trunk: BatchedMLP) -> Tensor:
+    def trunk_vector(self, trunk: Trunk) -> Tensor:
         """All weights of each member of a trunk side by side, [K, P] (the common one: [1, P])."""
         return torch.cat([p.detach().reshape(trunk.members, -1) for p in trunk.parameters()], dim=1)

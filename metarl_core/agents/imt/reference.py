@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 import metarl_core
+from metarl_core.agents.common.images import image_features
 from metarl_core.agents.common.observations import ObservationEncoder
 from metarl_core.agents.imt.actors import action_table, count_actions, dense_observations
 from metarl_core.agents.imt.batches import TaskBatch, stack_tasks
@@ -20,6 +21,7 @@ from metarl_core.tasks import TaskDataset
 __all__ = ["Reference", "purpose_seed"]
 
 _ROWS = 8
+_TABLE_POLICY = "uniform over the action table"
 
 
 def purpose_seed(seed: int, purpose: str, index: int = 0) -> int:
@@ -41,13 +43,19 @@ class Reference:
 
     def __init__(self, env_id: str, config: ImtConfig, params: Mapping[str, Any]) -> None:
         self.env_id, self.config, self.params = env_id, config, dict(params)
+        self.image = image_features(config.image_encoding, env_id, config.conv_filters, config.conv_kernel, "own")
         envs = metarl_core.make_vec(env_id, 1, **self.params)
         try:
             self.table = action_table(envs.single_action_space, config.action_levels, env_id)
-            self.encoder = ObservationEncoder(envs.single_observation_space, config.normalize_obs)
+            self.encoder = ObservationEncoder(envs.single_observation_space, config.normalize_obs, image=self.image)
             self.num_actions = count_actions(envs.single_action_space, self.table)
         finally:
             envs.close()
+
+    @property
+    def name(self) -> str:
+        """What the metadata of a dataset of it says."""
+        return "random" if self.table is None else _TABLE_POLICY
 
     def record(self, task: Mapping[str, float], steps: int, seed: int) -> TaskDataset:
         """Record transitions of one task.
@@ -68,7 +76,7 @@ class Reference:
             drawn: NDArray[Any] = table[rng.integers(len(table), size=len(obs))]
             return drawn
 
-        return record(self.env_id, uniform, policy_name="uniform over the action table")
+        return record(self.env_id, uniform, policy_name=_TABLE_POLICY)
 
     def record_all(self, tasks: Mapping[str, NDArray[np.float64]], steps: int, seed: int) -> list[TaskDataset]:
         """Record transitions of several tasks, ``steps`` each; parameter name -> float64 [T]."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from metarl_core.agents.common.critic import double_q_target
 from metarl_core.agents.imt.batches import TaskBatch
-from metarl_core.agents.imt.networks import BatchedMLP, Submodels
+from metarl_core.agents.imt.networks import BatchedMLP, Submodels, flat_observations
 
 __all__ = [
     "DynamicsModel",
@@ -44,6 +44,12 @@ class DynamicsModel(nn.Module):
         return predicted
 
 
+def _changes(batch: TaskBatch) -> Tensor:
+    """(s' - s, r), float32 [K, B, D + 1]."""
+    change = flat_observations(batch.next_obs) - flat_observations(batch.obs)
+    return torch.cat((change, batch.reward.unsqueeze(2)), dim=2)
+
+
 def dynamics_loss(models: Submodels, dynamics: DynamicsModel, batch: TaskBatch, scale: Tensor) -> Tensor:
     """Mean squared error of (s' - s, r) predicted from f_phi(s) and a, each component in units of ``scale``.
 
@@ -53,7 +59,7 @@ def dynamics_loss(models: Submodels, dynamics: DynamicsModel, batch: TaskBatch, 
         batch: pooled transitions, [1, B].
         scale: standard deviations of the D + 1 components over all tasks, float32 [D + 1].
     """
-    target = torch.cat((batch.next_obs - batch.obs, batch.reward.unsqueeze(2)), dim=2) / scale
+    target = _changes(batch) / scale
     predicted: Tensor = dynamics(models.common(batch.obs), batch.action)
     return (predicted - target).square().mean()
 
@@ -82,10 +88,10 @@ def pretrain_common(
     Returns:
         The loss of every update.
     """
-    features = models.common.weights[-1].shape[2]
-    dynamics = DynamicsModel(features, models.num_actions, pooled.obs.shape[2], hidden, generator).to(pooled.obs.device)
-    changes = torch.cat((pooled.next_obs - pooled.obs, pooled.reward.unsqueeze(2)), dim=2)
+    changes = _changes(pooled)
     scale = changes.flatten(0, 1).std(dim=0, correction=0).clamp_min(1e-6)
+    dynamics = DynamicsModel(models.num_features, models.num_actions, changes.shape[2] - 1, hidden, generator)
+    dynamics.to(pooled.obs.device)
     optimizer = torch.optim.Adam([*models.common.parameters(), *dynamics.parameters()], lr=lr, fused=True)
     losses = []
     for update in range(updates):

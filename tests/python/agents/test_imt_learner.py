@@ -109,7 +109,7 @@ def test_submodel_i_never_sees_task_i_in_step_two(task):
     """Whatever the transitions of task i are, step 2 makes the same trunk i of the same start, and other trunks j."""
     trained = []
     for change in (0.0, 5.0):
-        one = learner()
+        one = learner(td_tasks="others")
         one.collect(one.actors, one.replay, 1.0)
         one.reference.reward[task] += change
         replayed = one._sample
@@ -126,6 +126,29 @@ def test_submodel_i_never_sees_task_i_in_step_two(task):
         assert torch.equal(a[task], b[task])
         assert not torch.equal(a[1], b[1])
     assert torch.equal(trained[0].heads.weights[0][task], trained[1].heads.weights[0][task])
+
+
+def test_submodel_i_learns_embeddings_of_the_others_and_values_of_its_own_task():
+    """The default: of task i, step 2 draws transitions for Q_i alone, and none of another task for it."""
+    trained = {}
+    for changed in ("nothing", "reference", "played"):
+        one = learner()
+        one.collect(one.actors, one.replay, 1.0)
+        if changed == "reference":
+            one.reference.reward[2] += 5.0
+        sample = one._sample
+
+        def other(replay, tasks, sample=sample, changed=changed):
+            batch = sample(replay, tasks)
+            batch.reward[2] += 5.0 * (changed == "played")
+            return batch
+
+        one._sample = other
+        one.train_submodels()
+        trained[changed] = one.models.trunk_vector(one.models.trunks)
+    same = {name: [torch.equal(trained["nothing"][i], t[i]) for i in range(4)] for name, t in trained.items()}
+    assert same["reference"] == [False, False, True, False]
+    assert same["played"] == [True, True, False, True]
 
 
 def test_held_out_transitions_are_for_step_three_alone(monkeypatch):
@@ -156,15 +179,100 @@ def test_held_out_transitions_are_for_step_three_alone(monkeypatch):
         np.testing.assert_allclose(played, dataset.actions[:rows], atol=1e-8)
 
 
-@pytest.mark.parametrize("target_period", [3, 100])
-def test_tuning_changes_the_last_layers_alone(target_period):
-    one = learner(target_period=target_period)
+@pytest.mark.parametrize(("update", "target_period"), [("hard", 3), ("hard", 100), ("polyak", 100)])
+def test_tuning_changes_the_last_layers_alone(update, target_period):
+    one = learner(target_update=update, target_period=target_period)
     one.collect(one.actors, one.replay, 1.0)
     before = bits(one.models)
     one.tune_last_layers()
+    copied = update == "polyak" or target_period == 3
     for name, value in one.models.state_dict().items():
-        changes = name.startswith("heads.") or (name.startswith("target_heads.") and target_period == 3)
+        changes = name.startswith("heads.") or (name.startswith("target_heads.") and copied)
         assert torch.equal(value, before[name]) != changes, name
+
+
+def test_tuned_last_layers_are_running_averages_of_their_steps():
+    one = learner(target_polyak=0.2)
+    one.collect(one.actors, one.replay, 1.0)
+    mean = one.models.heads.weights[0].detach().double().numpy().copy()
+    descend = one._descend
+
+    def followed(optimizer, loss):
+        descend(optimizer, loss)
+        mean[:] = 0.8 * mean + 0.2 * one.models.heads.weights[0].detach().double().numpy()
+
+    one._descend = followed
+    one.tune_last_layers()
+    np.testing.assert_allclose(one.models.heads.weights[0].detach().numpy(), mean, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [True, False])
+def test_rewards_are_learned_in_units_of_their_spread(scale):
+    one = learner(scale_rewards=scale)
+    played, step = [], one.actors.step
+
+    def followed(policy):
+        columns = step(policy)
+        played.append(columns["reward"])
+        return columns
+
+    one.actors.step = followed
+    one.collect(one.actors, one.replay, 1.0)
+    spread = np.concatenate([dataset.rewards for dataset in one.datasets]).std()
+    drawn = one._sample(one.replay, 4).reward.numpy().ravel()
+    stored = np.concatenate(played)
+    expected = stored / spread if scale else stored
+    assert np.abs(drawn[:, None] - expected[None]).min(axis=1).max() < 1e-5
+
+
+def test_a_constant_reward_is_scaled_by_its_size():
+    tasks = {"length": np.array([0.4, 0.5, 0.6])}
+    one = ImtLearner("CartPole-v1", tasks, ImtConfig(**SMALL), params={})
+    assert one.reward_factor == 1.0
+
+
+def test_networks_that_share_nothing_learn_from_their_own_task_alone():
+    """The control: a change of one task's rewards reaches one network, and no trunk is averaged."""
+    found = []
+    for change in (0.0, 5.0):
+        one = learner(sharing="none", rounds=1)
+        sample = one._sample
+
+        def other(replay, tasks, sample=sample, change=change):
+            batch = sample(replay, tasks)
+            batch.reward[1] += change
+            return batch
+
+        one._sample = other
+        common = one.models.trunk_vector(one.models.common)
+        done = one.round()
+        assert torch.equal(one.models.trunk_vector(one.models.common), common)
+        assert done.stop == "1 rounds were made"
+        assert one.updates == one.config.submodel_updates + one.config.head_updates
+        np.testing.assert_array_equal(done.weights.weights, np.full(4, 0.25))
+        found.append(one.models.trunk_vector(one.models.trunks))
+    assert [torch.equal(found[0][i], found[1][i]) for i in range(4)] == [True, False, True, True]
+    with pytest.raises(ConfigError, match="sharing='none': needs tune_on='train'"):
+        ImtConfig.from_preset("as_written", sharing="none")
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_the_best_round_on_the_validation_tasks_is_kept(keep, monkeypatch):
+    one = learner(val_tasks={name: values[:2] for name, values in GOALS.items()}, rounds=4, keep=keep, tolerance=0.0)
+    evaluate, seen, after = one.evaluate, iter([-3.0, -1.0, -2.0, -5.0]), []
+    monkeypatch.setattr(one, "evaluate", lambda *a, **k: 0 * evaluate(*a, **k) + next(seen))
+    average = one.average
+
+    def averaged():
+        done = average()
+        after.append((bits(one.models), one.accuracy.copy()))
+        return done
+
+    one.average = averaged
+    one.train()
+    models, accuracy = after[1 if keep == "best" else -1]
+    assert all(torch.equal(value, models[name]) for name, value in one.models.state_dict().items())
+    np.testing.assert_array_equal(one.accuracy, accuracy)
 
 
 def test_each_last_layer_is_tuned_on_its_own_task():
@@ -186,7 +294,7 @@ def test_each_last_layer_is_tuned_on_its_own_task():
 
 
 def test_batches_hold_the_tasks_in_their_order():
-    one = learner()
+    one = learner(scale_rewards=False)
     for task in range(4):
         count = 30 + 10 * task
         column = np.full(count, task, dtype=np.float32)

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from metarl_core.agents.imt import mixture
 from metarl_core.agents.imt.mixture import mixture_weights, project_to_simplex
 
 
@@ -66,3 +67,17 @@ def test_mistakes_are_named():
         mixture_weights(np.ones(3), np.ones((2, 4)))
     with pytest.raises(ValueError, match="ridge is -1; must be >= 0"):
         mixture_weights(np.ones(4), np.ones((2, 4)), ridge=-1)
+
+
+@pytest.mark.parametrize("count", [3, 8, 20])
+def test_rounding_does_not_keep_it_going(count, monkeypatch):
+    """Near the minimum a step may point uphill by rounding alone; it is then done, not at a standstill."""
+    calls = []
+    project = mixture.project_to_simplex
+    monkeypatch.setattr(mixture, "project_to_simplex", lambda values: calls.append(1) or project(values))
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        known = rng.normal(size=(count, 64))
+        known -= known.mean(axis=0)  # as embeddings are: one direction has no length but that of the ridge
+        mixture_weights(rng.normal(size=64), known, 1e-3)
+    assert len(calls) < 20 * 500

@@ -1,0 +1,24 @@
+"""A network of its own for each task, from scratch: what transfer is measured by."""
+
+from __future__ import annotations
+
+from metarl_core.agents.continual.qlearning import QLearner, QModel
+
+__all__ = ["Scratch"]
+
+
+class Scratch(QLearner):
+    """Double DQN trained anew on every task; earlier networks are kept as they are.
+
+    All networks are members of one batched model. Adam leaves members without a gradient exactly where they are, as its
+    moments begin anew with every phase.
+    """
+
+    @property
+    def identity(self) -> bool:
+        """Told, to take the task's network."""
+        return True
+
+    def make_model(self) -> QModel:
+        """A trunk and a last layer for every task."""
+        return self._q_model(self.num_tasks, self.num_tasks)

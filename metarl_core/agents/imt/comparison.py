@@ -1,0 +1,87 @@
+"""What the submodels together are worth on held-out tasks, beside chance, single submodels and a control."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_core.agents.imt.averaging import derangement
+from metarl_core.agents.imt.learner import Adapted, ImtLearner
+from metarl_core.agents.imt.playing import play_each, play_uniformly
+from metarl_core.agents.imt.reference import purpose_seed
+
+__all__ = ["METHODS", "SHUFFLES", "Comparison", "compare"]
+
+SHUFFLES = 5
+"""Random orders that the control is the mean of."""
+
+METHODS: Mapping[str, str] = MappingProxyType(
+    {
+        "imt": "IMT as configured",
+        "chance": "uniform actions",
+        "single_accuracy": "one submodel: the one with the most accurate embedding predictor",
+        "single_train": "one submodel: the one with the highest mean return on the training tasks",
+        "single_hindsight": "one submodel: the best on these tasks, chosen in hindsight",
+        "best": "for each task the submodel with the largest weight",
+        "uniform": "mean of the standardised values, equal weights",
+        "uniform_soup": "mean of the networks, equal weights",
+        "vote": "weighted vote",
+        "weighted": "weighted mean of the standardised values",
+        "soup": "weighted mean of the networks",
+        "shuffled": f"control: IMT with the weights given to the wrong submodels (mean of {SHUFFLES} orders)",
+    }
+)
+"""Methods of a comparison: name -> what acts on a held-out task."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Mean returns on held-out tasks; every method plays as many episodes.
+
+    Attributes:
+        returns: method of ``METHODS`` -> float64 [T].
+        on_train: of submodel i on training task j, float64 [K, K].
+        on_test: of submodel i on held-out task j, float64 [K, T].
+    """
+
+    returns: dict[str, NDArray[np.float64]]
+    on_train: NDArray[np.float64]
+    on_test: NDArray[np.float64]
+
+
+def compare(learner: ImtLearner, adapted: Adapted, episodes: int = 20) -> Comparison:
+    """Play every method on held-out tasks.
+
+    All but single submodels and chance play from the same first states. ``single_hindsight`` is chosen by the very
+    episodes that it is measured by: what it says is that no single submodel does better.
+
+    Args:
+        learner: with its submodels trained.
+        adapted: the held-out tasks.
+        episodes: of each method on each task.
+    """
+    count = learner.num_tasks
+    seed = purpose_seed(learner.seed, "evaluate")
+    on_train = play_each(learner, learner.train_tasks, episodes, seed)
+    on_test = play_each(learner, adapted.tasks, episodes, seed)
+    equal = dataclasses.replace(adapted, weights=np.full_like(adapted.weights, 1 / count))
+    played = {how: learner.evaluate(adapted, how, episodes=episodes) for how in ("best", "uniform", "vote", "weighted")}
+    played["soup"] = learner.evaluate(adapted, "soup", episodes=episodes)
+    played["uniform_soup"] = learner.evaluate(equal, "soup", episodes=episodes)
+    played["imt"] = played[learner.config.aggregation]
+    played["chance"] = play_uniformly(learner, adapted.tasks, episodes, seed)
+    for name, chosen in (
+        ("single_accuracy", learner.accuracy.argmax()),
+        ("single_train", on_train.mean(axis=1).argmax()),
+        ("single_hindsight", on_test.mean(axis=1).argmax()),
+    ):
+        played[name] = on_test[int(chosen)]
+    rng = np.random.default_rng(purpose_seed(learner.seed, "shuffle"))
+    orders = [derangement(count, rng) for _ in range(SHUFFLES)]
+    shuffled = [dataclasses.replace(adapted, weights=adapted.weights[order]) for order in orders]
+    played["shuffled"] = np.mean([learner.evaluate(wrong, episodes=episodes) for wrong in shuffled], axis=0)
+    return Comparison({name: played[name] for name in METHODS}, on_train, on_test)

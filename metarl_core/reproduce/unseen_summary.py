@@ -1,0 +1,121 @@
+"""Table and plot of what runs came to on held-out tasks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from metarl_core import stats
+from metarl_core.report._figures import COLORS
+from metarl_core.reproduce.summary import Results, figure_text, markdown, task_text
+from metarl_core.reproduce.unseen import Unseen
+
+__all__ = ["LABELS", "Line", "lines", "unseen_plot", "unseen_table"]
+
+_RESAMPLES = 10_000
+
+LABELS = {
+    "imt": "as configured",
+    "chance": "uniform actions",
+    "single_accuracy": "one submodel, the most accurate one",
+    "single_train": "one submodel, the best on the training tasks",
+    "single_hindsight": "one submodel, the best in hindsight",
+    "best": "for each task the submodel with the largest weight",
+    "uniform": "mean of values, equal weights",
+    "uniform_soup": "mean of networks, equal weights",
+    "vote": "weighted vote",
+    "weighted": "weighted mean of values",
+    "soup": "weighted mean of networks",
+    "shuffled": "weights given to the wrong submodels",
+    "own": "each submodel on its own training task",
+}
+"""Ways to act in words; others are called by their name."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A way to act beside the experiment's baseline, by the seeds that both have.
+
+    Attributes:
+        label: what acts.
+        values: mean return over the held-out tasks of each seed.
+        ahead: by how much the baseline is ahead, of each seed that both have; empty for the baseline itself, for chance
+            and for what is measured on other tasks.
+    """
+
+    label: str
+    values: tuple[float, ...]
+    ahead: tuple[float, ...]
+
+
+def lines(results: Results, unseen: Unseen, task: tuple[str, str]) -> list[Line]:
+    """What acts on the held-out tasks of an environment: all of the baseline's ways, and the other methods' own."""
+    baseline = results.experiment.baseline or results.methods[0]
+    own = unseen.values(baseline, task, "imt")
+    found = []
+    for method in results.methods:
+        for policy in unseen.policies(method, task):
+            if method != baseline and policy != _own_policy(results, method):
+                continue
+            values = unseen.values(method, task, policy)
+            itself = (method, policy) == (baseline, "imt")
+            elsewhere = method == baseline and policy in ("chance", "own")
+            both = [] if itself or elsewhere else sorted(set(own) & set(values))
+            label = results.label(method)
+            if method == baseline:
+                label = f"**{label}**" if itself else LABELS.get(policy, policy)
+            found.append(Line(label, tuple(values[s] for s in sorted(values)), tuple(own[s] - values[s] for s in both)))
+    return found
+
+
+def _own_policy(results: Results, method: str) -> str:
+    """How a method acts: as configured; one that learned on the held-out tasks, each network on its own."""
+    return "own" if results.experiment.methods[method].options.get("train_split") == "test" else "imt"
+
+
+def unseen_table(results: Results, unseen: Unseen, task: tuple[str, str]) -> str:
+    """Markdown: IQM over the seeds of the mean return on held-out tasks, and by how much the baseline is ahead."""
+    found = lines(results, unseen, task)
+    if not found:
+        return ""
+    header = ["on held-out tasks", "IQM return [95 %]", "baseline ahead by, same seeds [95 %]", "seeds"]
+    rows = [
+        [line.label, figure_text(line.values), figure_text(line.ahead) if line.ahead else "-", str(len(line.values))]
+        for line in found
+    ]
+    return markdown(header, rows)
+
+
+def unseen_plot(results: Results, unseen: Unseen) -> Figure | None:
+    """The same as intervals, a panel for each family of tasks."""
+    panels = [(task, found) for task in results.tasks if (found := lines(results, unseen, task))]
+    if not panels:
+        return None
+    names = list(dict.fromkeys(line.label for _, found in panels for line in found))
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(5.4 * columns + 1.6, rows * (0.8 + 0.24 * len(names))), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(rows, columns, sharey=True, squeeze=False)).ravel()
+    for place, (task, found) in zip(axes, panels, strict=False):
+        for line in found:
+            _draw(place, names.index(line.label), line)
+        place.set_title(task_text(task).replace("env_tasks_split ", ""), fontsize=10)
+        place.set_yticks(range(len(names)), [name.strip("*") for name in names])
+        place.set_ylim(len(names) - 0.5, -0.5)
+        place.set_xlabel("mean return on held-out tasks (IQM over seeds, 95 %)", fontsize=9)
+    for place in axes[len(panels) :]:
+        place.set_axis_off()
+    return figure
+
+
+def _draw(axes: object, row: int, line: Line) -> None:
+    values: Sequence[float] = line.values
+    color = COLORS[0] if line.label.startswith("**") else "#7b8794"
+    center = float(stats.iqm([values]))
+    if len(values) > 1:
+        low, high = stats.bootstrap_interval(stats.iqm, [values], resamples=_RESAMPLES)
+        axes.plot([float(low), float(high)], [row, row], color=color, linewidth=3, alpha=0.5)  # type: ignore[attr-defined]
+    axes.plot([center], [row], "o", color=color)  # type: ignore[attr-defined]

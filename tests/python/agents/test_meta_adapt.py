@@ -1,0 +1,155 @@
+"""``metarl adapt`` on a run of IMT and on plain runs: the same figures as by hand, and errors that say what to do."""
+
+import numpy as np
+import pytest
+from run_helpers import run_to_end
+
+from metarl_core import ConfigError
+from metarl_core.agents import resolve_config
+from metarl_core.agents.meta import MetaAgent, UniformRouter
+from metarl_core.agents.meta.adaptation import chance, from_scratch, k_shot, load_imt, load_meta_agent, new_task
+from metarl_core.agents.meta.playing import record
+from metarl_core.cli import main
+
+IMT = [
+    "env_tasks=4",
+    "val_tasks=0",
+    "test_tasks=2",
+    "hidden=16",
+    "predictor_hidden=16",
+    "reference_steps=400",
+    "embedding_features=8",
+    "pretrain_updates=20",
+    "rounds=2",
+    "steps_per_round=60",
+    "submodel_updates=15",
+    "head_updates=10",
+    "batch_size=16",
+    "replay_capacity=2000",
+    "evaluation_episodes=1",
+]
+PLAIN = ["total_steps=400", "evaluation_episodes=0", "batch_size=16", "hidden=8"]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    run_to_end(resolve_config("imt", "PointRobot-v0", None, IMT), folder / "imt")
+    for length in (0.2, 0.5, 0.9):
+        run_to_end(resolve_config("ddqn", "CartPole-v1", None, [*PLAIN, f"length={length}"]), folder / f"pole{length}")
+    run_to_end(resolve_config("ddqn", "Acrobot-v1", None, PLAIN), folder / "acrobot")
+    return folder
+
+
+def adapt(*words):
+    return main(["adapt", *map(str, words)])
+
+
+def poles(runs):
+    return [runs / f"pole{length}" for length in (0.2, 0.5, 0.9)]
+
+
+def test_a_run_of_imt_prints_its_k_shot_curve(runs, capsys, tmp_path):
+    words = (runs / "imt", "--task", "goal_x=0.3,goal_y=-0.2", "--episodes", 3, "--repeats", 2, "--seed", 4)
+    assert adapt(*words, "--fine-tune", 400, "--scratch", "--save", tmp_path / "agent.ckpt") == 0
+    text = capsys.readouterr().out
+    assert "4 sub-agents, router embedding, aggregation soup" in text
+    assert "task PointRobot-v0 (goal_x=0.3, goal_y=-0.2)" in text
+    agent = load_meta_agent([runs / "imt"], seed=4)
+    task = new_task(agent, {"goal_x": 0.3, "goal_y": -0.2})
+    found = k_shot(agent, task, (0, 1, 2, 3), repeats=2, seed=4)
+    rows = [line.split() for line in text.splitlines()]
+    for i, number in enumerate((0, 1, 2, 3)):
+        row = next(row for row in rows if row[:1] == [str(number)] and "to" in row)
+        assert float(row[2]) == pytest.approx(found.returns[:, i].mean(), rel=1e-3)
+    assert f"{chance(agent, task, seed=4):.4g}" in text
+    curve = agent.fine_tune(400, evaluate_every=80)
+    scratch = from_scratch(agent, task, 400, evaluate_every=80, seed=4)
+    last = next(row for row in rows if row[:1] == ["400"])
+    np.testing.assert_allclose([float(last[1]), float(last[2])], [curve.returns[-1], scratch.returns[-1]], rtol=1e-3)
+    again = MetaAgent.load(tmp_path / "agent.ckpt")
+    obs = np.random.default_rng(0).uniform(-1, 1, (20, 2)).astype(np.float32)
+    np.testing.assert_array_equal(again.act(obs), agent.act(obs))
+
+
+def test_a_loaded_run_of_imt_weighs_as_its_learner_does(runs):
+    learner = load_imt(runs / "imt")
+    agent = load_meta_agent([runs / "imt"])
+    dataset = learner.reference_policy.record({"goal_x": 0.2, "goal_y": 0.2}, 400, 3)
+    expected = learner._route([dataset], learner.embed([dataset]))[0]
+    np.testing.assert_allclose(agent.router.weigh(dataset, learner.accuracy), expected, rtol=1e-12)
+    assert len(learner.rounds) == 2
+    learner.close()
+
+
+def test_plain_runs_act_together(runs, capsys):
+    words = (*poles(runs), "--task", "length=0.7", "--episodes", 2, "--repeats", 1)
+    for router in ("embedding", "uniform", "best", "return"):
+        assert adapt(*words, "--router", router) == 0
+        text = capsys.readouterr().out
+        assert f"3 sub-agents, router {router}, aggregation weighted" in text
+        assert "pole0.9 (length=0.9)" in text
+        assert "chance" in text
+
+
+def test_k_shot_points_are_adaptations_of_their_own(runs):
+    agent = load_meta_agent(poles(runs))
+    task = new_task(agent, {"length": 0.7})
+    found = k_shot(agent, task, (0, 2), repeats=3, episodes=4, seed=1)
+    assert found.returns.shape == (3, 2)
+    assert (found.returns[:, 0] == found.returns[0, 0]).all()  # nothing is drawn without episodes
+    assert found.steps[0] == 0
+    assert found.steps[1] > 10
+    assert found.curve.value[1] == pytest.approx(found.returns[:, 1].mean())
+    with pytest.raises(ValueError, match=r"shots is \[2, 1\]; must be numbers >= 0 that rise"):
+        k_shot(agent, task, (2, 1))
+    with pytest.raises(ValueError, match="repeats is 0; must be >= 1"):
+        k_shot(agent, task, repeats=0)
+    assert chance(agent, task) == pytest.approx(record(task, "random", episodes=2000).returns.mean(), rel=0.3)
+
+
+def test_a_new_task_has_what_the_others_have_in_common(runs):
+    agent = load_meta_agent(poles(runs), UniformRouter())
+    for sub_agent in agent.sub_agents:
+        params = {**sub_agent.task.params, "masspole": 0.3}
+        sub_agent.task = type(sub_agent.task)(sub_agent.name, "CartPole-v1", params)
+    assert dict(new_task(agent, {"length": 0.3}).params) == {"masspole": 0.3, "length": 0.3}
+    assert dict(new_task(agent, {"length": 0.3, "masspole": 0.1}).params) == {"masspole": 0.1, "length": 0.3}
+
+
+def test_mistakes_are_told_in_one_line(runs, capsys, tmp_path):
+    imt, (short, middle, long) = runs / "imt", poles(runs)
+    for words, message in (
+        ((imt, "--task", "goal_x=0.3"), "the task has no goal_y, in which the sub-agents' tasks differ; give it too"),
+        ((imt, "--task", "goal_z=0.3"), "unknown parameter of PointRobot-v0 'goal_z'; did you mean"),
+        ((imt, "--task", "goal_x"), "--task goal_x: 'goal_x' is not NAME=VALUE with a number"),
+        ((imt, "--task", "goal_x=nan"), "'goal_x=nan' is not NAME=VALUE with a number"),
+        ((imt, "--task", "goal_x=1,goal_x=2"), "goal_x comes twice"),
+        ((short, middle, long, "--task", "length=-3"), "length[0] is -3.0; must be > 0"),
+        (
+            (short, "--task", "length=0.7"),
+            "router 'embedding' needs the tasks of at least 3 sub-agents, and there is 1",
+        ),
+        ((short, "--task", "length=0.7", "--router", "return"), "router 'return' chooses by returns, and there is one"),
+        ((short, imt, "--task", "length=0.7"), "imt is a run of imt, whose submodels are a meta-agent by themselves"),
+        ((short, runs / "acrobot", "--task", "length=1", "--router", "uniform"), "differ in their observation space"),
+        (
+            (short, middle, long, "--task", "length=1", "--router", "emb"),
+            "unknown router 'emb'; valid: best, embedding",
+        ),
+        ((imt, "--task", "goal_x=0,goal_y=0", "--aggregation", "sum"), "aggregation='sum': choose one of weighted"),
+        ((imt, "--task", "goal_x=0,goal_y=0", "--scratch"), "--scratch learns for as many steps as --fine-tune"),
+        ((imt, "--task", "goal_x=0,goal_y=0", "--save", tmp_path / "no" / "x"), "there is no folder"),
+        ((imt, "--task", "goal_x=0,goal_y=0", "--device", "gpu"), "unknown device 'gpu'"),
+        ((tmp_path / "none", "--task", "length=1"), "is not a run (no config.json)"),
+        ((imt,), "arguments are required: --task"),
+    ):
+        assert adapt(*words, "--repeats", 1) == 2, words
+        captured = capsys.readouterr()
+        assert message in captured.err, words
+        assert captured.err.startswith("metarl adapt: error: ")
+        assert captured.err.count("\n") == 1
+    with pytest.raises(ConfigError, match="is a run of ddqn; expected imt"):
+        load_imt(short)
+    with pytest.raises(ConfigError, match="run_dirs is empty"):
+        load_meta_agent([])

@@ -1,0 +1,130 @@
+"""metarl reproduce with runs that are measured on held-out tasks."""
+
+import csv
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("matplotlib")
+
+from reproduce_helpers import made_up_row, write_rows, write_spec
+
+from metarl_core import ConfigError, stats
+from metarl_core.cli import main
+from metarl_core.errors import RunError
+from metarl_core.reproduce import read_experiment, write_summary
+from metarl_core.reproduce.unseen import UNSEEN_COLUMNS, read_unseen, unseen_path, write_unseen
+from metarl_core.runs import RunReader
+
+OPTIONS = (
+    'env_tasks = 3, test_tasks = 2, val_tasks = 0, env_tasks_seed = "seed", evaluation_episodes = 2, rounds = 1, '
+    "steps_per_round = 40, submodel_updates = 2, head_updates = 2, pretrain_updates = 2, reference_steps = 400, "
+    "embedding_features = 8, hidden = 8, predictor_hidden = 8"
+)
+SPEC = f"""
+title = "Tiny families"
+measure = "evaluation_return"
+plots = ["unseen"]
+baseline = "imt"
+seeds = "0-1"
+tuning_seeds = [7]
+
+[methods.imt]
+label = "IMT"
+
+[methods.oracle]
+algorithm = "imt"
+label = "oracle"
+options = {{ train_split = "test" }}
+
+[[cells]]
+environment = "PointRobot-v0"
+params = {{ env_tasks_split = ["extrapolation", "interpolation"] }}
+options = {{ {OPTIONS} }}
+"""
+
+
+def test_a_run_writes_what_every_policy_came_to(tmp_path):
+    spec = write_spec(tmp_path, SPEC)
+    out, runs = tmp_path / "out", tmp_path / "runs"
+    words = ["--only", "method=imt,env_tasks_split=interpolation", "--keep-runs", "--runs", str(runs), "--jobs", "2"]
+    assert main(["reproduce", str(spec), "--out", str(out), *words]) == 0
+    experiment = read_experiment(spec)
+    found = read_unseen(out / "unseen.csv")
+    cells = [c for c in experiment.cells if c.method.name == "imt" and c.params["env_tasks_split"] == "interpolation"]
+    assert {key[:4] for key in found} == {cell.key for cell in cells}
+    configs = []
+    for cell in cells:
+        reader = RunReader(runs / cell.label)
+        configs.append(reader.config)
+        tasks = reader.arrays("imt_tasks")
+        for name, returns in zip(tasks["methods"], tasks["returns"], strict=True):
+            row = found[(*cell.key, str(name))]
+            assert float(row["mean_return"]) == pytest.approx(returns.mean(), rel=1e-12)
+            np.testing.assert_allclose(np.array(row["returns"].split(), float), returns, rtol=1e-5)
+            assert row["config"] == cell.digest
+        own = np.diag(tasks["submodels_on_train"]).mean()
+        assert float(found[(*cell.key, "own")]["mean_return"]) == pytest.approx(own, rel=1e-12)
+    assert [config["env_tasks_seed"] for config in configs] == [0, 1], "each seed draws tasks of its own"
+    assert cells[0].digest == cells[1].digest, "and the settings are the same"
+    assert (out / "unseen.png").read_bytes()[:4] == b"\x89PNG"
+    text = (out / "tables.md").read_text()
+    assert "| on held-out tasks |" in text
+
+
+def made_up(cell, policy, value):
+    environment, params = cell.key[1:3]
+    names = {"method": cell.method.name, "environment": environment, "params": params, "seed": cell.seed}
+    return {**names, "config": cell.digest, "policy": policy, "mean_return": value, "returns": f"{value}", "commit": ""}
+
+
+def test_figures_of_the_table(tmp_path):
+    """Interquartile means over the seeds, and by how much the baseline is ahead on the seeds that both have."""
+    experiment = read_experiment(write_spec(tmp_path, SPEC.replace('seeds = "0-1"', 'seeds = "0-4"')))
+    path, ours, other = tmp_path / "results.csv", [5.0, 6.0, 7.0, 9.0, 11.0], [1.0, 2.0, 4.0, 4.0]
+    cells = [c for c in experiment.cells if c.params["env_tasks_split"] == "extrapolation"]
+    write_rows(path, [made_up_row(cell, evaluation_return=1.0) for cell in cells])
+    for cell in reversed(cells):  # in whatever order they finish
+        if cell.method.name == "imt":
+            rows = [made_up(cell, "imt", ours[cell.seed]), made_up(cell, "own", 30.0), made_up(cell, "chance", -1.0)]
+            rows += [made_up(cell, "uniform", other[cell.seed])] if cell.seed < 4 else []
+        else:
+            rows = [made_up(cell, "imt", 0.0), made_up(cell, "own", 12.0)]
+        write_unseen(unseen_path(path), rows, experiment.cells)
+    write_summary(experiment, path)
+    table = [line for line in (tmp_path / "tables.md").read_text().splitlines() if line.startswith("|")]
+    low, high = stats.bootstrap_interval(stats.iqm, [ours], resamples=10_000)
+    assert f"| **IMT** | {stats.iqm([ours]):.4g} [{low:.4g}, {high:.4g}] | - | 5 |" in table
+    ahead = list(np.subtract(ours[:4], other))
+    low, high = stats.bootstrap_interval(stats.iqm, [ahead], resamples=10_000)
+    found = next(line for line in table if line.startswith("| mean of values, equal weights"))
+    assert found.endswith(f"| {stats.iqm([ahead]):.4g} [{low:.4g}, {high:.4g}] | 4 |")
+    assert "| uniform actions | -1 [-1, -1] | - | 5 |" in table
+    assert "| each submodel on its own training task | 30 [30, 30] | - | 5 |" in table
+    oracle = next(line for line in table if line.startswith("| oracle | 12"))
+    assert oracle.endswith("| 5 |"), "what learned on the held-out tasks acts by each network on its own"
+    with (tmp_path / "unseen.csv").open() as file:
+        seeds = [int(row["seed"]) for row in csv.DictReader(file) if row["method"] == "imt" and row["policy"] == "imt"]
+    assert seeds == [0, 1, 2, 3, 4]
+
+
+def test_a_run_again_takes_the_place_of_its_rows(tmp_path):
+    experiment = read_experiment(write_spec(tmp_path, SPEC))
+    first, second = experiment.cells[:2]
+    path = tmp_path / "unseen.csv"
+    for cell in (first, second):
+        write_unseen(path, [made_up(cell, "imt", 1.0), made_up(cell, "gone", 1.0)], experiment.cells)
+    write_unseen(path, [made_up(first, "imt", 2.0)], experiment.cells)
+    found = {(key[3], key[4]): float(row["mean_return"]) for key, row in read_unseen(path).items()}
+    assert found == {(0, "imt"): 2.0, (1, "imt"): 1.0, (1, "gone"): 1.0}
+
+
+def test_mistakes(tmp_path):
+    path = tmp_path / "unseen.csv"
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(RunError, match=f"expected the columns {', '.join(UNSEEN_COLUMNS)}"):
+        read_unseen(path)
+    text = SPEC.replace('env_tasks_seed = "seed"', 'env_tasks_seed = "seeds"')
+    with pytest.raises(ConfigError, match="env_tasks_seed"):
+        read_experiment(write_spec(tmp_path, text)).cells[0].config  # noqa: B018
