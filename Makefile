@@ -101,9 +101,10 @@ format: setup ## Rewrite the sources in the project's style
 bench: setup ## Measure replay and environments against the peers (makes their venvs the first time)
 	$(BIN)/python bench/run.py
 
-bench-cpp: setup ## Time the tree from C++, beside the floor that memory sets
-	cmake --preset default >/dev/null && cmake --build --preset default --target metarl_bench_tree
+bench-cpp: setup ## Time tree and buffer from C++, the tree beside the floor that memory sets
+	cmake --preset default >/dev/null && cmake --build --preset default --target metarl_bench_tree metarl_bench_replay
 	build/cpp/csrc/bench/metarl_bench_tree
+	build/cpp/csrc/bench/metarl_bench_replay
 
 wheel: setup ## Build the wheel into dist/
 	rm -rf dist

@@ -79,6 +79,26 @@ def filled_buffer(capacity: int) -> Any:
     return buffer
 
 
+def against_leaves(capacities: list[int], budget: float) -> Rows:
+    """Measure nanoseconds an index of trees at batch sizes 256 and 8192."""
+    rows = []
+    for capacity in capacities:
+        tree = metarl_core.SumTree(capacity, seed=0)
+        rng = np.random.default_rng(0)
+        for start in range(0, capacity, CHUNK):
+            n = min(CHUNK, capacity - start)
+            tree.set(np.arange(start, start + n), rng.lognormal(0.0, 1.0, n))
+        for batch in (256, 8192):
+            following = updates(capacity, batch)
+            sample = least_seconds(lambda tree=tree, batch=batch: tree.sample(batch), budget)  # type: ignore[misc]
+            update = least_seconds(lambda tree=tree, f=following: tree.set(*f()), budget)  # type: ignore[misc]
+            rows += [
+                (f"sample {batch}", capacity, sample / batch * 1e9),
+                (f"update {batch}", capacity, update / batch * 1e9),
+            ]
+    return rows
+
+
 def measure_buffer(buffer: Any, batch: int, budget: float) -> dict[str, float]:
     """Return nanoseconds a transition of sampling and of updating."""
     following = updates(buffer.capacity, batch)
@@ -207,6 +227,8 @@ def replay(quick: bool, budget: float, out: Path) -> None:
     capacities = [1 << k for k in range(10, 17 if quick else 25, 2)]
     rows = against_capacity(capacities, budget)
     write(out, "scaling_capacity", rows, "capacity", "ns a transition (batch 256)", True)
+    leaves = [*(capacity for capacity in capacities if capacity >= 1 << 14), *([] if quick else [100_000_000])]
+    write(out, "scaling_tree", against_leaves(leaves, budget), "leaves", "ns an index", True)
     batches = [1 << k for k in range(3, 11 if quick else 16)]
     exponent = 14 if quick else 20
     rows = against_batch(batches, 1 << exponent, budget)

@@ -1,4 +1,4 @@
-"""Buffers of 2^16 ... 2^24 transitions, in groups: ``pytest bench`` (every result is checked)."""
+"""Trees of 2^16 ... 10^8 leaves, buffers of 2^16 ... 2^24 transitions, in groups: ``pytest bench`` (all checked)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 import metarl_core
 
 CAPACITIES = [1 << 16, 1 << 20, 1 << 24]
+LEAVES = [*CAPACITIES, 100_000_000]
 BATCHES = [32, 256, 1024]
 CHUNK = 1 << 16
 FRAMES, SIDE = 4, 84
@@ -46,7 +47,8 @@ def filled(capacity: int, options: tuple[tuple[str, Any], ...] = ()) -> Any:
 def filled_tree(capacity: int) -> Any:
     tree = metarl_core.SumTree(capacity, seed=0)
     for start in range(0, capacity, CHUNK):
-        tree.set(np.arange(start, start + CHUNK), np.random.default_rng(start).lognormal(0.0, 1.0, CHUNK))
+        n = min(CHUNK, capacity - start)
+        tree.set(np.arange(start, start + n), np.random.default_rng(start).lognormal(0.0, 1.0, n))
     return tree
 
 
@@ -78,8 +80,8 @@ def updates(capacity: int, batch: int) -> Callable[[], tuple[Any, Any]]:
     return lambda: (place(), value())
 
 
+@pytest.mark.parametrize("capacity", LEAVES)  # outermost: the largest tree takes a while to fill
 @pytest.mark.parametrize("batch", [*BATCHES, 8192])
-@pytest.mark.parametrize("capacity", CAPACITIES)
 def test_tree_sample(benchmark: Any, capacity: int, batch: int) -> None:
     benchmark.group = f"tree: sample {batch}"
     tree = filled_tree(capacity)
@@ -88,8 +90,8 @@ def test_tree_sample(benchmark: Any, capacity: int, batch: int) -> None:
     assert (np.diff(indices) >= 0).all()
 
 
+@pytest.mark.parametrize("capacity", LEAVES)
 @pytest.mark.parametrize("batch", [*BATCHES, 8192])
-@pytest.mark.parametrize("capacity", CAPACITIES)
 def test_tree_update(benchmark: Any, capacity: int, batch: int) -> None:
     benchmark.group = f"tree: update {batch}"
     tree, following = filled_tree(capacity), updates(capacity, batch)

@@ -4,7 +4,6 @@
 // writing (update) the lines that no cache near the core holds, at random places known in advance, so that all misses
 // overlap. A figure near its floor is bound by memory; the rest is arithmetic.
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -14,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "bench/bench_timer.h"
 #include "core/tree_kernels.h"
 #include "metarl/aligned_memory.h"
 #include "metarl/cpu_count.h"
@@ -22,26 +22,7 @@
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-// Least time of one call over many short measurements: what other programs on the machine add is left out.
-template <typename F>
-double least_seconds(double budget, F&& call) {
-  call();
-  double best = 1e30;
-  int calls = 1;
-  const Clock::time_point begin = Clock::now();
-  do {
-    const Clock::time_point start = Clock::now();
-    for (int i = 0; i < calls; ++i) call();
-    const double elapsed = seconds_since(start);
-    best = std::min(best, elapsed / calls);
-    if (elapsed < 2e-4) calls *= 2;
-  } while (seconds_since(begin) < budget);
-  return best;
-}
+using metarl::bench::least_seconds;
 
 // A permutation of [0, capacity) in pieces of one batch, like the indices of a learner that never repeats itself.
 struct Batches {

@@ -4,6 +4,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -71,6 +72,19 @@ inline bool is_native(const py::dtype& dtype) {
   return order == '=' || order == '|';
 }
 
+// Calls work(begin, end) for parts of [0, n) with the GIL held, and between them lets signal handlers run: Ctrl-C ends
+// a long conversion of arguments. Throws what they raise.
+template <typename F>
+void in_parts_with_signals(std::int64_t n, std::int64_t part, F&& work) {
+  for (std::int64_t begin = 0; begin < n; begin += part) {
+    if (begin > 0 && PyErr_CheckSignals() != 0) throw py::error_already_set();
+    work(begin, std::min(n, begin + part));
+  }
+}
+
+// Elements of an argument that are converted at once.
+constexpr std::int64_t kConvertedAtOnce = 1 << 20;
+
 // An argument as a dense one-dimensional array of T; a scalar is an array of one.
 template <typename T>
 struct ArrayArgument {
@@ -125,6 +139,13 @@ ArrayArgument<T> dense_argument(const py::array& array, const char* name) {
   constexpr int usable = static_cast<int>(py::array::c_style) | aligned;
   if (py::detail::npy_format_descriptor<T>::dtype().is(dtype) && (array.flags() & usable) == usable) {
     result.owner = array;
+  } else if (result.size > kConvertedAtOnce) {
+    py::array_t<T> converted(result.size);
+    in_parts_with_signals(result.size, kConvertedAtOnce, [&](std::int64_t begin, std::int64_t end) {
+      const py::slice part(begin, end, 1);
+      converted[part] = array[part];
+    });
+    result.owner = std::move(converted);
   } else {
     result.owner = py::array_t<T, usable | py::array::forcecast>::ensure(array);
     if (!result.owner) throw py::error_already_set();

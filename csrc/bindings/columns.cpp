@@ -80,6 +80,7 @@ std::vector<Column> parse_columns(const py::sequence& fields) {
     column.kind = column.dtype.kind();
     column.type_num = column.dtype.num();
     column.itemsize = static_cast<std::size_t>(column.dtype.itemsize());
+    column.plain = is_number(column.kind) && column.itemsize <= (column.kind == 'c' ? 16 : 8);
     column.bytes = column.itemsize;
     for (const py::handle extent : py::reinterpret_borrow<py::tuple>(tuple[1])) {
       if (column.shape.size() + 1 == kMaxDimensions) {
@@ -106,7 +107,9 @@ std::vector<FieldSpec> field_specs(const std::vector<Column>& columns) {
   return specs;
 }
 
-py::array convert_dtype(const py::array& array, const Column& column) {
+namespace {
+
+py::array convert_at_once(const py::array& array, const Column& column) {
   const py::dtype from = array.dtype();
   const char kind = from.kind();
   const auto cast = [&]() { return py::array(array.attr("astype")(column.dtype, py::arg("order") = "C")); };
@@ -143,6 +146,25 @@ py::array convert_dtype(const py::array& array, const Column& column) {
                           py::cast<std::string>(py::str(column.dtype)));
   }
   return result;
+}
+
+// Arrays of more bytes than this are converted in parts of a few rows, which Ctrl-C can end and which need no more
+// memory besides than one part.
+constexpr std::int64_t kConvertedBytes = std::int64_t{8} << 20;
+
+}  // namespace
+
+py::array convert_dtype(const py::array& array, const Column& column) {
+  const std::int64_t bytes = array.nbytes();
+  if (bytes <= 4 * kConvertedBytes || array.ndim() == 0) return convert_at_once(array, column);
+  const std::int64_t rows = array.shape(0);
+  py::array converted(column.dtype, std::vector<py::ssize_t>(array.shape(), array.shape() + array.ndim()));
+  in_parts_with_signals(rows, std::max<std::int64_t>(kConvertedBytes / (bytes / rows), 1),
+                        [&](std::int64_t begin, std::int64_t end) {
+                          const py::slice part(begin, end, 1);
+                          converted[part] = convert_at_once(py::array(array[part]), column);
+                        });
+  return converted;
 }
 
 RowArguments::RowArguments(const std::vector<Column>& columns) : columns_(columns) {
@@ -209,6 +231,11 @@ void RowArguments::set_rows(std::size_t c, bool single, std::int64_t rows, const
 bool RowArguments::parse_scalar(std::size_t c, PyObject* value) {
   const Column& column = columns_[c];
   std::byte* out = scratch_[c].bytes;
+  if (column.plain && reinterpret_cast<PyObject*>(Py_TYPE(value)) == column.scalar_type.ptr()) {
+    // NumPy's scalars hold their value behind the object header (numpy/arrayscalars.h).
+    std::memcpy(out, reinterpret_cast<const std::byte*>(value) + sizeof(PyObject), column.bytes);
+    return true;
+  }
   if (column.kind == 'f' && PyFloat_Check(value) && column.itemsize >= 4) {
     const double x = PyFloat_AS_DOUBLE(value);
     if (column.itemsize == 8) {
@@ -229,12 +256,6 @@ bool RowArguments::parse_scalar(std::size_t c, PyObject* value) {
     const long long x = PyLong_AsLongLongAndOverflow(value, &overflow);
     if (overflow != 0) return false;
     std::memcpy(out, &x, sizeof x);
-    return true;
-  }
-  const bool plain = is_number(column.kind) && column.itemsize <= (column.kind == 'c' ? 16 : 8);
-  if (plain && reinterpret_cast<PyObject*>(Py_TYPE(value)) == column.scalar_type.ptr()) {
-    // NumPy's scalars hold their value behind the object header (numpy/arrayscalars.h).
-    std::memcpy(out, reinterpret_cast<const std::byte*>(value) + sizeof(PyObject), column.bytes);
     return true;
   }
   return false;
@@ -269,7 +290,8 @@ bool RowArguments::parse_exact(std::size_t c, PyObject* value) {
 void RowArguments::parse_value(std::size_t c, PyObject* value) {
   const Column& column = columns_[c];
   const auto dims = static_cast<py::ssize_t>(column.shape.size());
-  if (dims == 0 && column.bytes <= sizeof(Scratch) && !is_array(value) && parse_scalar(c, value)) {
+  // An array is never taken for a scalar: none of the types looked for is one.
+  if (dims == 0 && column.bytes <= sizeof(Scratch) && parse_scalar(c, value)) {
     set_rows(c, true, 1, nullptr);
     sources_[c] = {scratch_[c].bytes, 0};
     return;

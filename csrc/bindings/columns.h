@@ -25,6 +25,7 @@ struct Column {
   char kind;
   int type_num;
   std::size_t itemsize;
+  bool plain;  // a number whose value NumPy's scalar holds as the column does
 
   std::string text() const { return py::cast<std::string>(name); }
 };

@@ -13,7 +13,7 @@
 #include "bindings/arrays.h"
 #include "bindings/built.h"
 #include "bindings/register.h"
-#include "core/prefetch.h"
+#include "metarl/detail/prefetch.h"
 
 namespace py = pybind11;
 

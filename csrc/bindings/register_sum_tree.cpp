@@ -123,10 +123,11 @@ PyObject* set(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyOb
 py::array_t<double> get(Built<LockedTree> object, py::handle indices_object) {
   LockedTree& self = *object;
   const auto indices = index_argument(indices_object.ptr(), "indices");
-  check_indices(indices, self.tree.capacity());
   py::array_t<double> result(indices.size);
   double* out = result.mutable_data();
   self.run(indices.size, [&](const SumTree& tree, const Poll& poll) {
+    in_parts(indices.size, poll,
+             [&](std::int64_t begin, std::int64_t end) { check_indices(indices, tree.capacity(), begin, end); });
     in_parts(indices.size, poll,
              [&](std::int64_t begin, std::int64_t end) { tree.get(indices.data + begin, end - begin, out + begin); });
   });

@@ -3,6 +3,7 @@
 #include "bindings/arrays.h"
 #include "bindings/call_arguments.h"
 #include "bindings/errors.h"
+#include "bindings/interruptible.h"
 #include "bindings/output_pool.h"
 #include "bindings/register.h"
 #include "metarl/importance_weights.h"
@@ -11,6 +12,8 @@ namespace metarl {
 namespace {
 
 constexpr std::int64_t kReleaseAbove = 512;
+// From this many on they take more than some 10 ms, and Ctrl-C must end it.
+constexpr std::int64_t kInterruptAbove = 1 << 22;
 
 void check_probability(double p, const std::string& name) {
   if (p > 0.0 && p <= 1.0) return;
@@ -40,12 +43,10 @@ PyObject* compute(PyObject* object, const Request& request) {
                                                                        shape, static_cast<std::size_t>(n) * sizeof(W)));
   auto* out = reinterpret_cast<W*>(py::detail::array_proxy(result.ptr())->data);
   bool fine = false;
-  {
-    std::optional<py::gil_scoped_release> release;
-    if (n >= kReleaseAbove) release.emplace();
+  run_core(n >= kInterruptAbove, n >= kReleaseAbove, [&](const std::function<void()>& poll) {
     fine = importance_weights(probabilities.data, n, request.size, request.beta, request.normalization,
-                              request.min_probability, out);
-  }
+                              request.min_probability, out, poll);
+  });
   if (!fine) {
     for (std::int64_t i = 0; i < n; ++i) {
       check_probability(static_cast<double>(probabilities.data[i]), "probabilities[" + std::to_string(i) + "]");

@@ -1,10 +1,12 @@
 // State of a replay buffer as a Python dict, and back.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
 #include "bindings/interruptible.h"
 #include "bindings/replay_checkpoint.h"
 #include "bindings/replay_object.h"
+#include "core/poll.h"
 
 namespace metarl {
 namespace {
@@ -21,14 +23,33 @@ py::dtype dtype_of(const PyReplay& buffer, const SectionSpec& spec) {
   return py::dtype(spec.dtype);
 }
 
-// What is in a dict that _state gave: numbers and arrays by their names, the columns in a dict of their own.
+// n elements, `from_stride` and `to_stride` bytes apart.
+void copy_strided(const std::byte* from, std::ptrdiff_t from_stride, std::byte* to, std::ptrdiff_t to_stride,
+                  std::size_t element_bytes, std::int64_t n, const Poll& poll) {
+  const auto part = static_cast<std::int64_t>(kPollBytes / std::max<std::size_t>(element_bytes, 64) + 1);
+  for (std::int64_t begin = 0; begin < n; begin += part) {
+    if (poll) poll();
+    const std::int64_t end = std::min(n, begin + part);
+    for (std::int64_t i = begin; i < end; ++i) std::memcpy(to + i * to_stride, from + i * from_stride, element_bytes);
+  }
+}
+
+// What is in a dict that _state gave: numbers and arrays by their names, the columns in a dict of their own. To be used
+// without the GIL, which is taken for a look into the dict and not for copying.
 class DictState : public StateSource {
  public:
-  DictState(const PyReplay& buffer, const py::dict& state) : buffer_(buffer), state_(state) {}
+  DictState(const PyReplay& buffer, const py::dict& state, Poll poll)
+      : buffer_(buffer), state_(state), poll_(std::move(poll)) {}
 
-  bool has(const std::string& name) const override { return static_cast<bool>(find(name)); }
+  void poll() const override { poll_(); }
+
+  bool has(const std::string& name) const override {
+    const py::gil_scoped_acquire gil;
+    return static_cast<bool>(find(name));
+  }
 
   std::uint64_t count(const std::string& name) const override {
+    const py::gil_scoped_acquire gil;
     const py::object object = get(name);
     if (!PyBool_Check(object.ptr()) && PyIndex_Check(object.ptr()) != 0) {
       const auto number = py::reinterpret_steal<py::object>(PyNumber_Index(object.ptr()));
@@ -42,6 +63,7 @@ class DictState : public StateSource {
   }
 
   std::int64_t integer(const std::string& name, std::int64_t least, std::int64_t most) const override {
+    const py::gil_scoped_acquire gil;
     const py::object object = get(name);
     const std::int64_t value = integer_argument(object.ptr(), ("state['" + name + "']").c_str());
     if (value >= least && value <= most) return value;
@@ -49,10 +71,12 @@ class DictState : public StateSource {
   }
 
   double real(const std::string& name) const override {
+    const py::gil_scoped_acquire gil;
     return real_number(get(name).ptr(), ("state['" + name + "']").c_str());
   }
 
   void read(const StateArray& array) const override {
+    const py::gil_scoped_acquire gil;
     const std::string& name = array.spec.name;
     const py::object object = get(name);
     if (!is_array(object.ptr())) fail(name, "must be an array, got " + type_name(object));
@@ -69,10 +93,10 @@ class DictState : public StateSource {
                      py::cast<std::string>(py::str(from.dtype())) + " of shape " + shape_text(from));
     }
     if (!is_c_contiguous(from)) from = py::array(from.attr("copy")());
-    const auto* element = static_cast<const std::byte*>(from.data());
-    for (std::int64_t i = 0; i < array.size(); ++i, element += array.element_bytes) {
-      std::memcpy(array.data + i * array.stride, element, array.element_bytes);
-    }
+    const auto* elements = static_cast<const std::byte*>(from.data());
+    const py::gil_scoped_release release;
+    copy_strided(elements, static_cast<std::ptrdiff_t>(array.element_bytes), array.data, array.stride,
+                 array.element_bytes, array.size(), poll_);
   }
 
   [[noreturn]] void refuse(const std::string& name, const std::string& problem) const override { fail(name, problem); }
@@ -97,7 +121,14 @@ class DictState : public StateSource {
   }
   const PyReplay& buffer_;
   const py::dict& state_;
+  const Poll poll_;
 };
+
+std::size_t total_bytes(const std::vector<SectionSpec>& specs) {
+  std::size_t bytes = 0;
+  for (const SectionSpec& spec : specs) bytes += static_cast<std::size_t>(section_bytes(spec));
+  return bytes;
+}
 
 std::vector<SectionSpec> specs_of(const BufferState& state) {
   std::vector<SectionSpec> specs;
@@ -125,21 +156,18 @@ py::dict snapshot(Built<PyReplay> self) {
     }
     bool same = false;
     Value numbers;
-    {
-      const py::gil_scoped_release release;
+    run_core(total_bytes(specs) >= kInterruptBytes, true, [&](const std::function<void()>& poll) {
       self->core->visit_state([&](const BufferState& state) {
         same = specs_of(state) == specs;  // or another thread added in between
         if (!same) return;
         numbers = state.numbers;
         for (std::size_t a = 0; a < specs.size(); ++a) {
           const StateArray& array = state.arrays[a];
-          for (std::int64_t i = 0; i < array.size(); ++i) {
-            std::memcpy(targets[a] + static_cast<std::size_t>(i) * array.element_bytes, array.data + i * array.stride,
-                        array.element_bytes);
-          }
+          copy_strided(array.data, array.stride, targets[a], static_cast<std::ptrdiff_t>(array.element_bytes),
+                       array.element_bytes, array.size(), poll);
         }
       });
-    }
+    });
     if (!same) continue;
     auto all = py::cast<py::dict>(to_python(numbers));
     all["columns"] = std::move(columns);
@@ -149,26 +177,24 @@ py::dict snapshot(Built<PyReplay> self) {
 }
 
 void restore(Built<PyReplay> self, const py::dict& state) {
-  const std::unique_ptr<ReplayBuffer> fresh = without_gil(true, [&] { return self->core->make_empty(); });
-  fresh->load(DictState(*self, state));
   std::atomic<bool> cancel;
-  run_interruptible(cancel, [&] { self->core->exchange(*fresh, poll_of(cancel)); });
+  run_interruptible(cancel, [&] {
+    const std::unique_ptr<ReplayBuffer> fresh = self->core->make_empty();
+    fresh->load(DictState(*self, state, poll_of(cancel)));
+    self->core->exchange(*fresh, poll_of(cancel));
+  });
 }
 
 py::array priorities(Built<PyPrioritizedReplay> self, py::object indices_object) {
-  if (!indices_object.is_none()) {
-    const auto indices = index_argument(indices_object.ptr(), "indices");
-    py::array_t<double> result(indices.size);
-    double* out = result.mutable_data();
-    without_gil(true, [&] { self->prioritized->read_priorities(indices.data, indices.size, out); });
-    return std::move(result);
-  }
-  const std::int64_t n = with_core([&] { return self->core->slots_used(); });
-  std::vector<std::int64_t> all(static_cast<std::size_t>(n));
-  for (std::int64_t i = 0; i < n; ++i) all[static_cast<std::size_t>(i)] = i;
+  ArrayArgument<std::int64_t> indices;
+  const bool all = indices_object.is_none();
+  if (!all) indices = index_argument(indices_object.ptr(), "indices");
+  const std::int64_t n = all ? with_core([&] { return self->core->slots_used(); }) : indices.size;
   py::array_t<double> result(n);
   double* out = result.mutable_data();
-  without_gil(true, [&] { self->prioritized->read_priorities(all.data(), n, out); });
+  run_core(n >= kInterruptItems, true, [&](const std::function<void()>& poll) {
+    self->prioritized->read_priorities(all ? nullptr : indices.data, n, out, poll);
+  });
   return std::move(result);
 }
 

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "bindings/arrays.h"
+#include "bindings/interruptible.h"
 #include "metarl/task_index.h"
 
 namespace metarl {
@@ -164,7 +165,11 @@ Raises:
           "clear_task",
           [](Built<PyReplay> self, py::handle task_object) {
             const std::uint16_t task = task_argument(task_object.ptr(), "task");
-            return without_gil(true, [&] { return self->core->clear_task(task); });
+            const bool large = with_core([&] { return self->core->size(); }) >= kInterruptItems;
+            std::int64_t forgotten = 0;
+            run_core(large, true,
+                     [&](const std::function<void()>& poll) { forgotten = self->core->clear_task(task, poll); });
+            return forgotten;
           },
           py::arg("task"),
           R"(Forget the transitions of one task. Their slots are overwritten when their turn comes.
@@ -179,7 +184,8 @@ Returns:
     How many transitions were forgotten, 0 for a task without any.
 
 Raises:
-    ValueError: The buffer was made without ``task_field``, or ``task`` is out of range.)")
+    ValueError: The buffer was made without ``task_field``, or ``task`` is out of range.
+    KeyboardInterrupt: Ctrl-C during a large call. Some of the transitions are forgotten (also none or all).)")
       .def_property_readonly(
           "task_field",
           [](Built<PyReplay> self) -> py::object {

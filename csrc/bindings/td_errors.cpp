@@ -19,10 +19,12 @@ ArrayArgument<float> td_error_argument(PyObject* object) {
   py::array_t<float> narrow(wide.size);
   float* out = narrow.mutable_data();
   bool overflow = false;
-  for (std::int64_t i = 0; i < wide.size; ++i) {
-    out[i] = static_cast<float>(wide.data[i]);
-    overflow |= std::isinf(out[i]);
-  }
+  in_parts_with_signals(wide.size, kConvertedAtOnce, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      out[i] = static_cast<float>(wide.data[i]);
+      overflow |= std::isinf(out[i]);
+    }
+  });
   for (std::int64_t i = 0; overflow && i < wide.size; ++i) {
     if (std::isinf(out[i]) && std::isfinite(wide.data[i])) {
       throw py::value_error("td_errors[" + std::to_string(i) + "] is " + text_of(py::float_(wide.data[i])) +
@@ -43,8 +45,12 @@ ArrayArgument<float> mixed_errors(const py::array& errors, const StreamOptions& 
   const auto flat = td_error_argument(py::array(errors.attr("reshape")(-1)).ptr());
   py::array_t<float> mixed(n);
   ArrayArgument<float> result;
-  mix_sequence_errors(flat.data, mask == nullptr ? nullptr : static_cast<const std::uint8_t*>(mask->data()), n, streams,
-                      mixed.mutable_data());
+  const auto* steps = mask == nullptr ? nullptr : static_cast<const std::uint8_t*>(mask->data());
+  const std::int64_t length = streams.sequence_length;
+  in_parts_with_signals(n, kConvertedAtOnce / length + 1, [&](std::int64_t begin, std::int64_t end) {
+    mix_sequence_errors(flat.data + begin * length, steps == nullptr ? nullptr : steps + begin * length, end - begin,
+                        streams, mixed.mutable_data() + begin, begin);
+  });
   result.data = mixed.data();
   result.size = n;
   result.owner = std::move(mixed);

@@ -175,7 +175,7 @@ void SectionStream::read(void* out, std::size_t bytes) {
     left_ -= n;
     to += n;
     bytes -= n;
-    if (reader_.poll_) reader_.poll_();
+    reader_.poll();
   }
 }
 

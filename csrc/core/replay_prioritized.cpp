@@ -3,9 +3,9 @@
 #include <cmath>
 
 #include "core/poll.h"
-#include "core/prefetch.h"
 #include "core/tree_kernels.h"
 #include "metarl/detail/pow.h"
+#include "metarl/detail/prefetch.h"
 #include "metarl/errors.h"
 #include "metarl/replay_buffer.h"
 
@@ -162,10 +162,20 @@ float PrioritizedReplayBuffer::running_max() const {
   return running_max_;
 }
 
-void PrioritizedReplayBuffer::read_priorities(const std::int64_t* indices, std::int64_t n, double* out) const {
+void PrioritizedReplayBuffer::read_priorities(const std::int64_t* indices, std::int64_t n, double* out,
+                                              const Poll& poll) const {
   const std::lock_guard lock(mutex_);
-  check_slots(indices, n, nullptr);
-  for (std::int64_t i = 0; i < n; ++i) out[i] = static_cast<double>(raw_.as<float>()[indices[i]]);
+  if (indices != nullptr) {
+    check_slots(indices, n, nullptr, poll);
+  } else if (n > 0) {
+    const std::int64_t last = n - 1;
+    check_slots(&last, 1, nullptr);
+  }
+  in_parts(n, poll, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      out[i] = static_cast<double>(raw_.as<float>()[indices != nullptr ? indices[i] : i]);
+    }
+  });
 }
 
 }  // namespace metarl

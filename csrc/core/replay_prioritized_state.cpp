@@ -1,6 +1,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "core/poll.h"
 #include "metarl/replay_buffer.h"
 
 namespace metarl {
@@ -68,6 +69,7 @@ void PrioritizedReplayBuffer::complete_load(const StateSource& source, SlotSet v
   const float* raw = raw_.as<float>();
   const double factor = std::ldexp(1.0, loading_.scale_exponent);
   for (std::int64_t i = 0; i < n; ++i) {
+    if (i % kPollItems == 0) source.poll();
     if (!(raw[i] >= 0.0f && raw[i] <= prioritized_.max_priority)) {
       source.refuse("priorities", "holds " + text(raw[i]) + at(i) + "; must be in [0, max_priority]");
     }

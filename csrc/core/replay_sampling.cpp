@@ -34,11 +34,13 @@ void ReplayBuffer::draw(const SampleRequest& request, const SampleOutput& out, c
     draw_distinct(size, RandomBits(key(), draws_, kTagWithoutReplacement), n, out.indices, poll);
   } else {
     grow(&scratch_, static_cast<std::size_t>(n), poll);
-    METARL_SELECT_KERNEL(tree_draws)
-    (key(), draws_, kTagUniformSample, static_cast<std::uint64_t>(size), n, request.mode == SamplingMode::stratified,
-     scratch_.data());
-    for (std::int64_t i = 0; i < n; ++i)
-      out.indices[i] = static_cast<std::int64_t>(scratch_[static_cast<std::size_t>(i)]);
+    in_parts(n, poll, [&](std::int64_t begin, std::int64_t end) {
+      METARL_SELECT_KERNEL(tree_draws)
+      (key(), draws_, kTagUniformSample, static_cast<std::uint64_t>(size), n, request.mode == SamplingMode::stratified,
+       begin, end, scratch_.data());
+      for (std::int64_t i = begin; i < end; ++i)
+        out.indices[i] = static_cast<std::int64_t>(scratch_[static_cast<std::size_t>(i)]);
+    });
   }
   ++draws_;
   if (!valid_->is_prefix()) {  // those were ranks
@@ -66,7 +68,7 @@ void PrioritizedReplayBuffer::draw(const SampleRequest& request, const SampleOut
     draw_tasks(request, out, &drawn, poll);
     grow(&wide_weights_, static_cast<std::size_t>(n), poll);
     importance_weights(out.probabilities, n, drawn.drawable, request.beta, prioritized_.weight_normalization,
-                       drawn.min_probability, wide_weights_.data());
+                       drawn.min_probability, wide_weights_.data(), poll);
     for (std::int64_t i = 0; i < n; ++i)
       out.weights[i] = static_cast<float>(wide_weights_[static_cast<std::size_t>(i)]);
     check_weights();
@@ -78,14 +80,16 @@ void PrioritizedReplayBuffer::draw(const SampleRequest& request, const SampleOut
   const std::int64_t size = tree_.num_valid();
   // Equal probabilities make equal weights, as if all masses were zero.
   mass_importance_weights(masses_.data(), n, proportional ? tree_.total_mass() : 0, tree_.min_mass(), size,
-                          request.beta, prioritized_.weight_normalization, out.weights);
+                          request.beta, prioritized_.weight_normalization, out.weights, poll);
   check_weights();
   if (!proportional) {
     std::fill_n(out.probabilities, n, 1.0 / static_cast<double>(size));
     return;
   }
   const double total = static_cast<double>(tree_.total_mass());
-  for (std::int64_t i = 0; i < n; ++i) out.probabilities[i] = masses_[static_cast<std::size_t>(i)] / total;
+  in_parts(n, poll, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) out.probabilities[i] = masses_[static_cast<std::size_t>(i)] / total;
+  });
 }
 
 }  // namespace metarl

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "core/poll.h"
 #include "metarl/errors.h"
 #include "metarl/replay_buffer.h"
 
@@ -231,7 +232,7 @@ void ReplayBuffer::load(const StateSource& source, std::uint64_t overwritten) {
   const bool lost = lose(overwritten);
   if (tasks_ == nullptr) return;
   if (lost) {  // positions have gaps now
-    rebuild_tasks(nullptr);
+    rebuild_tasks(nullptr, [&source] { source.poll(); });
   } else {
     load_tasks(source);
   }
@@ -242,6 +243,7 @@ void ReplayBuffer::load_reservoir(const StateSource& source) {
   const std::int64_t used = slots_used_unlocked();
   source.read(slot_array("written_at", "<u8", written_at_.data(), 8, used));
   for (std::int64_t slot = 0; slot < used; ++slot) {
+    if (slot % kPollItems == 0) source.poll();
     if (written_at_.as<std::uint64_t>()[slot] >= mark_.written) {
       source.refuse("written_at", "of slot " + std::to_string(slot) + " is not before `written`");
     }
@@ -256,7 +258,7 @@ void ReplayBuffer::load_tasks(const StateSource& source) {
     source.read(slot_array("task_positions", "<u4", reinterpret_cast<std::byte*>(positions.data()), 4, used));
   }
   try {
-    rebuild_tasks(positions.empty() ? nullptr : positions.data());
+    rebuild_tasks(positions.empty() ? nullptr : positions.data(), [&source] { source.poll(); });
   } catch (const std::invalid_argument& e) {
     source.refuse("task_positions", e.what());
   }
@@ -279,6 +281,7 @@ void ReplayBuffer::load_streams(const StateSource& source) {
     return value;
   };
   for (std::int64_t slot = 0; slot < used; ++slot) {
+    if (slot % kPollItems == 0) source.poll();
     if (!streams_->links_are_safe(link(next, slot), link(previous, slot), used)) {
       source.refuse("links", "of slot " + std::to_string(slot) + " are out of range");
     }

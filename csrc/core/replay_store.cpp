@@ -6,7 +6,7 @@
 #include <numeric>
 
 #include "core/block_copy.h"
-#include "core/prefetch.h"
+#include "metarl/detail/prefetch.h"
 #include "metarl/errors.h"
 #include "metarl/transition_store.h"
 

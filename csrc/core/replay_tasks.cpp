@@ -91,9 +91,10 @@ void ReplayBuffer::track_stored(const std::int64_t* slots, std::int64_t n) {
   track(slots, new_tasks_.data(), n);
 }
 
-void ReplayBuffer::rebuild_tasks(const std::uint32_t* positions) {
+void ReplayBuffer::rebuild_tasks(const std::uint32_t* positions, const Poll& poll) {
   std::vector<std::uint16_t> task_of(static_cast<std::size_t>(slots_used_unlocked()));
   for (std::size_t slot = 0; slot < task_of.size(); ++slot) {
+    if (poll && static_cast<std::int64_t>(slot) % kPollItems == 0) poll();
     if (!valid().contains(static_cast<std::int64_t>(slot))) continue;
     const std::int64_t task = stored_task(static_cast<std::int64_t>(slot));
     if (task < 0 || task > TaskIndex::kMaxTask) {  // in a state that is being loaded
@@ -102,7 +103,7 @@ void ReplayBuffer::rebuild_tasks(const std::uint32_t* positions) {
     }
     task_of[slot] = static_cast<std::uint16_t>(task);
   }
-  tasks_->rebuild(valid(), task_of.data(), leaves(), positions);
+  tasks_->rebuild(valid(), task_of.data(), leaves(), positions, poll);
   seen_rescales_ = rescales();
 }
 
@@ -129,13 +130,21 @@ std::vector<TaskSummary> ReplayBuffer::task_summaries() const {
   return all;
 }
 
-std::int64_t ReplayBuffer::clear_task(int task) {
+std::int64_t ReplayBuffer::clear_task(int task, const Poll& poll) {
   const std::lock_guard lock(mutex_);
   TaskIndex& index = tasks();
-  const std::vector<std::int64_t> slots(index.slots(task).begin(), index.slots(task).end());
+  std::vector<std::int64_t> slots(index.slots(task).begin(), index.slots(task).end());
   const auto n = static_cast<std::int64_t>(slots.size());
-  hide(slots.data(), n);
-  index.clear_task(task);
+  if (!poll) {
+    hide(slots.data(), n);
+    index.clear_task(task);
+    return n;
+  }
+  std::reverse(slots.begin(), slots.end());  // nothing moves when the last ones leave
+  in_parts(n, poll, [&](std::int64_t begin, std::int64_t end) {
+    hide(slots.data() + begin, end - begin);
+    index.remove(slots.data() + begin, end - begin);
+  });
   return n;
 }
 

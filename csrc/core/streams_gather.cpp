@@ -3,8 +3,8 @@
 #include <cstring>
 #include <vector>
 
-#include "core/prefetch.h"
 #include "core/stream_links.h"
+#include "metarl/detail/prefetch.h"
 #include "metarl/streams.h"
 
 namespace metarl {

@@ -7,9 +7,9 @@
 
 #include "core/distinct_draws.h"
 #include "core/poll.h"
-#include "core/prefetch.h"
 #include "core/tree_kernels.h"
 #include "metarl/detail/philox.h"
+#include "metarl/detail/prefetch.h"
 
 namespace metarl {
 namespace {
@@ -280,7 +280,7 @@ void TaskIndex::reload(const std::uint32_t* leaves) noexcept {
 }
 
 void TaskIndex::rebuild(const SlotSet& valid, const std::uint16_t* tasks, const std::uint32_t* leaves,
-                        const std::uint32_t* positions) {
+                        const std::uint32_t* positions, const Poll& poll) {
   std::vector<TaskPointer> by_id;
   std::vector<std::uint16_t> present;
   by_id.swap(by_id_);
@@ -295,7 +295,10 @@ void TaskIndex::rebuild(const SlotSet& valid, const std::uint16_t* tasks, const 
   try {
     std::vector<std::int64_t> counts(std::size_t{kMaxTask} + 1);
     const std::int64_t n = valid.size();
-    for (std::int64_t rank = 0; rank < n; ++rank) ++counts[tasks[valid.at_rank(rank)]];
+    for (std::int64_t rank = 0; rank < n; ++rank) {
+      if (poll && rank % kPollItems == 0) poll();
+      ++counts[tasks[valid.at_rank(rank)]];
+    }
     for (int id = 0; id <= kMaxTask; ++id) {
       const std::int64_t count = counts[static_cast<std::size_t>(id)];
       if (count == 0) continue;
@@ -308,6 +311,7 @@ void TaskIndex::rebuild(const SlotSet& valid, const std::uint16_t* tasks, const 
     }
     std::fill(counts.begin(), counts.end(), 0);
     for (std::int64_t rank = 0; rank < n; ++rank) {
+      if (poll && rank % kPollItems == 0) poll();
       const std::int64_t slot = valid.at_rank(rank);
       Task& task = *by_id_[tasks[slot]];
       const std::int64_t position = positions != nullptr ? positions[slot] : counts[tasks[slot]]++;
@@ -398,9 +402,11 @@ bool TaskIndex::sample(int id, std::int64_t n, SamplingMode mode, std::uint64_t 
     }
   } else {
     grow(&draws_, static_cast<std::size_t>(n), poll);
-    METARL_SELECT_KERNEL(tree_draws)
-    (seed, call, task_tag(kTagTaskSample, id), proportional ? total(id) : static_cast<std::uint64_t>(size), n,
-     mode == SamplingMode::stratified, draws_.data());
+    const std::uint64_t range = proportional ? total(id) : static_cast<std::uint64_t>(size);
+    in_parts(n, poll, [&](std::int64_t begin, std::int64_t end) {
+      METARL_SELECT_KERNEL(tree_draws)
+      (seed, call, task_tag(kTagTaskSample, id), range, n, mode == SamplingMode::stratified, begin, end, draws_.data());
+    });
     if (proportional) {
       descend(&task, n, indices, masses, poll);
     } else {

@@ -231,12 +231,13 @@ bool SumTree::draw(std::int64_t n, SamplingMode mode, std::int64_t* indices, std
     return true;
   }
   grow(&scratch_, static_cast<std::size_t>(n), poll);
-  METARL_SELECT_KERNEL(tree_draws)
-  (key_, state_.draws, kTagTreeSample, masses_.total(), n, mode == SamplingMode::stratified, scratch_.data());
-  ++state_.draws;
   in_parts(n, poll, [&](std::int64_t begin, std::int64_t end) {
+    METARL_SELECT_KERNEL(tree_draws)
+    (key_, state_.draws, kTagTreeSample, masses_.total(), n, mode == SamplingMode::stratified, begin, end,
+     scratch_.data());
     masses_.descend(scratch_.data() + begin, end - begin, indices + begin, masses + begin);
   });
+  ++state_.draws;
   return true;
 }
 
@@ -265,15 +266,15 @@ void SumTree::sample_valid(std::int64_t n, SamplingMode mode, std::int64_t* indi
     return;
   }
   grow(&scratch_, static_cast<std::size_t>(n), poll);
-  METARL_SELECT_KERNEL(tree_draws)
-  (key_, state_.draws, kTagTreeSample, static_cast<std::uint64_t>(num_valid()), n, mode == SamplingMode::stratified,
-   scratch_.data());
-  ++state_.draws;
   in_parts(n, poll, [&](std::int64_t begin, std::int64_t end) {
+    METARL_SELECT_KERNEL(tree_draws)
+    (key_, state_.draws, kTagTreeSample, static_cast<std::uint64_t>(num_valid()), n, mode == SamplingMode::stratified,
+     begin, end, scratch_.data());
     for (std::int64_t i = begin; i < end; ++i) {
       indices[i] = valid_.at_rank(static_cast<std::int64_t>(scratch_[static_cast<std::size_t>(i)]));
     }
   });
+  ++state_.draws;
 }
 
 void SumTree::adopt_leaves(const State& state, SlotSet valid) {

@@ -94,11 +94,11 @@ METARL_HD void random_bits(std::uint64_t seed, std::uint64_t call, std::uint32_t
 }  // namespace
 
 void tree_draws(std::uint64_t seed, std::uint64_t call, std::uint32_t tag, std::uint64_t total, std::int64_t n,
-                bool stratified, std::uint64_t* out) {
-  StratifiedDraws strata = make_stratified(total, static_cast<std::uint64_t>(n));
+                bool stratified, std::int64_t begin, std::int64_t end, std::uint64_t* out) {
+  StratifiedDraws strata = make_stratified(total, static_cast<std::uint64_t>(n), static_cast<std::uint64_t>(begin));
   std::uint64_t bits[kChunk];
-  for (std::int64_t first = 0; first < n; first += kChunk) {
-    const int count = n - first < kChunk ? static_cast<int>(n - first) : kChunk;
+  for (std::int64_t first = begin; first < end; first += kChunk) {
+    const int count = end - first < kChunk ? static_cast<int>(end - first) : kChunk;
     random_bits(seed, call, tag, static_cast<std::uint32_t>(first / 2), count, bits);
     if (stratified) {
       for (int k = 0; k < count; ++k) out[first + k] = next_stratified(strata, bits[k], total);

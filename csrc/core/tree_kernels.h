@@ -28,10 +28,11 @@ METARL_DECLARE_KERNEL(void tree_settle, (TreeView * tree, int which))
 // Multiplies all leaves by 2^shift (shift < 0: rounded, positive ones stay positive); the nodes must be rebuilt.
 METARL_DECLARE_KERNEL(void tree_shift_leaves, (TreeView * tree, int shift))
 
-// n random integers in [0, total): Philox blocks (key seed, counter (block, call, tag)), two draws a block.
-// strata = 0: independent; otherwise stratified with n = strata, ascending.
-METARL_DECLARE_KERNEL(void tree_draws, (std::uint64_t seed, std::uint64_t call, std::uint32_t tag, std::uint64_t total,
-                                        std::int64_t n, bool stratified, std::uint64_t* out))
+// Of n random integers in [0, total), numbers begin ... end - 1, to out[begin] and so on: Philox blocks (key seed,
+// counter (block, call, tag)), two draws a block. Independent, or stratified: ascending. `begin` is even.
+METARL_DECLARE_KERNEL(void tree_draws,
+                      (std::uint64_t seed, std::uint64_t call, std::uint32_t tag, std::uint64_t total, std::int64_t n,
+                       bool stratified, std::int64_t begin, std::int64_t end, std::uint64_t* out))
 
 // raw = clip(|td_error|, eps, max_priority); scaled = raw^alpha. Returns a bound of the scaled values that is at most
 // 2^-39 (relative) too large, or -1 if an error is not finite.

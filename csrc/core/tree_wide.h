@@ -2,6 +2,7 @@
 #pragma once
 
 #include "metarl/detail/hd.h"
+#include "metarl/detail/prefetch.h"
 
 #if defined(__AVX2__)
 #include <immintrin.h>
@@ -9,14 +10,6 @@
 
 namespace metarl::METARL_ISA_NS {
 namespace {
-
-METARL_HD void prefetch(const void* p) {
-#if defined(__GNUC__)
-  __builtin_prefetch(p, 0, 3);
-#else
-  (void)p;
-#endif
-}
 
 #if defined(__AVX512F__)
 // Inclusive prefix sums of 16 numbers in two vectors.

@@ -149,6 +149,8 @@ def replay_rows(quick: bool = False) -> list[Row]:
         {32: "8", 256: "12", 1024: "13"},
     )
     add("small: resident bytes a transition", *small, "bytes", "bytes", {0: 64}, {})
+    shared = "small, next_obs once: resident bytes a transition"
+    add(shared, "shared", plain, "bytes", "bytes", {0: 46}, {})
     add("small: add one, k/s", *small, "add", "k/s", {1: 1800}, {1: "10000"})
     add("small: add a batch, M/s", *small, "add", "M/s", {64: 20, 1024: 60}, {64: "94", 1024: "152"})
     faster = Goal("ratio", 1.2)

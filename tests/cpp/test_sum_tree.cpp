@@ -184,7 +184,13 @@ std::vector<std::uint64_t> exercise(const Kernels& kernels, std::int64_t capacit
     keep_tree();
     for (const bool stratified : {false, true}) {
       std::vector<std::uint64_t> at(indices.size());
-      kernels.draws(12345678901234567ull, 1ull << 33, 1, tree.total, n, stratified, at.data());
+      kernels.draws(12345678901234567ull, 1ull << 33, 1, tree.total, n, stratified, 0, n, at.data());
+      std::vector<std::uint64_t> in_parts(at.size());
+      for (std::int64_t begin = 0; begin < n; begin += 96) {
+        kernels.draws(12345678901234567ull, 1ull << 33, 1, tree.total, n, stratified, begin, std::min(n, begin + 96),
+                      in_parts.data());
+      }
+      CHECK(in_parts == at);
       keep(at.data(), at.size());
       CHECK(*std::max_element(at.begin(), at.end()) < tree.total);
       kernels.descend(&tree, at.data(), n, indices.data(), masses.data());

@@ -4,6 +4,7 @@ import copy
 import hashlib
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import threading
@@ -11,7 +12,7 @@ import threading
 import numpy as np
 import pytest
 
-from metarl_core import Batch, PrioritizedReplayBuffer, ReplayBuffer, fields_from_spaces
+from metarl_core import Batch, BufferEmptyError, PrioritizedReplayBuffer, ReplayBuffer, fields_from_spaces
 
 FIELDS = {
     "obs": ((4,), np.float32),
@@ -275,6 +276,28 @@ def test_zero_eps_and_all_zero_priorities_sample_uniformly():
     np.testing.assert_array_equal(buffer.sample(10).indices, 7)
 
 
+def test_all_zero_priorities_never_draw_what_is_hidden():
+    fields = {"t": ((), np.int64)}
+    buffer = PrioritizedReplayBuffer(60, fields, eps=0.0, stratified=False, task_field="t", seed=0)
+    buffer.add(t=np.arange(50) % 5)
+    buffer.update_priorities(np.arange(50), np.zeros(50))
+    assert buffer.clear_task(2) == 10
+    for mode in ("stratified", "iid", "uniform", "without_replacement"):
+        batch = buffer.sample(40, mode=mode)
+        assert (batch["t"] != 2).all()
+        np.testing.assert_array_equal(batch.probabilities, 1 / 40)
+        np.testing.assert_array_equal(batch.weights, 1.0)
+    counts = np.bincount(buffer.sample(400_000).indices, minlength=50)
+    assert (counts[np.arange(50) % 5 == 2] == 0).all()
+    statistic = ((counts - 10_000) ** 2 / 10_000)[np.arange(50) % 5 != 2].sum()
+    print(f"chi-square {statistic:.1f}, 39 degrees of freedom")
+    assert statistic < 39 + 6 * np.sqrt(2 * 39)
+    for task in (0, 1, 3, 4):
+        buffer.clear_task(task)
+    with pytest.raises(BufferEmptyError):
+        buffer.sample(1)
+
+
 def test_clear_forgets_everything_but_the_stream():
     buffer = prioritized(n=50)
     buffer.update_priorities([3], [100.0])
@@ -354,6 +377,19 @@ def test_same_bits_at_every_instruction_set_level(level):
     if active != level:
         pytest.skip(f"this processor has no {level}")
     assert digest == GOLDEN_HASH
+
+
+QEMU = os.environ.get("METARL_QEMU") or shutil.which("qemu-x86_64-static") or shutil.which("qemu-x86_64")
+
+
+@pytest.mark.skipif(QEMU is None, reason="needs qemu-user, or its path in METARL_QEMU")
+@pytest.mark.parametrize(("processor", "level"), [("Nehalem", "baseline"), ("Haswell", "avx2")])
+def test_same_bits_on_an_old_processor(processor, level):
+    """Emulated: an instruction that it does not have ends the process."""
+    command = [QEMU, "-cpu", processor, "-0", sys.executable, os.path.realpath(sys.executable), "-c", GOLDEN]
+    env = {name: value for name, value in os.environ.items() if name != "METARL_ISA"}
+    result = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == [level, GOLDEN_HASH]
 
 
 GOLDEN_HASH = "3b3a715c2fbac6785dca68b53ae05fbfe31f7101d49ea4ab4fcbeb3e16926e13"

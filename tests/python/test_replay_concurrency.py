@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from metarl_core import BufferEmptyError, PrioritizedReplayBuffer, ReplayBuffer, SumTree
+from metarl_core import BufferEmptyError, PrioritizedReplayBuffer, ReplayBuffer, SumTree, importance_weights
 
 FIELDS = {"a": ((), np.int64), "image": ((64, 64), np.uint8), "b": ((), np.int64)}
 
@@ -120,11 +120,15 @@ def test_large_calls_release_the_gil():
     buffer = PrioritizedReplayBuffer(10_000, FIELDS)
     buffer.add(**rows(0, 10_000))
     indices, errors = np.arange(10_000).repeat(100), np.ones(1_000_000)
+    state, probabilities = buffer.state_dict(), np.full(1_000_000, 1e-3)
     for call in (
         lambda: tree.sample(1_000_000),
         lambda: buffer.sample(10_000),
         lambda: buffer.update_priorities(indices, errors),
         lambda: buffer.state_dict(),
+        lambda: buffer.load_state_dict(state),
+        lambda: buffer.priorities(indices),
+        lambda: importance_weights(probabilities, 1_000, 0.4),
     ):
         inside, ticks = threading.Event(), 0
 
@@ -195,11 +199,44 @@ SAMPLING = {
         """,
 }
 
+READING = {
+    "priorities": """
+        buffer = mc.PrioritizedReplayBuffer(4_000_000, {"x": ((), np.uint8)})
+        buffer.add(x=np.zeros(4_000_000, np.uint8))
+        indices = np.random.default_rng(0).integers(0, 4_000_000, 60_000_000)
+        call = lambda: buffer.priorities(indices)
+        """,
+    "state": """
+        buffer = mc.ReplayBuffer(3_000_000, {"x": ((64,), np.float32)})
+        buffer.add(x=np.zeros((3_000_000, 64), np.float32))
+        call = lambda: buffer.state_dict()
+        """,
+    "load-state": """
+        buffer = mc.PrioritizedReplayBuffer(8_000_000, {"t": ((), np.uint8)}, task_field="t")
+        buffer.add(t=np.arange(8_000_000) % 3)
+        state = buffer.state_dict()
+        call = lambda: buffer.load_state_dict(state)
+        """,
+    "importance-weights": """
+        buffer = mc.PrioritizedReplayBuffer(10, {"x": ((), np.uint8)})
+        buffer.add(x=np.zeros(10, np.uint8))
+        p = np.full(60_000_000, 1e-6)
+        call = lambda: mc.importance_weights(p, 1_000_000, 0.4, "sum")
+        """,
+}
+
 # What Ctrl-C leaves of these is the work on the first `k` rows: done(k) does it on the twin, k = count() of them.
 WRITING = {
     "add": """
         rows = np.arange(8 * 20_000_000, dtype=np.int64).reshape(-1, 8)
         buffer = mc.PrioritizedReplayBuffer(20_000_000, {"x": ((8,), np.int64)})
+        call = lambda: buffer.add(x=rows)
+        count = lambda: len(buffer)
+        done = lambda k: twin.add(x=rows[:k])
+        """,
+    "add-converted": """
+        rows = np.arange(64 * 1_500_000, dtype=np.float64).reshape(-1, 64)
+        buffer = mc.PrioritizedReplayBuffer(1_500_000, {"x": ((64,), np.float32)})
         call = lambda: buffer.add(x=rows)
         count = lambda: len(buffer)
         done = lambda k: twin.add(x=rows[:k])
@@ -247,6 +284,16 @@ WRITING = {
         count = lambda: np.count_nonzero(buffer.priorities(indices) > 1)
         done = lambda k: twin.update_priorities(indices[:k], errors[:k])
         """,
+    "update-converted": """
+        n = 4_000_000
+        buffer = mc.PrioritizedReplayBuffer(n, {"x": ((), np.uint8)})
+        buffer.add(x=np.zeros(n, np.uint8))
+        indices = np.arange(60_000_000, dtype=np.uint32) % n
+        errors = np.full(len(indices), 2.0)
+        call = lambda: buffer.update_priorities(indices, errors)
+        count = lambda: min(np.count_nonzero(buffer.priorities() > 1), n)
+        done = lambda k: twin.update_priorities(indices[:k], errors[:k])
+        """,
     "update-tasks": """
         n = 4_000_000
         buffer = mc.PrioritizedReplayBuffer(n, {"t": ((), np.uint8)}, task_field="t")
@@ -274,17 +321,16 @@ import numpy as np
 import metarl_core as mc
 {setup}
 def interrupt():
-    global sent
     time.sleep(0.15)
-    sent = time.perf_counter()
     os.kill(os.getpid(), signal.SIGINT)
 thread = threading.Thread(target=interrupt)
-thread.start()
 begin = time.perf_counter()
+thread.start()
 try:
     call()
 except KeyboardInterrupt:
-    print(f"{{time.perf_counter() - sent:.3f}} {{sent - begin:.3f}}")
+    # From when the signal was due: a call that keeps the GIL keeps the other thread from sending it.
+    print(f"{{time.perf_counter() - begin - 0.15:.3f}}")
 {check}
 """
 
@@ -295,23 +341,22 @@ def check_ctrl_c(kind, setup, check):
     while len(attempts) < 3 and not (attempts and attempts[-1] < 0.2):  # other programs may have the processor
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
-        after, before = map(float, done.stdout.split())
-        print(f"{kind}: interrupted {before:.3f} s after the start, ended {after:.3f} s later")
-        assert before > 0.1
+        after = float(done.stdout)
+        print(f"{kind}: ended {after:.3f} s after the signal was due")
         attempts.append(after)
     assert min(attempts) < 0.2
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
-@pytest.mark.parametrize("kind", SAMPLING)
-def test_ctrl_c_ends_a_long_sample_and_changes_nothing(kind):
+@pytest.mark.parametrize("kind", [*SAMPLING, *READING])
+def test_ctrl_c_ends_a_long_call_that_reads_and_changes_nothing(kind):
     check = """
         state, expected = buffer.to_bytes(), twin.to_bytes()
         assert state == expected
         for mode in ("stratified", "without_replacement"):
-            assert np.array_equal(buffer.sample(100, mode=mode).indices, twin.sample(100, mode=mode).indices)
+            assert np.array_equal(buffer.sample(10, mode=mode).indices, twin.sample(10, mode=mode).indices)
         """
-    check_ctrl_c(kind, textwrap.dedent(SAMPLING[kind]) + "twin = copy.deepcopy(buffer)", check)
+    check_ctrl_c(kind, textwrap.dedent((SAMPLING | READING)[kind]) + "twin = copy.deepcopy(buffer)", check)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")

@@ -104,6 +104,9 @@ class CheckpointReader {
   // Reads the whole section into `bytes` bytes. Throws as verify does, after having written to `out`.
   void read(const Section& section, void* out) const;
   [[noreturn]] void corrupt(std::string_view part, const std::string& what) const;
+  void poll() const {
+    if (poll_) poll_();
+  }
 
  private:
   friend class SectionStream;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 namespace metarl {
@@ -20,20 +21,25 @@ const char* weight_normalization_name(WeightNormalization normalization) noexcep
 
 // Weights of n items with integer masses (P = mass / total). min_mass: smallest positive mass of the buffer; size: N.
 // Masses and total may be 0 together (all priorities zero, uniform sampling): the weights are then equal.
+// `poll`, here and below, is called every few milliseconds, if given; what it throws leaves the weights half written.
 void mass_importance_weights(const std::uint32_t* masses, std::int64_t n, std::uint64_t total, std::uint32_t min_mass,
-                             std::int64_t size, double beta, WeightNormalization normalization, float* weights);
+                             std::int64_t size, double beta, WeightNormalization normalization, float* weights,
+                             const std::function<void()>& poll = {});
 
 // The same for given probabilities. min_probability: the smallest of the buffer, used by `max` alone; 0 means that
 // `probabilities` holds the whole distribution. Returns false, with undefined weights, if a probability is not in (0,
 // 1] or a weight is not finite.
 bool importance_weights(const double* probabilities, std::int64_t n, std::int64_t size, double beta,
-                        WeightNormalization normalization, double min_probability, double* weights);
+                        WeightNormalization normalization, double min_probability, double* weights,
+                        const std::function<void()>& poll = {});
 
 // The same in single precision, computed directly (about 0.55 ulp for beta <= 4), from probabilities of either
 // precision.
 bool importance_weights(const double* probabilities, std::int64_t n, std::int64_t size, double beta,
-                        WeightNormalization normalization, double min_probability, float* weights);
+                        WeightNormalization normalization, double min_probability, float* weights,
+                        const std::function<void()>& poll = {});
 bool importance_weights(const float* probabilities, std::int64_t n, std::int64_t size, double beta,
-                        WeightNormalization normalization, double min_probability, float* weights);
+                        WeightNormalization normalization, double min_probability, float* weights,
+                        const std::function<void()>& poll = {});
 
 }  // namespace metarl

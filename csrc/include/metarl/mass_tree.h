@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "metarl/aligned_memory.h"
+#include "metarl/detail/prefetch.h"
 #include "metarl/detail/tree_layout.h"
 
 namespace metarl {
@@ -38,14 +39,10 @@ class MassTree {
 
   // Fetches what set will need for one leaf.
   void prefetch(std::int64_t index) const {
-#if defined(__GNUC__)
     const TreeNode& node = view_.levels[0][index >> 8];
-    __builtin_prefetch(view_.leaves + index, 1, 3);
-    __builtin_prefetch(node.before, 1, 3);
-    __builtin_prefetch(node.before + 8, 1, 3);
-#else
-    (void)index;
-#endif
+    prefetch_to_write(view_.leaves + index);
+    prefetch_to_write(node.before);
+    prefetch_to_write(node.before + 8);
   }
 
   // Elements of scratch that rebuild and shift need.

@@ -89,8 +89,8 @@ class ReplayBuffer {
 
   // Of the buffers with tasks; the others throw std::invalid_argument. Tasks ascend.
   std::vector<TaskSummary> task_summaries() const;
-  // Hides the slots of one task; returns how many there were.
-  std::int64_t clear_task(int task);
+  // Hides the slots of one task; returns how many there were. When poll throws, some of them are hidden.
+  std::int64_t clear_task(int task, const std::function<void()>& poll = {});
 
   // Shows the visitor the whole state at one moment, with the buffer locked: the visitor must not call it, nor change
   // it.
@@ -98,7 +98,7 @@ class ReplayBuffer {
   // A buffer with the same options that holds nothing; in files of its own, which go with it, if these are in files.
   std::unique_ptr<ReplayBuffer> make_empty() const;
   // Takes a state. Preconditions: new from make_empty(), not shared with another thread. After an exception (what the
-  // source throws) the object may only be destroyed.
+  // source throws, its poll included) the object may only be destroyed.
   void load(const StateSource& source);
   // Exchanges the content with a buffer from make_empty() that no other thread uses, durably if it lies in files: those
   // of `other` go with it. Batches sampled before are stale after that. Throws as flush does, and nothing is exchanged.
@@ -199,7 +199,7 @@ class ReplayBuffer {
   std::int64_t stored_task(std::int64_t slot) const;
   void track(const std::int64_t* slots, const std::uint16_t* tasks, std::int64_t n);
   void track_stored(const std::int64_t* slots, std::int64_t n);
-  void rebuild_tasks(const std::uint32_t* positions);
+  void rebuild_tasks(const std::uint32_t* positions, const Poll& poll = {});
   TaskIndex& tasks() const;
   void make_shares(const TaskMix& mix);
   void visit_unlocked(const std::function<void(const BufferState&)>& visitor) const;
@@ -248,8 +248,9 @@ class PrioritizedReplayBuffer : public ReplayBuffer {
   float running_max() const;
   // priority^alpha as it is sampled: at least the smallest double for a positive one, so that none becomes unreachable.
   double scaled_priority(float raw) const;
-  // Raw priorities. Throws std::out_of_range.
-  void read_priorities(const std::int64_t* indices, std::int64_t n, double* out) const;
+  // Raw priorities, of the slots 0 ... n - 1 if `indices` is null. Throws std::out_of_range.
+  void read_priorities(const std::int64_t* indices, std::int64_t n, double* out,
+                       const std::function<void()>& poll = {}) const;
 
  protected:
   const SlotSet& valid() const override { return tree_.valid(); }

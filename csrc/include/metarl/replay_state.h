@@ -44,6 +44,8 @@ class StateSource {
   virtual double real(const std::string& name) const = 0;
   // Reads into the array's own memory; dtype and shape must be the array's.
   virtual void read(const StateArray& array) const = 0;
+  // Called every few milliseconds of a long load; may throw.
+  virtual void poll() const {}
   [[noreturn]] virtual void refuse(const std::string& name, const std::string& problem) const = 0;
 };
 
@@ -62,6 +64,7 @@ class CheckpointState : public StateSource {
   std::int64_t integer(const std::string& name, std::int64_t least, std::int64_t most) const override;
   double real(const std::string& name) const override;
   void read(const StateArray& array) const override;
+  void poll() const override { checkpoint_.poll(); }
   [[noreturn]] void refuse(const std::string& name, const std::string& problem) const override;
 
  private:

@@ -10,8 +10,9 @@ namespace metarl {
 
 // Of n sequences with options.sequence_length steps each: mixes the errors of the steps behind options.burn_in with
 // eta = options.priority_mix, in double precision. `mask` (one number a step, 0: it does not count) may be null.
-// Throws std::invalid_argument that names the sequence: an error that counts is not finite, or none counts.
+// Throws std::invalid_argument that names the sequence (the first one is number `first`): an error that counts is not
+// finite, or none counts.
 void mix_sequence_errors(const float* td_errors, const std::uint8_t* mask, std::int64_t n, const StreamOptions& options,
-                         float* priorities);
+                         float* priorities, std::int64_t first = 0);
 
 }  // namespace metarl

@@ -67,9 +67,10 @@ class TaskIndex {
 
   bool is_lost() const { return lost_; }
   // Replaces everything by the slots of `valid`; tasks[slot] is each one's task, and positions[slot], if given, its
-  // position. Throws std::invalid_argument if the positions of a task are not 0 ... count - 1, std::bad_alloc.
+  // position. Throws std::invalid_argument if the positions of a task are not 0 ... count - 1, std::bad_alloc, and what
+  // `poll` throws, which is called every few milliseconds, if given; then the index is as before.
   void rebuild(const SlotSet& valid, const std::uint16_t* tasks, const std::uint32_t* leaves,
-               const std::uint32_t* positions);
+               const std::uint32_t* positions, const std::function<void()>& poll = {});
   // Position of each slot in [0, n), 0 for those that are not in the index.
   void read_positions(std::int64_t n, std::uint32_t* positions) const;
 

@@ -61,13 +61,21 @@ def _with_scalars(number: Array, obs: Array, next_obs: Array) -> dict[str, Array
 
 
 def columns(workload: str, number: Array) -> dict[str, Array]:
-    """Return transitions of the named workload, ``"small"`` or ``"images"``."""
-    return small_columns(number) if workload == "small" else image_columns(number)
+    """Return transitions of the named workload: ``"small"``, ``"images"``, or ``"shared"``.
+
+    The last are small ones of one endless episode: each ``next_obs`` is the ``obs`` of the next.
+    """
+    if workload == "images":
+        return image_columns(number)
+    data = small_columns(number)
+    if workload == "shared":
+        data |= {"next_obs": small_columns(number + 1)["obs"], "done": np.zeros(len(number), bool)}
+    return data
 
 
 def numbers_of(workload: str, obs: Array) -> Array:
     """Return the numbers that observations carry (the inverse of :func:`columns`)."""
-    if workload == "small":
+    if workload != "images":
         return np.asarray(obs, np.float32).reshape(len(obs), -1)[:, 0].astype(np.int64)
     code = np.ascontiguousarray(np.asarray(obs, np.uint8).reshape(len(obs), *IMAGE_SHAPE)[:, 0, 0, :4])
     return code.view("<u4")[:, 0].astype(np.int64)

@@ -35,25 +35,36 @@ class OurTree(TreeContestant):
 class OurBuffer(BufferContestant):
     """``PrioritizedReplayBuffer``."""
 
+    @property
+    def end(self) -> str:
+        """The column that ends episodes: where observations are shared, its name says so."""
+        return "terminated" if self.workload == "shared" else "done"
+
     def create(self) -> None:
         """Make the buffer with the fields of the workload."""
         observation: tuple[tuple[int, ...], str] = (
-            ((OBSERVATION_SIZE,), "float32") if self.workload == "small" else (IMAGE_SHAPE, "uint8")
+            ((OBSERVATION_SIZE,), "float32") if self.workload != "images" else (IMAGE_SHAPE, "uint8")
         )
         fields = {
             "obs": observation,
             "action": ((), "int64"),
             "reward": ((), "float32"),
             "next_obs": observation,
-            "done": ((), "bool"),
+            self.end: ((), "bool"),
         }
         self.buffer = metarl_core.PrioritizedReplayBuffer(
-            self.capacity, fields, alpha=ALPHA, beta=BETA, eps=EPS, seed=0
+            self.capacity,
+            fields,
+            alpha=ALPHA,
+            beta=BETA,
+            eps=EPS,
+            seed=0,
+            next_obs="next" if self.workload == "shared" else "stored",
         )
 
     def fill(self, data: dict[str, Array]) -> None:
         """``add`` with a leading batch axis."""
-        self.buffer.add(**data)
+        self.buffer.add(**{self.end if name == "done" else name: column for name, column in data.items()})
 
     def sampler(self, batch: int) -> Operation:
         """``sample``."""
@@ -65,7 +76,10 @@ class OurBuffer(BufferContestant):
         return (
             result.indices,
             result.weights,
-            {name: result[name] for name in ("obs", "action", "reward", "next_obs", "done")},
+            {
+                "done" if name == self.end else name: result[name]
+                for name in ("obs", "action", "reward", "next_obs", self.end)
+            },
         )
 
     def update(self, indices: Any, errors: Any) -> None:
@@ -84,10 +98,15 @@ class OurBuffer(BufferContestant):
         return loop
 
     def adder(self, batch: int, pool: list[dict[str, Array]]) -> Operation:
-        """``add``."""
+        """``add`` with keywords, as one writes it: to unpack a dict would take as long again as the call."""
         del batch
-        following, add = cycle(pool), self.buffer.add
-        return lambda: add(**following())
+        following, add = cycle([tuple(entry.values()) for entry in pool]), self.buffer.add
+
+        def operation() -> Any:
+            obs, action, reward, next_obs, done = following()
+            return add(obs=obs, action=action, reward=reward, next_obs=next_obs, done=done)
+
+        return operation
 
 
 class OurWeights(WeightsContestant):
@@ -102,7 +121,7 @@ def contestants(workload: str, params: dict[str, Any]) -> dict[str, Factory]:
     """Return ours for a replay workload."""
     if workload == "tree":
         return {"metarl_core": lambda: OurTree(params)}
-    if workload in ("small", "images"):
+    if workload in ("small", "shared", "images"):
         return {"metarl_core": lambda: OurBuffer(workload, params)}
     if workload == "weights":
         return {"metarl_core": lambda: OurWeights(params)}

@@ -41,7 +41,7 @@ class CpprbBuffer(BufferContestant):
         cpprb = importlib.import_module("cpprb")
         observation: dict[str, Any] = (
             {"shape": OBSERVATION_SIZE, "dtype": np.float32}
-            if self.workload == "small"
+            if self.workload != "images"
             else {"shape": IMAGE_SHAPE, "dtype": np.uint8}
         )
         env_dict = {
@@ -51,7 +51,11 @@ class CpprbBuffer(BufferContestant):
             "next_obs": observation,
             "done": {"dtype": np.bool_},
         }
-        self.buffer = cpprb.PrioritizedReplayBuffer(self.capacity, env_dict, alpha=ALPHA, eps=EPS)
+        options = {}
+        if self.workload == "shared":
+            del env_dict["next_obs"]
+            options["next_of"] = "obs"
+        self.buffer = cpprb.PrioritizedReplayBuffer(self.capacity, env_dict, alpha=ALPHA, eps=EPS, **options)
 
     def fill(self, data: dict[str, Array]) -> None:
         """``add`` with a leading batch axis."""
@@ -87,10 +91,15 @@ class CpprbBuffer(BufferContestant):
         return loop
 
     def adder(self, batch: int, pool: list[dict[str, Array]]) -> Operation:
-        """``add``."""
+        """``add`` with keywords, as one writes it."""
         del batch
-        following, add = cycle(pool), self.buffer.add
-        return lambda: add(**following())
+        following, add = cycle([tuple(entry.values()) for entry in pool]), self.buffer.add
+
+        def operation() -> Any:
+            obs, action, reward, next_obs, done = following()
+            return add(obs=obs, action=action, reward=reward, next_obs=next_obs, done=done)
+
+        return operation
 
 
 class Cpprb(Driver):
@@ -103,7 +112,7 @@ class Cpprb(Driver):
         """Trees and buffers."""
         if workload == "tree":
             return {"cpprb": lambda: CpprbTree(params)}
-        if workload in ("small", "images"):
+        if workload in ("small", "shared", "images"):
             return {"cpprb": lambda: CpprbBuffer(workload, params)}
         return {}
 

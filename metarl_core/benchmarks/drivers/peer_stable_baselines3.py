@@ -11,6 +11,8 @@ from .base import Array, Driver, Factory, Operation
 from .data import IMAGE_SHAPE, OBSERVATION_SIZE
 from .replay_base import BufferContestant, cycle
 
+WORKLOADS = ("small", "shared", "images")
+
 
 class Sb3Buffer(BufferContestant):
     """``ReplayBuffer``, uniform: no tree, no weights. Batched adds go through ``n_envs``."""
@@ -26,19 +28,31 @@ class Sb3Buffer(BufferContestant):
 
     def _make(self, num_envs: int) -> Any:
         spaces = importlib.import_module("gymnasium").spaces
-        if self.workload == "small":
+        if self.workload != "images":
             observation = spaces.Box(-np.inf, np.inf, (OBSERVATION_SIZE,), np.float32)
         else:
             observation = spaces.Box(0, 255, IMAGE_SHAPE, np.uint8)
         buffers = importlib.import_module("stable_baselines3.common.buffers")
-        return buffers.ReplayBuffer(self.capacity, observation, spaces.Discrete(5), device="cpu", n_envs=num_envs)
+        shared = self.workload == "shared"
+        return buffers.ReplayBuffer(
+            self.capacity,
+            observation,
+            spaces.Discrete(5),
+            device="cpu",
+            n_envs=num_envs,
+            optimize_memory_usage=shared,
+            handle_timeout_termination=not shared,
+        )
 
     def fill(self, data: dict[str, Array]) -> None:
         """Write the arrays directly (``add`` takes one transition of every environment)."""
         buffer, count = self.buffer, len(data["reward"])
         part = slice(self.filled, self.filled + count)
         buffer.observations[part, 0] = data["obs"]
-        buffer.next_observations[part, 0] = data["next_obs"]
+        if self.workload == "shared":  # as its ``add`` does: in the place of the next transition
+            buffer.observations[part.stop % self.capacity, 0] = data["next_obs"][-1]
+        else:
+            buffer.next_observations[part, 0] = data["next_obs"]
         buffer.actions[part, 0, 0] = data["action"]
         buffer.rewards[part, 0] = data["reward"]
         buffer.dones[part, 0] = data["done"]
@@ -72,8 +86,13 @@ class Sb3Buffer(BufferContestant):
         entries = [
             {k: np.asarray(v)[None] if batch == 1 else v for k, v in entry.items()} | {"infos": infos} for entry in pool
         ]
-        following, add = cycle(entries), buffer.add
-        return lambda: add(**following())
+        following, add = cycle([tuple(entry.values()) for entry in entries]), buffer.add
+
+        def operation() -> None:
+            obs, action, reward, next_obs, done, information = following()
+            add(obs=obs, next_obs=next_obs, action=action, reward=reward, done=done, infos=information)
+
+        return operation
 
 
 class StableBaselines3(Driver):
@@ -84,7 +103,7 @@ class StableBaselines3(Driver):
 
     def contestants(self, workload: str, params: dict[str, Any]) -> dict[str, Factory]:
         """Uniform buffers."""
-        return {"SB3 uniform": lambda: Sb3Buffer(workload, params)} if workload in ("small", "images") else {}
+        return {"SB3 uniform": lambda: Sb3Buffer(workload, params)} if workload in WORKLOADS else {}
 
 
 DRIVER = StableBaselines3()

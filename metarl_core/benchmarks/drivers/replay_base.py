@@ -153,7 +153,7 @@ class BufferContestant(Contestant):
 
     def check(self) -> str:
         """Fill the buffer, then assert frequencies, weights and rows under two sets of priorities."""
-        chunk = min(CHUNK if self.workload == "small" else 256, self.capacity)
+        chunk = min(CHUNK if self.workload != "images" else 256, self.capacity)
         # Once for nothing, so that what the library loads and compiles is not counted as the buffer's memory.
         empty = dict(self.__dict__)
         self.create()
@@ -176,10 +176,10 @@ class BufferContestant(Contestant):
                 self.update(*self.inputs(part, errors[part]))
         else:
             mass = np.ones(self.capacity)
-        batch = 1024 if self.workload == "small" else 256
+        batch = 1024 if self.workload != "images" else 256
         draw = self.sampler(batch)
         seen = []
-        for step in range(CHECKED_DRAWS // batch if self.workload == "small" else 64):
+        for step in range(CHECKED_DRAWS // batch if self.workload != "images" else 64):
             indices, weights, drawn = self.unpack(draw())
             numbers = numbers_of(self.workload, drawn["obs"])
             seen.append(numbers)
@@ -211,7 +211,7 @@ class BufferContestant(Contestant):
             self._verify(result, batch)
             return time / batch
         if case == "add":
-            count = max(8, min(1024, CHUNK // batch)) if self.workload == "small" else 8
+            count = max(8, min(1024, CHUNK // batch)) if self.workload != "images" else 8
             pool = [columns(self.workload, np.arange(batch) + k * batch) for k in range(count)]
             if batch == 1:
                 pool = [{key: value[0] for key, value in entry.items()} for entry in pool]

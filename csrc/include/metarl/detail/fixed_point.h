@@ -52,9 +52,11 @@ struct StratifiedDraws {
   std::uint64_t quotient, remainder;  // of i * total / n
 };
 
-// Needs total < 2^63 and 0 < n < 2^32.
-METARL_HD StratifiedDraws make_stratified(std::uint64_t total, std::uint64_t n) {
-  return StratifiedDraws{n, total / n, total % n, ~0ull / n, 0, 0};
+// From draw number `first` <= n on. Needs total < 2^63 and 0 < n < 2^32.
+METARL_HD StratifiedDraws make_stratified(std::uint64_t total, std::uint64_t n, std::uint64_t first = 0) {
+  const std::uint64_t quotient = total / n, remainder = total % n;
+  return StratifiedDraws{
+      n, quotient, remainder, ~0ull / n, first * quotient + first * remainder / n, first * remainder % n};
 }
 
 METARL_HD std::uint64_t next_stratified(StratifiedDraws& s, std::uint64_t bits, std::uint64_t total) {
