@@ -87,7 +87,9 @@ class ContinualConfig(AgentConfig):
         "imt: where trunks start in a round: at the common trunk, or where they are, held near it by mu",
         choices=("common", "own"),
     )
-    pretrain_updates: int = option(500, "imt: gradient steps of step 1, in the first phase", minimum=0)
+    pretrain_updates: int = option(
+        0, "imt: gradient steps of step 1, in the first phase (0: the trunk's fixed start)", minimum=0
+    )
     head_updates: int = option(250, "imt: gradient steps of the last layers in a round", minimum=0)
     predictor_hidden: tuple[int, ...] = option((64,), "imt: hidden widths of the embedding predictors", minimum=1)
     lambda_rl: float = option(1.0, "imt: weight of the TD error in step 2", minimum=0.0)

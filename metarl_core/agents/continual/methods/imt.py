@@ -172,11 +172,12 @@ class Imt(Independent):
 
     def _train_submodels(self, reference: TaskBatch, embeddings: NDArray[np.float64]) -> None:
         c, count, models = self.config, self.known, self.submodels
-        models.update_targets()
+        # The slow copies are what the submodels were before the round: values that were learned are handed on to the
+        # trunks that begin anew, as a target that stays. With new trunks below old last layers nothing would be left.
         trained = (models.trunks, models.heads, models.predictors)
         optimizer = self._adam([p for net in trained for p in net.parameters()])
         targets = torch.from_numpy(embeddings.astype(np.float32))
-        for update in range(c.local_updates):
+        for _ in range(c.local_updates):
             tasks, rows = leave_one_out_rows(count, reference.shape[1], c.batch_size, self.rng)
             replay = None
             if c.lambda_rl > 0:
@@ -191,7 +192,7 @@ class Imt(Independent):
                 mu=c.mu,
                 gamma=c.gamma,
             )
-            self._step(optimizer, losses.total.sum(), update)
+            self._step(optimizer, losses.total.sum())
 
     def _tune_last_layers(self) -> None:
         models = self.submodels
@@ -200,12 +201,15 @@ class Imt(Independent):
         for update in range(self.config.head_updates):
             batch = self.memory.sample(self.config.batch_size)
             errors = head_td_errors(models, batch, self.config.gamma)
-            self._step(optimizer, errors.square().mean(dim=1).sum(), update)
+            self._step(optimizer, errors.square().mean(dim=1).sum())
+            if (update + 1) % self.config.target_period == 0:
+                models.update_targets()
+        models.update_targets()
 
     def _adam(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.Adam(parameters, lr=self.config.lr, fused=True)
 
-    def _step(self, optimizer: torch.optim.Optimizer, loss: Tensor, update: int) -> None:
+    def _step(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
         value = loss.item()
         if not np.isfinite(value):
             raise TrainingDivergedError(f"loss is {value} in a round after task {self.task}; try a smaller lr")
@@ -213,8 +217,6 @@ class Imt(Independent):
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         self.updates += 1
-        if (update + 1) % self.config.target_period == 0:
-            self.submodels.update_targets()
 
     def _average(self, held_out: TaskBatch, embeddings: NDArray[np.float64]) -> None:
         c, models = self.config, self.submodels
