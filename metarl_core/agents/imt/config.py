@@ -73,8 +73,8 @@ class ImtConfig(AgentConfig):
     whiten: bool = option(True, "shrink directions of the embedding in which one task's own data differ")
     embedding_features: int = option(64, "random features of the task embedding", minimum=1)
 
-    pretrain_updates: int = option(1000, "step 1: gradient steps of the common trunk (0: its fixed start)", minimum=0)
-    rounds: int = option(10, "rounds of steps 2 and 3 at most", minimum=1)
+    pretrain_updates: int = option(200, "step 1: gradient steps of the common trunk (0: its fixed start)", minimum=0)
+    rounds: int = option(15, "rounds of steps 2 and 3 at most", minimum=1)
     steps_per_round: int = option(1000, "environment steps of every task in a round", minimum=1)
     submodel_updates: int = option(500, "step 2: gradient steps in a round", minimum=1)
     head_updates: int = option(500, "alternation A: gradient steps of the last layers in a round", minimum=0)
@@ -110,6 +110,12 @@ class ImtConfig(AgentConfig):
         choices=("average", "none"),
     )
     lambda_rl: float = option(1.0, "weight of the TD error in step 2", minimum=0.0)
+    start: str = option(
+        "common",
+        "where a trunk starts every round after the first: at the common trunk, or where it is, with mu alone to hold "
+        "it near",
+        choices=("common", "own"),
+    )
     td_tasks: str = option(
         "own",
         "whose transitions the TD error of step 2 is of: the submodel's own task's, or those of all tasks but its own",
@@ -128,7 +134,7 @@ class ImtConfig(AgentConfig):
     accuracy_eps: float = option(0.01, "added to acc_i, so that no submodel vanishes", minimum=0.0)
     eta: float = option(0.5, "step of the common trunk towards the average (1: the article's)", above=0.0, maximum=1.0)
     tolerance: float = option(1e-3, "step 4: stop below this relative change of the common trunk (0: never)", minimum=0)
-    patience: int = option(5, "step 4: rounds without a better validation return before stopping", minimum=1)
+    patience: int = option(10, "step 4: rounds without a better validation return before stopping", minimum=1)
     keep: str = option(
         "best",
         "what is left in the end: the submodels of the round with the best validation return, or the last ones",

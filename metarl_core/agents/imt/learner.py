@@ -346,8 +346,8 @@ class ImtLearner:
         c, count = self.config, self.num_tasks
         if c.sharing == "none":
             return np.zeros(count), self._train_alone()
-        # The trunks begin anew: neither moments nor slow copies of where they were have a meaning.
-        self.models.update_targets()
+        # A trunk that begins anew under a last layer made for another has no values; those of before the round, which
+        # the slow copies still hold, are what the TD target is made of.
         trained = (self.models.trunks, self.models.heads, self.models.predictors)
         optimizer = self._adam([p for net in trained for p in net.parameters()])
         embedding, td = np.zeros(count), np.zeros(count)
@@ -472,7 +472,7 @@ class ImtLearner:
         before = [len(r) for r in self.actors.returns]
         if number == 1:
             self._collect_all(0)
-        elif self.config.sharing == "average":
+        elif self.config.sharing == "average" and self.config.start == "common":
             self.models.begin_from_common()
         embedding, td = self.train_submodels()
         self.tune_last_layers()

@@ -206,6 +206,25 @@ def test_tuned_last_layers_are_running_averages_of_their_steps():
     np.testing.assert_allclose(one.models.heads.weights[0].detach().numpy(), mean, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("start", ["common", "own"])
+def test_a_round_starts_at_the_common_trunk_and_its_targets_are_the_submodels_before(start):
+    one = learner(start=start, rounds=3)
+    one.round()
+    common, own = (one.models.trunk_vector(t).clone() for t in (one.models.common, one.models.trunks))
+    seen = {}
+
+    def train():
+        seen["trunks"] = one.models.trunk_vector(one.models.trunks).clone()
+        seen["targets"] = one.models.trunk_vector(one.models.target_trunks).clone()
+        return ImtLearner.train_submodels(one)
+
+    one.train_submodels = train
+    one.round()
+    assert torch.equal(seen["trunks"], common.expand(4, -1) if start == "common" else own)
+    assert torch.equal(seen["targets"], own), "values of before the round close the TD target"
+    assert not torch.equal(own, common.expand(4, -1))
+
+
 @pytest.mark.parametrize("scale", [True, False])
 def test_rewards_are_learned_in_units_of_their_spread(scale):
     one = learner(scale_rewards=scale)
