@@ -10,7 +10,7 @@ import numpy as np
 from metarl_core.agents.continual.registry import METHODS
 from metarl_core.agents.continual.run import ContinualResult
 from metarl_core.agents.continual.sequence import TaskSequence
-from metarl_core.agents.continual.summary import Measures, Scale, learning_areas
+from metarl_core.agents.continual.summary import Measures, Scale, learned_scores, learning_areas
 from metarl_core.report.meta import (
     ContinualResults,
     EvaluationCurves,
@@ -81,6 +81,7 @@ def report_data(
             tasks=labels,
             performance={m: np.stack([measures[i].performance for i in rows[m]]) for m in methods},
             task_ends=sequence.flat.task_ends(),
+            learned={m: np.stack([learned_scores(sequence, results[i], scale) for i in rows[m]]) for m in methods},
             steps=[phase.stop for phase in phases],
             joint=joint,
             auc=areas,

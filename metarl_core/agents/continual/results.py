@@ -20,7 +20,7 @@ from metarl_core.runs._tables import csv_line
 
 __all__ = ["CURVE_COLUMNS", "read_result", "result_path", "write_curves", "write_result"]
 
-FORMAT = 1
+FORMAT = 2
 CURVE_COLUMNS = ("method", "seed", "step", "phase_end", "task", "return")
 
 

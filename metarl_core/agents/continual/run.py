@@ -59,6 +59,8 @@ class ContinualResult:
         steps: Environment steps at each evaluation, int64 [points], from 0.
         phase_ends: Which evaluations are those at the ends of the phases, int64 [phases].
         returns: Mean return of every task at every evaluation, float64 [points, K].
+        learned: The same at the ends of the phases, before the method does what it does when a task ends, on the same
+            episodes as the evaluation after it; float64 [phases, K].
         random_returns: Of uniform actions, float64 [K].
         held_out_names: Of the H unseen tasks.
         held_out_returns: Mean return on them at the end, float64 [H].
@@ -81,6 +83,7 @@ class ContinualResult:
     steps: NDArray[np.int64]
     phase_ends: NDArray[np.int64]
     returns: NDArray[np.float64]
+    learned: NDArray[np.float64]
     random_returns: NDArray[np.float64]
     held_out_names: tuple[str, ...]
     held_out_returns: NDArray[np.float64]
@@ -132,15 +135,18 @@ class _Run:
         self.learner: ContinualLearner = found(config, self.spaces, sequence.tasks, seed)
         self.points: list[int] = []
         self.returns: list[NDArray[np.float64]] = []
+        self.learned: list[NDArray[np.float64]] = []
         self.seconds = 0.0
 
     def evaluate(self, step: int) -> None:
         """Mean return of every task now."""
+        self.returns.append(self._returns_now())
+        self.points.append(step)
+
+    def _returns_now(self) -> NDArray[np.float64]:
         every = range(len(self.sequence.tasks))
         rows = self._rows(self.sequence.tasks, len(self.points))
-        learner = self.learner
-        self.returns.append(self._score(rows, learner.policy(every)))
-        self.points.append(step)
+        return self._score(rows, self.learner.policy(every))
 
     def _rows(self, tasks: Sequence[Task], point: int) -> TaskRows:
         seed = purpose_seed(self.seed, "evaluation", point)
@@ -198,6 +204,10 @@ class _Run:
                 self._tell(phase.start + done, epsilon)
         finally:
             rows.close()
+        self.seconds += time.perf_counter() - started
+        # What the method then does may cost the task what it had learned: that is forgetting too.
+        self.learned.append(self._returns_now())
+        started = time.perf_counter()
         learner.end_task(phase.task_index)
         self.seconds += time.perf_counter() - started
         self.evaluate(phase.stop)
@@ -254,6 +264,7 @@ def run_method(
         steps=np.array(run.points),
         phase_ends=np.array(ends),
         returns=np.stack(run.returns),
+        learned=np.stack(run.learned),
         random_returns=random_returns(sequence.tasks, run.spaces, seed),
         held_out_names=tuple(task.name for task in sequence.held_out),
         held_out_returns=held_out,

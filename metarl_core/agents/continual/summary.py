@@ -16,7 +16,17 @@ from metarl_core.agents.continual.sequence import TaskSequence
 from metarl_core.runs._files import atomic_writer
 from metarl_core.runs._tables import csv_line
 
-__all__ = ["COLUMNS", "Measures", "Scale", "learning_areas", "measure", "scale_of", "table", "write_table"]
+__all__ = [
+    "COLUMNS",
+    "Measures",
+    "Scale",
+    "learned_scores",
+    "learning_areas",
+    "measure",
+    "scale_of",
+    "table",
+    "write_table",
+]
 
 Array = NDArray[np.float64]
 
@@ -117,6 +127,16 @@ def learning_areas(sequence: TaskSequence, result: ContinualResult, scale: Scale
     return np.array(areas, dtype=np.float64)
 
 
+def learned_scores(sequence: TaskSequence, result: ContinualResult, scale: Scale) -> Array:
+    """Score on each task when its last phase ends, before or after the method's own step then: the better one, [K].
+
+    Forgetting is counted from here, so that what a method's own step at the end of a task destroys is in it.
+    """
+    ends = sequence.flat.task_ends()
+    at = (ends, np.arange(len(ends)))
+    return np.maximum(scale.scores(result.performance)[at], scale.scores(result.learned)[at])
+
+
 @dataclasses.dataclass(frozen=True)
 class Measures:
     """Of one method and seed; NaN where a measure is not defined.
@@ -124,8 +144,8 @@ class Measures:
     Attributes:
         performance: p_i(t), float64 [phases, K].
         average: P.
-        forgetting: F, averaged over all tasks.
-        backward: BWT.
+        forgetting: F, averaged over all tasks; from :func:`learned_scores`.
+        backward: BWT, over the tasks that ended before the last phase; from the same.
         forward: FT, averaged over the tasks where it is defined; needs a scale and ``scratch``.
         worst: The lowest p_i(T).
         unnamed: P at the end when each task is met as a new one.
@@ -156,6 +176,7 @@ def measure(sequence: TaskSequence, results: Sequence[ContinualResult], scale: S
     for result in results:
         scores = scale.scores(result.performance)
         sequential = not result.simultaneous
+        lost = learned_scores(sequence, result, scale) - scores[-1]
         forward = np.nan
         if alone and scale.high is not None and sequential and result.method != "scratch":
             gains = stats.forward_transfer(learning_areas(sequence, result, scale), np.mean(alone, axis=0))
@@ -165,8 +186,8 @@ def measure(sequence: TaskSequence, results: Sequence[ContinualResult], scale: S
             Measures(
                 performance=scores,
                 average=float(stats.average_performance(scores)),
-                forgetting=float(stats.average_forgetting(scores, ends)) if sequential else np.nan,
-                backward=float(stats.backward_transfer(scores, ends)) if sequential else np.nan,
+                forgetting=float(lost.mean()) if sequential else np.nan,
+                backward=0.0 - _mean(lost[ends < len(scores) - 1]) if sequential else np.nan,
                 forward=forward,
                 worst=float(scores[-1].min()),
                 unnamed=_mean(scale.scores(result.unnamed_returns)),

@@ -57,11 +57,11 @@ def forgetting_by_task(section: ContinualResults, method: str) -> Array | None:
     if method in section.joint:
         return None
     matrix, ends = performance(section, method), task_ends(section)
-    needed = np.concatenate([matrix[:, ends, np.arange(len(ends))], matrix[:, -1]], axis=1)
-    whole = ~np.isnan(needed).any(axis=1)
-    lost = np.full((len(matrix), len(ends)), np.nan)
-    if whole.any():
-        lost[whole] = stats.forgetting(matrix[whole], ends)
+    own = matrix[:, ends, np.arange(len(ends))]
+    if section.learned is not None and method in section.learned:
+        own = np.asarray(section.learned[method])
+    lost: Array = own - matrix[:, -1]
+    lost[np.isnan(lost).any(axis=1)] = np.nan
     return lost
 
 

@@ -34,6 +34,9 @@ class ContinualResults:
         scratch_auc: float64 [seeds, tasks] <= 1: the same of training on each task alone from scratch; its mean over
             the seeds is the baseline.
         subject: The method that is compared with the others; None: the first.
+        learned: For some methods float64 [seeds, tasks]: what each task had come to by the end of its training, from
+            which forgetting is counted, where that is not the performance at ``task_ends``: of a method that does
+            something of its own when a task ends, before it.
 
     Raises:
         ValueError: Shapes that do not fit, named with the field.
@@ -47,6 +50,7 @@ class ContinualResults:
     auc: Mapping[str, npt.ArrayLike] | None = None
     scratch_auc: npt.ArrayLike | None = None
     subject: str | None = None
+    learned: Mapping[str, npt.ArrayLike] | None = None
 
     def __post_init__(self) -> None:
         """Check all."""
@@ -73,6 +77,17 @@ class ContinualResults:
             for name, values in (*self.auc.items(), ("scratch_auc", self.scratch_auc)):
                 if np.nanmax(np.append(values, 0.0)) > 1 + ROUNDING:
                     raise ValueError(f"{own.at('auc')}: {name} holds {np.nanmax(values)}; areas must be <= 1")
+        if self.learned is not None:
+            heights = own.set(
+                "learned", by_method(own.at("learned"), self.learned, (("seeds", None), ("tasks", count)))
+            )
+            for method, values in heights.items():
+                one_of(own.at("learned"), method, matrices)
+                if len(values) != len(matrices[method]):
+                    raise ValueError(
+                        f"{own.at('learned')}: {method} has {len(values)} seeds; performance has "
+                        f"{len(matrices[method])}"
+                    )
         own.set("subject", subject_of(own.at("subject"), self.subject, matrices))
 
 

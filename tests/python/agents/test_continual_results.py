@@ -12,6 +12,7 @@ from metarl_core.agents.continual.report import report_data, write_continual_rep
 from metarl_core.agents.continual.results import read_result, result_path, write_curves, write_result
 from metarl_core.agents.continual.summary import COLUMNS, learning_areas, write_table
 from metarl_core.errors import RunError
+from metarl_core.report.meta._measures import continual_measures
 from metarl_core.tasks import Flat, Task
 
 
@@ -36,6 +37,7 @@ def result_of(method="finetune", seed=0, **changes):
         "steps": np.array([0, 50, 100, 150, 200]),
         "phase_ends": np.array([2, 4]),
         "returns": np.array([[-100.0, -50], [-60, -50], [-20, -40], [-50, -20], [-80, -10]]),
+        "learned": np.array([[-20.0, -40], [-80, -10]]),
         "random_returns": np.array([-100.0, -50]),
         "held_out_names": ("middle",),
         "held_out_returns": np.array([-30.0]),
@@ -55,6 +57,7 @@ SCRATCH = result_of(
     "scratch",
     identity=True,
     returns=np.array([[-100.0, -50], [-40, -50], [-20, -50], [-20, -30], [-20, -10]]),
+    learned=np.array([[-20.0, -50], [-20, -10]]),
 )
 
 
@@ -78,6 +81,21 @@ def test_measures_by_hand():
     own = measure(KNOWN, results, scale)[1]
     assert own.forgetting == 0
     assert np.isnan(own.forward)
+
+
+def test_what_a_methods_own_step_destroys_is_forgotten():
+    """Before the step at the end of its phase task 0 had 0.9 and task 1 1; after it 0.8 and 0.8."""
+    results = [result_of(learned=np.array([[-10.0, -40], [-80, 0]])), SCRATCH]
+    scale = scale_of(KNOWN, results)
+    found = measure(KNOWN, results, scale)
+    assert found[0].forgetting == pytest.approx(((0.9 - 0.2) + (1 - 0.8)) / 2)
+    assert found[0].backward == pytest.approx(0.2 - 0.9)
+    page = continual_measures(report_data(KNOWN, results, found, scale).continual, "finetune")
+    assert page.forgetting.value == pytest.approx(found[0].forgetting)
+    assert page.backward.value == pytest.approx(found[0].backward)
+    # A step that helps is no gain that is then lost, but the height to lose from.
+    results = [result_of(learned=np.array([[-60.0, -40], [-80, -50]])), SCRATCH]
+    assert measure(KNOWN, results, scale)[0].forgetting == pytest.approx((0.6 + 0.0) / 2)
 
 
 def test_without_a_known_return_scratch_is_the_reference():
@@ -140,8 +158,8 @@ def test_a_result_of_other_settings_is_not_taken(tmp_path):
     path.write_text("{")
     with pytest.raises(RunError, match=r"is not valid JSON"):
         read_result(path, SEQUENCE, CONFIG)
-    path.write_text('{"format": 2}')
-    with pytest.raises(RunError, match=r"has format 2; expected 1"):
+    path.write_text('{"format": 1}')
+    with pytest.raises(RunError, match=r"has format 1; expected 2"):
         read_result(path, SEQUENCE, CONFIG)
 
 

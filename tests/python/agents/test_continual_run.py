@@ -97,6 +97,25 @@ def test_a_seed_means_the_same_run(method):
     assert not np.array_equal(first.returns, other.returns)
 
 
+@pytest.mark.parametrize("method", ["scratch", "fedavg", "packnet"])
+def test_what_was_learned_is_measured_before_the_methods_own_step(method, monkeypatch):
+    kind, seen, made = method_class(method), [], []
+    original = kind.end_task
+
+    def end_task(learner, task):
+        seen.append(made[0]._returns_now())
+        original(learner, task)
+
+    monkeypatch.setattr(kind, "end_task", end_task)
+    run = learner_of(method, short_sequence(), dataclasses.replace(TINY, packnet_updates=0))
+    made.append(run)
+    run.evaluate(0)
+    ends = [run.phase(phase) for phase in run.sequence.flat]
+    np.testing.assert_array_equal(run.learned, seen)
+    after = np.stack([run.returns[end] for end in ends])
+    assert np.array_equal(run.learned, after) == (method == "scratch")  # the same episodes, too
+
+
 def test_fine_tuning_forgets_where_a_last_layer_for_each_task_does_not():
     """Two goals on opposite sides, which no observation tells: one network cannot keep both."""
     sequence = TaskSequence("opposite", Flat(goals((0.5, 0.0), (-0.5, 0.0)), 2000))

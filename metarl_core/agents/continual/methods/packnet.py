@@ -69,6 +69,7 @@ class PackNet(MultiHead):
 
     def end_task(self, task: int) -> None:
         """Prune, train what is kept, and freeze it."""
+        self._trunks_of = None
         share = 1 / (self.num_tasks - task)
         with torch.no_grad():
             for weight, owner in zip(self.model.trunks.weights, self.owners, strict=True):
