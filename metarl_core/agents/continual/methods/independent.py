@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from metarl_core.agents.continual.config import ContinualConfig
 from metarl_core.agents.continual.environments import SequenceSpaces
 from metarl_core.agents.continual.methods.scratch import Scratch
+from metarl_core.agents.continual.qlearning import QLearner
 from metarl_core.agents.continual.router import Router
 from metarl_core.agents.imt.aggregation import aggregate_actions
 from metarl_core.tasks import Task, TaskDataset
@@ -31,6 +32,10 @@ class Independent(Scratch):
     def __init__(self, config: ContinualConfig, spaces: SequenceSpaces, tasks: Sequence[Task], seed: int) -> None:
         super().__init__(config, spaces, tasks, seed)
         self.router = Router(config.embedding_features, config.mixture_ridge, seed)
+
+    def begun(self, tasks: Sequence[int]) -> list[int]:
+        """The tasks, and for those that are yet to come the newest one, as of all methods but ``scratch``."""
+        return QLearner.begun(self, tasks)
 
     @property
     def aggregation(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from metarl_core.agents.continual.qlearning import QLearner, QModel
 
 __all__ = ["Scratch"]
@@ -18,6 +20,13 @@ class Scratch(QLearner):
     def identity(self) -> bool:
         """Told, to take the task's network."""
         return True
+
+    def begun(self, tasks: Sequence[int]) -> list[int]:
+        """The tasks: one that is yet to come is played by its own network, which nobody has trained.
+
+        A learning curve so begins at what the task alone, from scratch, begins at.
+        """
+        return list(tasks)
 
     def make_model(self) -> QModel:
         """A trunk and a last layer for every task."""
