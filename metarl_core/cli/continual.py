@@ -143,9 +143,11 @@ def _run(
 ) -> int:
     from metarl_core.agents.common.learner import TrainingDivergedError
     from metarl_core.agents.continual.results import read_result, result_path, write_result
-    from metarl_core.agents.continual.run import run_method
+    from metarl_core.agents.continual.run import check_method, run_method
     from metarl_core.reproduce.store import source_commit
 
+    for method, config in configs.items():
+        check_method(sequence, method, config)
     cells = [(method, seed) for seed in seeds for method in configs]
     done: dict[tuple[str, int], tuple[ContinualResult, str]] = {}
     for method, seed in cells:  # told before anything runs

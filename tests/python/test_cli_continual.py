@@ -78,6 +78,12 @@ def test_options_of_one_method(tmp_path, capsys):
         (["--sequence", "PointRobots"], "unknown sequence 'PointRobots'; did you mean 'PointRobot-tasks'?"),
         (["ewc.lr=1"], "'ewc.lr=1': 'ewc' is not among the methods finetune"),
         (["finetune.evaluations=2"], "'finetune.evaluations=2': all methods are evaluated alike; give evaluations=2"),
+        (
+            ["--methods", "scratch,imt", "evaluations=4"],
+            "imt: the first of evaluations=4 in a phase of 200 steps is due at step 50; expected at least "
+            "reference_steps=64",
+        ),
+        (["--methods", "finetune,packnet", "--cycles", "2"], "packnet: cannot learn a task a second time"),
         (["lr"], "unexpected argument 'lr'; expected key=value or method.key=value"),
         (["lr=0"], "lr=0"),
         (["rate=1"], "unknown option 'rate'"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,46 +46,54 @@ class TaskMemory:
 
     Args:
         per_task: M.
-        num_tasks: Of the sequence.
         in_features: D.
         seed: Of the draws.
     """
 
-    def __init__(self, per_task: int, num_tasks: int, in_features: int, seed: int) -> None:
+    def __init__(self, per_task: int, in_features: int, seed: int) -> None:
         self.per_task = per_task
         self.fields = transition_fields(in_features)
-        self.replay = metarl_core.ReplayBuffer(
-            per_task * num_tasks, self.fields, task_field="task_id", seed=seed % 2**64
-        )
+        self._kept: dict[int, dict[str, NDArray[Any]]] = {}
         self._rng = np.random.default_rng([seed, 22])
 
     def keep(self, task: int, columns: Mapping[str, NDArray[Any]]) -> None:
         """Replace what is kept of a task by M of the given transitions, or by all if they are fewer."""
         count = len(columns["reward"])
         rows = self._rng.choice(count, min(count, self.per_task), replace=False)
-        if task in self.replay.task_counts():
-            self.replay.clear_task(task)
-        kept = {name: columns[name][rows] for name in COLUMNS}
-        self.replay.add(**kept, task_id=np.full(len(rows), task, np.int32))
+        # Columns of their own for each task: in one ring a task that comes again would push out another one's.
+        self._kept[task] = {name: columns[name][rows] for name in COLUMNS}
+
+    def counts(self) -> dict[int, int]:
+        """Number of transitions kept of each task, in the order of the tasks' numbers."""
+        return {task: len(self._kept[task]["reward"]) for task in sorted(self._kept)}
 
     @property
     def tasks(self) -> int:
         """Number of tasks of which something is kept."""
-        return len(self.replay.task_counts())
+        return len(self._kept)
 
-    def sample(self, batch_size: int, tasks: Mapping[int, float] | None = None) -> TaskBatch:
-        """Draw ``batch_size`` transitions of every task that is kept, or of those named with equal weights, [T, B]."""
-        count = self.tasks if tasks is None else len(tasks)
-        weights: Any = "balanced" if tasks is None else dict(tasks)
-        batch = self.replay.sample(count * batch_size, task_weights=weights)
-        shape = (count, batch_size)
-        return task_batch({name: batch[name].reshape(*shape, *batch[name].shape[1:]) for name in COLUMNS})
+    def sample(self, batch_size: int, tasks: Sequence[int] | None = None) -> TaskBatch:
+        """Draw ``batch_size`` transitions, with replacement, of every task that is kept or of those named, [T, B].
 
-    def columns(self) -> dict[str, NDArray[Any]]:
-        """Copies of all that is kept, ``task_id`` among them."""
-        return replay_columns(self.replay)
+        Rows are in the order of ``tasks``, or of the numbers of all that are kept.
+        """
+        drawn: dict[str, list[NDArray[Any]]] = {name: [] for name in COLUMNS}
+        for task in sorted(self._kept) if tasks is None else tasks:
+            kept = self._kept[task]
+            rows = self._rng.integers(len(kept["reward"]), size=batch_size)
+            for name in COLUMNS:
+                drawn[name].append(kept[name][rows])
+        return task_batch({name: np.stack(parts) for name, parts in drawn.items()})
+
+    def columns(self, task: int) -> dict[str, NDArray[Any]]:
+        """What is kept of a task, [M, ...].
+
+        Raises:
+            KeyError: nothing is.
+        """
+        return self._kept[task]
 
     @property
     def nbytes(self) -> int:
         """Bytes of the transitions that are kept."""
-        return len(self.replay) * row_bytes(self.fields)
+        return sum(self.counts().values()) * row_bytes(self.fields)

@@ -22,7 +22,7 @@ from metarl_core.agents.imt.reference import purpose_seed
 from metarl_core.errors import ConfigError
 from metarl_core.tasks import Phase, Task
 
-__all__ = ["ContinualResult", "Watch", "random_returns", "run_method"]
+__all__ = ["ContinualResult", "Watch", "check_method", "random_returns", "run_method"]
 
 _RANDOM_EPISODES = 100
 _AT_THE_END = 2**20  # more evaluations than any run has
@@ -115,20 +115,42 @@ def random_returns(tasks: Sequence[Task], spaces: SequenceSpaces, seed: int) -> 
     return np.asarray(rows.play(uniform).mean(axis=(1, 2)))
 
 
+def check_method(sequence: TaskSequence, method: str, config: ContinualConfig) -> type[ContinualLearner]:
+    """The class of a method that can learn a sequence.
+
+    Raises:
+        ConfigError: an unknown method, or one that cannot; the message says what to change.
+    """
+    found = method_class(method)
+    if len(sequence.flat) > len(sequence.tasks) and not found.revisits:
+        raise ConfigError(
+            f"{method}: cannot learn a task a second time; give cycles=1 and every task once, or leave it out"
+        )
+    if not found.embeds:
+        return found
+    steps, reference = min(phase.steps for phase in sequence.flat), config.reference_steps
+    if steps <= reference:
+        raise ConfigError(
+            f"{method}: a phase has {steps} environment steps; expected more than reference_steps={reference}, which "
+            "are played by uniform actions"
+        )
+    # Evaluations below reference_steps would come after all gradient steps that are due there, and FT would gain.
+    first = steps // config.evaluations
+    if config.evaluations > 1 and first < reference:
+        raise ConfigError(
+            f"{method}: the first of evaluations={config.evaluations} in a phase of {steps} steps is due at step "
+            f"{first}; expected at least reference_steps={reference}, before which it cannot be evaluated. Give more "
+            "steps, fewer evaluations, or fewer reference_steps (to all methods)"
+        )
+    return found
+
+
 class _Run:
     """One method's way through a sequence."""
 
     def __init__(self, sequence: TaskSequence, method: str, config: ContinualConfig, seed: int, watch: Watch) -> None:
         self.sequence, self.config, self.seed, self.watch = sequence, config, seed, watch
-        found = method_class(method)
-        if sequence.flat.cycles > 1 and not found.revisits:
-            raise ConfigError(f"{method}: cannot learn a task a second time; give cycles=1 or leave it out")
-        shortest = min(phase.steps for phase in sequence.flat)
-        if found.embeds and shortest < config.reference_steps:
-            raise ConfigError(
-                f"{method}: a phase has {shortest} environment steps; expected at least "
-                f"reference_steps={config.reference_steps}, which are played by uniform actions"
-            )
+        found = check_method(sequence, method, config)
         self.spaces = SequenceSpaces(
             (*sequence.tasks, *sequence.held_out), config.action_levels, config.normalize_obs, sequence.pad_channels
         )

@@ -91,7 +91,7 @@ def test_every_method_goes_through_the_same_loop(method, monkeypatch):
 
 @pytest.mark.parametrize("method", ["finetune", "imt", "ewc", "clear", "reptile", "rl2"])
 def test_a_seed_means_the_same_run(method):
-    first, again, other = (run_method(short_sequence(150), method, TINY, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (run_method(short_sequence(260), method, TINY, seed=seed) for seed in (1, 1, 2))
     for name in ("returns", "held_out_returns", "unnamed_returns", "random_returns"):
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
     assert not np.array_equal(first.returns, other.returns)
@@ -114,6 +114,37 @@ def test_what_was_learned_is_measured_before_the_methods_own_step(method, monkey
     np.testing.assert_array_equal(run.learned, seen)
     after = np.stack([run.returns[end] for end in ends])
     assert np.array_equal(run.learned, after) == (method == "scratch")  # the same episodes, too
+
+
+def test_scratch_begins_every_task_with_a_network_of_its_own():
+    obs = np.random.default_rng(0).normal(size=(3, 500, 2)).astype(np.float32)
+    for method, newest in (("scratch", [0, 1, 2]), ("independent", [0, 0, 0]), ("multihead", [0, 0, 0])):
+        run = learner_of(method, short_sequence())
+        learner = run.learner
+        run.evaluate(0)
+        begun = learner.model(torch.from_numpy(obs), range(3)).argmax(dim=2).numpy()
+        run.phase(run.sequence.flat[0])
+        q = learner.model(torch.from_numpy(obs), newest).argmax(dim=2).numpy()
+        np.testing.assert_array_equal(learner.greedy(obs, range(3)), q)
+        if method == "scratch":
+            np.testing.assert_array_equal(q[1:], begun[1:])  # untrained
+
+
+@pytest.mark.parametrize("method", ["imt", "fedavg", "agem", "clear", "reptile"])
+def test_tasks_come_again_in_any_order(method):
+    first, second, third = goals((0.5, 0.0), (-0.5, 0.0), (0.0, 0.5))
+    run = learner_of(method, TaskSequence("again", Flat([first, second, first, third, second], 300)))
+    seen = set()
+    for phase in run.sequence.flat:
+        run.phase(phase)
+        seen.add(phase.task_index)
+        if method == "clear":
+            assert set(run.learner.reservoir.task_counts()) == seen
+            continue
+        each = TINY.memory - (TINY.reference_steps if method == "imt" else 0)
+        assert run.learner.memory.counts() == dict.fromkeys(sorted(seen), each)
+    with pytest.raises(ConfigError, match=r"packnet: cannot learn a task a second time; give cycles=1 and every task"):
+        run_method(run.sequence, "packnet", TINY)
 
 
 def test_fine_tuning_forgets_where_a_last_layer_for_each_task_does_not():
@@ -159,7 +190,9 @@ def test_packnet_deals_the_weights_out():
         assert (owner != FREE).all()
         assert max((owner == t).sum() for t in range(3)) - min((owner == t).sum() for t in range(3)) <= 1
     assert learner.stored_bytes() == 2 * 8
-    with pytest.raises(ConfigError, match=r"packnet: cannot learn a task a second time; give cycles=1"):
+    with pytest.raises(
+        ConfigError, match=r"packnet: cannot learn a task a second time; give cycles=1 and every task once"
+    ):
         run_method(short_sequence(cycles=2), "packnet", TINY)
 
 
@@ -171,7 +204,7 @@ def test_imt_keeps_m_transitions_of_each_task_and_a_submodel():
         begun = {name: p.clone() for name, p in learner.model.state_dict().items()}
         run.phase(phase)
         assert learner.submodels.members == number
-        kept = learner.memory.replay.task_counts()
+        kept = learner.memory.counts()
         assert kept == dict.fromkeys(range(number), TINY.memory - TINY.reference_steps)
         assert [len(d) for d in learner.router.datasets] == [TINY.reference_steps] * number
         changed = [not torch.equal(begun["trunks.weights.0"][i], learner.model.trunks.weights[0][i]) for i in range(3)]
@@ -207,12 +240,12 @@ def test_a_soup_is_the_network_of_the_mean_weights():
 
 def test_independent_networks_are_those_from_scratch():
     """But for the reference policy's steps: here there is nothing else in the phase."""
-    sequence = dataclasses.replace(short_sequence(128), held_out=())
-    run = learner_of("independent", sequence)
+    sequence = dataclasses.replace(short_sequence(136), held_out=())
+    run = learner_of("independent", sequence, dataclasses.replace(TINY, evaluations=1))
     for phase in sequence.flat:
         run.phase(phase)
     learner = run.learner
-    assert learner.updates == 3 * (128 // TINY.train_every)
+    assert learner.updates == 3 * (136 // TINY.train_every)
     assert learner.stored_bytes() > 3 * 128 * (2 * 2 * 4)
     known = learner.meet(learner.router.datasets)
     assert known.argmax(axis=0).tolist() == [0, 1, 2]  # each is the nearest to itself
@@ -230,13 +263,13 @@ def test_clears_reservoir_is_of_all_tasks():
 
 
 def test_cycles_go_on_with_what_there_is():
-    result = run_method(short_sequence(150, cycles=2), "imt", TINY)
+    result = run_method(short_sequence(256, cycles=2), "imt", TINY)
     assert result.phase_ends.tolist() == [2, 4, 6, 8, 10, 12]
     assert run_method(short_sequence(150, cycles=2), "scratch", TINY).parameters == 3 * (2 * 8 + 8 + 8 * 9 + 9)
 
 
 def test_games_are_filled_up_to_equal_spaces():
-    sequence = make_sequence("MinAtar-games", 3, 100)
+    sequence = make_sequence("MinAtar-games", 3, 128)
     assert [task.name for task in sequence.tasks] == ["Breakout", "Asterix", "SpaceInvaders"]
     spaces = SequenceSpaces(sequence.tasks, 3, True, pad_channels=True)
     assert spaces.in_features == 10 * 10 * 6
@@ -270,9 +303,15 @@ def test_sequences_are_refused_that_no_learner_could_take():
     with pytest.raises(ConfigError, match=r"unknown method 'ewx'; did you mean 'ewc'\? valid: finetune, "):
         run_method(short_sequence(), "ewx", TINY)
     with pytest.raises(
-        ConfigError, match=r"imt: a phase has 100 environment steps; expected at least reference_steps=128"
+        ConfigError, match=r"imt: a phase has 100 environment steps; expected more than reference_steps=128"
     ):
         run_method(short_sequence(100), "imt", TINY)
+    with pytest.raises(
+        ConfigError,
+        match=r"independent: the first of evaluations=2 in a phase of 254 steps is due at step 127; expected at least "
+        r"reference_steps=128, .* fewer evaluations",
+    ):
+        run_method(short_sequence(254), "independent", TINY)
     with pytest.raises(ConfigError, match=r"memory=100: must be more than reference_steps=2048"):
         ContinualConfig(memory=100)
 

@@ -34,7 +34,7 @@ class AGem(L2):
 
     def __init__(self, config: ContinualConfig, spaces: SequenceSpaces, tasks: Sequence[Task], seed: int) -> None:
         super().__init__(config, spaces, tasks, seed)
-        self.memory = TaskMemory(config.memory, self.num_tasks, spaces.in_features, purpose_seed(seed, "memory"))
+        self.memory = TaskMemory(config.memory, spaces.in_features, purpose_seed(seed, "memory"))
 
     def loss(self, batch: TaskBatch, tasks: Sequence[int]) -> Tensor:
         """The TD error alone."""
@@ -42,11 +42,11 @@ class AGem(L2):
 
     def adjust_gradients(self) -> None:
         """Project."""
-        earlier = [task for task in sorted(self.memory.replay.task_counts()) if task != self.task]
+        earlier = [task for task in self.memory.counts() if task != self.task]
         if not earlier:
             return
         rows = -(-self.config.batch_size // len(earlier))
-        batch = self.memory.sample(rows, dict.fromkeys(earlier, 1.0))
+        batch = self.memory.sample(rows, earlier)
         weights = list(self.model.parameters())
         slopes = torch.autograd.grad(self.td_loss(batch, earlier), weights)
         gradient = torch.cat([p.grad.flatten() for p in weights if p.grad is not None])

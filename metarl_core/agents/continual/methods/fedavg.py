@@ -84,7 +84,7 @@ class FedAvg(FineTuning):
 
     def __init__(self, config: ContinualConfig, spaces: SequenceSpaces, tasks: Sequence[Task], seed: int) -> None:
         super().__init__(config, spaces, tasks, seed)
-        self.memory = TaskMemory(config.memory, self.num_tasks, spaces.in_features, purpose_seed(seed, "memory"))
+        self.memory = TaskMemory(config.memory, spaces.in_features, purpose_seed(seed, "memory"))
         self.before: list[torch.Tensor] = []
 
     def begin_task(self, task: int, reference: TaskDataset | None) -> None:

@@ -62,7 +62,7 @@ class Imt(Independent):
     def __init__(self, config: ContinualConfig, spaces: SequenceSpaces, tasks: Sequence[Task], seed: int) -> None:
         super().__init__(config, spaces, tasks, seed)
         self.memory = TaskMemory(
-            config.memory - config.reference_steps, self.num_tasks, spaces.in_features, purpose_seed(seed, "memory")
+            config.memory - config.reference_steps, spaces.in_features, purpose_seed(seed, "memory")
         )
         self.submodels = self._submodels(1)
 

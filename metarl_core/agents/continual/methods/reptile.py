@@ -84,14 +84,12 @@ class Reptile(FedAvg):
         return actions
 
     def _of_tasks(self, tasks: Sequence[int]) -> QModel:
-        kept = self.memory.replay.task_counts()
-        stored = self.memory.columns()
+        kept = self.memory.counts()
         own = [task for task in tasks if task in kept]
         members = self._q_model(len(tasks), len(tasks))
         spread_weights(self.model, members)
         if own:
-            each = [{n: column[stored["task_id"] == task] for n, column in stored.items()} for task in own]
-            adapted = self._adapted(each, self.updates)
+            adapted = self._adapted([self.memory.columns(task) for task in own], self.updates)
             places = [i for i, task in enumerate(tasks) if task in kept]
             with torch.no_grad():
                 for p, new in zip(members.parameters(), adapted.parameters(), strict=True):
