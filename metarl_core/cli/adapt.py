@@ -136,6 +136,8 @@ def _print_tuning(agent: MetaAgent, task: Task, steps: int, *, scratch: bool, se
     curve = agent.fine_tune(steps, evaluate_every=every)
     other = from_scratch(agent, task, steps, evaluate_every=every, seed=seed) if scratch else None
     print(f"\n{'steps':>8}  {'fine-tuned':>10}" + (f"  {'scratch':>10}" if other is not None else ""))
+    if other is not None and agent.adaptation is not None and agent.adaptation.steps:
+        print(f"(fine-tuned has {agent.adaptation.steps:,} more steps behind it, of its adaptation; scratch has none)")
     for i, step in enumerate(curve.steps):
         line = f"{step:8}  {curve.returns[i]:10.4g}"
         print(line if other is None else f"{line}  {other.returns[i]:10.4g}")

@@ -202,20 +202,23 @@ def chance(agent: MetaAgent, task: Task, episodes: int = 100, seed: int = 0) -> 
 
 
 def from_scratch(
-    agent: MetaAgent, task: Task, steps: int, *, evaluate_every: int | None = None, seed: int = 0
+    agent: MetaAgent, task: Task, steps: int, *, evaluate_every: int | None = None, seed: int | None = None
 ) -> LearningCurve:
     """Learn a task without the sub-agents' weights, as ``MetaAgent.fine_tune`` does with them.
 
     The learner has the architecture and options of the heaviest sub-agent; epsilon begins at 1, as nothing is known.
+    With one seed both are evaluated on the same episodes, and their training environments begin alike. The steps that
+    the agent played to adapt are beyond ``steps``: ``agent.adaptation.steps``.
 
     Args:
         agent: what it is compared with.
         task: the new one.
         steps: environment steps.
         evaluate_every: as of :meth:`QLearner.train`.
-        seed: of the new weights and of what is drawn.
+        seed: of the new weights and of what is drawn; None: the agent's.
     """
     start = agent.sub_agents[int(agent.weights.argmax())]
     config = learner_from(start, task, **tuning_options(steps, 1.0, {})).q_config
+    seed = agent.seed if seed is None else seed
     learner = QLearner(task, config, seed=seed, levels=start.levels, device=start.device)
-    return learner.train(steps, evaluate_every=evaluate_every)
+    return learner.train(steps, evaluate_every=evaluate_every, seed=purpose_seed(seed, "fine_tune"))

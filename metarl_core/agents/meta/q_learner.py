@@ -17,6 +17,7 @@ from metarl_core.agents.common.config import AgentConfig, NStepConfig
 from metarl_core.agents.common.devices import flushed_denormals
 from metarl_core.agents.common.learner import restore_rng, rng_state
 from metarl_core.agents.common.options import ConfigError
+from metarl_core.agents.imt.reference import purpose_seed
 from metarl_core.agents.meta.playing import TaskSpaces, opened
 from metarl_core.agents.meta.sub_agents import SubAgent
 from metarl_core.tasks import Task, TaskDataset
@@ -108,7 +109,7 @@ class QLearner(SubAgent):
     def fit(
         self, dataset: TaskDataset, epochs: int = 1, *, batch_size: int | None = None, shuffle: bool = True
     ) -> list[float]:
-        """Learn from a dataset: ``epochs`` passes over all transitions.
+        """Learn from a dataset: ``epochs`` passes over all transitions, whose bootstrap masks are drawn once.
 
         Args:
             dataset: transitions of one task, of the learner's spaces.
@@ -128,8 +129,9 @@ class QLearner(SubAgent):
         for key, value in (("epochs", epochs), ("batch_size", size)):
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
                 raise ValueError(f"{key} is {value!r}; must be an integer >= 1")
-        columns = self.columns(dataset)
-        count, errors = len(dataset), []
+        columns, count, errors = self.columns(dataset), len(dataset), []
+        # A transition's bootstrap mask says which heads have it in their sample of the data: it is drawn once.
+        columns |= self.agent.extra_columns(count)
         with flushed_denormals():
             for _ in range(epochs):
                 order = self.rng.permutation(count) if shuffle else np.arange(count)
@@ -243,7 +245,7 @@ class QLearner(SubAgent):
             task: what to play; None: its own.
             evaluate_every: steps between two points of the curve; None: only before the first and after the last.
             episodes: greedy episodes of each point; they do not count as steps.
-            seed: of environments and replay; None: the learner's.
+            seed: of environments, replay and evaluation episodes; None: the learner's.
 
         Returns:
             The curve, with a point at 0 and at ``steps``.
@@ -262,7 +264,7 @@ class QLearner(SubAgent):
 
         def measure(step: int) -> None:
             places.append(step)
-            heights.append(float(self.evaluate(task, episodes, seed=(seed + 1_000_003) % 2**64).mean()))
+            heights.append(float(self.evaluate(task, episodes, seed=purpose_seed(seed, "curve")).mean()))
 
         measure(0)
         following = evaluate_every or steps

@@ -9,6 +9,7 @@ from metarl_core.agents import resolve_config
 from metarl_core.agents.meta import MetaAgent, UniformRouter
 from metarl_core.agents.meta.adaptation import chance, from_scratch, k_shot, load_imt, load_meta_agent, new_task
 from metarl_core.agents.meta.playing import record
+from metarl_core.agents.meta.q_learner import QLearner
 from metarl_core.cli import main
 
 IMT = [
@@ -67,9 +68,39 @@ def test_a_run_of_imt_prints_its_k_shot_curve(runs, capsys, tmp_path):
     scratch = from_scratch(agent, task, 400, evaluate_every=80, seed=4)
     last = next(row for row in rows if row[:1] == ["400"])
     np.testing.assert_allclose([float(last[1]), float(last[2])], [curve.returns[-1], scratch.returns[-1]], rtol=1e-3)
+    assert (
+        f"(fine-tuned has {agent.adaptation.steps:,} more steps behind it, of its adaptation; scratch has none)" in text
+    )
     again = MetaAgent.load(tmp_path / "agent.ckpt")
     obs = np.random.default_rng(0).uniform(-1, 1, (20, 2)).astype(np.float32)
     np.testing.assert_array_equal(again.act(obs), agent.act(obs))
+
+
+def test_scratch_and_fine_tuning_meet_the_same_episodes(runs, monkeypatch):
+    agent = load_meta_agent([runs / "imt"], seed=4)
+    task = new_task(agent, {"goal_x": 0.3, "goal_y": -0.2})
+    agent.adapt(task, 1)
+    played, trained = [], []
+    evaluate, train = QLearner.evaluate, QLearner.train
+
+    def seen(learner, *args, seed=None, **options):
+        played.append(seed)
+        return evaluate(learner, *args, seed=seed, **options)
+
+    def told(learner, *args, seed=None, **options):
+        trained.append(seed)
+        return train(learner, *args, seed=seed, **options)
+
+    monkeypatch.setattr(QLearner, "evaluate", seen)
+    monkeypatch.setattr(QLearner, "train", told)
+    agent.fine_tune(40)
+    from_scratch(agent, task, 40)
+    from_scratch(agent, task, 40, seed=5)
+    assert len(played) == 6
+    assert len(set(played[:4])) == 1
+    assert trained[0] == trained[1] != trained[2]
+    assert played[0] not in trained
+    assert played[4] != played[0]
 
 
 def test_a_loaded_run_of_imt_weighs_as_its_learner_does(runs):

@@ -56,7 +56,10 @@ def test_one_transition_at_a_time_is_a_batch_of_one(task, setting):
     dataset = recorded(task, 60)
     batch, online = QLearner(task, SETTINGS[setting]), QLearner(task, SETTINGS[setting])
     before = weights(batch)
-    errors = batch.fit(dataset, epochs=2, batch_size=1, shuffle=False)
+    if setting == "masks":  # drawn once for all epochs of a call
+        errors = [batch.fit(dataset, batch_size=1, shuffle=False)[0] for _ in range(2)]
+    else:
+        errors = batch.fit(dataset, epochs=2, batch_size=1, shuffle=False)
     single = [[online.partial_fit(row) for row in rows(dataset)] for _ in range(2)]
     assert_equal(weights(batch), weights(online))
     assert not torch.equal(before["online.weights.0"], weights(batch)["online.weights.0"])
@@ -66,6 +69,22 @@ def test_one_transition_at_a_time_is_a_batch_of_one(task, setting):
     batch.partial_fit(next(rows(dataset)))
     online.fit(dataset.take_rows(0, 1))
     assert_equal(weights(batch), weights(online))
+
+
+def test_a_transition_keeps_its_bootstrap_mask_through_all_epochs(monkeypatch):
+    dataset = recorded(POLE, 60)
+    learner = QLearner(POLE, SETTINGS["masks"])
+    given, update = [], QLearner.update
+
+    def seen(learner, columns):
+        given.extend(zip(map(bytes, columns["obs"]), map(tuple, columns["mask"]), strict=True))
+        return update(learner, columns)
+
+    monkeypatch.setattr(QLearner, "update", seen)
+    learner.fit(dataset, epochs=3, batch_size=16)
+    assert len(given) == 180
+    assert len(set(given)) == len({obs for obs, _ in given}) == 60
+    assert 0.4 < np.mean([mask for _, mask in given]) < 0.6
 
 
 def transitions(dataset):
