@@ -30,7 +30,16 @@ examples:
   metarl continual --sequence PointRobot-tasks --methods finetune,scratch,imt --seed 0-4 imt.imt_td_tasks=own
   metarl continual --sequence MinAtar-games --tasks 3 --steps 200000 --methods finetune,ewc hidden=128"""
 
-_COMMON = ("evaluations", "evaluation_episodes")
+# Where these differ, results no longer compare: what is measured, what is stored, and what the task is.
+_COMMON = (
+    "evaluations",
+    "evaluation_episodes",
+    "reference_steps",
+    "memory",
+    "gamma",
+    "action_levels",
+    "normalize_obs",
+)
 _DEFAULT_METHODS = "finetune,multihead,scratch,joint,independent,imt"
 
 
@@ -112,7 +121,7 @@ def _configs(methods: Sequence[str], words: Sequence[str]) -> dict[str, Continua
         elif method not in own:
             raise UsageError(f"{word!r}: {method!r} is not among the methods {', '.join(methods)}")
         elif key in _COMMON:
-            raise UsageError(f"{word!r}: all methods are evaluated alike; give {key}={value} for all")
+            raise UsageError(f"{word!r}: must be the same for all methods; give {key}={value}")
         else:
             own[method][key] = parse_text(value)
     return {method: apply_overrides(ContinualConfig(), {**common, **own[method]}) for method in methods}
@@ -177,13 +186,21 @@ def _run(
     if done:
         # Methods in the order asked for, whatever was there before.
         _summarise(
-            sequence, [done[cell] for m in configs for cell in cells if cell[0] == m and cell in done], out, commands
+            sequence,
+            [done[cell] for m in configs for cell in cells if cell[0] == m and cell in done],
+            [cell for cell in cells if cell not in done],
+            out,
+            commands,
         )
     return 1 if failed else 0
 
 
 def _summarise(
-    sequence: TaskSequence, found: Sequence[tuple[ContinualResult, str]], out: Path, commands: Sequence[str]
+    sequence: TaskSequence,
+    found: Sequence[tuple[ContinualResult, str]],
+    missing: Sequence[tuple[str, int]],
+    out: Path,
+    commands: Sequence[str],
 ) -> None:
     from metarl_core.agents.continual.report import write_continual_report
     from metarl_core.agents.continual.results import write_curves
@@ -195,8 +212,9 @@ def _summarise(
     measures = measure(sequence, results, scale)
     write_table(out / "results.csv", results, measures, [commit for _, commit in found])
     write_curves(out / "curves.csv", results)
-    text = table(sequence, results, measures, scale)
+    text = table(sequence, results, measures, scale, missing)
     with atomic_writer(out / "table.md") as file:
         file.write(text.encode())
     print(text)
-    print(f"report: {write_continual_report(out / 'report.html', sequence, results, measures, scale, commands)}")
+    page = write_continual_report(out / "report.html", sequence, results, measures, scale, commands, missing)
+    print(f"report: {page}")

@@ -77,7 +77,18 @@ def test_options_of_one_method(tmp_path, capsys):
         (["--methods", ","], "--methods is empty"),
         (["--sequence", "PointRobots"], "unknown sequence 'PointRobots'; did you mean 'PointRobot-tasks'?"),
         (["ewc.lr=1"], "'ewc.lr=1': 'ewc' is not among the methods finetune"),
-        (["finetune.evaluations=2"], "'finetune.evaluations=2': all methods are evaluated alike; give evaluations=2"),
+        *(
+            ([f"finetune.{word}"], f"'finetune.{word}': must be the same for all methods; give {word}")
+            for word in (
+                "evaluations=2",
+                "evaluation_episodes=3",
+                "reference_steps=70",
+                "memory=90",
+                "gamma=0.9",
+                "action_levels=5",
+                "normalize_obs=false",
+            )
+        ),
         (
             ["--methods", "scratch,imt", "evaluations=4"],
             "imt: the first of evaluations=4 in a phase of 200 steps is due at step 50; expected at least "

@@ -69,7 +69,11 @@ class ContinualConfig(AgentConfig):
 
     embedding_features: int = option(64, "random features of the task embeddings", minimum=1)
     held_out: float = option(
-        0.25, "imt: share of the reference episodes that step 3 alone sees", above=0.0, maximum=0.9
+        0.25,
+        "router: share of the reference episodes that no embedding is fitted to; of imt, the weights of step 3 see no "
+        "others",
+        above=0.0,
+        maximum=0.9,
     )
     mixture_ridge: float = option(1e-3, "router: pull towards equal weights", minimum=0.0)
     independent_aggregation: str = option(

@@ -146,6 +146,7 @@ class TaskRows:
     Attributes:
         obs: Encoded observations, float32 [T, n, D].
         steps: Environment steps of all tasks together so far.
+        lengths: Of the episodes of :meth:`play`, int64 [T, n, episodes].
     """
 
     def __init__(self, tasks: Sequence[Task], per_task: int, spaces: SequenceSpaces, seed: int) -> None:
@@ -158,6 +159,7 @@ class TaskRows:
         self._groups = list(groups.values())
         self.obs = np.zeros((len(tasks), per_task, spaces.in_features), dtype=np.float32)
         self.steps = 0
+        self.lengths = np.zeros((len(tasks), per_task, 0), dtype=np.int64)
         try:
             for number, group in enumerate(self._groups):
                 rows = len(group.members) * per_task
@@ -236,18 +238,21 @@ class TaskRows:
         shape = (self.num_tasks, self.per_task)
         returns, count, totals = np.full((*shape, episodes), np.nan), np.zeros(shape, np.int64), np.zeros(shape)
         observe = getattr(policy, "observe", None)
-        steps = 0
+        steps, begun = 0, np.zeros(shape, np.int64)
+        self.lengths = np.zeros((*shape, episodes), np.int64)
         try:
             while count.min() < episodes:
                 columns = self.step(policy(self.obs))
                 totals += columns["reward"]
+                steps += 1
                 at = np.nonzero(columns["ended"] & (count < episodes))
                 returns[at[0], at[1], count[at]] = totals[at]
+                self.lengths[at[0], at[1], count[at]] = steps - begun[at]
+                begun[at] = steps
                 count[at] += 1
                 totals[columns["ended"]] = 0.0
                 if observe is not None:
                     observe(columns)
-                steps += 1
                 if steps > _LONGEST * episodes:
                     raise RuntimeError(f"{self._groups[0].task.env_id}: an episode did not end in {_LONGEST} steps")
         finally:

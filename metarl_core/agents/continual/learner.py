@@ -29,7 +29,7 @@ class ContinualLearner(abc.ABC):
         seed: Of everything random.
 
     Attributes:
-        updates: Gradient steps so far.
+        updates: Gradient steps so far, of every network: one batched step of T networks counts T.
     """
 
     simultaneous: ClassVar[bool] = False

@@ -120,6 +120,7 @@ class QLearner(ContinualLearner):
         self.model = self.make_model()
         self.target = copy.deepcopy(self.model).requires_grad_(False)
         self.task = -1
+        self.own_updates = 0  # of this network alone, which its slow copy follows
         self.trained: tuple[int, ...] = ()
         self.replay: metarl_core.ReplayBuffer = self.make_replay(0)
 
@@ -218,7 +219,8 @@ class QLearner(ContinualLearner):
         self.adjust_gradients()
         self.optimizer.step()
         self.updates += 1
-        if self.updates % self.config.target_period == 0:
+        self.own_updates += 1
+        if self.own_updates % self.config.target_period == 0:
             self.copy_target()
 
     def td_loss(self, batch: TaskBatch, tasks: Sequence[int]) -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 from metarl_core.agents.continual.registry import METHODS
 from metarl_core.agents.continual.run import ContinualResult
 from metarl_core.agents.continual.sequence import TaskSequence
-from metarl_core.agents.continual.summary import Measures, Scale, learned_scores, learning_areas
+from metarl_core.agents.continual.summary import Measures, Scale, learned_scores, learning_areas, missing_words
 from metarl_core.report.meta import (
     ContinualResults,
     EvaluationCurves,
@@ -32,6 +32,7 @@ def write_continual_report(
     measures: Sequence[Measures],
     scale: Scale,
     commands: Sequence[str] = (),
+    missing: Sequence[tuple[str, int]] = (),
 ) -> Path:
     """Write the page: matrices, curves with switch lines, forgetting, unseen tasks, costs.
 
@@ -42,8 +43,9 @@ def write_continual_report(
         measures: Of each of them.
         scale: That they were measured by.
         commands: That made them.
+        missing: Methods and seeds that were asked for and diverged.
     """
-    return write_meta_report(path, report_data(sequence, results, measures, scale, commands))
+    return write_meta_report(path, report_data(sequence, results, measures, scale, commands, missing))
 
 
 def report_data(
@@ -52,6 +54,7 @@ def report_data(
     measures: Sequence[Measures],
     scale: Scale,
     commands: Sequence[str] = (),
+    missing: Sequence[tuple[str, int]] = (),
 ) -> MetaReportData:
     """What the page shows, as plain arrays."""
     methods = list(dict.fromkeys(r.method for r in results))
@@ -75,6 +78,7 @@ def report_data(
             f"{len(sequence.tasks)} tasks, {phases[0].steps:,} environment steps each, {sequence.flat.cycles} "
             f"cycle(s). Reference: {scale.origin}. "
             + " ".join(f"{method}: {METHODS[method].description}." for method in methods)
+            + (f" {missing_words(missing)}" if missing else "")
         ),
         commands=commands,
         continual=ContinualResults(

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from metarl_core.agents.imt.embedding import TaskEmbedding
 from metarl_core.agents.imt.mixture import mixture_weights
+from metarl_core.agents.imt.reference import purpose_seed
 from metarl_core.tasks import TaskDataset
 
 __all__ = ["Router"]
@@ -21,27 +22,35 @@ class Router:
     Args:
         features: Number of random features.
         ridge: Pull towards equal weights.
-        seed: Of the random features.
+        held_out: Share of each task's episodes that the embeddings are fitted without.
+        seed: Of the random features, and of which episodes are held out.
     """
 
-    def __init__(self, features: int, ridge: float, seed: int) -> None:
-        self.features, self.ridge, self.seed = features, ridge, seed
-        self.references: dict[int, TaskDataset] = {}
+    def __init__(self, features: int, ridge: float, held_out: float, seed: int) -> None:
+        self.features, self.ridge, self.held_out, self.seed = features, ridge, held_out, seed
+        self.references: dict[int, tuple[TaskDataset, TaskDataset]] = {}
         self.embedding: TaskEmbedding | None = None
         self._known: NDArray[np.float64] | None = None
 
     def learn(self, task: int, reference: TaskDataset) -> None:
-        """Take a task's reference transitions in, in place of earlier ones of the same task."""
-        self.references[task] = reference
+        """Take a task's reference transitions in, in place of earlier ones of the same task, and divide them once."""
+        seed = purpose_seed(self.seed, "held out", task)
+        fit, held = reference.split((1 - self.held_out, self.held_out), seed)
+        self.references[task] = (fit, held)
         if len(self.references) < LEAST_TASKS:
             return
-        self.embedding = TaskEmbedding(self.features, whiten=True, seed=self.seed).fit(self.datasets)
-        self._known = np.stack([self.embedding.vector(dataset) for dataset in self.datasets])
+        self.embedding = TaskEmbedding(self.features, whiten=True, seed=self.seed).fit(self.fitted)
+        self._known = np.stack([self.embedding.vector(dataset) for dataset in self.fitted])
 
     @property
-    def datasets(self) -> list[TaskDataset]:
-        """Reference transitions of the known tasks, in order."""
-        return [self.references[task] for task in sorted(self.references)]
+    def fitted(self) -> list[TaskDataset]:
+        """Reference transitions of the known tasks that their embeddings are made of, in order of the tasks."""
+        return [self.references[task][0] for task in sorted(self.references)]
+
+    @property
+    def held(self) -> list[TaskDataset]:
+        """Those of the episodes that are held out."""
+        return [self.references[task][1] for task in sorted(self.references)]
 
     def weights(self, reference: TaskDataset) -> NDArray[np.float64]:
         """Weights of the known tasks for another one, float64 [known]; equal while fewer than three are known."""
@@ -54,6 +63,6 @@ class Router:
         """Bytes of the reference transitions."""
         return sum(
             column.nbytes
-            for d in self.datasets
+            for d in (*self.fitted, *self.held)
             for column in (d.obs, d.actions, d.rewards, d.next_obs, d.terminated, d.truncated, d.episode)
         )

@@ -67,10 +67,11 @@ class ContinualResult:
         held_out_random: Of uniform actions, float64 [H].
         unnamed_returns: Mean return on the K tasks at the end when each is met as a new one, without its number;
             float64 [K].
-        adaptation_steps: Environment steps that meeting a new task takes, not counted among ``steps``.
+        adaptation_steps: Environment steps that meeting a new task takes, not counted among ``steps``; of a learner
+            that adapts in a trial's first episodes their mean length, when the K tasks were met as new ones.
         parameters: Number of weights.
         stored_bytes: Bytes of all else that is kept from task to task.
-        updates: Gradient steps.
+        updates: Gradient steps of networks: one batched step of T networks counts T.
         environment_steps: Of all phases.
         seconds: Wall time of training, evaluations left out.
     """
@@ -187,7 +188,12 @@ class _Run:
 
     def _score(self, rows: TaskRows, policy: Policy) -> NDArray[np.float64]:
         """Mean return of every task, of the last episode where an evaluation has several; [T]."""
-        return np.asarray(rows.play(policy, self.learner.trial_episodes)[..., -1].mean(axis=1))
+        returns = rows.play(policy, self.learner.trial_episodes)
+        self.unscored_steps = float(rows.lengths[..., :-1].sum(axis=2).mean())
+        return np.asarray(returns[..., -1].mean(axis=1))
+
+    unscored_steps = 0.0
+    """Mean steps of an instance's episodes before the last one, in the last evaluation."""
 
     def phase(self, phase: Phase) -> int:
         """Train on a task; the number of the evaluation at its end."""
@@ -292,7 +298,7 @@ def run_method(
         held_out_returns=held_out,
         held_out_random=random_returns(sequence.held_out, run.spaces, seed),
         unnamed_returns=unnamed,
-        adaptation_steps=config.reference_steps if learner.meets else 0,
+        adaptation_steps=round((config.reference_steps if learner.meets else 0) + run.unscored_steps),
         parameters=learner.parameters(),
         stored_bytes=learner.stored_bytes(),
         updates=learner.updates,

@@ -67,13 +67,11 @@ class TaskSequence:
 
     def to_dict(self) -> dict[str, Any]:
         """What the sequence is, for JSON."""
-        phase = self.flat.phases[0]
         return {
             "name": self.name,
             "tasks": [task.to_dict() for task in self.tasks],
             "held_out": [task.to_dict() for task in self.held_out],
-            "steps": phase.steps,
-            "cycles": self.flat.cycles,
+            "phases": [[phase.task_index, phase.steps] for phase in self.flat],
             "reference_return": self.reference_return,
         }
 

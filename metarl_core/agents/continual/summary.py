@@ -23,6 +23,7 @@ __all__ = [
     "learned_scores",
     "learning_areas",
     "measure",
+    "missing_words",
     "scale_of",
     "table",
     "write_table",
@@ -219,12 +220,26 @@ def write_table(
 
 
 _HEAD = ("method", "identity", "P", "F", "BWT", "FT", "worst task", "not told", "unseen", "parameters", "stored bytes")
+_HEAD += ("updates", "adaptation steps")
 
 
 def table(
-    sequence: TaskSequence, results: Sequence[ContinualResult], measures: Sequence[Measures], scale: Scale
+    sequence: TaskSequence,
+    results: Sequence[ContinualResult],
+    measures: Sequence[Measures],
+    scale: Scale,
+    missing: Sequence[tuple[str, int]] = (),
 ) -> str:
-    """A Markdown table, a row for each method: means over the seeds, from two on with 95 % bootstrap intervals."""
+    """A Markdown table, a row for each method: means over the seeds, from two on with 95 % bootstrap intervals.
+
+    Args:
+        sequence: Of the results.
+        results: At least one.
+        measures: Of each of them.
+        scale: That they were measured by.
+        missing: Methods and seeds that were asked for and have no result, as they diverged: means are without them,
+            which the table says.
+    """
     rows = []
     for method in dict.fromkeys(r.method for r in results):
         own = [i for i, r in enumerate(results) if r.method == method]
@@ -237,7 +252,10 @@ def table(
         columns["unseen"] = [getattr(measures[i], unseen) for i in own]
         cells = [_cell(values) for values in columns.values()]
         told = "given" if last.identity else "not given"
-        rows.append((method, told, *cells, f"{last.parameters:,}", f"{last.stored_bytes:,}"))
+        costs = (last.parameters, last.stored_bytes, last.updates, last.adaptation_steps)
+        asked = len(own) + sum(name == method for name, _ in missing)
+        label = method if asked == len(own) else f"{method} (n = {len(own)} of {asked} seeds)"
+        rows.append((label, told, *cells, *(f"{cost:,}" for cost in costs)))
     seeds = len({r.seed for r in results})
     about = (
         f"{sequence.name}: {len(sequence.tasks)} tasks, {sequence.flat.phases[0].steps:,} environment steps a phase, "
@@ -246,8 +264,16 @@ def table(
     )
     if scale.high is None:
         about = about.replace("0 is uniform actions, 1 none: returns as they are", "Returns, not normalised")
+    if missing:
+        about += f" {missing_words(missing)}"
     lines = [about, "", f"| {' | '.join(_HEAD)} |", "|" + " --- |" * len(_HEAD)]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
+
+
+def missing_words(missing: Sequence[tuple[str, int]]) -> str:
+    """A sentence on methods and seeds without a result."""
+    each = ", ".join(f"{method} seed {seed}" for method, seed in missing)
+    return f"Diverged, in no mean: {each}."
 
 
 def _cell(values: Sequence[float]) -> str:

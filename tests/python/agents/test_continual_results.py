@@ -148,8 +148,16 @@ def test_a_result_of_other_settings_is_not_taken(tmp_path):
         RunError, match=r"finetune-seed0\.json was made with another lr of the config \(0\.001, now 0\.1\)"
     ):
         read_result(path, SEQUENCE, dataclasses.replace(CONFIG, lr=0.1))
-    with pytest.raises(RunError, match=r"another steps of the sequence \(100, now 50\)"):
-        read_result(path, dataclasses.replace(SEQUENCE, flat=Flat(SEQUENCE.tasks, 50)), CONFIG)
+    left, right = SEQUENCE.tasks
+    for other, shown in (
+        (Flat((left, right), 50), r"\[\[0, 50\], \[1, 50\]\]"),
+        (Flat((left, right), [100, 50]), r"\[\[0, 100\], \[1, 50\]\]"),
+        (Flat((left, right, left), 100), r"\[\[0, 100\], \[1, 100\], \[0, 100\]\]"),
+    ):
+        with pytest.raises(
+            RunError, match=rf"another phases of the sequence \(\[\[0, 100\], \[1, 100\]\], now {shown}\)"
+        ):
+            read_result(path, dataclasses.replace(SEQUENCE, flat=other), CONFIG)
     stored = json.loads(path.read_text())
     del stored["result"]["updates"]
     path.write_text(json.dumps(stored))
@@ -184,6 +192,15 @@ def test_tables_have_a_row_for_each_result(tmp_path):
     assert "| finetune | not given | 0.5 (0.5 to 0.5) | 0.3 (0.3 to 0.3) |" in text
     assert "| scratch | given | 0.8 | 0 | 0 | - |" in text
     assert "2 seeds. 0 is uniform actions, 1 a return of 0." in text
+    assert "| parameters | stored bytes | updates | adaptation steps |" in text
+    assert "| 123 | 0 | 25 | 0 |" in text
+    assert "Diverged" not in text
+    missing = [("finetune", 2), ("ewc", 0)]
+    text = table(KNOWN, results, measures, scale, missing)
+    assert "Diverged, in no mean: finetune seed 2, ewc seed 0." in text
+    assert "| finetune (n = 2 of 3 seeds) | not given |" in text
+    assert "| scratch | given |" in text
+    assert "finetune seed 2, ewc seed 0." in report_data(KNOWN, results, measures, scale, (), missing).about
 
 
 @pytest.mark.parametrize("sequence", [SEQUENCE, KNOWN])

@@ -56,6 +56,17 @@ def learner_of(method, sequence, config=TINY, seed=0):
     return _Run(sequence, method, config, seed, _Silent())
 
 
+# Beyond those within the phases: of 1, 2 and 3 networks; of IMT step 1, and a round from the third task on.
+UPDATES = {
+    "finetune": 0,
+    "independent": 0,
+    "packnet": 3 * TINY.packnet_updates,
+    "fedavg": TINY.rounds * TINY.local_updates * (1 + 2 + 3),
+    "reptile": TINY.reptile_iterations * TINY.inner_steps * (1 + 2 + 3),
+    "imt": TINY.pretrain_updates + TINY.rounds * (TINY.local_updates + TINY.head_updates) * 3,
+}
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_goes_through_the_same_loop(method, monkeypatch):
     sequence, training = short_sequence(), []
@@ -81,7 +92,10 @@ def test_every_method_goes_through_the_same_loop(method, monkeypatch):
     # Equal environment steps, to what the last step of all instances goes beyond a phase.
     assert 3 * (300 - reference) <= sum(training) < 3 * (300 - reference + TINY.num_envs)
     assert result.environment_steps == 900
-    assert result.adaptation_steps == (TINY.reference_steps if kind.meets else 0)
+    # An episode of PointRobot has 100 steps: RL^2 meets a task in the first of a trial's two.
+    assert result.adaptation_steps == (100 if method == "rl2" else TINY.reference_steps if kind.meets else 0)
+    if method in UPDATES:
+        assert result.updates == 3 * (300 // TINY.train_every) + UPDATES[method]
     assert result.updates > 0
     assert result.parameters > 0
     told = {"multihead", "scratch", "joint", "independent", "imt", "l2", "ewc", "packnet", "clear", "agem", "reptile"}
@@ -176,6 +190,14 @@ def test_what_is_frozen_stays_bit_for_bit(method):
         assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+def test_packnet_is_first_evaluated_as_the_network_that_it_starts_from():
+    learner = learner_of("packnet", short_sequence()).learner
+    obs = np.random.default_rng(0).normal(size=(3, 500, 2)).astype(np.float32)
+    q = learner.model(torch.from_numpy(obs), [0, 0, 0]).argmax(dim=2).numpy()
+    np.testing.assert_array_equal(learner.greedy(obs, range(3)), q)
+    assert len(np.unique(q)) > 1
+
+
 def test_packnet_deals_the_weights_out():
     run = learner_of("packnet", short_sequence())
     learner = run.learner
@@ -206,7 +228,10 @@ def test_imt_keeps_m_transitions_of_each_task_and_a_submodel():
         assert learner.submodels.members == number
         kept = learner.memory.counts()
         assert kept == dict.fromkeys(range(number), TINY.memory - TINY.reference_steps)
-        assert [len(d) for d in learner.router.datasets] == [TINY.reference_steps] * number
+        pairs = list(zip(learner.router.fitted, learner.router.held, strict=True))
+        assert [len(fit) + len(held) for fit, held in pairs] == [TINY.reference_steps] * number
+        assert all(not set(fit.episodes) & set(held.episodes) for fit, held in pairs)
+        assert all(len(held) == TINY.reference_steps // 4 for _, held in pairs)
         changed = [not torch.equal(begun["trunks.weights.0"][i], learner.model.trunks.weights[0][i]) for i in range(3)]
         # Rounds begin with the third task; until then earlier submodels rest.
         assert changed == {1: [True, False, False], 2: [False, True, False], 3: [True, True, True]}[number]
@@ -218,6 +243,35 @@ def test_imt_keeps_m_transitions_of_each_task_and_a_submodel():
     weights = learner.meet([record_reference(run.sequence.held_out[0], 128, 1, run.spaces)])
     assert weights.shape == (3, 1)
     assert weights.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("capacity", [400, 290, 150])
+def test_no_reference_transition_is_in_imts_memory(capacity):
+    """Nor in the fit of the embeddings, if it is held out; whatever of the phase the replay still holds."""
+    config = dataclasses.replace(TINY, replay_capacity=capacity, memory=TINY.reference_steps + 172)
+    run = learner_of("imt", short_sequence(), config)
+    learner, stored, store = run.learner, [], run.learner.store
+
+    def seen(columns, tasks):
+        stored.extend(rows_of({name: column[0] for name, column in columns.items()}))
+        store(columns, tasks)
+
+    learner.store = seen
+    for number, phase in enumerate(run.sequence.flat):
+        stored.clear()
+        run.phase(phase)
+        assert len(stored) == 300
+        played = stored[max(TINY.reference_steps, 300 - capacity) :]
+        assert sorted(rows_of(learner.memory.columns(number))) == sorted(played)
+    embeddings = learner.router.embedding.train_embeddings
+    assert len(embeddings) == 3
+    fit = [learner.router.embedding.vector(d) for d in learner.router.fitted]
+    np.testing.assert_allclose(embeddings, fit, atol=1e-9)
+
+
+def rows_of(columns):
+    names = ("obs", "action", "reward", "next_obs")
+    return [tuple(columns[name][i].tobytes() for name in names) for i in range(len(columns["reward"]))]
 
 
 def test_a_soup_is_the_network_of_the_mean_weights():
@@ -247,7 +301,7 @@ def test_independent_networks_are_those_from_scratch():
     learner = run.learner
     assert learner.updates == 3 * (136 // TINY.train_every)
     assert learner.stored_bytes() > 3 * 128 * (2 * 2 * 4)
-    known = learner.meet(learner.router.datasets)
+    known = learner.meet(learner.router.fitted)
     assert known.argmax(axis=0).tolist() == [0, 1, 2]  # each is the nearest to itself
 
 

@@ -79,7 +79,8 @@ class FedAvg(FineTuning):
 
     A phase is played by the task's network, which starts at the average and learns by Double DQN. When it ends, the
     average takes it in as one of t, and rounds follow: networks of tasks 1 ... t start at the average, learn from M
-    stored transitions of their own task, and are averaged with equal weights. Evaluated is the average.
+    stored transitions of their own task, and are averaged with equal weights. Evaluated is the average at the ends of
+    the phases; within a phase the network that is playing.
     """
 
     def __init__(self, config: ContinualConfig, spaces: SequenceSpaces, tasks: Sequence[Task], seed: int) -> None:
@@ -118,7 +119,7 @@ class FedAvg(FineTuning):
             self.config.gamma,
             self.config.target_period,
         )
-        self.updates += updates
+        self.updates += updates * members.heads.members
 
     def rounds(self) -> None:
         """Local steps and a uniform average, some times."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,8 +56,9 @@ class Imt(Independent):
     A phase is played by a submodel that starts at the common trunk and at the router's average of the last layers, and
     learns by Double DQN. When it ends, M transitions are kept, and rounds of IMT go over tasks 1 ... t: every trunk
     starts at the common one and learns from the *other* tasks' stored transitions (step 2), every last layer from its
-    own task's (alternation A), and the common trunk moves to the weighted average (step 3). With fewer than three tasks
-    there are no embeddings: submodels stay as they were trained, and the average is a plain one.
+    own task's (alternation A), and the common trunk moves to the weighted average (step 3). The weights are from
+    reference episodes that neither the embeddings nor the rounds have seen; the network that played the phase has. With
+    fewer than three tasks there are no embeddings: submodels stay as they were trained, and the average is a plain one.
     """
 
     def __init__(self, config: ContinualConfig, spaces: SequenceSpaces, tasks: Sequence[Task], seed: int) -> None:
@@ -106,6 +108,7 @@ class Imt(Independent):
             hidden=self.config.hidden[-1],
             generator=torch.Generator().manual_seed(purpose_seed(self.seed, "dynamics") >> 1),
         )
+        self.updates += self.config.pretrain_updates
 
     @torch.no_grad()
     def _start(self, task: int, weights: NDArray[np.float64]) -> None:
@@ -119,7 +122,7 @@ class Imt(Independent):
 
     def end_task(self, task: int) -> None:
         """Keep M transitions and make the rounds."""
-        self.memory.keep(task, replay_columns(self.replay))
+        self.memory.keep(task, self._played())
         self._grow()
         if self.known < LEAST_TASKS:
             average_trunks(self.submodels, np.full(self.known, 1 / self.known), self.config.eta)
@@ -129,6 +132,15 @@ class Imt(Independent):
         self._copy_rows(self.submodels.trunks, self.model.trunks)
         self._copy_rows(self.submodels.heads, self.model.heads)
         self.copy_target()
+
+    def _played(self) -> dict[str, NDArray[Any]]:
+        """What the replay holds but the reference transitions, some of which are held out from the rounds."""
+        columns = replay_columns(self.replay)
+        # They came first; a replay that is full has overwritten as many of the first rows as came beyond its capacity.
+        beyond = max(0, self.phase_steps - self.replay_size())
+        rows = np.arange(len(columns["reward"]))
+        own = (rows < beyond) | (rows >= self.config.reference_steps)
+        return {name: column[own] for name, column in columns.items()}
 
     @torch.no_grad()
     def _grow(self) -> None:
@@ -153,16 +165,13 @@ class Imt(Independent):
 
     def round(self) -> None:
         """Steps 2 and 3 once, with the last layers tuned in between."""
-        held_out = self.config.held_out
-        seeds = [purpose_seed(self.seed, "held out", task) for task in sorted(self.router.references)]
-        parts = [d.split((1 - held_out, held_out), s) for d, s in zip(self.router.datasets, seeds, strict=True)]
         assert self.router.embedding is not None
         embeddings = self.router.embedding.train_embeddings
         if self.config.imt_start == "common":
             self.submodels.begin_from_common()
-        self._train_submodels(self._batch([fit for fit, _ in parts]), embeddings)
+        self._train_submodels(self._batch(self.router.fitted), embeddings)
         self._tune_last_layers()
-        self._average(self._batch([held for _, held in parts]), embeddings)
+        self._average(self._batch(self.router.held), embeddings)
 
     def _batch(self, datasets: Sequence[TaskDataset]) -> TaskBatch:
         """Reference transitions, [t, R]; cut to the shortest, so that all tasks count the same."""
@@ -216,7 +225,7 @@ class Imt(Independent):
         self.submodels.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        self.updates += 1
+        self.updates += self.submodels.members
 
     def _average(self, held_out: TaskBatch, embeddings: NDArray[np.float64]) -> None:
         c, models = self.config, self.submodels

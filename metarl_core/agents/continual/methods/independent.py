@@ -31,7 +31,7 @@ class Independent(Scratch):
 
     def __init__(self, config: ContinualConfig, spaces: SequenceSpaces, tasks: Sequence[Task], seed: int) -> None:
         super().__init__(config, spaces, tasks, seed)
-        self.router = Router(config.embedding_features, config.mixture_ridge, seed)
+        self.router = Router(config.embedding_features, config.mixture_ridge, config.held_out, seed)
 
     def begun(self, tasks: Sequence[int]) -> list[int]:
         """The tasks, and for those that are yet to come the newest one, as of all methods but ``scratch``."""

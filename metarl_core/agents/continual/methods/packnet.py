@@ -85,12 +85,12 @@ class PackNet(MultiHead):
                 self.update()
 
     def masked(self, tasks: Sequence[int]) -> nn.Module:
-        """The trunks that play: weights of tasks up to each one's own; of the task in training all."""
+        """The trunks that play: weights of tasks up to each one's own; of the task in training (or the first) all."""
         trunk = copy.deepcopy(self.model.trunks).requires_grad_(False)
         trunk.members = len(tasks)
         with torch.no_grad():
             for weight, owner in zip(trunk.weights, self.owners, strict=True):
-                masks = [(owner <= t) & ((owner != FREE) | (t == self.task)) for t in tasks]
+                masks = [(owner <= t) & ((owner != FREE) | (t == max(self.task, 0))) for t in tasks]
                 weight.data = torch.cat([weight.data * mask for mask in masks])
             for bias in trunk.biases:
                 bias.data = bias.data.expand(len(tasks), -1, -1).contiguous()

@@ -44,7 +44,7 @@ class Reptile(FedAvg):
         for _ in range(self.config.reptile_iterations):
             members = self.members()
             self._inner(members, lambda: self.memory.sample(self.config.batch_size))
-            self.updates += self.config.inner_steps
+            self.updates += self.config.inner_steps * members.heads.members
             mean_weights(self.model, members, self.config.outer_step)
 
     def _inner(self, members: QModel, sample: Any) -> None:
