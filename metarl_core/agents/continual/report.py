@@ -10,7 +10,14 @@ import numpy as np
 from metarl_core.agents.continual.registry import METHODS
 from metarl_core.agents.continual.run import ContinualResult
 from metarl_core.agents.continual.sequence import TaskSequence
-from metarl_core.agents.continual.summary import Measures, Scale, learned_scores, learning_areas, missing_words
+from metarl_core.agents.continual.summary import (
+    Measures,
+    Scale,
+    cost_words,
+    learned_scores,
+    learning_areas,
+    missing_words,
+)
 from metarl_core.report.meta import (
     ContinualResults,
     EvaluationCurves,
@@ -78,6 +85,7 @@ def report_data(
             f"{len(sequence.tasks)} tasks, {phases[0].steps:,} environment steps each, {sequence.flat.cycles} "
             f"cycle(s). Reference: {scale.origin}. "
             + " ".join(f"{method}: {METHODS[method].description}." for method in methods)
+            + cost_words(results)
             + (f" {missing_words(missing)}" if missing else "")
         ),
         commands=commands,

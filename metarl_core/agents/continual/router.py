@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from metarl_core.agents.imt.embedding import TaskEmbedding
 from metarl_core.agents.imt.mixture import mixture_weights
 from metarl_core.agents.imt.reference import purpose_seed
+from metarl_core.errors import ConfigError
 from metarl_core.tasks import TaskDataset
 
 __all__ = ["Router"]
@@ -33,9 +34,19 @@ class Router:
         self._known: NDArray[np.float64] | None = None
 
     def learn(self, task: int, reference: TaskDataset) -> None:
-        """Take a task's reference transitions in, in place of earlier ones of the same task, and divide them once."""
+        """Take a task's reference transitions in, in place of earlier ones of the same task, and divide them once.
+
+        Raises:
+            ConfigError: an episode cannot be held out, or none would be left.
+        """
         seed = purpose_seed(self.seed, "held out", task)
-        fit, held = reference.split((1 - self.held_out, self.held_out), seed)
+        try:
+            fit, held = reference.split((1 - self.held_out, self.held_out), seed)
+        except ValueError as error:
+            raise ConfigError(
+                f"held_out={self.held_out}: of the {len(reference.episodes)} reference episodes of task {task} none is "
+                "held out, or all are; give another held_out, or more reference_steps"
+            ) from error
         self.references[task] = (fit, held)
         if len(self.references) < LEAST_TASKS:
             return

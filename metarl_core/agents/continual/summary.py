@@ -20,6 +20,7 @@ __all__ = [
     "COLUMNS",
     "Measures",
     "Scale",
+    "cost_words",
     "learned_scores",
     "learning_areas",
     "measure",
@@ -219,8 +220,8 @@ def write_table(
         file.write("".join(lines).encode())
 
 
-_HEAD = ("method", "identity", "P", "F", "BWT", "FT", "worst task", "not told", "unseen", "parameters", "stored bytes")
-_HEAD += ("updates", "adaptation steps")
+_COSTS = ("parameters", "stored bytes", "updates", "adaptation steps")
+_HEAD = ("method", "identity", "P", "F", "BWT", "FT", "worst task", "not told", "unseen", *_COSTS)
 
 
 def table(
@@ -264,10 +265,22 @@ def table(
     )
     if scale.high is None:
         about = about.replace("0 is uniform actions, 1 none: returns as they are", "Returns, not normalised")
+    about += cost_words(results)
     if missing:
         about += f" {missing_words(missing)}"
     lines = [about, "", f"| {' | '.join(_HEAD)} |", "|" + " --- |" * len(_HEAD)]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
+
+
+def cost_words(results: Sequence[ContinualResult]) -> str:
+    """A sentence on what imt has beyond its control, independent networks; empty where one of them is missing."""
+    last = {r.method: r for r in results}
+    if not {"imt", "independent"} <= last.keys():
+        return ""
+    imt, control = last["imt"], last["independent"]
+    size = f"{imt.parameters / max(control.parameters, 1):.3g} times the parameters"
+    stored = f"{imt.stored_bytes / max(control.stored_bytes, 1):.3g} times the stored bytes"
+    return f" imt has {size} and {stored} of independent."
 
 
 def missing_words(missing: Sequence[tuple[str, int]]) -> str:

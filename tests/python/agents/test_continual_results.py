@@ -195,6 +195,11 @@ def test_tables_have_a_row_for_each_result(tmp_path):
     assert "| parameters | stored bytes | updates | adaptation steps |" in text
     assert "| 123 | 0 | 25 | 0 |" in text
     assert "Diverged" not in text
+    assert "times the" not in text
+    pair = [result_of("independent", stored_bytes=50), result_of("imt", parameters=246, stored_bytes=75)]
+    both = measure(KNOWN, pair, scale)
+    for words in (table(KNOWN, pair, both, scale), report_data(KNOWN, pair, both, scale).about):
+        assert "imt has 2 times the parameters and 1.5 times the stored bytes of independent." in words
     missing = [("finetune", 2), ("ewc", 0)]
     text = table(KNOWN, results, measures, scale, missing)
     assert "Diverged, in no mean: finetune seed 2, ewc seed 0." in text
