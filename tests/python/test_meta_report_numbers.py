@@ -77,6 +77,20 @@ def test_a_seed_that_was_not_measured_is_left_out_where_it_is_needed_and_counted
     assert nothing.average is nothing.forgetting is nothing.worst is None
 
 
+def test_forgetting_counts_from_what_was_learned_where_that_is_given():
+    matrix, learned = np.stack([FIRST, SECOND]), np.full((2, 3), 0.95)
+    section = ContinualResults(TASKS, {"own": matrix, "other": matrix}, learned={"own": learned})
+    lost = 0.95 - matrix[:, -1]
+    assert continual_measures(section, "own").forgetting.value == pytest.approx(lost.mean())
+    assert continual_measures(section, "own").backward.value == pytest.approx(-lost[:, :2].mean())
+    plain = continual_measures(ContinualResults(TASKS, {"other": matrix}), "other").forgetting
+    assert continual_measures(section, "other").forgetting == plain
+    with pytest.raises(ValueError, match=r"learned.*own has 1 seeds; performance has 2"):
+        ContinualResults(TASKS, {"own": matrix}, learned={"own": learned[:1]})
+    with pytest.raises(ValueError, match=r"learned"):
+        ContinualResults(TASKS, {"own": matrix}, learned={"elsewhere": learned})
+
+
 def test_forward_transfer_against_the_mean_of_scratch_without_tasks_that_could_not_gain():
     auc, scratch = np.array([[0.6, 1.0, 0.8], [0.8, 1.0, np.nan]]), np.array([[0.4, 1.0, 0.5], [0.6, 1.0, 0.7]])
     matrix = np.stack([FIRST, SECOND])

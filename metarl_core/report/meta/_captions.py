@@ -59,9 +59,10 @@ def forgetting(section: ContinualResults) -> tuple[str, str]:
     """Caption and alternative text of the bars."""
     measures = {method: continual_measures(section, method) for method in section.performance}
     seeds = {method: found.average.seeds for method, found in measures.items() if found.average is not None}
+    since = "" if section.learned is None else " (before what a method does of its own then, or after it: the better)"
     caption = (
         "Left: mean performance on all tasks at the end. Right: what each task lost between the end of its own "
-        "training and the end, mean over the tasks. Dots: single seeds. Networks that are kept apart and "
+        f"training{since} and the end, mean over the tasks. Dots: single seeds. Networks that are kept apart and "
         "frozen lose nothing by construction, so that no forgetting is a result only together with what else is shown: "
         f"performance, unseen tasks and stored bytes. {seeds_text(seeds)}"
     )
