@@ -253,7 +253,7 @@ def _comparison(result: Mapping[str, Any]) -> str:
 
     returns: Mapping[str, float] = result["test_returns"]
     order = sorted(returns, key=lambda name: -returns[name])
-    note = "; transductive: last layers were tuned on these tasks" if result["transductive"] else ""
+    note = "; transductive: something was trained on these tasks" if result["transductive"] else ""
     lines = [f"mean return on {result['tasks']['test']} held-out tasks{note}:"]
     lines += [f"  {name:16} {returns[name]:>10.4g}  {METHODS.get(name, '')}" for name in order]
     return "\n".join(lines)

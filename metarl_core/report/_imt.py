@@ -39,8 +39,7 @@ class Picture(NamedTuple):
 _TEXTS = {
     "forest": (
         "Held-out tasks",
-        "Mean return of each method over the held-out tasks, none of which was trained on; a dot line: the seeds. "
-        "Intervals over seeds need several.",
+        "Mean return of each method over the held-out tasks; a dot line: the seeds. Intervals over seeds need several.",
     ),
     "by-task": ("Held-out tasks, one by one", "Mean return of each method on each held-out task; dotted: chance."),
     "embeddings": (
@@ -93,8 +92,9 @@ def held_out_table(group: Group) -> str:
     seeds = f"{len(results)} of {group.seeds}" if len(results) != len(group.runs) else group.seeds
     transductive = any(run.result.get("transductive") for run in group.runs)
     note = (
-        '<p class="note">Transductive: the last layers were tuned on these very tasks, as the article has it. Nothing '
-        "here tells how IMT does on tasks that it has not seen.</p>"
+        '<p class="note">Transductive: last layers (<code>tune_on=test</code>, as the article has it) or whole '
+        "networks (<code>train_split=test</code>) were trained on these very tasks. Nothing here tells how IMT does on "
+        "tasks that it has not seen.</p>"
         if transductive
         else ""
     )

@@ -19,7 +19,7 @@ from metarl_core.agents.config import RunConfig
 from metarl_core.errors import MetarlError
 from metarl_core.reproduce.spec import Cell
 from metarl_core.reproduce.store import ResultStore, row_of, source_commit
-from metarl_core.reproduce.unseen import unseen_path, unseen_rows, write_unseen
+from metarl_core.reproduce.unseen import read_unseen, unseen_path, unseen_rows, write_unseen
 from metarl_core.runs import RunReader
 
 __all__ = ["NullWatcher", "Outcome", "Watcher", "run_cells"]
@@ -102,11 +102,13 @@ def run_cells(
 
     Raises:
         ValueError: ``jobs`` is below 1.
+        RunError: the file of results on held-out tasks is damaged.
         OSError: a folder or the CSV cannot be written.
     """
     if jobs < 1:
         raise ValueError(f"jobs is {jobs}; must be >= 1")
     watcher = watcher or NullWatcher()
+    read_unseen(unseen_path(store.path))  # a damaged file is told before anything is trained
     runs.mkdir(parents=True, exist_ok=True)
     commit, outcome = source_commit(), Outcome()
     waiting = _balanced(cells)

@@ -53,6 +53,7 @@ _FIELDS = (
 # Options that came after results were published, with the value that leaves a run as it was before them.
 _NEUTRAL = {"reward_threshold": None, "compile": False}
 _NEUTRAL_HYPERPARAMETERS = {"n_step": 1}  # of every algorithm but CDER, which always had it
+_NEUTRAL_CDER = {"bonus_visits": "all", "visit_resolution": 10.0}
 _METHOD_FIELDS = ("algorithm", "label", "options")
 _CELL_FIELDS = ("environment", "methods", "params", "seeds", "options")
 
@@ -130,12 +131,12 @@ class Cell:
         }
         if {**self.options, **self.method.options}.get("env_tasks_seed") == "seed":
             del settings["env_tasks_seed"]
-        if self.method.algorithm != "cder":
-            settings["hyperparameters"] = {
-                name: value
-                for name, value in settings["hyperparameters"].items()
-                if not (name in _NEUTRAL_HYPERPARAMETERS and value == _NEUTRAL_HYPERPARAMETERS[name])
-            }
+        neutral = _NEUTRAL_CDER if self.method.algorithm == "cder" else _NEUTRAL_HYPERPARAMETERS
+        settings["hyperparameters"] = {
+            name: value
+            for name, value in settings["hyperparameters"].items()
+            if not (name in neutral and value == neutral[name])
+        }
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 

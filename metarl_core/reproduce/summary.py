@@ -135,7 +135,8 @@ def write_summary(experiment: Experiment, csv_path: Path) -> list[Path]:
     results = collect(experiment, read_rows(csv_path))
     if not results.groups:
         return []
-    unseen = Unseen(experiment, unseen_path(csv_path))
+    configs = {(r["method"], r["environment"], r["params"], int(r["seed"])): r["config"] for r in read_rows(csv_path)}
+    unseen = Unseen(experiment, unseen_path(csv_path), configs)
     written = [csv_path.with_name("tuning.md" if csv_path.stem == "tuning" else "tables.md")]
     with atomic_writer(written[0]) as file:
         file.write(tables(results, unseen).encode())
@@ -150,11 +151,13 @@ def tables(results: Results, unseen: Unseen) -> str:
     """The experiment's tables in Markdown."""
     parts = [f"# {results.experiment.title}"]
     for task in results.tasks:
-        parts += [f"## {task_text(task)}", _task_table(results, task)]
         if unseen.measured(task):
             from metarl_core.reproduce.unseen_summary import unseen_table
 
-            parts.append(unseen_table(results, unseen, task))
+            table = unseen_table(results, unseen, task)
+        else:
+            table = _task_table(results, task)
+        parts += [f"## {task_text(task)}", table]
     over_tasks = _over_tasks(results)
     if over_tasks:
         parts += ["## All tasks together", over_tasks]

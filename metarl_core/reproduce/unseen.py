@@ -108,6 +108,7 @@ class Unseen:
     Args:
         experiment: whose cells count; rows of others are left out.
         path: the CSV.
+        configs: settings of the runs that have a row of results, by the keys of their cells.
 
     Raises:
         RunError: the CSV is damaged.
@@ -115,6 +116,7 @@ class Unseen:
 
     experiment: Experiment
     path: Path
+    configs: Mapping[tuple[str, str, str, int], str]
 
     def __post_init__(self) -> None:
         """Read the file."""
@@ -123,11 +125,13 @@ class Unseen:
     _rows: dict[Key, Mapping[str, Any]] = dataclasses.field(default_factory=dict, init=False, repr=False)
 
     def values(self, method: str, task: tuple[str, str], policy: str) -> dict[int, float]:
-        """Mean return of a way to act, by seed."""
+        """Mean return of a way to act, by seed, in the runs that have a row of results made with the same settings."""
         found = {}
         for cell in self.experiment.cells:
             row = self._rows.get((*cell.key, policy))
-            if row is not None and (cell.method.name, cell.key[1:3]) == (method, task):
+            if row is None or row["config"] != self.configs.get(cell.key):
+                continue
+            if (cell.method.name, cell.key[1:3]) == (method, task):
                 found[cell.seed] = float(row["mean_return"])
         return found
 
@@ -142,4 +146,8 @@ class Unseen:
 
 
 def _key(row: Mapping[str, Any]) -> Key:
-    return str(row["method"]), str(row["environment"]), str(row["params"]), int(row["seed"]), str(row["policy"])
+    try:
+        seed = int(row["seed"])
+    except (TypeError, ValueError):
+        raise RunError(f"unseen tasks: seed {row['seed']!r} is no integer") from None
+    return str(row["method"]), str(row["environment"]), str(row["params"]), seed, str(row["policy"])

@@ -19,6 +19,7 @@ _RESAMPLES = 10_000
 
 LABELS = {
     "imt": "as configured",
+    "imt_10": "as configured, weights from 10 episodes",
     "chance": "uniform actions",
     "single_accuracy": "one submodel, the most accurate one",
     "single_train": "one submodel, the best on the training tasks",
@@ -30,7 +31,7 @@ LABELS = {
     "weighted": "weighted mean of values",
     "soup": "weighted mean of networks",
     "shuffled": "weights given to the wrong submodels",
-    "own": "each submodel on its own training task",
+    "own": "each on its own training task",
 }
 """Ways to act in words; others are called by their name."""
 
@@ -58,7 +59,7 @@ def lines(results: Results, unseen: Unseen, task: tuple[str, str]) -> list[Line]
     found = []
     for method in results.methods:
         for policy in unseen.policies(method, task):
-            if method != baseline and policy != _own_policy(results, method):
+            if method != baseline and policy not in _shown(results, method):
                 continue
             values = unseen.values(method, task, policy)
             itself = (method, policy) == (baseline, "imt")
@@ -67,13 +68,20 @@ def lines(results: Results, unseen: Unseen, task: tuple[str, str]) -> list[Line]
             label = results.label(method)
             if method == baseline:
                 label = f"**{label}**" if itself else LABELS.get(policy, policy)
+            elif policy != "imt":
+                label = f"{label}: {LABELS.get(policy, policy)}"
             found.append(Line(label, tuple(values[s] for s in sorted(values)), tuple(own[s] - values[s] for s in both)))
     return found
 
 
-def _own_policy(results: Results, method: str) -> str:
-    """How a method acts: as configured; one that learned on the held-out tasks, each network on its own."""
-    return "own" if results.experiment.methods[method].options.get("train_split") == "test" else "imt"
+def _shown(results: Results, method: str) -> tuple[str, ...]:
+    """Ways in which another method is shown.
+
+    All that use its weights, so that none is judged by the one that suits it least; of one that learned on the held-out
+    tasks, each network on its own.
+    """
+    own = results.experiment.methods[method].options.get("train_split") == "test"
+    return ("own",) if own else ("imt", "imt_10", "best", "vote", "weighted", "uniform")
 
 
 def unseen_table(results: Results, unseen: Unseen, task: tuple[str, str]) -> str:

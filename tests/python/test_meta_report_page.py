@@ -287,7 +287,7 @@ def continual(matrix=MATRIX, **others):
         (lambda: UnseenTasks(TASKS, {"a": np.zeros((2, 2))}), r"UnseenTasks.scores\['a'\] has shape \(2, 2\)"),
         (lambda: UnseenTasks(TASKS, {"a": MATRIX[0]}, chance=[0, 0]), r"chance has shape \(2,\); expected \(tasks=3"),
         (lambda: UnseenTasks(TASKS, {"a": MATRIX[0]}, chance=[0, 1, 0], reference=[1, 1, 1]),
-         r"reference\[1\] is 1.0, the chance level of 'middle'; they must differ"),
+         r"reference\[1\] is 1.0, and chance on 'middle' is 1.0; the reference must be above"),
         (lambda: UnseenTasks(TASKS, {"a": MATRIX[0], "b": MATRIX[0, :2]}, paired=True),
          r"scores has \{'a': 3, 'b': 2\} seeds; must be equal, as paired is True"),
         (lambda: Adaptation([0, 1], {"a": MATRIX[0]}),

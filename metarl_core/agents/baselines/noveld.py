@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metarl_core.agents.baselines.rnd import RndConfig, RndDQN
-from metarl_core.agents.baselines.visits import EpisodicVisits
 from metarl_core.agents.common.images import stored_observation
 from metarl_core.agents.common.options import option
+from metarl_core.agents.common.visits import EpisodicVisits
 
 __all__ = ["NovelDConfig", "NovelDDQN"]
 

@@ -71,6 +71,18 @@ class CderConfig(LearnerConfig):
     normalize_bonus: bool = option(
         False, "divide beta by the running std of its discounted sum along the behaviour (RND, Burda et al. 2019)"
     )
+    bonus_visits: str = option(
+        "all",
+        "states that beta is paid for: all; first: those visited for the first time in their episode (NovelD, Zhang et "
+        "al. 2021)",
+        choices=("all", "first"),
+    )
+    visit_resolution: float = option(
+        10.0,
+        "bonus_visits=first: cells per unit of an encoded observation that count as one state (0: exact values; "
+        "one-hot states and images are always exact)",
+        minimum=0.0,
+    )
     shaping: bool = option(True, "add gamma Phi(s') - Phi(s) to the reward")
     signal_members: int = option(
         5, "E, signal networks, each with an own fixed random prior", minimum=1, maximum=10_000

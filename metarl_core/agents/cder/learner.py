@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ from metarl_core.agents.cder.signal import SignalModule, SignalSummary, return_t
 from metarl_core.agents.common.critic import CriticEnsemble, aggregate_actions, double_q_target
 from metarl_core.agents.common.images import Features, make_ensemble, stored_observation
 from metarl_core.agents.common.learner import Agent, make_optimizer, restore_rng, rng_state
+from metarl_core.agents.common.visits import EpisodicVisits
 
 __all__ = ["CderAgent"]
 
@@ -61,6 +63,11 @@ class CderAgent(Agent):
         self.one_hot = one_hot
         self.return_check = ReturnCheck(config.z_min, config.z_max, config.gamma, num_envs)
         self.bonus_scale = BonusScale(config.gamma, num_envs)
+        self.visits: EpisodicVisits | None = None
+        if config.bonus_visits == "first":
+            shape, _ = stored_observation(in_features, one_hot)
+            self.visits = EpisodicVisits(num_envs, math.prod(shape), config.visit_resolution)
+        self._first: NDArray[np.bool_] | None = None
         self.imagined: ImaginedRows | None = None
         if config.imagined:
             self.imagined = ImaginedRows(config, *stored_observation(in_features, one_hot), seed)
@@ -113,11 +120,14 @@ class CderAgent(Agent):
         if self.config.normalize_bonus:
             states = torch.from_numpy(columns["next_obs"]).to(self.device)
             bonus = self.bonus(states.long() if self.one_hot else states).cpu().numpy()
-            self.bonus_scale.update(bonus * ~columns["terminated"])
+            paid = ~columns["terminated"] if self._first is None else self._first & ~columns["terminated"]
+            self.bonus_scale.update(bonus * paid)
 
     def drop_running(self) -> None:
         """Forget the returns of the episodes that have not ended."""
         self.return_check.drop_running()
+        if self.visits is not None:
+            self.visits.begin_anew()
 
     @torch.no_grad()
     def bonus(self, states: Tensor) -> Tensor:
@@ -152,8 +162,10 @@ class CderAgent(Agent):
         return actions
 
     def extra_fields(self) -> dict[str, tuple[tuple[int, ...], Any]]:
-        """The bootstrap mask, one byte a head, and the behaviour's probability mu where rho needs it."""
+        """The bootstrap mask, one byte a head, mu where rho needs it, and whether s' was new in its episode."""
         fields: dict[str, tuple[tuple[int, ...], Any]] = {}
+        if self.visits is not None:
+            fields["first_visit"] = ((), np.bool_)
         if self.config.mask_probability < 1:
             fields["mask"] = ((self.config.members,), np.uint8)
         if self.config.importance_ratios == "truncated":
@@ -169,6 +181,15 @@ class CderAgent(Agent):
         if self.config.importance_ratios == "truncated":
             columns["mu"] = self.policy.mu
         return columns
+
+    def transition_columns(
+        self, columns: Mapping[str, NDArray[Any]], ended: NDArray[np.bool_]
+    ) -> dict[str, NDArray[Any]]:
+        """Those of :meth:`extra_columns`, and whether s' is visited for the first time in its episode."""
+        extra = super().transition_columns(columns, ended)
+        if self.visits is not None:
+            self._first = extra["first_visit"] = self.visits.step(columns["obs"], columns["next_obs"], ended)
+        return extra
 
     def learn(self, batch: Mapping[str, Tensor], weights: Tensor, step: int, collect: bool) -> NDArray[np.float32]:
         """One gradient step, and step 6 as typed where ``imagined`` asks for it: priorities, then new rows."""
@@ -214,6 +235,8 @@ class CderAgent(Agent):
             bonus = self._bonus(summary, next_target, slice(count, 2 * count))
             if c.reward_form == "corrected":
                 bonus = bonus * (1.0 - terminated)
+            if "first_visit" in batch:
+                bonus = bonus * batch["first_visit"]
             if c.normalize_bonus:
                 bonus = bonus * self.bonus_scale.factor
             phi, far_phi = (
@@ -374,6 +397,8 @@ class CderAgent(Agent):
             "return_check": self.return_check.state_dict(),
             "bonus_scale": self.bonus_scale.state_dict(),
         }
+        if self.visits is not None:
+            state["visits"] = self.visits.state_dict()
         return state if self.imagined is None else {**state, "imagined": self.imagined.state_dict()}
 
     def load_modules(self, state: Mapping[str, Any]) -> None:
@@ -389,6 +414,8 @@ class CderAgent(Agent):
         restore_rng(self.imagined_rng, state["imagined_rng"])
         self.return_check.load_state_dict(state["return_check"])
         self.bonus_scale.load_state_dict(state["bonus_scale"])
+        if self.visits is not None:
+            self.visits.load_state_dict(state["visits"])
         if self.imagined is not None:
             self.imagined.load_state_dict(state["imagined"])
 

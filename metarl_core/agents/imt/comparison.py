@@ -22,6 +22,7 @@ SHUFFLES = 5
 METHODS: Mapping[str, str] = MappingProxyType(
     {
         "imt": "IMT as configured",
+        "imt_10": "IMT as configured, its weights from 10 episodes of the new task alone",
         "chance": "uniform actions",
         "single_accuracy": "one submodel: the one with the most accurate embedding predictor",
         "single_train": "one submodel: the one with the highest mean return on the training tasks",
@@ -46,11 +47,14 @@ class Comparison:
         returns: method of ``METHODS`` -> float64 [T].
         on_train: of submodel i on training task j, float64 [K, K].
         on_test: of submodel i on held-out task j, float64 [K, T].
+        adaptation_steps: transitions of a new task, under uniform actions, that the weights were made from, by method;
+            "imt" stands for all methods that weigh.
     """
 
     returns: dict[str, NDArray[np.float64]]
     on_train: NDArray[np.float64]
     on_test: NDArray[np.float64]
+    adaptation_steps: dict[str, float]
 
 
 def compare(learner: ImtLearner, adapted: Adapted, episodes: int = 20) -> Comparison:
@@ -73,6 +77,8 @@ def compare(learner: ImtLearner, adapted: Adapted, episodes: int = 20) -> Compar
     played["soup"] = learner.evaluate(adapted, "soup", episodes=episodes)
     played["uniform_soup"] = learner.evaluate(equal, "soup", episodes=episodes)
     played["imt"] = played[learner.config.aggregation]
+    few = learner.adapt(adapted.tasks, episodes=10, seed=purpose_seed(learner.seed, "few episodes"))
+    played["imt_10"] = learner.evaluate(few, episodes=episodes)
     played["chance"] = play_uniformly(learner, adapted.tasks, episodes, seed)
     for name, chosen in (
         ("single_accuracy", learner.accuracy.argmax()),
@@ -84,4 +90,5 @@ def compare(learner: ImtLearner, adapted: Adapted, episodes: int = 20) -> Compar
     orders = [derangement(count, rng) for _ in range(SHUFFLES)]
     shuffled = [dataclasses.replace(adapted, weights=adapted.weights[order]) for order in orders]
     played["shuffled"] = np.mean([learner.evaluate(wrong, episodes=episodes) for wrong in shuffled], axis=0)
-    return Comparison({name: played[name] for name in METHODS}, on_train, on_test)
+    steps = {"imt": float(adapted.steps.mean()), "imt_10": float(few.steps.mean())}
+    return Comparison({name: played[name] for name in METHODS}, on_train, on_test, steps)

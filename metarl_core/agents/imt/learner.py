@@ -34,6 +34,7 @@ from metarl_core.agents.imt.mixture import mixture_weights
 from metarl_core.agents.imt.networks import Submodels
 from metarl_core.agents.imt.playing import play_together
 from metarl_core.agents.imt.reference import Reference, purpose_seed
+from metarl_core.agents.imt.running_mean import RunningMean
 from metarl_core.agents.imt.state import kept_state, learner_state, restore_kept, restore_learner
 from metarl_core.agents.imt.steps import head_td_errors, pretrain_common, submodel_losses, td_errors
 from metarl_core.agents.imt.stopping import StoppingRule
@@ -53,12 +54,12 @@ def _mean_return(dataset: TaskDataset) -> float:
 
 
 def _reward_factor(datasets: Sequence[TaskDataset]) -> float:
-    """1 / standard deviation of all tasks' rewards together; of a reward that never changes, 1 / its size."""
+    """1 / standard deviation of all tasks' rewards together, or 10 / the largest reward where they are too rare."""
     rewards = np.concatenate([dataset.rewards for dataset in datasets]).astype(np.float64)
     spread, size = float(rewards.std()), float(np.abs(rewards).max())
-    if spread > 1e-6 * size:
-        return 1 / spread
-    return 1 / size if size > 0 else 1.0
+    if spread <= 1e-6 * size:  # of a reward that never changes
+        return 1 / size if size > 0 else 1.0
+    return 1 / max(spread, 0.1 * size)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,11 +70,13 @@ class Adapted:
         tasks: parameter name -> values, float64 [T].
         embeddings: e_tau, [T, E].
         weights: v, what each submodel counts on each task, [K, T], columns of sum 1.
+        steps: transitions of each task that these were made from, int64 [T].
     """
 
     tasks: dict[str, NDArray[np.float64]]
     embeddings: NDArray[np.float64]
     weights: NDArray[np.float64]
+    steps: NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,12 +160,12 @@ class ImtLearner:
         features = TaskEmbedding(self.config.embedding_features, whiten=self.config.whiten, seed=seed)
         self.embedding = features.fit(self.datasets) if self.config.embedding == "random_features" else None
         self.actors = self.make_actors(self.train_tasks, purpose_seed(seed, "train"))
-        self.replay = self._make_replay(self.actors)
+        self.replay = self._make_replay(self.actors, purpose_seed(seed, "replay"))
         self.tuning_actors, self.tuning_replay = self.actors, self.replay
         if self.config.tune_on == "test":
             assert sets.test is not None
             self.tuning_actors = self.make_actors(sets.test, purpose_seed(seed, "tuning"))
-            self.tuning_replay = self._make_replay(self.tuning_actors)
+            self.tuning_replay = self._make_replay(self.tuning_actors, purpose_seed(seed, "tuning replay"))
         num_actions, width = self.actors.num_actions, self.config.hidden[-1]
         self.models = Submodels(
             self.num_tasks,
@@ -171,7 +174,7 @@ class ImtLearner:
             num_actions,
             2 * width + num_actions + 1 if self.embedding is None else self.embedding.train_embeddings.shape[1],
             self.config.predictor_hidden,
-            torch.Generator().manual_seed(seed),
+            torch.Generator().manual_seed(purpose_seed(seed, "networks") >> 1),
         ).to(self.device)
         self.stopping = StoppingRule(self.config.tolerance, self.config.patience if self.val_tasks else None)
         self.task_embeddings = self.embed(self.datasets)
@@ -254,7 +257,7 @@ class ImtLearner:
             image=self.reference_policy.image,
         )
 
-    def _make_replay(self, actors: TaskActors) -> metarl_core.ReplayBuffer:
+    def _make_replay(self, actors: TaskActors, seed: int) -> metarl_core.ReplayBuffer:
         fields: dict[str, tuple[tuple[int, ...], Any]] = {
             "obs": stored_observation(actors.features, one_hot=False),
             "action": ((), np.int64),
@@ -263,7 +266,7 @@ class ImtLearner:
             "terminated": ((), np.bool_),
             "task_id": ((), np.int32),
         }
-        return metarl_core.ReplayBuffer(self.config.replay_capacity, fields, task_field="task_id", seed=self.seed)
+        return metarl_core.ReplayBuffer(self.config.replay_capacity, fields, task_field="task_id", seed=seed)
 
     @property
     def environment_steps(self) -> int:
@@ -302,7 +305,7 @@ class ImtLearner:
             updates=self.config.pretrain_updates,
             lr=self.config.lr,
             hidden=self.config.hidden[-1],
-            generator=torch.Generator().manual_seed(self.seed),
+            generator=torch.Generator().manual_seed(purpose_seed(self.seed, "dynamics") >> 1),
         )
         self.task_embeddings = self.embed(self.datasets)
         self.pretrained = True
@@ -381,13 +384,23 @@ class ImtLearner:
         self.models.update_targets()
         optimizer = self._adam([*self.models.trunks.parameters(), *self.models.heads.parameters()])
         updates, td = c.submodel_updates + c.head_updates, np.zeros(self.num_tasks)
+        mean = self._running_mean([*self.models.trunks.parameters(), *self.models.heads.parameters()])
         for _ in range(updates):
             errors = td_errors(self.models, self._sample(self.replay, self.num_tasks), c.gamma).square().mean(dim=1)
             self._descend(optimizer, errors.sum())
+            mean.add()
             td += errors.detach().double().cpu().numpy() / updates
-        if c.target_update == "polyak":
-            self.models.take_slow_copies(trunks=True)
+        self._settle(mean)
         return td
+
+    def _running_mean(self, parameters: list[torch.nn.Parameter]) -> RunningMean:
+        return RunningMean(parameters, self.config.target_polyak)
+
+    def _settle(self, mean: RunningMean) -> None:
+        """Replace what was trained by the mean of its last steps, unless ``target_update`` is hard."""
+        if self.config.target_update == "polyak":
+            mean.take()
+            self.models.update_targets()
 
     def _descend(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
         value = loss.item()
@@ -414,6 +427,7 @@ class ImtLearner:
             return
         self.models.update_targets()
         optimizer = self._adam(list(self.models.heads.parameters()))
+        mean = self._running_mean(list(self.models.heads.parameters()))
         for _ in range(self.config.head_updates):
             batch = self._sample(self.tuning_replay, self.tuning_actors.num_tasks)
             if not own:
@@ -422,8 +436,8 @@ class ImtLearner:
                 batch = batch.rows(torch.from_numpy(rows))
             errors = head_td_errors(self.models, batch, self.config.gamma)
             self._descend(optimizer, errors.square().mean(dim=1).sum())
-        if self.config.target_update == "polyak":
-            self.models.take_slow_copies(trunks=False)
+            mean.add()
+        self._settle(mean)
 
     # Step 3
 
@@ -534,22 +548,33 @@ class ImtLearner:
 
     # Test time
 
-    def adapt(self, tasks: Tasks | MetaTask, steps: int | None = None, seed: int | None = None) -> Adapted:
+    def adapt(
+        self,
+        tasks: Tasks | MetaTask,
+        steps: int | None = None,
+        seed: int | None = None,
+        *,
+        episodes: int | None = None,
+    ) -> Adapted:
         """Meet new tasks: record them under the reference policy, embed them, and weigh the submodels for each.
 
         Args:
             tasks: parameter name -> values, float64 [T], or a MetaTask of the same environment.
-            steps: transitions of each; None: ``reference_steps``.
+            steps: transitions of each; None: ``reference_steps``, or ``episodes``.
             seed: of environments and actions; None: derived from the run's.
+            episodes: whole episodes of each, in place of ``steps``.
 
         Raises:
             ConfigError: there is no task, or one is of another environment.
         """
         seed = purpose_seed(self.seed, "adapt") if seed is None else seed
         table = task_table("tasks", tasks, self.env_id, self.params)
-        datasets = self.reference_policy.record_all(table, steps or self.config.reference_steps, seed)
+        if episodes is None:
+            steps = steps or self.config.reference_steps
+        datasets = self.reference_policy.record_all(table, steps, seed, episodes)
         embeddings = self.embed(datasets)
-        return Adapted(table, embeddings, np.stack(self._route(datasets, embeddings), axis=1))
+        weights = np.stack(self._route(datasets, embeddings), axis=1)
+        return Adapted(table, embeddings, weights, np.array([len(dataset) for dataset in datasets]))
 
     def _route(self, datasets: Sequence[TaskDataset], embeddings: NDArray[np.float64]) -> list[NDArray[np.float64]]:
         c = self.config

@@ -160,12 +160,10 @@ class Submodels(nn.Module):
             self.trunks.parameters(), (p.expand(self.members, *p.shape[1:]) for p in self.common.parameters())
         )
 
-    def _pairs(self, trunks: bool = True) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    def _pairs(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
         """Parameters of the slow copies, and of what they follow."""
-        slow, online = list(self.target_heads.parameters()), list(self.heads.parameters())
-        if trunks:
-            slow, online = [*self.target_trunks.parameters(), *slow], [*self.trunks.parameters(), *online]
-        return slow, online
+        slow = [*self.target_trunks.parameters(), *self.target_heads.parameters()]
+        return slow, [*self.trunks.parameters(), *self.heads.parameters()]
 
     def update_targets(self, share: float | None = None) -> None:
         """Copy trunks and last layers to the slow copies that close the TD target, or mix a share of them in."""
@@ -174,15 +172,6 @@ class Submodels(nn.Module):
             copy_parameters(slow, online)
         else:
             mix_parameters(slow, online, share)
-
-    def take_slow_copies(self, trunks: bool) -> None:
-        """Set last layers (and trunks) to their slow copies.
-
-        Kept by Polyak averaging these are means over the last gradient steps. The greedy policy of a single iterate of
-        TD learning is far more erratic (Polyak and Juditsky 1992; for value networks see Anschel et al. 2017).
-        """
-        slow, online = self._pairs(trunks)
-        copy_parameters(online, slow)
 
     def rows_for_all(self, obs: Tensor) -> Tensor:
         """The same observations for every submodel, [B, ...] -> [K, B, ...], without a copy."""

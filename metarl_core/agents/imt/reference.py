@@ -57,16 +57,25 @@ class Reference:
         """What the metadata of a dataset of it says."""
         return "random" if self.table is None else _TABLE_POLICY
 
-    def record(self, task: Mapping[str, float], steps: int, seed: int) -> TaskDataset:
+    def record(
+        self, task: Mapping[str, float], steps: int | None, seed: int, episodes: int | None = None
+    ) -> TaskDataset:
         """Record transitions of one task.
 
         Args:
             task: its parameters.
-            steps: number of transitions.
+            steps: number of transitions; None: whole episodes instead.
             seed: of environment and actions.
+            episodes: number of whole episodes, where ``steps`` is None.
         """
         record = functools.partial(
-            TaskDataset.record, steps=steps, seed=seed, task=task, params=self.params, num_envs=_ROWS
+            TaskDataset.record,
+            steps=steps,
+            episodes=episodes,
+            seed=seed,
+            task=task,
+            params=self.params,
+            num_envs=_ROWS,
         )
         if self.table is None:
             return record(self.env_id, "random")
@@ -78,11 +87,13 @@ class Reference:
 
         return record(self.env_id, uniform, policy_name=_TABLE_POLICY)
 
-    def record_all(self, tasks: Mapping[str, NDArray[np.float64]], steps: int, seed: int) -> list[TaskDataset]:
-        """Record transitions of several tasks, ``steps`` each; parameter name -> float64 [T]."""
+    def record_all(
+        self, tasks: Mapping[str, NDArray[np.float64]], steps: int | None, seed: int, episodes: int | None = None
+    ) -> list[TaskDataset]:
+        """Record transitions of several tasks, ``steps`` or ``episodes`` each; parameter name -> float64 [T]."""
         count = len(next(iter(tasks.values())))
         each = ({name: float(values[i]) for name, values in tasks.items()} for i in range(count))
-        return [self.record(task, steps, purpose_seed(seed, "task", i)) for i, task in enumerate(each)]
+        return [self.record(task, steps, purpose_seed(seed, "task", i), episodes) for i, task in enumerate(each)]
 
     def columns(self, dataset: TaskDataset) -> dict[str, NDArray[Any]]:
         """A dataset as the networks take it: encoded observations, numbers of actions."""

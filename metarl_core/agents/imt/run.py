@@ -229,6 +229,7 @@ class ImtTrainer:
             self.recent = deque(recent, maxlen=100)
         step = self.saved_step or 0
         means = {} if comparison is None else {name: float(r.mean()) for name, r in comparison.returns.items()}
+        own = None if comparison is None else float(np.diag(comparison.on_train).mean())
         return {
             "algorithm": config.algorithm,
             "environment": config.env_id,
@@ -240,14 +241,15 @@ class ImtTrainer:
             "environment_steps": step,
             "final_return": float(np.mean(self.recent)) if self.recent else None,
             "best_return": self.best_return,
-            "evaluation_return": means.get("imt"),
+            "evaluation_return": means.get("imt") if self.hyper.train_split == "train" else own,
             "wall_time_seconds": wall_time,
             "steps_per_second": step / wall_time if wall_time > 0 else None,
             "status": "interrupted" if comparison is None else "finished",
             "tasks": {"train": config.env_tasks, "val": self.hyper.val_tasks, "test": self.hyper.test_tasks},
             "rounds": len(learner.rounds),
             "stop": learner.rounds[-1].stop if learner.rounds else None,
-            "transductive": self.hyper.tune_on == "test",
+            "transductive": "test" in (self.hyper.tune_on, self.hyper.train_split),
+            "adaptation_steps": {} if comparison is None else comparison.adaptation_steps,
             "test_returns": means,
         }
 

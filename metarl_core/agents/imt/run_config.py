@@ -73,6 +73,11 @@ def settle_imt(config: RunConfig, given: frozenset[str]) -> RunConfig:
             f"env_tasks={config.env_tasks}: IMT needs at least {MIN_TASKS} training tasks, as each submodel learns "
             f"from the others' and embeddings of two are always opposite; set --tasks {MIN_TASKS} or more"
         )
+    if hyper.train_split == "test" and config.env_tasks != hyper.test_tasks:
+        raise ConfigError(
+            f"train_split='test': the training tasks are the held-out ones, but env_tasks={config.env_tasks} and "
+            f"test_tasks={hyper.test_tasks}; set both to the same number"
+        )
     if config.evaluation_split != "test":
         raise ConfigError(
             f"evaluation_split={config.evaluation_split!r}: IMT is measured on held-out tasks; leave it at test"

@@ -59,13 +59,13 @@ class UnseenTasks:
             if values is not None:
                 own.set(name, array(own.at(name), values, (("tasks", count),), nan=False))
         if self.chance is not None and self.reference is not None:
-            equal = np.asarray(self.chance) == np.asarray(self.reference)
-            if equal.any():
-                task = int(equal.argmax())
-                level = float(np.asarray(self.reference)[task])
+            bad = ~(np.asarray(self.reference) > np.asarray(self.chance))
+            if bad.any():
+                task = int(bad.argmax())
+                level, chance = float(np.asarray(self.reference)[task]), float(np.asarray(self.chance)[task])
                 raise ValueError(
-                    f"{own.at('reference')}[{task}] is {level}, the chance level of {self.tasks[task]!r}; "
-                    "they must differ"
+                    f"{own.at('reference')}[{task}] is {level}, and chance on {self.tasks[task]!r} is {chance}; the "
+                    "reference must be above chance"
                 )
         seeds = {method: len(values) for method, values in scores.items()}
         if self.paired and len(set(seeds.values())) > 1:

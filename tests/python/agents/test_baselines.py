@@ -21,7 +21,7 @@ from metarl_core.agents.baselines.intrinsic import FeatureNet
 from metarl_core.agents.baselines.noveld import NovelDConfig, NovelDDQN
 from metarl_core.agents.baselines.rnd import RndConfig, RndDQN
 from metarl_core.agents.baselines.running import ReturnScale, RunningMoments
-from metarl_core.agents.baselines.visits import EpisodicVisits
+from metarl_core.agents.common.visits import EpisodicVisits
 
 B, D, A = 12, 5, 3
 INTRINSIC = {"rnd": (RndDQN, RndConfig), "icm": (IcmDQN, IcmConfig), "noveld": (NovelDDQN, NovelDConfig)}

@@ -27,6 +27,8 @@ def make_batch(agent, seed=0):
     }
     if agent.config.mask_probability < 1:
         batch["mask"] = torch.randint(2, (B, agent.config.members), generator=g, dtype=torch.uint8)
+    if agent.config.bonus_visits == "first":
+        batch["first_visit"] = torch.tensor([True, True, False, True, False, False])
     if agent.config.n_step > 1:
         batch["n_obs"] = torch.randn(B, D, generator=g)
         batch["n_return"] = torch.rand(B, generator=g)
@@ -85,6 +87,8 @@ def oracle(agent, batch, weights):
         "q_epistemic": q(agent.critic.target, batch["next_obs"]).max(-1).std(0),
         "none": np.zeros(B),
     }[c.bonus]
+    if c.bonus_visits == "first":
+        beta = beta * np.array([1, 1, 0, 1, 0, 0])
     if c.normalize_bonus:
         beta = beta * agent.bonus_scale.factor
     if c.reward_form == "corrected":
@@ -158,6 +162,8 @@ def oracle(agent, batch, weights):
         {"target_bonus": True},
         {"double_normalization": True},
         {"normalize_bonus": True},
+        {"bonus_visits": "first", "kappa": 2.0},
+        {"bonus_visits": "first", "kappa": 2.0, "normalize_bonus": True, "n_step": 3, "critic_n_step": True},
         {"n_step": 3, "critic_n_step": True, "importance_ratios": "truncated"},
         {"n_step": 3, "critic_n_step": True, "importance_ratios": "truncated", "rho_max": 3.0, "members": 6},
         {"preset": "as_written", "members": 2, "imagined": False, "n_step": 1},

@@ -11,7 +11,7 @@ from metarl_core.agents.common.learner import TrainingDivergedError
 from metarl_core.agents.imt.actors import TaskActors, action_table
 from metarl_core.agents.imt.averaging import WEIGHTINGS, averaging_weights
 from metarl_core.agents.imt.config import PRESETS, ImtConfig
-from metarl_core.agents.imt.learner import ImtLearner
+from metarl_core.agents.imt.learner import ImtLearner, _reward_factor
 from metarl_core.agents.imt.reference import purpose_seed
 from metarl_core.tasks import TaskDataset, task_family
 
@@ -191,19 +191,25 @@ def test_tuning_changes_the_last_layers_alone(update, target_period):
         assert torch.equal(value, before[name]) != changes, name
 
 
-def test_tuned_last_layers_are_running_averages_of_their_steps():
+def test_tuned_last_layers_are_means_of_their_last_steps():
+    """The plain mean over the first steps, a running one after them."""
     one = learner(target_polyak=0.2)
     one.collect(one.actors, one.replay, 1.0)
-    mean = one.models.heads.weights[0].detach().double().numpy().copy()
+    mean, steps = np.zeros_like(one.models.heads.weights[0].detach().double().numpy()), 0
     descend = one._descend
 
     def followed(optimizer, loss):
+        nonlocal steps
         descend(optimizer, loss)
-        mean[:] = 0.8 * mean + 0.2 * one.models.heads.weights[0].detach().double().numpy()
+        steps += 1
+        share = max(0.2, 1 / steps)
+        mean[:] = (1 - share) * mean + share * one.models.heads.weights[0].detach().double().numpy()
 
     one._descend = followed
     one.tune_last_layers()
+    assert steps == one.config.head_updates > 5
     np.testing.assert_allclose(one.models.heads.weights[0].detach().numpy(), mean, rtol=1e-4, atol=1e-6)
+    assert torch.equal(one.models.target_heads.weights[0], one.models.heads.weights[0])
 
 
 @pytest.mark.parametrize("start", ["common", "own"])
@@ -242,6 +248,19 @@ def test_rewards_are_learned_in_units_of_their_spread(scale):
     stored = np.concatenate(played)
     expected = stored / spread if scale else stored
     assert np.abs(drawn[:, None] - expected[None]).min(axis=1).max() < 1e-5
+
+
+def test_a_rare_reward_is_not_blown_up():
+    one = learner()
+    rare = one.datasets[0]
+    rewards = np.zeros(len(rare))
+    rewards[3] = 2.0
+    held = TaskDataset(
+        rare.obs, rare.actions, rewards, rare.next_obs, rare.terminated, rare.truncated, rare.episode,
+        action_space=rare.action_space,
+    )  # fmt: skip
+    assert rewards.std() < 0.1 * rewards.max()
+    assert _reward_factor([held]) == pytest.approx(10 / 2.0)
 
 
 def test_a_constant_reward_is_scaled_by_its_size():

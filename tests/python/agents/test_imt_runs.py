@@ -12,6 +12,7 @@ from metarl_core.agents import evaluate, resolve_config
 from metarl_core.agents.imt.comparison import METHODS, SHUFFLES, compare
 from metarl_core.agents.imt.learner import Adapted
 from metarl_core.agents.imt.playing import play_each
+from metarl_core.agents.imt.reference import purpose_seed
 from metarl_core.agents.imt.run import _make_learner
 from metarl_core.agents.imt.run_config import planned_steps
 from metarl_core.agents.registry import ALGORITHMS
@@ -216,8 +217,12 @@ def test_the_control_gives_every_weight_to_the_wrong_submodel(monkeypatch):
 
     monkeypatch.setattr(learner, "evaluate", evaluate_and_keep)
     found = compare(learner, adapted, 2)
-    controls = [weights for how, weights in played if how is None]
+    few, *controls = (weights for how, weights in played if how is None)
     assert len(controls) == SHUFFLES
+    ten = learner.adapt(test_tasks, episodes=10, seed=purpose_seed(learner.seed, "few episodes"))
+    np.testing.assert_array_equal(few, ten.weights)
+    assert found.adaptation_steps == {"imt": 400.0, "imt_10": ten.steps.mean()}
+    assert 10 <= ten.steps.min() <= ten.steps.max() <= 10 * 100
     for weights in controls:
         for mine, right in zip(weights, adapted.weights, strict=True):
             assert not np.array_equal(mine, right)
@@ -235,7 +240,7 @@ def test_each_submodel_alone_is_that_submodel():
     for member in range(4):
         weights = np.zeros((4, 3))
         weights[member] = 1
-        adapted = Adapted(test_tasks, np.zeros((3, 16)), weights)
+        adapted = Adapted(test_tasks, np.zeros((3, 16)), weights, np.full(3, 400))
         np.testing.assert_allclose(alone[member], learner.evaluate(adapted, "best", episodes=2, seed=7), rtol=1e-6)
     learner.close()
 
@@ -246,7 +251,7 @@ def test_each_submodel_alone_is_that_submodel():
 def test_defaults_are_the_quick_run():
     settings = resolve_config("imt")
     assert (settings.env_id, settings.env_tasks, settings.evaluation_split) == ("PointRobot-v0", 8, "test")
-    assert settings.total_steps == planned_steps(settings) == 8 * (4096 + 10 * 1000)
+    assert settings.total_steps == planned_steps(settings) == 8 * (4096 + 15 * 1000)
     assert type(settings.hyperparameters) is ALGORITHMS["imt"].config_class
     assert resolve_config("imt", "CartPole-v1").env_tasks == 8
     assert resolve_config("ddqn", "CartPole-v1").env_tasks == 0  # other algorithms keep theirs
@@ -291,7 +296,7 @@ def test_settings_that_do_not_fit_are_told(overrides, expected):
 
 
 def test_too_few_steps_and_environments_without_a_family_are_told():
-    with pytest.raises(ConfigError, match=r"total_steps=20000: 8 tasks with reference_steps=4096 .* at least 33088"):
+    with pytest.raises(ConfigError, match=r"total_steps=20000: 8 tasks with reference_steps=4096 .* at least 33248"):
         resolve_config("imt", None, None, ["total_steps=20000"])
     with pytest.raises(ConfigError, match="env_tasks=8: Taxi-v4 has no family of tasks; choose one of Acrobot-v1"):
         resolve_config("imt", "Taxi-v4")
