@@ -136,3 +136,25 @@ def test_an_interrupt_keeps_what_is_finished(tmp_path, capsys, monkeypatch):
     assert run(methods="finetune,l2", out=tmp_path) == 0
     assert "1 of 2 results to make" in capsys.readouterr().out
     assert len(count) == 3
+
+
+def test_a_seed_that_diverges_is_named_where_means_are_without_it(tmp_path, capsys, monkeypatch):
+    from metarl_core.agents.common.learner import TrainingDivergedError
+    from metarl_core.agents.continual import run as loop
+
+    original = loop.run_method
+
+    def diverging(sequence, method, config, *, seed, **options):
+        if (method, seed) == ("l2", 1):
+            raise TrainingDivergedError("loss is nan at gradient step 5; try a smaller lr")
+        return original(sequence, method, config, seed=seed, **options)
+
+    monkeypatch.setattr(loop, "run_method", diverging)
+    assert run("--seed", "0-1", methods="finetune,l2", out=tmp_path) == 1
+    shown = capsys.readouterr()
+    assert "l2, seed 1: loss is nan" in shown.err
+    text = (tmp_path / "table.md").read_text()
+    assert "| l2 (n = 1 of 2 seeds) | given |" in text
+    assert "| finetune | not given |" in text
+    assert "Diverged, in no mean: l2 seed 1." in text
+    assert "Diverged, in no mean: l2 seed 1." in (tmp_path / "report.html").read_text(encoding="utf-8")
