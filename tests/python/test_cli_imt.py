@@ -223,6 +223,6 @@ def test_too_few_reference_transitions_leave_nothing_and_say_what_to_do(tmp_path
 def test_help_lists_the_switches(capsys):
     assert main(["train", "imt", "--help"]) == 0
     out = capsys.readouterr().out
-    for name in ("rounds=10", "aggregation=soup", "test_tasks=8", "preset=corrected"):
+    for name in ("rounds=15", "aggregation=soup", "test_tasks=8", "preset=corrected"):
         assert f"  {name}\n" in out
     assert "with continuous actions" not in out  # the same switches for both kinds
