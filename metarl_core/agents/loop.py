@@ -21,7 +21,7 @@ from metarl_core.agents.common.learner import Agent, TrainingDivergedError
 from metarl_core.agents.common.nstep import NStepAssembler
 from metarl_core.agents.common.observations import ObservationEncoder
 from metarl_core.agents.common.options import ConfigError
-from metarl_core.agents.common.run_end import last_good_checkpoint, reached_end, result_of
+from metarl_core.agents.common.run_end import last_good_checkpoint, reached_end, result_of, train_to_end
 from metarl_core.agents.common.schedules import linear
 from metarl_core.agents.common.tracking import EpisodeTracker, VisitationCounter
 from metarl_core.agents.config import RunConfig
@@ -415,10 +415,4 @@ def train(config: RunConfig, run: RunWriter, progress: Progress | None = None) -
         return own(config, run, progress)
     with setting_up():
         trainer = Trainer(config, run, progress)
-    try:
-        state = run.load_checkpoint()
-        if state is not None:
-            trainer.load_state_dict(state)
-        return trainer.train()
-    finally:
-        trainer.envs.close()
+    return train_to_end(trainer, run, trainer.envs.close)

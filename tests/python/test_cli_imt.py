@@ -6,7 +6,6 @@ import json
 import re
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
@@ -17,21 +16,14 @@ from metarl_core.runs import RunReader, validate_result
 
 pytest.importorskip("torch")
 
+from cli_helpers import command, metarl, rows_without_clock
+
 SETTINGS = ["val_tasks=2", "test_tasks=3", "hidden=16", "predictor_hidden=16", "reference_steps=400", "tolerance=0"]
 SETTINGS += ["embedding_features=8", "pretrain_updates=20", "rounds=4", "steps_per_round=200", "submodel_updates=30"]
 SETTINGS += ["head_updates=30", "batch_size=16", "replay_capacity=2000", "evaluation_episodes=2", "patience=10"]
 TRAIN = ["train", "imt", "--family", "CartPole-tasks", "--tasks", "4", "--split", "interpolation", "--seed", "3"]
 TRAIN += SETTINGS
 STEPS = 4 * (400 + 4 * 200)
-CLOCK_COLUMNS = ("wall_time", "steps_per_second", "updates_per_second")
-
-
-def command(*words):
-    return [sys.executable, "-m", "metarl_core.cli", *[str(word) for word in words]]
-
-
-def metarl(*words, cwd=None):
-    return subprocess.run(command(*words), capture_output=True, text=True, cwd=cwd, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +33,6 @@ def whole(tmp_path_factory):
     done = metarl(*TRAIN, "--out", run)
     assert done.returncode == 0, done.stderr
     return run, done.stdout
-
-
-def rows_without_clock(run):
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name not in CLOCK_COLUMNS} for line in lines]
 
 
 def assert_same_run(run, whole):

@@ -7,7 +7,6 @@ import json
 import re
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
@@ -19,19 +18,12 @@ from metarl_core.runs import RunReader, validate_result
 
 pytest.importorskip("torch")
 
+from cli_helpers import command, metarl, rows_without_clock
+
 STEPS = 1000
 SETTINGS = ["size=5", "num_envs=2", "checkpoint_interval=200", "log_interval=100", "evaluation_episodes=4"]
 SETTINGS += ["members=3", "epochs=1", "batch_size=32"]  # quick, and still every part of the algorithm
 TRAIN = ["train", "cder", "--env", "DeepSea-v0", "--seed", "3", "--steps", str(STEPS), *SETTINGS]
-CLOCK_COLUMNS = ("wall_time", "steps_per_second", "updates_per_second")
-
-
-def command(*words):
-    return [sys.executable, "-m", "metarl_core.cli", *[str(word) for word in words]]
-
-
-def metarl(*words, cwd=None):
-    return subprocess.run(command(*words), capture_output=True, text=True, cwd=cwd, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +33,6 @@ def whole(tmp_path_factory):
     done = metarl(*TRAIN, "--out", run)
     assert done.returncode == 0, done.stderr
     return run, done.stdout
-
-
-def rows_without_clock(run):
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name not in CLOCK_COLUMNS} for line in lines]
 
 
 def assert_same_state(a, b, path="state"):

@@ -24,7 +24,7 @@ from metarl_core.agents.common.devices import check_device
 from metarl_core.agents.common.learner import TrainingDivergedError, restore_rng, rng_state
 from metarl_core.agents.common.observations import ObservationEncoder
 from metarl_core.agents.common.options import ConfigError
-from metarl_core.agents.common.run_end import last_good_checkpoint, reached_end, result_of
+from metarl_core.agents.common.run_end import last_good_checkpoint, reached_end, result_of, train_to_end
 from metarl_core.agents.common.tracking import EpisodeTracker
 from metarl_core.agents.config import RunConfig
 from metarl_core.agents.evaluate import evaluate_agent
@@ -370,10 +370,4 @@ def train_sb3(config: RunConfig, run: RunWriter, progress: Progress | None = Non
 
     with setting_up():
         trainer = Sb3Trainer(config, run, progress)
-    try:
-        state = run.load_checkpoint()
-        if state is not None:
-            trainer.load_state_dict(state)
-        return trainer.train()
-    finally:
-        trainer.env.close()
+    return train_to_end(trainer, run, trainer.env.close)

@@ -1,15 +1,39 @@
-"""When a run ends, and what its result says: the same for our loop and for those of other libraries."""
+"""How a run goes on, when it ends, and what its result says: the same for all training loops."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from metarl_core.agents.common.tracking import EpisodeTracker
 
 if TYPE_CHECKING:
     from metarl_core.agents.config import RunConfig
+    from metarl_core.runs import RunWriter
 
-__all__ = ["last_good_checkpoint", "reached_end", "result_of"]
+__all__ = ["Resumable", "last_good_checkpoint", "reached_end", "result_of", "train_to_end"]
+
+
+class Resumable(Protocol):
+    """A training loop whose state is in the run's checkpoint."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a checkpoint."""
+
+    def train(self) -> dict[str, Any]:
+        """Train to the end; what result.json holds."""
+        ...
+
+
+def train_to_end(trainer: Resumable, run: RunWriter, close: Callable[[], object]) -> dict[str, Any]:
+    """Train, from the run's checkpoint if it has one, and close whatever happens."""
+    try:
+        state = run.load_checkpoint()
+        if state is not None:
+            trainer.load_state_dict(state)
+        return trainer.train()
+    finally:
+        close()
 
 
 def reached_end(config: RunConfig, step: int, tracker: EpisodeTracker) -> bool:

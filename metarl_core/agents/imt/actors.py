@@ -188,11 +188,6 @@ class TaskActors:
         shape = (self.num_tasks, self.per_task)
         return found.reshape(shape), lengths.reshape(shape)
 
-    def first_returns(self, policy: Policy) -> NDArray[np.float64]:
-        """Play as :meth:`first_episodes`; mean return for each task, [K]."""
-        means: NDArray[np.float64] = self.first_episodes(policy)[0].mean(axis=1)
-        return means
-
     def state_dict(self) -> dict[str, Any]:
         """All that later steps depend on, and what was counted."""
         return {

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from metarl_core.agents.common.devices import check_device, flushed_denormals
 from metarl_core.agents.common.learner import TrainingDivergedError
 from metarl_core.agents.common.options import ConfigError
-from metarl_core.agents.common.run_end import last_good_checkpoint
+from metarl_core.agents.common.run_end import last_good_checkpoint, train_to_end
 from metarl_core.agents.config import RunConfig
 from metarl_core.agents.evaluate import SEED_OFFSET
 from metarl_core.agents.imt.actors import TaskActors
@@ -282,13 +282,7 @@ def train_imt(config: RunConfig, run: RunWriter, progress: Progress | None = Non
 
     with setting_up():
         trainer = ImtTrainer(config, run, progress)
-    try:
-        state = run.load_checkpoint()
-        if state is not None:
-            trainer.load_state_dict(state)
-        return trainer.train()
-    finally:
-        trainer.learner.close()
+    return train_to_end(trainer, run, trainer.learner.close)
 
 
 def evaluate_imt(config: RunConfig, state: Mapping[str, Any], episodes: int, seed: int | None = None) -> dict[str, Any]:
