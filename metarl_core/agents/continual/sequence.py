@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from metarl_core._names import unknown_name
@@ -21,6 +21,7 @@ _REFERENCE_RETURNS = {
     "MountainCar-v0": -110.0,
     "DeepSea-v0": 0.99,
     "FrozenLake-v1": 1.0,
+    "PointRobot-v0": 0.0,
 }
 _MINATAR = ("Breakout", "Asterix", "SpaceInvaders", "Freeway", "Seaquest")
 MINATAR_GAMES = "MinAtar-games"
@@ -95,6 +96,7 @@ def make_sequence(
     held_out: int = 5,
     seed: int = 0,
     split: str | None = None,
+    env_params: Mapping[str, Any] | None = None,
 ) -> TaskSequence:
     """Make a sequence of tasks of a family, or of MinAtar's games.
 
@@ -106,6 +108,7 @@ def make_sequence(
         held_out: Number of unseen tasks, drawn from the family's test part; games have none.
         seed: Of the draw: which tasks there are, whatever the learners' seeds.
         split: As of :func:`metarl_core.tasks.task_family`; None: ``"interpolation"``, or ``"random"`` for seeds.
+        env_params: Of a family: parameters of the environment that all tasks have in common.
 
     Raises:
         ConfigError: an unknown name, one task only, or a number out of range.
@@ -119,8 +122,9 @@ def make_sequence(
         raise ConfigError(unknown_name("sequence", name, sorted(sequence_names())))
     family = _family(env_id, split)
     try:
-        drawn = _draw(env_id, family, tasks, "train", seed)
-        unseen = _draw(env_id, family, held_out, "test", seed) if held_out else []
+        params = dict(env_params or {})
+        drawn = _draw(env_id, family, tasks, "train", seed, params)
+        unseen = _draw(env_id, family, held_out, "test", seed, params) if held_out else []
         flat = Flat(drawn, steps, cycles)
     except ValueError as error:
         raise ConfigError(str(error)) from None
@@ -139,10 +143,13 @@ def _family(env_id: str, split: str | None) -> TaskDistribution:
         raise ConfigError(str(error)) from None
 
 
-def _draw(env_id: str, family: TaskDistribution, count: int, part: str, seed: int) -> Iterable[Task]:
+def _draw(
+    env_id: str, family: TaskDistribution, count: int, part: str, seed: int, params: Mapping[str, Any]
+) -> Iterable[Task]:
     columns = family.sample_tasks(count, part, seed)
     return [
-        Task(f"{part}-{i}", env_id, {key: float(column[i]) for key, column in columns.items()}) for i in range(count)
+        Task(f"{part}-{i}", env_id, {key: float(column[i]) for key, column in columns.items()}, params)
+        for i in range(count)
     ]
 
 
