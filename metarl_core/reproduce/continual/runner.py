@@ -201,5 +201,5 @@ def _work(pipe: Connection) -> None:
                 pipe.send(("row", continual_row(cell, result, "")))
             except MetarlError as error:
                 pipe.send(("error", (str(error), traceback.format_exc())))
-            except Exception as error:  # noqa: BLE001  # the other cells go on
+            except Exception as error:  # the other cells go on
                 pipe.send(("error", (f"{type(error).__name__}: {error}", traceback.format_exc())))

@@ -252,11 +252,16 @@ def continual_experiment(name: str, values: Mapping[str, Any]) -> ContinualExper
     settings = _table(values.get("tuning_settings", {}), "tuning_settings")
     for of_method in settings:
         _check_choice("tuning_settings", of_method, list(methods))
-    tried = {key: _settings(method, settings.get(key, [{}])) for key, method in methods.items()}
+    tried = {
+        key: list(zip(_settings(method, tables), tables, strict=True))
+        for key, method in methods.items()
+        for tables in (settings.get(key, [{}]),)
+    }
+    as_they_are = {key: [(method, {})] for key, method in methods.items()}
     cells, tuning = [], []
     for sequence, block in zip(sequences, blocks, strict=True):
         own_seeds = parse_seeds(block["seeds"]) if "seeds" in block else seeds
-        cells += list(_cells(sequence, block, shared, methods, own_seeds, {m: [methods[m]] for m in methods}))
+        cells += list(_cells(sequence, block, shared, methods, own_seeds, as_they_are))
         if block.get("tuning", True):
             tuning += list(_cells(sequence, block, shared, methods, tuning_seeds, tried))
     both = sorted({cell.seed for cell in cells} & set(tuning_seeds))
@@ -310,7 +315,7 @@ def _cells(
     shared: Mapping[str, Any],
     methods: Mapping[str, Method],
     seeds: Sequence[int],
-    variants: Mapping[str, Sequence[Method]],
+    variants: Mapping[str, Sequence[tuple[Method, Mapping[str, Any]]]],
 ) -> Iterator[ContinualCell]:
     """Cells of a sequence; options of all methods, then its own, then the method's, then the method's on it."""
     names = block.get("methods", list(methods))
@@ -321,9 +326,7 @@ def _cells(
     for name, table in own.items():
         _check_own(_table(table, f"method_options.{name}"), f"method_options.{name}")
     for name in names:
-        for variant in variants[name]:
-            # What a tuned setting changes goes before all else.
-            changed = {k: v for k, v in variant.options.items() if methods[name].options.get(k) != v}
+        for variant, changed in variants[name]:  # what a tuned setting changes goes before all else
             values = {**shared, **options, **methods[name].options, **own.get(name, {}), **changed}
             for seed in seeds:
                 yield ContinualCell(variant, sequence, seed, values)
