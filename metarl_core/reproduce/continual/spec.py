@@ -257,7 +257,9 @@ def continual_experiment(name: str, values: Mapping[str, Any]) -> ContinualExper
         for key, method in methods.items()
         for tables in (settings.get(key, [{}]),)
     }
-    as_they_are = {key: [(method, {})] for key, method in methods.items()}
+    as_they_are: dict[str, list[tuple[Method, Mapping[str, Any]]]] = {
+        key: [(method, {})] for key, method in methods.items()
+    }
     cells, tuning = [], []
     for sequence, block in zip(sequences, blocks, strict=True):
         own_seeds = parse_seeds(block["seeds"]) if "seeds" in block else seeds

@@ -51,6 +51,7 @@ CONTINUAL_COLUMNS = (
 _WHOLE = ("steps", "phase_ends")
 _TABLES = ("returns", "learned")
 _VECTORS = ("random_returns", "held_out_returns", "held_out_random", "unnamed_returns")
+_FLAGS = ("identity", "simultaneous")
 _NUMBERS = ("adaptation_steps", "parameters", "stored_bytes", "updates", "environment_steps")
 
 
@@ -118,33 +119,28 @@ def stored_result(cell: ContinualCell, row: Mapping[str, Any], path: Path) -> Co
     sequence = cell.sequence.make(cell.seed)
     tasks, unseen, phases = len(sequence.tasks), len(sequence.held_out), len(sequence.flat)
     try:
-        whole = {name: np.array(row[name].split(), dtype=np.int64) for name in _WHOLE}
-        tables = {name: np.array([line.split() for line in row[name].split(";")], dtype=np.float64) for name in _TABLES}
-        vectors = {name: np.array(row[name].split(), dtype=np.float64) for name in _VECTORS}
-        numbers = {name: int(row[name]) for name in _NUMBERS}
-        seconds = float(row["seconds"])
-        flags = {name: {"0": False, "1": True}[row[name]] for name in ("identity", "simultaneous")}
+        found: dict[str, Any] = {name: np.array(row[name].split(), dtype=np.int64) for name in _WHOLE}
+        for name in _TABLES:
+            found[name] = np.array([line.split() for line in row[name].split(";")], dtype=np.float64)
+        found |= {name: np.array(row[name].split(), dtype=np.float64) for name in _VECTORS}
+        found |= {name: int(row[name]) for name in _NUMBERS}
+        found |= {name: {"0": False, "1": True}[row[name]] for name in _FLAGS}
+        found["seconds"] = float(row["seconds"])
     except (KeyError, ValueError) as error:
         raise RunError(f"{path}: row of {cell.label} is damaged: {error}") from None
-    points = len(whole["steps"])
-    wanted = {"returns": (points, tasks), "learned": (phases, tasks), "phase_ends": (phases,)}
-    wanted |= {"random_returns": (tasks,), "unnamed_returns": (tasks,)}
-    wanted |= {"held_out_returns": (unseen,), "held_out_random": (unseen,)}
-    for name, shape in wanted.items():
-        found = {**whole, **tables, **vectors}[name].shape
-        if found != shape:
-            raise RunError(f"{path}: row of {cell.label}: {name} has shape {found}; expected {shape}")
-    if whole["phase_ends"].min() < 0 or whole["phase_ends"].max() >= points:
+    points = len(found["steps"])
+    shapes = {"returns": (points, tasks), "learned": (phases, tasks), "phase_ends": (phases,)}
+    shapes |= {"random_returns": (tasks,), "unnamed_returns": (tasks,)}
+    shapes |= {"held_out_returns": (unseen,), "held_out_random": (unseen,)}
+    for name, shape in shapes.items():
+        if found[name].shape != shape:
+            raise RunError(f"{path}: row of {cell.label}: {name} has shape {found[name].shape}; expected {shape}")
+    if found["phase_ends"].min() < 0 or found["phase_ends"].max() >= points:
         raise RunError(f"{path}: row of {cell.label}: phase_ends are out of range")
     return ContinualResult(
         method=cell.method.algorithm,
         seed=cell.seed,
         task_names=tuple(task.name for task in sequence.tasks),
         held_out_names=tuple(task.name for task in sequence.held_out),
-        seconds=seconds,
-        **flags,
-        **whole,
-        **tables,
-        **vectors,
-        **numbers,
+        **found,
     )

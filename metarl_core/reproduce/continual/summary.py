@@ -104,13 +104,13 @@ def _method_table(experiment: ContinualExperiment, found: MeasuredSequence) -> s
         for _, name in columns:
             values = list(found.values(method, name).values())
             cells.append("-" if np.isnan(values).all() else figure_text(values))
-        for values in (
+        for costs in (
             [run.result.parameters for run in runs],
             [run.result.stored_bytes for run in runs],
             [run.total_bytes for run in runs],
             [run.result.updates for run in runs],
         ):
-            cells.append(f"{int(np.median(values)):,}")
+            cells.append(f"{int(np.median(costs)):,}")
         cells.append(f"{np.median([run.result.seconds for run in runs]):.0f}")
         cells.append(str(len(runs)))
         rows.append(cells)
