@@ -26,8 +26,8 @@ _USAGE = """metarl reproduce NAME [--out DIR] [--jobs N] [--only KEY=VALUE[,KEY=
 
 _EPILOG = """NAME is an experiment of the package or a .toml file. Each cell (method, environment, parameters, seed) is
 one training run in a process of its own; its row goes to DIR/results.csv when it ends. Cells with a row are skipped, so
-the command can be stopped (Ctrl-C) and repeated at any time. --only takes method, environment, seed (also 0-4) and the
-parameters of the environment; values of one key are alternatives.
+the command can be stopped (Ctrl-C) and repeated at any time. --only takes method, environment (of continual runs also
+sequence), seed (also 0-4) and the parameters of the environment; values of one key are alternatives.
 
 examples:
   metarl reproduce                                           # the experiments
@@ -92,7 +92,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _run(args: argparse.Namespace, experiment: AnyExperiment, cells: Sequence[AnyCell], csv_path: Path) -> int:
-    from metarl_core.reproduce.kinds import open_store, run_missing
+    from metarl_core.reproduce.kinds import has_checkpoints, open_store, run_missing
 
     runs = Path(args.runs) if args.runs else Path("runs/reproduce") / experiment.name
     runs = runs / "tuning" if args.tuning else runs
@@ -107,6 +107,8 @@ def _run(args: argparse.Namespace, experiment: AnyExperiment, cells: Sequence[An
             print(f"{len(stale)} rows were made with other settings (first: {stale[0].label}); --stale runs them again")
         stop = StopSignal()
         watcher = make_watcher(len(missing), lambda: stop.received is not None)
+        if not has_checkpoints(experiment):
+            watcher.stopping = "stopping: the running cells begin anew with the next call"
         try:
             with stop, watcher:
                 outcome = run_missing(experiment, missing, store, runs, args.jobs, watcher, args.keep_runs)

@@ -18,10 +18,15 @@ from metarl_core.reproduce.spec import Cell, Experiment
 from metarl_core.reproduce.store import ResultStore
 from metarl_core.reproduce.summary import write_summary
 
-__all__ = ["AnyCell", "AnyExperiment", "open_store", "run_missing", "summarise"]
+__all__ = ["AnyCell", "AnyExperiment", "has_checkpoints", "open_store", "run_missing", "summarise"]
 
 AnyExperiment: TypeAlias = Experiment | ContinualExperiment
 AnyCell: TypeAlias = Cell | ContinualCell
+
+
+def has_checkpoints(experiment: AnyExperiment) -> bool:
+    """Whether a cell that was interrupted goes on where it was."""
+    return not isinstance(experiment, ContinualExperiment)
 
 
 def open_store(experiment: AnyExperiment, path: Path) -> ResultStore:
