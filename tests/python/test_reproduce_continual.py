@@ -17,9 +17,10 @@ pytest.importorskip("matplotlib")
 from metarl_core import ConfigError, RunError, stats
 from metarl_core.agents.continual import ContinualConfig, ContinualResult, measure, run_method, scale_of
 from metarl_core.cli import main
-from metarl_core.reproduce import read_experiment
+from metarl_core.reproduce import find_experiment, list_experiments, read_experiment
 from metarl_core.reproduce.continual import (
     CONTINUAL_COLUMNS,
+    ContinualExperiment,
     ContinualStore,
     read_continual_rows,
     run_continual_cells,
@@ -234,6 +235,20 @@ def test_tuned_settings_go_before_all_else(tmp_path):
         ("wide", (12,)),
         ("wide:hidden=[20]", (20,)),
     ]
+
+
+@pytest.mark.parametrize("name", [n for n in list_experiments() if isinstance(find_experiment(n), ContinualExperiment)])
+def test_shipped_experiments_resolve(name):
+    experiment = find_experiment(name)
+    assert experiment.title
+    assert experiment.tuning
+    assert not {cell.seed for cell in experiment.cells} & {cell.seed for cell in experiment.tuning_cells}
+    assert len({cell.key for cell in experiment.cells}) == len(experiment.cells)
+    first = min(cell.seed for cell in experiment.cells)
+    for cell in experiment.cells:
+        if cell.seed == first:
+            assert len(cell.digest) == 12  # resolves, and its sequence is one that the method can learn
+    assert experiment.of_tuning().cells == experiment.tuning_cells
 
 
 # Rows
