@@ -85,8 +85,8 @@ class CderConfig(LearnerConfig):
     )
     novelty_alpha: float = option(
         0.0,
-        "alpha of max(beta(s') - alpha beta(s), 0), which is paid in beta(s')'s place: for crossing to what is less known "
-        "(NovelD's difference)",
+        "alpha of max(beta(s') - alpha beta(s), 0), which is paid in beta(s')'s place: for crossing to what is less "
+        "known (NovelD's difference)",
         minimum=0.0,
     )
     shaping: bool = option(True, "add gamma Phi(s') - Phi(s) to the reward")
