@@ -75,7 +75,9 @@ def heat_maps(experiment: ContinualExperiment, measured: Sequence[MeasuredSequen
             place.set_xlabel("task", fontsize=8)
             place.set_ylabel("after phase", fontsize=8)
             place.grid(visible=False)
-    figure.colorbar(image, ax=axes, label="score (mean over seeds)", shrink=0.5)
+    bar = figure.colorbar(image, ax=axes, shrink=0.5)
+    bar.set_label("score (mean over seeds)", fontsize=8)
+    bar.ax.tick_params(labelsize=8)
     return figure
 
 
@@ -98,6 +100,7 @@ def forgetting_bars(experiment: ContinualExperiment, measured: Sequence[Measured
                 place.plot([low, high], [at, at], color=color, linewidth=2)
             place.axvline(0, color="black", linewidth=0.6)
             place.set_title(f"{found.spec.label}: {text}", fontsize=8)
+            place.tick_params(axis="x", labelsize=8)
             place.set_yticks(range(len(names)), [experiment.methods[name].label for name in names], fontsize=8)
             place.set_ylim(len(names) - 0.4, -0.6)
     return figure
