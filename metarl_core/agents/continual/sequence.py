@@ -25,8 +25,8 @@ _REFERENCE_RETURNS = {
 }
 _MINATAR = ("Breakout", "Asterix", "SpaceInvaders", "Freeway", "Seaquest")
 MINATAR_GAMES = "MinAtar-games"
-_MINIGRID = ("Empty-Random-5x5", "SimpleCrossingS9N1", "DoorKey-5x5", "LavaCrossingS9N1", "FourRooms")
-_MINIGRID_UNSEEN = ("Empty-8x8", "SimpleCrossingS9N2", "DoorKey-6x6", "LavaCrossingS9N2", "Empty-Random-6x6")
+_MINIGRID = ("Empty-Random-5x5", "DoorKey-5x5", "Empty-8x8", "SimpleCrossingS9N1", "LavaCrossingS9N1")
+_MINIGRID_UNSEEN = ("Empty-Random-6x6", "DoorKey-6x6", "Empty-6x6", "SimpleCrossingS9N2", "LavaCrossingS9N2")
 MINIGRID_LEVELS = "MiniGrid-levels"
 
 
