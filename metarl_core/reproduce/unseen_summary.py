@@ -13,7 +13,7 @@ from metarl_core.report._figures import COLORS
 from metarl_core.reproduce.summary import Results, figure_text, markdown, task_text
 from metarl_core.reproduce.unseen import Unseen
 
-__all__ = ["LABELS", "Line", "lines", "unseen_plot", "unseen_table", "verdict"]
+__all__ = ["LABELS", "Line", "lines", "shown_policies", "unseen_plot", "unseen_table", "verdict"]
 
 _RESAMPLES = 10_000
 _LEAST_SEEDS = 5  # of fewer, an interval by bootstrap is too narrow to be read
@@ -62,7 +62,8 @@ def lines(results: Results, unseen: Unseen, task: tuple[str, str]) -> list[Line]
     found = []
     for method in results.methods:
         for policy in unseen.policies(method, task):
-            if method != baseline and policy not in _shown(results, method):
+            shown = shown_policies(results, method)
+            if shown is not None and policy not in shown:
                 continue
             values = unseen.values(method, task, policy)
             itself = (method, policy) == (baseline, "imt")
@@ -111,12 +112,14 @@ def verdict(ahead: Sequence[float]) -> str:
     return "baseline better" if low > 0 else "baseline worse" if high < 0 else "no difference seen"
 
 
-def _shown(results: Results, method: str) -> tuple[str, ...]:
-    """Ways in which another method is shown.
+def shown_policies(results: Results, method: str) -> tuple[str, ...] | None:
+    """Ways in which a method is shown; None: all, of the experiment's baseline.
 
-    All that use its weights, so that none is judged by the one that suits it least; of one that learned on the held-out
-    tasks, each network on its own.
+    Of another method all that use its weights, so that none is judged by the one that suits it least; of one that
+    learned on the held-out tasks, each network on its own.
     """
+    if method == (results.experiment.baseline or results.methods[0]):
+        return None
     own = results.experiment.methods[method].options.get("train_split") == "test"
     return ("own",) if own else ("imt", "imt_10", "best", "vote", "weighted", "uniform")
 

@@ -125,6 +125,13 @@ def test_the_tasks_are_those_that_the_family_draws(whole):
         np.testing.assert_array_equal(arrays[f"{part}_tasks"], np.stack(list(drawn.values()), axis=1))
 
 
+def test_networks_trained_on_the_held_out_tasks_have_those_of_the_other_runs(whole, tmp_path):
+    run_to_end(config("sharing=none", "train_split=test", "env_tasks=3", "val_tasks=0", "rounds=1"), tmp_path / "run")
+    oracle, others = (RunReader(folder).arrays("imt_tasks") for folder in (tmp_path / "run", whole[0]))
+    np.testing.assert_array_equal(oracle["train_tasks"], others["test_tasks"])
+    np.testing.assert_array_equal(oracle["test_tasks"], others["test_tasks"])
+
+
 # Within pretraining, in the first round, in the second round's play, and in the comparison.
 @pytest.mark.parametrize("stop_at", [1600, 1700, 3201, STEPS])
 @pytest.mark.parametrize("preset", ["corrected", "as_written"])
