@@ -45,6 +45,7 @@ _FIELDS = (
     "measure",
     "plots",
     "baseline",
+    "policies",
     "score",
     "seeds",
     "tuning",
@@ -156,13 +157,18 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """A set of cells, and what is drawn of them."""
+    """A set of cells, and what is drawn of them.
+
+    ``policies`` are the ways to act on held-out tasks in which the methods are compared, each with the baseline's same
+    one; none: all of the baseline's, and of the other methods those that suit them.
+    """
 
     name: str
     title: str
     measure: str
     plots: tuple[str, ...]
     baseline: str | None
+    policies: tuple[str, ...]
     score: Score | None
     tuning: str
     methods: Mapping[str, Method]
@@ -255,6 +261,7 @@ def _experiment(name: str, values: Mapping[str, Any]) -> Experiment:
     baseline = values.get("baseline")
     if baseline is not None:
         _check_choice("baseline", baseline, list(methods))
+    policies = _policies(values.get("policies", []))
     seeds = parse_seeds(values.get("seeds", "0-4"))
     tuning_seeds = parse_seeds(values.get("tuning_seeds", "100-101"), "tuning_seeds")
     blocks = [_table(block, "cells") for block in values.get("cells", [])]
@@ -289,12 +296,27 @@ def _experiment(name: str, values: Mapping[str, Any]) -> Experiment:
         measure=measure,
         plots=plots,
         baseline=baseline,
+        policies=policies,
         score=_score(values.get("score")),
         tuning=str(values.get("tuning", "")),
         methods=methods,
         cells=cells,
         tuning_cells=tuning,
     )
+
+
+def _policies(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ConfigError(f"policies={value!r}: expected a list of ways to act on held-out tasks")
+    if not value:
+        return ()
+    from metarl_core.agents.imt.comparison import METHODS
+
+    for name in value:
+        _check_choice("policies", name, (*METHODS, "own"))
+        if value.count(name) > 1:
+            raise ConfigError(f"policies: {name!r} comes twice")
+    return tuple(value)
 
 
 def _score(value: Any) -> Score | None:

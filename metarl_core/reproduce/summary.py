@@ -152,9 +152,11 @@ def tables(results: Results, unseen: Unseen) -> str:
     parts = [f"# {results.experiment.title}"]
     for task in results.tasks:
         if unseen.measured(task):
+            from metarl_core.reproduce.regret import regret_table
             from metarl_core.reproduce.unseen_summary import unseen_table
 
-            table = unseen_table(results, unseen, task)
+            found = (unseen_table(results, unseen, task), regret_table(results, unseen, task))
+            table = "\n\n".join(filter(None, found))
         else:
             table = _task_table(results, task)
         parts += [f"## {task_text(task)}", table]

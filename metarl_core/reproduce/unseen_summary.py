@@ -13,9 +13,10 @@ from metarl_core.report._figures import COLORS
 from metarl_core.reproduce.summary import Results, figure_text, markdown, task_text
 from metarl_core.reproduce.unseen import Unseen
 
-__all__ = ["LABELS", "Line", "lines", "unseen_plot", "unseen_table"]
+__all__ = ["LABELS", "Line", "lines", "shown_policies", "unseen_plot", "unseen_table", "verdict"]
 
 _RESAMPLES = 10_000
+_LEAST_SEEDS = 5  # of fewer, an interval by bootstrap is too narrow to be read
 
 LABELS = {
     "imt": "as configured",
@@ -55,11 +56,14 @@ class Line:
 def lines(results: Results, unseen: Unseen, task: tuple[str, str]) -> list[Line]:
     """What acts on the held-out tasks of an environment: all of the baseline's ways, and the other methods' own."""
     baseline = results.experiment.baseline or results.methods[0]
+    if results.experiment.policies:
+        return _policy_lines(results, unseen, task, baseline)
     own = unseen.values(baseline, task, "imt")
     found = []
     for method in results.methods:
         for policy in unseen.policies(method, task):
-            if method != baseline and policy not in _shown(results, method):
+            shown = shown_policies(results, method)
+            if shown is not None and policy not in shown:
                 continue
             values = unseen.values(method, task, policy)
             itself = (method, policy) == (baseline, "imt")
@@ -74,12 +78,48 @@ def lines(results: Results, unseen: Unseen, task: tuple[str, str]) -> list[Line]
     return found
 
 
-def _shown(results: Results, method: str) -> tuple[str, ...]:
-    """Ways in which another method is shown.
+def _policy_lines(results: Results, unseen: Unseen, task: tuple[str, str], baseline: str) -> list[Line]:
+    """Every method beside the baseline, in the experiment's ways to act, each beside the baseline's same one."""
+    found = []
+    for policy in results.experiment.policies:
+        reference = unseen.values(baseline, task, policy)
+        for method in sorted(results.methods, key=lambda name: name != baseline):
+            values = unseen.values(method, task, policy)
+            if not values:
+                continue
+            itself = method == baseline
+            label = f"**{results.label(method)}**" if itself else results.label(method)
+            if policy != "imt":
+                label = f"{label}: {LABELS[policy]}"
+            both = [] if itself else sorted(set(reference) & set(values))
+            ahead = tuple(reference[s] - values[s] for s in both)
+            found.append(Line(label, tuple(values[s] for s in sorted(values)), ahead))
+    return found
 
-    All that use its weights, so that none is judged by the one that suits it least; of one that learned on the held-out
-    tasks, each network on its own.
+
+def verdict(ahead: Sequence[float]) -> str:
+    """What the paired differences to the baseline say, in words.
+
+    Args:
+        ahead: by how much the baseline is ahead, of each seed.
+
+    Returns:
+        Whether the baseline is better or worse: the 95 % interval of the interquartile mean leaves out 0.
     """
+    if len(ahead) < _LEAST_SEEDS:
+        return f"fewer than {_LEAST_SEEDS} seeds"
+    low, high = stats.bootstrap_interval(stats.iqm, [ahead], resamples=_RESAMPLES)
+    return "baseline better" if low > 0 else "baseline worse" if high < 0 else "no difference seen"
+
+
+def shown_policies(results: Results, method: str) -> tuple[str, ...] | None:
+    """Ways in which a method is shown; None: all, of the experiment's baseline.
+
+    Of another method all that use its weights, so that none is judged by the one that suits it least; of one that
+    learned on the held-out tasks, each network on its own.
+    """
+    if method == (results.experiment.baseline or results.methods[0]):
+        return None
     own = results.experiment.methods[method].options.get("train_split") == "test"
     return ("own",) if own else ("imt", "imt_10", "best", "vote", "weighted", "uniform")
 
@@ -94,6 +134,9 @@ def unseen_table(results: Results, unseen: Unseen, task: tuple[str, str]) -> str
         [line.label, figure_text(line.values), figure_text(line.ahead) if line.ahead else "-", str(len(line.values))]
         for line in found
     ]
+    if results.experiment.policies:
+        header.append("verdict")
+        rows = [[*row, verdict(line.ahead) if line.ahead else "-"] for row, line in zip(rows, found, strict=True)]
     return markdown(header, rows)
 
 

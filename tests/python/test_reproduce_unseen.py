@@ -1,6 +1,7 @@
 """metarl reproduce with runs that are measured on held-out tasks."""
 
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ pytest.importorskip("matplotlib")
 from reproduce_helpers import made_up_row, write_rows, write_spec
 
 from metarl_core import ConfigError, stats
+from metarl_core.agents.imt.averaging import WEIGHTINGS
+from metarl_core.agents.task_context import family_tasks
 from metarl_core.cli import main
 from metarl_core.errors import RunError
-from metarl_core.reproduce import read_experiment, write_summary
+from metarl_core.reproduce import find_experiment, read_experiment, write_summary
 from metarl_core.reproduce.unseen import UNSEEN_COLUMNS, read_unseen, unseen_path, write_unseen
 from metarl_core.runs import RunReader
 
@@ -113,6 +116,137 @@ def test_figures_of_the_table(tmp_path):
     assert seeds == [0, 1, 2, 3, 4]
 
 
+def test_regret_against_networks_trained_on_the_held_out_tasks(tmp_path):
+    """By hand: the oracle's return on its own tasks minus what acts, on the seeds that both have."""
+    text = SPEC.replace('seeds = "0-1"', 'seeds = "0-6"') + WORSE
+    experiment = read_experiment(write_spec(tmp_path, text))
+    path = tmp_path / "results.csv"
+    oracle = [20.0, 22.0, 18.0, 24.0, 30.0]  # two seeds of the others have none yet
+    returns = {
+        "imt": {"imt": [10, 18, 17, 26, 20, 99, 99], "imt_10": [9, 16, 16, 20, 20, 99, 99], "chance": [-10] * 7},
+        "control": {"imt": [0, 2, 4, 6, 8, 99], "imt_10": [0, 1, 2, 3, 4, 99], "best": [10] * 5, "shuffled": [0] * 5},
+    }
+    cells = [c for c in experiment.cells if c.params["env_tasks_split"] == "extrapolation"]
+    write_rows(path, [made_up_row(cell, evaluation_return=1.0) for cell in cells])
+
+    def written(with_oracle):
+        unseen_path(path).unlink(missing_ok=True)
+        for cell in cells:
+            name, seed = cell.method.name, cell.seed
+            if name == "oracle":
+                # As configured, this method's average of networks, is not the oracle: it is worth nothing here.
+                rows = [made_up(cell, "own", oracle[seed]), made_up(cell, "imt", 0.0)] if seed < 5 else []
+                rows = rows if with_oracle else []
+            else:
+                rows = [made_up(cell, p, float(v[seed])) for p, v in returns[name].items() if seed < len(v)]
+                rows.append(made_up(cell, "own", 50.0))
+            write_unseen(unseen_path(path), rows, experiment.cells)
+        write_summary(experiment, path)
+        return (tmp_path / "tables.md").read_text()
+
+    without = written(False)
+    assert "regret" not in without.lower()
+    with_oracle = written(True)
+    start = with_oracle.index("Regret against *oracle*")
+    rows = [line.strip("| ").split(" | ") for line in with_oracle[start:].split("## ")[0].splitlines() if "|" in line]
+
+    def figure(values):
+        low, high = stats.bootstrap_interval(stats.iqm, [values], resamples=10_000)
+        return f"{stats.iqm([values]):.4g} [{low:.4g}, {high:.4g}]"
+
+    zero = np.subtract(oracle, returns["imt"]["imt"][:5])
+    assert rows[2] == [
+        "**IMT**",
+        figure(zero),
+        figure(np.subtract(oracle, returns["imt"]["imt_10"][:5])),
+        figure(zero / (np.array(oracle) + 10)),
+        "5",
+    ]
+    assert zero.tolist() == [10, 4, 1, -2, 10]
+    assert [row[0] for row in rows[3:]] == [
+        "uniform actions",
+        "control",
+        "control: for each task the submodel with the largest weight",
+    ]
+    assert rows[3][2:] == ["-", "1 [1, 1]", "5"]
+    assert rows[4][2] == figure(np.subtract(oracle, returns["control"]["imt_10"][:5]))
+    assert rows[5][1:3] == [figure(np.subtract(oracle, 10.0)), "-"]
+    # Nothing else in the table changes but the oracle's own line.
+    assert [line for line in without.splitlines() if line not in with_oracle] == []
+
+
+def test_the_oracle_learns_the_tasks_that_the_others_are_tested_on():
+    experiment = find_experiment("imt-transfer")
+    cells = {cell.key: cell.config for cell in experiment.cells}
+    for (method, *rest), config in cells.items():
+        if method == "oracle":
+            tested, hyper = cells[("imt", *rest)], config.hyperparameters
+            learned = family_tasks(config, config.env_tasks, hyper.train_split)
+            expected = family_tasks(tested, tested.hyperparameters.test_tasks, "test")
+            assert list(learned) == list(expected)
+            for name, values in learned.items():
+                np.testing.assert_array_equal(values, expected[name])
+
+
+POLICIES = SPEC.replace('baseline = "imt"', 'baseline = "imt"\npolicies = ["imt", "own"]')
+
+
+def test_methods_beside_each_other_in_the_same_ways_to_act(tmp_path):
+    """With ``policies`` each method is compared with the baseline's same way to act, with a verdict."""
+    text = POLICIES.replace('seeds = "0-1"', 'seeds = "0-5"') + WORSE
+    text = text.replace('train_split = "test"', 'weighting = "random"')
+    experiment = read_experiment(write_spec(tmp_path, text))
+    path = tmp_path / "results.csv"
+    zero_shot = {"imt": [5, 6, 7, 8, 9, 10], "oracle": [7, 7, 8, 10, 10, 12], "control": [4, 7, 6, 9, 8, 11]}
+    own = {"imt": [30] * 6, "oracle": [20, 22, 24, 26, 27, 28], "control": [30.5, 29.5, 30.5, 29.5]}
+    cells = [c for c in experiment.cells if c.params["env_tasks_split"] == "extrapolation"]
+    write_rows(path, [made_up_row(cell, evaluation_return=1.0) for cell in cells])
+    for cell in cells:
+        rows = [made_up(cell, "imt", float(zero_shot[cell.method.name][cell.seed])), made_up(cell, "vote", 50.0)]
+        if cell.seed < len(own[cell.method.name]):
+            rows.append(made_up(cell, "own", float(own[cell.method.name][cell.seed])))
+        write_unseen(unseen_path(path), rows, experiment.cells)
+    write_summary(experiment, path)
+    table = [line for line in (tmp_path / "tables.md").read_text().splitlines() if line.startswith("|")]
+    assert table[0].endswith("| seeds | verdict |")
+    assert [line.split(" | ")[0] for line in table[2:]] == [
+        "| **IMT**",
+        "| oracle",
+        "| control",
+        "| **IMT**: each on its own training task",
+        "| oracle: each on its own training task",
+        "| control: each on its own training task",
+    ]
+    verdicts = [line.split(" | ")[-1].removesuffix(" |") for line in table[2:]]
+    few = "fewer than 5 seeds"
+    assert verdicts == ["-", "baseline worse", "no difference seen", "-", "baseline better", few]
+    ahead = np.subtract(own["imt"], own["oracle"])
+    low, high = stats.bootstrap_interval(stats.iqm, [ahead], resamples=10_000)
+    assert f"| {stats.iqm([ahead]):.4g} [{low:.4g}, {high:.4g}] | 6 | baseline better |" in table[6]
+    assert (tmp_path / "unseen.png").read_bytes()[:4] == b"\x89PNG"
+
+
+WORSE = """
+[methods.control]
+algorithm = "imt"
+label = "control"
+options = { weighting = "uniform" }
+"""
+
+
+def test_weighting_controls_differ_from_the_default_in_the_weights_alone():
+    """So that their rows, and those of the experiment on transfer, are to be compared by seed."""
+    transfer = {cell.key: cell for cell in find_experiment("imt-transfer").cells}
+    experiment = find_experiment("imt-weights")
+    assert {cell.config.hyperparameters.weighting for cell in experiment.cells} == set(WEIGHTINGS)
+    for cell in experiment.cells:
+        default = transfer[("imt", *cell.key[1:])]
+        if cell.method.name == "imt":
+            assert cell.digest == default.digest
+        hyper = dataclasses.replace(cell.config.hyperparameters, weighting="similarity_accuracy")
+        assert dataclasses.replace(cell.config, hyperparameters=hyper) == default.config
+
+
 def test_a_run_again_takes_the_place_of_its_rows(tmp_path):
     experiment = read_experiment(write_spec(tmp_path, SPEC))
     first, second = experiment.cells[:2]
@@ -132,3 +266,10 @@ def test_mistakes(tmp_path):
     text = SPEC.replace('env_tasks_seed = "seed"', 'env_tasks_seed = "seeds"')
     with pytest.raises(ConfigError, match="env_tasks_seed"):
         read_experiment(write_spec(tmp_path, text)).cells[0].config  # noqa: B018
+    for wrong, message in (
+        ('["imt", "own", "imt"]', "policies: 'imt' comes twice"),
+        ('["imtt"]', "policies='imtt': choose from imt, imt_10, .*own"),
+        ('"imt"', "policies='imt': expected a list"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            read_experiment(write_spec(tmp_path, POLICIES.replace('["imt", "own"]', wrong)))

@@ -44,7 +44,8 @@ class Comparison:
     """Mean returns on held-out tasks; every method plays as many episodes.
 
     Attributes:
-        returns: method of ``METHODS`` -> float64 [T].
+        returns: method of ``METHODS`` -> float64 [T]; without ``single_accuracy`` where nothing predicts embeddings
+            (``sharing=none``), so that no submodel is the most accurate.
         on_train: of submodel i on training task j, float64 [K, K].
         on_test: of submodel i on held-out task j, float64 [K, T].
         adaptation_steps: transitions of a new task, under uniform actions, that the weights were made from, by method;
@@ -80,15 +81,13 @@ def compare(learner: ImtLearner, adapted: Adapted, episodes: int = 20) -> Compar
     few = learner.adapt(adapted.tasks, episodes=10, seed=purpose_seed(learner.seed, "few episodes"))
     played["imt_10"] = learner.evaluate(few, episodes=episodes)
     played["chance"] = play_uniformly(learner, adapted.tasks, episodes, seed)
-    for name, chosen in (
-        ("single_accuracy", learner.accuracy.argmax()),
-        ("single_train", on_train.mean(axis=1).argmax()),
-        ("single_hindsight", on_test.mean(axis=1).argmax()),
-    ):
-        played[name] = on_test[int(chosen)]
+    played["single_train"] = on_test[int(on_train.mean(axis=1).argmax())]
+    played["single_hindsight"] = on_test[int(on_test.mean(axis=1).argmax())]
+    if learner.config.sharing == "average":
+        played["single_accuracy"] = on_test[int(learner.accuracy.argmax())]
     rng = np.random.default_rng(purpose_seed(learner.seed, "shuffle"))
     orders = [derangement(count, rng) for _ in range(SHUFFLES)]
     shuffled = [dataclasses.replace(adapted, weights=adapted.weights[order]) for order in orders]
     played["shuffled"] = np.mean([learner.evaluate(wrong, episodes=episodes) for wrong in shuffled], axis=0)
     steps = {"imt": float(adapted.steps.mean()), "imt_10": float(few.steps.mean())}
-    return Comparison({name: played[name] for name in METHODS}, on_train, on_test, steps)
+    return Comparison({name: played[name] for name in METHODS if name in played}, on_train, on_test, steps)

@@ -93,6 +93,8 @@ class Round:
             nan without one, [K].
         validation_returns: of the aggregated submodels on the validation tasks; None: there are none.
         stop: why training stops; None: it goes on.
+        selection_steps: environment steps on the validation tasks so far, which choose the round that is kept and are
+            not among ``steps``: transitions recorded to weigh the submodels, and episodes.
     """
 
     number: int
@@ -103,6 +105,7 @@ class Round:
     train_returns: NDArray[np.float64]
     validation_returns: NDArray[np.float64] | None
     stop: str | None
+    selection_steps: int = 0
 
 
 class ImtLearner:
@@ -270,9 +273,14 @@ class ImtLearner:
 
     @property
     def environment_steps(self) -> int:
-        """Steps of all tasks together, the reference policy's included."""
+        """Steps of all tasks together, the reference policy's included, those on the validation tasks not."""
         recorded = sum(map(len, (*self.datasets, *self.held_out_datasets)))
         return recorded + sum(a.steps * a.num_tasks for a in self._all_actors())
+
+    @property
+    def selection_steps(self) -> int:
+        """Steps on the validation tasks, after every round."""
+        return self.rounds[-1].selection_steps if self.rounds else 0
 
     def embed(self, datasets: Sequence[TaskDataset]) -> NDArray[np.float64]:
         """Embeddings of tasks from transitions of the reference policy, [T, E]."""
@@ -496,10 +504,13 @@ class ImtLearner:
             [np.mean(r[n:]) if len(r) > n else np.nan for r, n in zip(self.actors.returns, before, strict=True)]
         )
         weights = self.average()
-        validation = None
+        validation, selection_steps = None, self.selection_steps
         if self.val_tasks:
             seed = purpose_seed(self.seed, "validation")
-            validation = self.evaluate(self.adapt(self.val_tasks, seed=seed), seed=seed)
+            adapted = self.adapt(self.val_tasks, seed=seed)
+            returns, lengths = self.play(adapted, seed=seed)
+            validation = returns.mean(axis=1)
+            selection_steps += int(adapted.steps.sum() + lengths.sum())
         change = weights.relative_change if self.config.sharing == "average" else np.inf
         stop = self.stopping.update(change, None if validation is None else float(np.mean(validation)))
         if stop is None and number >= self.config.rounds:
@@ -511,7 +522,8 @@ class ImtLearner:
                 self.best = kept_state(self)
             elif stop is not None and self.best is not None:
                 restore_kept(self, self.best)
-        done = Round(number, self.environment_steps, embedding, td, weights, played, validation, stop)
+        steps = self.environment_steps
+        done = Round(number, steps, embedding, td, weights, played, validation, stop, selection_steps)
         self.rounds.append(done)
         return done
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from metarl_core.agents.common.images import Features, ImageFeatures, image_planes, plane_offsets
+from metarl_core.agents.common.images import Features, ImageFeatures, plane_offsets
 from metarl_core.agents.common.networks import copy_parameters, mix_parameters
 
 __all__ = ["BatchedConvNet", "BatchedMLP", "Submodels", "flat_observations"]
@@ -97,12 +97,26 @@ class BatchedConvNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Evaluate every member; bool or uint8 [K, B, H, W, C] -> float32 [K, B, F]."""
         members, rows = x.shape[:2]
-        planes = image_planes(x.flatten(0, 1), self.images, self.offsets)
-        h = planes.reshape(members, rows, *planes.shape[1:]).transpose(0, 1).flatten(1, 2)  # [B, K * P, H, W]
+        h = _planes_side_by_side(x, self.images, self.offsets)
         for weight, bias in zip(self.filters, self.filter_biases, strict=True):
-            h = torch.relu(nn.functional.conv2d(h, weight.flatten(0, 1), bias.flatten(), groups=members))
+            # Channels last, as the planes are: grouped convolutions over few channels are up to twice as fast so.
+            weight = weight.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+            h = torch.relu(nn.functional.conv2d(h, weight, bias.flatten(), groups=members))
         features: Tensor = self.dense(h.reshape(rows, members, -1).transpose(0, 1))
         return features
+
+
+def _planes_side_by_side(x: Tensor, features: ImageFeatures, offsets: Tensor) -> Tensor:
+    """Stored images [K, B, H, W, C] -> planes of all members side by side, float32 [B, K * P, H, W] channels last."""
+    x = x.permute(1, 2, 3, 0, 4)  # [B, H, W, K, C]
+    if features.kind == "symbols":
+        planes = torch.zeros(*x.shape[:4], features.planes, device=x.device)
+        planes.scatter_(4, x.long() + offsets, 1.0)
+    else:
+        planes = x.to(torch.float32, memory_format=torch.contiguous_format)
+        if features.kind == "bytes":
+            planes.mul_(1 / 255)
+    return planes.flatten(3).permute(0, 3, 1, 2)
 
 
 Trunk: TypeAlias = BatchedMLP | BatchedConvNet

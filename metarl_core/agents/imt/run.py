@@ -149,6 +149,7 @@ class ImtTrainer:
             "effective_submodels": done.weights.effective_sample_size,
             "trunk_change": done.weights.relative_change,
             "validation_return": None if validation is None else float(np.mean(validation)),
+            "selection_steps": done.selection_steps,
         }
         self.run.metrics(self.last_row)
 
@@ -156,6 +157,7 @@ class ImtTrainer:
         rounds = self.learner.rounds
         arrays = {
             "steps": np.array([r.steps for r in rounds]),
+            "selection_steps": np.array([r.selection_steps for r in rounds]),
             **{
                 name: np.stack([getattr(r, name) for r in rounds])
                 for name in ("embedding_loss", "td_loss", "train_returns")
@@ -249,6 +251,7 @@ class ImtTrainer:
             "rounds": len(learner.rounds),
             "stop": learner.rounds[-1].stop if learner.rounds else None,
             "transductive": "test" in (self.hyper.tune_on, self.hyper.train_split),
+            "selection_steps": learner.selection_steps,
             "adaptation_steps": {} if comparison is None else comparison.adaptation_steps,
             "test_returns": means,
         }

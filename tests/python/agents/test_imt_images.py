@@ -87,6 +87,42 @@ def test_every_member_is_a_network_of_its_own(kind, generator):
         assert p.grad[1].any()
 
 
+@pytest.mark.parametrize(
+    ("env_id", "shape"), [("MinAtar/Seaquest-v1", (10, 10, 10)), ("MiniGrid-DoorKey-5x5-v0", (7, 7, 3))]
+)
+def test_outputs_and_gradients_are_those_of_one_network_after_another(env_id, shape, generator):
+    """At the sizes of MinAtar and MiniGrid, against torch's convolution in float64, a member at a time."""
+    symbols = "MiniGrid" in env_id
+    kind = "symbols" if symbols else "binary"
+    cardinalities = MINIGRID_CARDINALITIES if symbols else ()
+    net = BatchedConvNet(4, ImageFeatures(shape, kind, cardinalities, (16, 8), 3, "own"), (32,), generator)
+    for p in net.parameters():
+        p.data += 0.05 * torch.randn(p.shape, generator=generator)
+    rng = np.random.default_rng(0)
+    highest = MINIGRID_CARDINALITIES if symbols else (2,) * shape[2]
+    x = np.stack([rng.integers(h, size=(4, 6, *shape[:2])) for h in highest], axis=-1)
+    found = net(torch.from_numpy(x.astype(np.uint8 if symbols else np.bool_)))
+    slope = torch.randn(found.shape, generator=generator)
+    (found * slope).sum().backward()
+    for member in range(4):
+        own = [[p[member].detach().double().requires_grad_() for p in ps] for ps in (net.filters, net.filter_biases)]
+        dense = [
+            [p[member].detach().double().requires_grad_() for p in ps] for ps in (net.dense.weights, net.dense.biases)
+        ]
+        h = torch.from_numpy(np.stack([planes_by_hand(kind, image) for image in x[member]]))
+        for weight, bias in zip(*own, strict=True):
+            h = torch.relu(torch.nn.functional.conv2d(h, weight, bias))
+        h = h.flatten(1)
+        for weight, bias in zip(*dense, strict=True):
+            h = torch.relu(h @ weight + bias)
+        torch.testing.assert_close(found[member].double(), h, rtol=1e-5, atol=1e-5)
+        (h * slope[member].double()).sum().backward()
+        stores = (net.filters, net.filter_biases, net.dense.weights, net.dense.biases)
+        for store, parameters in zip(stores, (*own, *dense), strict=True):
+            for p, expected in zip(store, parameters, strict=True):
+                torch.testing.assert_close(p.grad[member].double(), expected.grad, rtol=1e-5, atol=1e-4)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_members_start_equal_and_the_shared_rows_are_not_copied(kind, generator):
     models = Submodels(4, KINDS[kind], (8,), 3, 5, (6,), generator)

@@ -297,8 +297,13 @@ def test_networks_that_share_nothing_learn_from_their_own_task_alone():
 @pytest.mark.parametrize("keep", ["best", "last"])
 def test_the_best_round_on_the_validation_tasks_is_kept(keep, monkeypatch):
     one = learner(val_tasks={name: values[:2] for name, values in GOALS.items()}, rounds=4, keep=keep, tolerance=0.0)
-    evaluate, seen, after = one.evaluate, iter([-3.0, -1.0, -2.0, -5.0]), []
-    monkeypatch.setattr(one, "evaluate", lambda *a, **k: 0 * evaluate(*a, **k) + next(seen))
+    play, seen, after = one.play, iter([-3.0, -1.0, -2.0, -5.0]), []
+
+    def played(*arguments, **options):
+        returns, lengths = play(*arguments, **options)
+        return 0 * returns + next(seen), lengths
+
+    monkeypatch.setattr(one, "play", played)
     average = one.average
 
     def averaged():
@@ -377,6 +382,11 @@ def test_steps_are_counted_over_all_tasks():
     rounds = one.train()
     assert [r.number for r in rounds] == [1, 2]
     assert [r.steps for r in rounds] == [4 * (400 + 120), 4 * (400 + 120)]
+    # A point robot starts where it always does and acts greedily: all 20 episodes of a task are equally long.
+    lengths = one.play(one.adapt({name: values[:2] for name, values in GOALS.items()}), episodes=1)[1]
+    assert [r.selection_steps for r in rounds][1] - rounds[0].selection_steps == 2 * 400 + 20 * lengths.sum()
+    assert rounds[0].selection_steps > 2 * 400
+    assert one.selection_steps == rounds[1].selection_steps
     assert rounds[0].validation_returns.shape == (2,)
     assert np.isfinite(rounds[1].validation_returns).all()
     assert rounds[1].embedding_loss.shape == rounds[1].td_loss.shape == (4,)

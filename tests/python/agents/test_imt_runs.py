@@ -65,6 +65,12 @@ def test_the_files_of_a_run(whole):
     np.testing.assert_allclose(reader.metrics["epsilon"], [0.55, 0.1, 0.1])
     np.testing.assert_array_equal(reader.metrics["updates"], [25, 50, 75])
     assert np.isfinite(reader.metrics["validation_return"]).all()
+    # A round weighs by 400 transitions of each validation task, and plays 20 episodes of at most 100 steps of each.
+    selection = reader.metrics["selection_steps"]
+    np.testing.assert_array_equal(selection, reader.arrays("imt_rounds")["selection_steps"])
+    assert (np.diff(selection, prepend=0) > 2 * 400).all()
+    assert (np.diff(selection, prepend=0) <= 2 * (400 + 20 * 100)).all()
+    assert result["selection_steps"] == selection[-1]
     episodes = reader.episodes
     assert len(episodes["episode"]) == result["episodes"] == reader.metrics["episodes"][-1] > 0
     np.testing.assert_array_equal(episodes["episode"], np.arange(1, result["episodes"] + 1))
@@ -82,6 +88,7 @@ def test_arrays_of_rounds_and_tasks_are_those_of_the_learner(whole):
     rounds, tasks = reader.arrays("imt_rounds"), reader.arrays("imt_tasks")
     assert {name: a.shape for name, a in rounds.items()} == {
         "steps": (3,),
+        "selection_steps": (3,),
         "trunk_change": (3,),
         "validation_returns": (3, 2),
         **dict.fromkeys(("embedding_loss", "td_loss", "train_returns", "similarity", "accuracy", "weights"), (3, 4)),
@@ -116,6 +123,13 @@ def test_the_tasks_are_those_that_the_family_draws(whole):
     for part, count in (("train", 4), ("test", 3)):
         drawn = family.sample_tasks(count, part, 0)
         np.testing.assert_array_equal(arrays[f"{part}_tasks"], np.stack(list(drawn.values()), axis=1))
+
+
+def test_networks_trained_on_the_held_out_tasks_have_those_of_the_other_runs(whole, tmp_path):
+    run_to_end(config("sharing=none", "train_split=test", "env_tasks=3", "val_tasks=0", "rounds=1"), tmp_path / "run")
+    oracle, others = (RunReader(folder).arrays("imt_tasks") for folder in (tmp_path / "run", whole[0]))
+    np.testing.assert_array_equal(oracle["train_tasks"], others["test_tasks"])
+    np.testing.assert_array_equal(oracle["test_tasks"], others["test_tasks"])
 
 
 # Within pretraining, in the first round, in the second round's play, and in the comparison.
@@ -231,6 +245,15 @@ def test_the_control_gives_every_weight_to_the_wrong_submodel(monkeypatch):
     np.testing.assert_array_equal(found.returns["shuffled"], np.mean(expected, axis=0))
     assert (found.returns["chance"] < 0).all()
     learner.close()
+
+
+def test_no_network_that_predicts_nothing_is_the_most_accurate(tmp_path):
+    result = run_to_end(config("sharing=none", "rounds=1", "val_tasks=0"), tmp_path / "run")
+    arrays = RunReader(tmp_path / "run").arrays("imt_tasks")
+    expected = [name for name in METHODS if name != "single_accuracy"]
+    assert arrays["methods"].tolist() == list(result["test_returns"]) == expected
+    assert arrays["descriptions"].tolist() == [METHODS[name] for name in expected]
+    assert result["selection_steps"] == 0  # there are no tasks to select by
 
 
 def test_each_submodel_alone_is_that_submodel():
