@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from metarl_core._names import unknown_name
+from metarl_core.agents.common.options import field_docs
 from metarl_core.agents.config import RunConfig, read_config_file, resolve_config
+from metarl_core.agents.imt.curiosity_config import CURIOSITY_OPTIONS, CuriosityOptions
 from metarl_core.errors import ConfigError
 
 __all__ = [
@@ -54,6 +56,11 @@ _FIELDS = (
 _NEUTRAL = {"reward_threshold": None, "compile": False}
 _NEUTRAL_HYPERPARAMETERS = {"n_step": 1}  # of every algorithm but CDER, which always had it
 _NEUTRAL_CDER = {"bonus_visits": "all", "visit_resolution": 10.0}
+_NEUTRAL_IMT = {
+    name: list(default) if isinstance(default, tuple) else default
+    for name, (default, _) in field_docs(CuriosityOptions).items()
+    if name in ("exploration", *CURIOSITY_OPTIONS)
+}
 _METHOD_FIELDS = ("algorithm", "label", "options")
 _CELL_FIELDS = ("environment", "methods", "params", "seeds", "options")
 
@@ -131,7 +138,7 @@ class Cell:
         }
         if {**self.options, **self.method.options}.get("env_tasks_seed") == "seed":
             del settings["env_tasks_seed"]
-        neutral = _NEUTRAL_CDER if self.method.algorithm == "cder" else _NEUTRAL_HYPERPARAMETERS
+        neutral = {"cder": _NEUTRAL_CDER, "imt": _NEUTRAL_IMT}.get(self.method.algorithm, _NEUTRAL_HYPERPARAMETERS)
         settings["hyperparameters"] = {
             name: value
             for name, value in settings["hyperparameters"].items()

@@ -201,6 +201,9 @@ class ImtLearner:
                 f"exploration='curiosity': reads images as vectors alone; set image_encoding='flat' (here "
                 f"{c.image_encoding!r})"
             )
+        obs = self.reference.obs
+        if c.one_hot_obs and not (((obs == 0) | (obs == 1)).all() and (obs != 0).sum(dim=2).max() <= 1):
+            raise ConfigError(f"one_hot_obs=True: an observation of {self.env_id} is neither one-hot nor all zero")
         return {
             "critic_heads": c.critic_heads,
             "prior_scale": c.prior_scale,
