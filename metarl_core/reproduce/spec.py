@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -44,6 +45,7 @@ _FIELDS = (
     "plots",
     "baseline",
     "score",
+    "solved_return",
     "seeds",
     "tuning",
     "tuning_seeds",
@@ -157,6 +159,7 @@ class Experiment:
     plots: tuple[str, ...]
     baseline: str | None
     score: Score | None
+    solved_return: float | None
     tuning: str
     methods: Mapping[str, Method]
     cells: tuple[Cell, ...]
@@ -277,6 +280,7 @@ def _experiment(name: str, values: Mapping[str, Any]) -> Experiment:
         plots=plots,
         baseline=baseline,
         score=_score(values.get("score")),
+        solved_return=_solved_return(values.get("solved_return")),
         tuning=str(values.get("tuning", "")),
         methods=methods,
         cells=cells,
@@ -296,6 +300,14 @@ def _score(value: Any) -> Score | None:
     if not score.low < score.high:
         raise ConfigError(f"score: low={score.low} must be < high={score.high}")
     return score
+
+
+def _solved_return(value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ConfigError(f"solved_return={value!r}: expected a number, the return from which on a task is solved")
+    return float(value)
 
 
 def _method(name: str, table: Mapping[str, Any]) -> Method:

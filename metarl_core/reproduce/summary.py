@@ -152,9 +152,10 @@ def tables(results: Results, unseen: Unseen) -> str:
     parts = [f"# {results.experiment.title}"]
     for task in results.tasks:
         if unseen.measured(task):
-            from metarl_core.reproduce.unseen_summary import unseen_table
+            from metarl_core.reproduce.unseen_summary import solved_table, unseen_table
 
-            table = unseen_table(results, unseen, task)
+            found = (solved_table(results, unseen, task), unseen_table(results, unseen, task))
+            table = "\n\n".join(filter(None, found))
         else:
             table = _task_table(results, task)
         parts += [f"## {task_text(task)}", table]
