@@ -127,9 +127,7 @@ def _better(ours: Mapping[int, int], others: Mapping[int, int]) -> str:
     if not ours:
         return "-"
     pair = [[float(v) for v in counts.values()] for counts in (ours, others)]
-    low, high = stats.bootstrap_interval(
-        stats.probability_of_improvement, [pair[0]], [pair[1]], resamples=_RESAMPLES
-    )
+    low, high = stats.bootstrap_interval(stats.probability_of_improvement, [pair[0]], [pair[1]], resamples=_RESAMPLES)
     return f"{float(stats.probability_of_improvement([pair[0]], [pair[1]])):.3f} [{low:.3f}, {high:.3f}]"
 
 

@@ -110,11 +110,12 @@ def weight_soup(models: Submodels, weights: ArrayLike) -> torch.nn.Sequential:
 
 
 class _HeadSoup(torch.nn.Sequential):
-    """Trunk and last layers; the mean of their values, to which the priors of the submodels, all the same, are added."""
+    """Trunk and last layers; the mean of their values, plus that of the priors, which all submodels have in common."""
 
     def __init__(self, models: Submodels, *parts: torch.nn.Module) -> None:
         super().__init__(*parts)
         self._mean = models.mean_value  # a bound method, so that the submodels are no part of this network
 
     def forward(self, obs: Tensor) -> Tensor:
-        return self._mean(super().forward(obs), obs)
+        trunk, heads = self
+        return self._mean(heads(trunk(obs)), obs)

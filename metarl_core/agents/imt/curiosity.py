@@ -63,6 +63,7 @@ class TaskEnsemble(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Evaluate float32 [K, B, D], or int64 [K, B] if made with ``one_hot``; float32 [E, K * B, O], rows by task."""
         first, rows = self.weights[0], x.shape[1]
+        h: Tensor
         if self.one_hot:
             shift = torch.arange(self.tasks, device=x.device).unsqueeze(1) * (self.in_features + 1)
             # The gradient of the last row, the all-zero vector's, is kept away: it stays zero.
@@ -73,7 +74,8 @@ class TaskEnsemble(nn.Module):
         h = h.view(self.tasks, rows, self.members, -1).transpose(1, 2).flatten(0, 1)  # [K * E, B, H]
         for weight, bias in itertools.islice(zip(self.weights, self.biases, strict=True), 1, None):
             h = torch.baddbmm(bias, torch.relu(h), weight)
-        return h.view(self.tasks, self.members, rows, -1).transpose(0, 1).flatten(1, 2)
+        h = h.view(self.tasks, self.members, rows, -1).transpose(0, 1).flatten(1, 2)
+        return h
 
 
 def ensemble_td_errors(

@@ -207,7 +207,7 @@ class Submodels(nn.Module):
 
     def mean_value(self, values: Tensor, obs: Tensor) -> Tensor:
         """Mean over the heads, priors included, of what last layers gave, [K', B, H * A] -> [K', B, A]."""
-        mean = values.unflatten(2, (self.critic_heads, self.num_actions)).mean(dim=2)
+        mean = values.view(*values.shape[:2], self.critic_heads, self.num_actions).mean(dim=2)
         prior = self.prior(obs)
         return mean if prior is None else mean + prior.mean(dim=1)
 
@@ -216,7 +216,8 @@ class Submodels(nn.Module):
         if self.prior_net is None:
             return None
         flat = (one_hot_indices(obs) if self.one_hot else obs).flatten(0, 1)
-        return self.prior_net(flat).unflatten(1, obs.shape[:2]).transpose(0, 1)
+        values: Tensor = self.prior_net(flat)
+        return values.view(self.critic_heads, *obs.shape[:2], self.num_actions).transpose(0, 1)
 
     def trained_values(self, obs: Tensor, *, target: bool = False, frozen: bool = False) -> Tensor:
         """The trained part of Q_ik(s, .), float32 [K, B, D] -> [K, H, B, A].
@@ -229,7 +230,7 @@ class Submodels(nn.Module):
         trunks, heads = (self.target_trunks, self.target_heads) if target else (self.trunks, self.heads)
         features = trunks(obs)
         values: Tensor = heads(features.detach() if frozen else features)
-        return values.unflatten(2, (self.critic_heads, self.num_actions)).transpose(1, 2)
+        return values.view(*values.shape[:2], self.critic_heads, self.num_actions).transpose(1, 2)
 
     def head_values(self, obs: Tensor) -> Tensor:
         """Q_ik(s, .) of every head, priors included, float32 [K, B, D] -> [K, H, B, A]."""

@@ -95,12 +95,17 @@ def layers_of_row(net, row):
     return [(float64(w[row]), float64(b[row])[0]) for w, b in zip(net.weights, net.biases, strict=True)]
 
 
+def rest(net):
+    """Layers after the first."""
+    return zip(list(net.weights)[1:], list(net.biases)[1:], strict=True)
+
+
 def layers_of_member(net, member):
     """Of an EnsembleMLP, whose first layer has the members side by side."""
     width = net.weights[0].shape[1] // net.members
     own = slice(member * width, (member + 1) * width)
     first = (float64(net.weights[0])[:, own], float64(net.biases[0])[own])
-    return [first, *((float64(w[member]), float64(b[member])[0]) for w, b in list(zip(net.weights, net.biases))[1:])]
+    return [first, *((float64(w[member]), float64(b[member])[0]) for w, b in rest(net))]
 
 
 def layers_of_task(net, task, member):
@@ -108,7 +113,7 @@ def layers_of_task(net, task, member):
     width = net.weights[0].shape[2] // net.members
     own, row = slice(member * width, (member + 1) * width), task * net.members + member
     first = (float64(net.weights[0][task])[:, own], float64(net.biases[0][task])[0, own])
-    return [first, *((float64(w[row]), float64(b[row])[0]) for w, b in list(zip(net.weights, net.biases))[1:])]
+    return [first, *((float64(w[row]), float64(b[row])[0]) for w, b in rest(net))]
 
 
 def head_values(models, task, head, x, target=False):
