@@ -57,7 +57,7 @@ _FIELDS = (
 # Options that came after results were published, with the value that leaves a run as it was before them.
 _NEUTRAL = {"reward_threshold": None, "compile": False}
 _NEUTRAL_HYPERPARAMETERS = {"n_step": 1}  # of every algorithm but CDER, which always had it
-_NEUTRAL_CDER = {"bonus_visits": "all", "visit_resolution": 10.0}
+_NEUTRAL_CDER = {"bonus_visits": "all", "visit_resolution": 10.0, "novelty_alpha": 0.0}
 _NEUTRAL_IMT = {
     name: list(default) if isinstance(default, tuple) else default
     for name, (default, _) in field_docs(CuriosityOptions).items()
