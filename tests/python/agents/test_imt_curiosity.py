@@ -326,8 +326,8 @@ SEARCH = {
     "atoms": 21,
     "hidden": (64,),
     "gamma": 0.99,
-    "rounds": 10,
-    "steps_per_round": 80,
+    "rounds": 14,
+    "steps_per_round": 100,
     "submodel_updates": 60,
     "head_updates": 60,
     "batch_size": 64,
@@ -336,8 +336,8 @@ SEARCH = {
 
 
 def rewards_found(**options):
-    """Episodes of each task that reached the reward of DeepSea 8, and whether the submodels' means take it."""
-    with learner(seed=100, size=8, **{**SEARCH, **options}) as made:
+    """Episodes of each task that reached the reward of DeepSea 10, of 140; uniform actions reach it in one of 1024."""
+    with learner(seed=100, size=10, sharing="none", **{**SEARCH, **options}) as made:
         made.train()
         return [sum(total > 0.5 for total in task) for task in made.actors.returns]
 
@@ -347,9 +347,9 @@ def test_curiosity_finds_rewards_that_epsilon_greedy_submodels_do_not():
     plain = {name: ImtConfig.__dataclass_fields__[name].default for name in CURIOSITY_OPTIONS}
     greedy = rewards_found(exploration="epsilon_greedy", **plain)
     print(f"episodes with a reward, by task: curiosity {curious}, epsilon-greedy {greedy}")
-    assert min(curious) >= 3
+    assert min(curious) >= 1
+    assert sum(curious) >= 15
     assert sum(greedy) <= 2
-    assert sum(curious) >= 10 * max(sum(greedy), 1)
 
 
 # Going on
