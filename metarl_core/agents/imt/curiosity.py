@@ -197,8 +197,11 @@ class Curiosity:
         return reward
 
     def td_losses(self, batch: TaskBatch, *, frozen: bool = False) -> Tensor:
-        """Mean squared TD error of every submodel over its heads, with the intrinsic reward; float32 [K]."""
-        reward = self.learn_signal(batch)
+        """Mean squared TD error of every submodel over its heads, with the intrinsic reward; float32 [K].
+
+        Without bonus and shaping nothing asks the signal networks, and they do not learn.
+        """
+        reward = self.learn_signal(batch) if self.config.kappa > 0 or self.config.shaping else batch.reward
         errors = ensemble_td_errors(self.models, batch, reward, self.config.gamma, frozen=frozen)
         return errors.square().mean(dim=(1, 2))
 

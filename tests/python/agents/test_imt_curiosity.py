@@ -248,6 +248,17 @@ def test_intrinsic_reward_against_a_loop(shaping):
     np.testing.assert_allclose(curiosity.learn_signal(batch), expected, rtol=1e-4, atol=1e-6)
 
 
+def test_without_bonus_and_shaping_the_reward_is_the_environments_and_no_signal_learns():
+    for options, learns in (({}, True), ({"kappa": 0.0}, True), ({"kappa": 0.0, "shaping": False}, False)):
+        curiosity, batch = make_curiosity(**options), make_batch()
+        before = [p.clone() for p in curiosity.signal.parameters()]
+        losses = curiosity.td_losses(batch)
+        changed = any(not torch.equal(p, q) for p, q in zip(before, curiosity.signal.parameters(), strict=True))
+        assert changed == learns
+        plain = td_oracle(curiosity.models, batch, batch.reward, 0.9)
+        assert np.allclose(float64(losses), (plain**2).mean(axis=(1, 2)), rtol=1e-4) == (not learns)
+
+
 def test_a_submodel_of_one_task_has_the_td_errors_of_cder():
     curiosity, batch = make_curiosity(tasks=1), make_batch(tasks=1)
     models = curiosity.models
