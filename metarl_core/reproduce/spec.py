@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metarl_core._names import unknown_name
+from metarl_core.agents.common.options import field_docs
 from metarl_core.agents.config import RunConfig, read_config_file, resolve_config
+from metarl_core.agents.imt.curiosity_config import CURIOSITY_OPTIONS, CuriosityOptions
 from metarl_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -47,6 +50,7 @@ _FIELDS = (
     "baseline",
     "policies",
     "score",
+    "solved_return",
     "seeds",
     "tuning",
     "tuning_seeds",
@@ -59,6 +63,11 @@ _FIELDS = (
 _NEUTRAL = {"reward_threshold": None, "compile": False}
 _NEUTRAL_HYPERPARAMETERS = {"n_step": 1}  # of every algorithm but CDER, which always had it
 _NEUTRAL_CDER = {"bonus_visits": "all", "visit_resolution": 10.0, "novelty_alpha": 0.0}
+_NEUTRAL_IMT = {
+    name: list(default) if isinstance(default, tuple) else default
+    for name, (default, _) in field_docs(CuriosityOptions).items()
+    if name in ("exploration", *CURIOSITY_OPTIONS)
+}
 _METHOD_FIELDS = ("algorithm", "label", "options")
 _CELL_FIELDS = ("environment", "methods", "params", "seeds", "options")
 
@@ -146,7 +155,7 @@ class Cell:
         }
         if {**self.options, **self.method.options}.get("env_tasks_seed") == "seed":
             del settings["env_tasks_seed"]
-        neutral = _NEUTRAL_CDER if self.method.algorithm == "cder" else _NEUTRAL_HYPERPARAMETERS
+        neutral = {"cder": _NEUTRAL_CDER, "imt": _NEUTRAL_IMT}.get(self.method.algorithm, _NEUTRAL_HYPERPARAMETERS)
         settings["hyperparameters"] = {
             name: value
             for name, value in settings["hyperparameters"].items()
@@ -170,6 +179,7 @@ class Experiment:
     baseline: str | None
     policies: tuple[str, ...]
     score: Score | None
+    solved_return: float | None
     tuning: str
     methods: Mapping[str, Method]
     cells: tuple[Cell, ...]
@@ -298,6 +308,7 @@ def _experiment(name: str, values: Mapping[str, Any]) -> Experiment:
         baseline=baseline,
         policies=policies,
         score=_score(values.get("score")),
+        solved_return=_solved_return(values.get("solved_return")),
         tuning=str(values.get("tuning", "")),
         methods=methods,
         cells=cells,
@@ -331,6 +342,14 @@ def _score(value: Any) -> Score | None:
     if not score.low < score.high:
         raise ConfigError(f"score: low={score.low} must be < high={score.high}")
     return score
+
+
+def _solved_return(value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ConfigError(f"solved_return={value!r}: expected a number, the return from which on a task is solved")
+    return float(value)
 
 
 def _method(name: str, table: Mapping[str, Any]) -> Method:

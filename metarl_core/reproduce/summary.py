@@ -153,9 +153,13 @@ def tables(results: Results, unseen: Unseen) -> str:
     for task in results.tasks:
         if unseen.measured(task):
             from metarl_core.reproduce.regret import regret_table
-            from metarl_core.reproduce.unseen_summary import unseen_table
+            from metarl_core.reproduce.unseen_summary import solved_table, unseen_table
 
-            found = (unseen_table(results, unseen, task), regret_table(results, unseen, task))
+            found = (
+                solved_table(results, unseen, task),
+                unseen_table(results, unseen, task),
+                regret_table(results, unseen, task),
+            )
             table = "\n\n".join(filter(None, found))
         else:
             table = _task_table(results, task)

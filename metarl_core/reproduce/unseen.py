@@ -126,13 +126,21 @@ class Unseen:
 
     def values(self, method: str, task: tuple[str, str], policy: str) -> dict[int, float]:
         """Mean return of a way to act, by seed, in the runs that have a row of results made with the same settings."""
+        return {seed: float(row["mean_return"]) for seed, row in self._of(method, task, policy).items()}
+
+    def returns(self, method: str, task: tuple[str, str], policy: str) -> dict[int, tuple[float, ...]]:
+        """The same of every one of the tasks that it acted on."""
+        rows = self._of(method, task, policy)
+        return {seed: tuple(map(float, row["returns"].split())) for seed, row in rows.items()}
+
+    def _of(self, method: str, task: tuple[str, str], policy: str) -> dict[int, Mapping[str, Any]]:
         found = {}
         for cell in self.experiment.cells:
             row = self._rows.get((*cell.key, policy))
             if row is None or row["config"] != self.configs.get(cell.key):
                 continue
             if (cell.method.name, cell.key[1:3]) == (method, task):
-                found[cell.seed] = float(row["mean_return"])
+                found[cell.seed] = row
         return found
 
     def measured(self, task: tuple[str, str]) -> bool:

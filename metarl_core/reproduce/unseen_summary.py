@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,7 +13,7 @@ from metarl_core.report._figures import COLORS
 from metarl_core.reproduce.summary import Results, figure_text, markdown, task_text
 from metarl_core.reproduce.unseen import Unseen
 
-__all__ = ["LABELS", "Line", "lines", "shown_policies", "unseen_plot", "unseen_table", "verdict"]
+__all__ = ["LABELS", "Line", "lines", "shown_policies", "solved_table", "unseen_plot", "unseen_table", "verdict"]
 
 _RESAMPLES = 10_000
 _LEAST_SEEDS = 5  # of fewer, an interval by bootstrap is too narrow to be read
@@ -138,6 +138,40 @@ def unseen_table(results: Results, unseen: Unseen, task: tuple[str, str]) -> str
         header.append("verdict")
         rows = [[*row, verdict(line.ahead) if line.ahead else "-"] for row, line in zip(rows, found, strict=True)]
     return markdown(header, rows)
+
+
+def solved_table(results: Results, unseen: Unseen, task: tuple[str, str]) -> str:
+    """Markdown: return and number of tasks solved, of every method, on the tasks it learned on and on held-out ones."""
+    threshold, baseline = results.experiment.solved_return, results.experiment.baseline or results.methods[0]
+    if threshold is None:
+        return ""
+    header = ["method", "tasks", "IQM return [95 %]", "IQM tasks solved [95 %]", "of", "all seeds", "seeds"]
+    header.append(f"P({results.label(baseline)} solves more) [95 %]")
+    rows = []
+    for policy, which in (("own", "its own"), ("imt", "held out")):
+        solved = {
+            method: {seed: sum(r >= threshold for r in each) for seed, each in found.items()}
+            for method in results.methods
+            if (found := unseen.returns(method, task, policy))
+        }
+        for method, counts in solved.items():
+            tasks = max(map(len, unseen.returns(method, task, policy).values()))
+            returns = list(unseen.values(method, task, policy).values())
+            total = f"{sum(counts.values())} / {sum(map(len, unseen.returns(method, task, policy).values()))}"
+            row = [results.label(method), which, figure_text(returns), figure_text(list(map(float, counts.values())))]
+            rows.append([*row, str(tasks), total, str(len(counts)), _better(solved.get(baseline, {}), counts)])
+            if method == baseline:
+                rows[-1][-1] = "-"
+    caption = f"A task is solved where greedy episodes return {threshold:g} or more on average."
+    return caption + "\n\n" + markdown(header, rows)
+
+
+def _better(ours: Mapping[int, int], others: Mapping[int, int]) -> str:
+    if not ours:
+        return "-"
+    pair = [[float(v) for v in counts.values()] for counts in (ours, others)]
+    low, high = stats.bootstrap_interval(stats.probability_of_improvement, [pair[0]], [pair[1]], resamples=_RESAMPLES)
+    return f"{float(stats.probability_of_improvement([pair[0]], [pair[1]])):.3f} [{low:.3f}, {high:.3f}]"
 
 
 def unseen_plot(results: Results, unseen: Unseen) -> Figure | None:

@@ -247,6 +247,43 @@ def test_weighting_controls_differ_from_the_default_in_the_weights_alone():
         assert dataclasses.replace(cell.config, hyperparameters=hyper) == default.config
 
 
+def test_tasks_solved(tmp_path):
+    """Tasks whose return is at least solved_return, of every method, on its own tasks and on held-out ones."""
+    spec = SPEC.replace('baseline = "imt"', 'baseline = "imt"\nsolved_return = 0.5')
+    experiment = read_experiment(write_spec(tmp_path, spec))
+    cells = [c for c in experiment.cells if c.params["env_tasks_split"] == "extrapolation"]
+    path = tmp_path / "results.csv"
+    write_rows(path, [made_up_row(cell, evaluation_return=1.0) for cell in cells])
+    own = {
+        ("imt", 0): (0.5, 1.0, 0.9),
+        ("imt", 1): (1.0, 1.0, 0.4),
+        ("oracle", 0): (0.49, 0, 0),
+        ("oracle", 1): (1, 0, 0),
+    }
+    for cell in cells:
+        returns = own[cell.method.name, cell.seed]
+        row = made_up(cell, "own", np.mean(returns)) | {"returns": " ".join(map(str, returns))}
+        held_out = made_up(cell, "imt", 0.0) | {"returns": "0.6 0 0"}
+        write_unseen(unseen_path(path), [row, held_out], experiment.cells)
+    write_summary(experiment, path)
+    text = (tmp_path / "tables.md").read_text()
+    assert "A task is solved where greedy episodes return 0.5 or more on average." in text
+    found = [line for line in text.splitlines() if "| its own |" in line or "| held out |" in line]
+    assert len(found) == 4
+    returns, solved = [2.4 / 3, 0.8], [3.0, 2.0]
+    low, high = stats.bootstrap_interval(stats.iqm, [solved], resamples=10_000)
+    assert f"| {stats.iqm([solved]):.4g} [{low:.4g}, {high:.4g}] | 3 | 5 / 6 | 2 | - |" in found[0]
+    assert found[0].startswith(f"| IMT | its own | {stats.iqm([returns]):.4g} ")
+    assert "| 3 | 1 / 6 | 2 | 1.000 [1.000, 1.000] |" in found[1]
+    assert "| 3 | 2 / 6 | 2 | 0.500 [0.500, 0.500] |" in found[3]
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    for name in ("results.csv", "unseen.csv"):
+        (plain / name).write_bytes((tmp_path / name).read_bytes())
+    write_summary(read_experiment(write_spec(plain, SPEC)), plain / "results.csv")
+    assert "solved" not in (plain / "tables.md").read_text()
+
+
 def test_a_run_again_takes_the_place_of_its_rows(tmp_path):
     experiment = read_experiment(write_spec(tmp_path, SPEC))
     first, second = experiment.cells[:2]
@@ -263,6 +300,9 @@ def test_mistakes(tmp_path):
     path.write_text("a,b\n1,2\n")
     with pytest.raises(RunError, match=f"expected the columns {', '.join(UNSEEN_COLUMNS)}"):
         read_unseen(path)
+    for value in ('"high"', "true", "nan"):
+        with pytest.raises(ConfigError, match=r"solved_return=.*expected a number"):
+            read_experiment(write_spec(tmp_path, f"solved_return = {value}\n{SPEC}"))
     text = SPEC.replace('env_tasks_seed = "seed"', 'env_tasks_seed = "seeds"')
     with pytest.raises(ConfigError, match="env_tasks_seed"):
         read_experiment(write_spec(tmp_path, text)).cells[0].config  # noqa: B018

@@ -177,6 +177,7 @@ class SignalModule(nn.Module):
         config: CDER's options.
         generator: source of the initial weights.
         one_hot: observations are indices of one-hot vectors.
+        trained: what is trained, in place of an ensemble of E perceptrons; float32 [E, B, M] of its own kind of input.
     """
 
     atoms: Tensor
@@ -184,12 +185,18 @@ class SignalModule(nn.Module):
     _middle: Tensor
 
     def __init__(
-        self, in_features: Features, config: CderConfig, generator: torch.Generator, one_hot: bool = False
+        self,
+        in_features: Features,
+        config: CderConfig,
+        generator: torch.Generator,
+        one_hot: bool = False,
+        *,
+        trained: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.config = config
         shape = (config.signal_members, in_features, config.signal_hidden, config.atoms, generator)
-        self.online = make_ensemble(*shape, one_hot=one_hot)
+        self.online = make_ensemble(*shape, one_hot=one_hot) if trained is None else trained
         self.target = copy.deepcopy(self.online).requires_grad_(False)
         self.prior_net: FixedPrior | None = None
         if config.signal_prior_scale > 0:

@@ -104,4 +104,18 @@ def weight_soup(models: Submodels, weights: ArrayLike) -> torch.nn.Sequential:
             own.data = torch.tensordot(w.to(own.device), own.double(), dims=1).float().unsqueeze(0)
             own.requires_grad_(False)
         parts.append(soup)
-    return torch.nn.Sequential(*parts)
+    if models.critic_heads == 1 and models.prior_net is None:
+        return torch.nn.Sequential(*parts)
+    return _HeadSoup(models, *parts)
+
+
+class _HeadSoup(torch.nn.Sequential):
+    """Trunk and last layers; the mean of their values, plus that of the priors, which all submodels have in common."""
+
+    def __init__(self, models: Submodels, *parts: torch.nn.Module) -> None:
+        super().__init__(*parts)
+        self._mean = models.mean_value  # a bound method, so that the submodels are no part of this network
+
+    def forward(self, obs: Tensor) -> Tensor:
+        trunk, heads = self
+        return self._mean(heads(trunk(obs)), obs)

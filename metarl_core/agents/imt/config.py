@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from metarl_core.agents.common.config import AgentConfig
 from metarl_core.agents.common.options import ConfigError, apply_overrides, option, preset_values, validate
 from metarl_core.agents.imt.aggregation import AGGREGATIONS
 from metarl_core.agents.imt.averaging import WEIGHTINGS
+from metarl_core.agents.imt.curiosity_config import CuriosityOptions
 
 __all__ = ["PRESETS", "ImtConfig"]
 
@@ -38,7 +38,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 
 @dataclasses.dataclass(frozen=True)
-class ImtConfig(AgentConfig):
+class ImtConfig(CuriosityOptions):
     """Every switch of IMT; each can be set alone. The defaults are the preset ``corrected``."""
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
@@ -87,8 +87,12 @@ class ImtConfig(AgentConfig):
     batch_size: int = option(64, "transitions of one gradient step of one submodel", minimum=1)
     replay_capacity: int = option(100_000, "transitions kept, of all tasks together", minimum=1)
     envs_per_task: int = option(4, "instances of every task", minimum=1)
-    epsilon_start: float = option(1.0, "share of uniform actions in the first round", minimum=0.0, maximum=1.0)
-    epsilon_end: float = option(0.1, "share of uniform actions in the last round", minimum=0.0, maximum=1.0)
+    epsilon_start: float = option(
+        1.0, "share of uniform actions in the first round; none with curiosity", minimum=0.0, maximum=1.0
+    )
+    epsilon_end: float = option(
+        0.1, "share of uniform actions in the last round; none with curiosity", minimum=0.0, maximum=1.0
+    )
     scale_rewards: bool = option(
         True, "learn Q of rewards divided by their standard deviation over all tasks' reference transitions"
     )
@@ -161,6 +165,12 @@ class ImtConfig(AgentConfig):
             )
         if self.sharing == "none" and self.tune_on == "test":
             raise ConfigError("sharing='none': needs tune_on='train', as each network learns on its own task")
+        self.check_exploration()
+        if self.exploration == "curiosity" and (self.td_tasks, self.tune_on) != ("own", "train"):
+            raise ConfigError(
+                f"exploration='curiosity': needs td_tasks='own' and tune_on='train' (here {self.td_tasks!r} and "
+                f"{self.tune_on!r}), as a submodel is curious about its own task"
+            )
         if self.context != "none":
             raise ConfigError(f"context={self.context!r}: IMT tells tasks apart by their embedding; set context=none")
 

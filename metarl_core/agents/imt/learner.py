@@ -13,7 +13,7 @@ from torch import Tensor
 
 import metarl_core
 from metarl_core.agents.common.devices import flushed_denormals
-from metarl_core.agents.common.images import stored_observation
+from metarl_core.agents.common.images import Features, ImageFeatures, stored_observation
 from metarl_core.agents.common.learner import TrainingDivergedError
 from metarl_core.agents.common.options import ConfigError
 from metarl_core.agents.common.schedules import linear
@@ -29,6 +29,7 @@ from metarl_core.agents.imt.averaging import (
 )
 from metarl_core.agents.imt.batches import COLUMNS, TaskBatch, leave_one_out_rows, stack_tasks, task_batch
 from metarl_core.agents.imt.config import ImtConfig
+from metarl_core.agents.imt.curiosity import Curiosity
 from metarl_core.agents.imt.embedding import TaskEmbedding
 from metarl_core.agents.imt.mixture import mixture_weights
 from metarl_core.agents.imt.networks import Submodels
@@ -178,6 +179,7 @@ class ImtLearner:
             2 * width + num_actions + 1 if self.embedding is None else self.embedding.train_embeddings.shape[1],
             self.config.predictor_hidden,
             torch.Generator().manual_seed(purpose_seed(seed, "networks") >> 1),
+            **self._ensemble(self.actors.features),
         ).to(self.device)
         self.stopping = StoppingRule(self.config.tolerance, self.config.patience if self.val_tasks else None)
         self.task_embeddings = self.embed(self.datasets)
@@ -187,9 +189,39 @@ class ImtLearner:
         self.accuracy = np.ones(self.num_tasks)
         self.pretrained = False
         self.reward_factor = np.float32(_reward_factor(self.datasets) if self.config.scale_rewards else 1.0)
+        self.curiosity = self._make_curiosity()
         self.updates = 0
         self.best: dict[str, Any] | None = None
         self.rounds: list[Round] = []
+
+    def _ensemble(self, features: Features) -> dict[str, Any]:
+        """What the submodels have with ``exploration=curiosity``."""
+        c = self.config
+        if c.exploration != "curiosity":
+            return {}
+        if isinstance(features, ImageFeatures):
+            raise ConfigError(
+                f"exploration='curiosity': reads images as vectors alone; set image_encoding='flat' (here "
+                f"{c.image_encoding!r})"
+            )
+        obs = self.reference.obs
+        if c.one_hot_obs and not (((obs == 0) | (obs == 1)).all() and (obs != 0).sum(dim=2).max() <= 1):
+            raise ConfigError(f"one_hot_obs=True: an observation of {self.env_id} is neither one-hot nor all zero")
+        return {
+            "critic_heads": c.critic_heads,
+            "prior_scale": c.prior_scale,
+            "prior_gain": c.prior_gain,
+            "one_hot": c.one_hot_obs or self.reference_policy.encoder.one_hot,
+        }
+
+    def _make_curiosity(self) -> Curiosity | None:
+        c = self.config
+        if c.exploration != "curiosity":
+            return None
+        features = self.actors.features
+        assert isinstance(features, int)
+        seed, factor = purpose_seed(self.seed, "curiosity"), float(self.reward_factor)
+        return Curiosity(c.cder(c.gamma, c.hidden), self.models, features, self.actors, factor, seed, self.device)
 
     def _reference_data(self, given: Sequence[TaskDataset] | None, meta: MetaTask | None) -> list[TaskDataset]:
         """Transitions of every training task under the reference policy: those that are given, or recorded now."""
@@ -322,16 +354,22 @@ class ImtLearner:
     # Step 2
 
     def collect(self, actors: TaskActors, replay: metarl_core.ReplayBuffer, epsilon: float) -> None:
-        """Play every task for ``steps_per_round`` steps, epsilon-greedy by its own submodel, and store them."""
+        """Play every task for ``steps_per_round`` steps, as its own submodel explores, and store them."""
         target = actors.steps + self.config.steps_per_round
 
         def act(obs: NDArray[Any]) -> NDArray[np.int64]:
+            if self.curiosity is not None:
+                rows = torch.from_numpy(obs).to(self.device)
+                return self.curiosity.act(rows.view(self.num_tasks, actors.per_task, *rows.shape[1:]))
             greedy = self._own_actions(actors, obs)
             uniform = self.rng.random(len(obs)) < epsilon
             return np.where(uniform, self.rng.integers(actors.num_actions, size=len(obs)), greedy)
 
         while actors.steps < target:
-            replay.add(**actors.step(act))
+            columns = actors.step(act)
+            replay.add(**columns)
+            if self.curiosity is not None:
+                self.curiosity.observe(actors, columns["reward"])
             self.tick(actors)
 
     @torch.no_grad()
@@ -366,9 +404,11 @@ class ImtLearner:
         for _ in range(c.submodel_updates):
             tasks, rows = leave_one_out_rows(count, self.reference.shape[1], c.batch_size, self.rng)
             reference = self.reference.rows(torch.from_numpy(rows))
-            replay = None
+            replay, ensemble_td = None, None
             if c.lambda_rl > 0:
                 replay = self._sample(self.replay, count)
+                if self.curiosity is not None:
+                    ensemble_td = self.curiosity.td_losses(replay)
                 if c.td_tasks == "others":
                     _, rows = leave_one_out_rows(count, c.batch_size, c.batch_size, self.rng)
                     replay = replay.rows(torch.from_numpy(rows))
@@ -377,6 +417,7 @@ class ImtLearner:
                 reference,
                 targets[torch.from_numpy(tasks)],
                 replay,
+                td=ensemble_td,
                 lambda_rl=c.lambda_rl,
                 mu=c.mu,
                 gamma=c.gamma,
@@ -394,7 +435,11 @@ class ImtLearner:
         updates, td = c.submodel_updates + c.head_updates, np.zeros(self.num_tasks)
         mean = self._running_mean([*self.models.trunks.parameters(), *self.models.heads.parameters()])
         for _ in range(updates):
-            errors = td_errors(self.models, self._sample(self.replay, self.num_tasks), c.gamma).square().mean(dim=1)
+            batch = self._sample(self.replay, self.num_tasks)
+            if self.curiosity is not None:
+                errors = self.curiosity.td_losses(batch)
+            else:
+                errors = td_errors(self.models, batch, c.gamma).square().mean(dim=1)
             self._descend(optimizer, errors.sum())
             mean.add()
             td += errors.detach().double().cpu().numpy() / updates
@@ -442,8 +487,11 @@ class ImtLearner:
                 total = batch.shape[0] * batch.shape[1]
                 rows = self.rng.integers(total, size=(self.num_tasks, self.config.batch_size))
                 batch = batch.rows(torch.from_numpy(rows))
-            errors = head_td_errors(self.models, batch, self.config.gamma)
-            self._descend(optimizer, errors.square().mean(dim=1).sum())
+            if self.curiosity is not None:
+                loss = self.curiosity.td_losses(batch, frozen=True).sum()
+            else:
+                loss = head_td_errors(self.models, batch, self.config.gamma).square().mean(dim=1).sum()
+            self._descend(optimizer, loss)
             mean.add()
         self._settle(mean)
 
@@ -530,6 +578,8 @@ class ImtLearner:
     def epsilon(self, number: int) -> float:
         """Share of uniform actions in what is played after ``number`` rounds."""
         c = self.config
+        if c.exploration == "curiosity":
+            return 0.0
         return linear(c.epsilon_start, c.epsilon_end, number, max(c.rounds - 1, 1))
 
     def _collect_all(self, number: int) -> None:

@@ -10,15 +10,21 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from metarl_core.agents.common.images import Features, ImageFeatures, plane_offsets
-from metarl_core.agents.common.networks import copy_parameters, mix_parameters
+from metarl_core.agents.common.images import Features, ImageFeatures, make_ensemble, plane_offsets
+from metarl_core.agents.common.networks import FixedPrior, copy_parameters, mix_parameters
 
-__all__ = ["BatchedConvNet", "BatchedMLP", "Submodels", "flat_observations"]
+__all__ = ["BatchedConvNet", "BatchedMLP", "Submodels", "flat_observations", "one_hot_indices"]
 
 
 def flat_observations(obs: Tensor) -> Tensor:
     """Observations as vectors of numbers, float32 [K, B, D]: images as their components, whatever these mean."""
     return obs.flatten(2).float()
+
+
+def one_hot_indices(obs: Tensor) -> Tensor:
+    """Indices of one-hot rows, D for an all-zero one; float32 [..., D] -> int64 [...]."""
+    largest, index = obs.max(dim=-1)
+    return index.masked_fill(largest == 0, obs.shape[-1])
 
 
 class BatchedMLP(nn.Module):
@@ -143,6 +149,11 @@ class Submodels(nn.Module):
         predictor_hidden: widths of the predictors' hidden layers.
         generator: source of all initial weights. Trunks and last layers start equal (article, step 1: "fixed
             initializations").
+        critic_heads: H, last layers of each submodel; more than one for ``exploration=curiosity``.
+        prior_scale: of fixed random networks, one for each last layer and the same for all submodels, that are added to
+            its values (:class:`FixedPrior`); 0: none.
+        prior_gain: range of their weights relative to 1/sqrt(fan_in).
+        one_hot: observations are one-hot or all zero, which the priors have to know.
     """
 
     def __init__(
@@ -154,19 +165,31 @@ class Submodels(nn.Module):
         embedding_size: int,
         predictor_hidden: Sequence[int],
         generator: torch.Generator,
+        *,
+        critic_heads: int = 1,
+        prior_scale: float = 0.0,
+        prior_gain: float = 1.0,
+        one_hot: bool = False,
     ) -> None:
         super().__init__()
         self.members = members
         self.num_actions = num_actions
         self.num_features = hidden[-1]
+        self.critic_heads, self.one_hot = critic_heads, one_hot
         self.common = _trunk(1, in_features, hidden, generator)
         self.trunks = _trunk(members, in_features, hidden, generator)
-        self.heads = BatchedMLP(members, (hidden[-1], num_actions), generator, same_start=True)
+        self.heads = BatchedMLP(members, (hidden[-1], critic_heads * num_actions), generator, same_start=True)
         pair = 2 * hidden[-1] + num_actions + 1
         self.predictors = BatchedMLP(members, (pair, *predictor_hidden, embedding_size), generator, same_start=True)
         self.begin_from_common()
         self.target_trunks = copy.deepcopy(self.trunks).requires_grad_(False)
         self.target_heads = copy.deepcopy(self.heads).requires_grad_(False)
+        self.prior_net: FixedPrior | None = None
+        if prior_scale > 0:
+            prior = make_ensemble(
+                critic_heads, in_features, hidden, num_actions, generator, gain=prior_gain, one_hot=one_hot, prior=True
+            )
+            self.prior_net = FixedPrior(prior, prior_scale)
 
     def begin_from_common(self) -> None:
         """Set every phi_i to the common phi (the start of step 2)."""
@@ -192,9 +215,41 @@ class Submodels(nn.Module):
         return obs.unsqueeze(0).expand(self.members, *obs.shape)
 
     def q(self, obs: Tensor) -> Tensor:
-        """Q_i(s, .) of rows of its own for each submodel, float32 [K, B, D] -> [K, B, A]."""
+        """Q_i(s, .) of rows of its own for each submodel, float32 [K, B, D] -> [K, B, A]; of several heads the mean."""
         values: Tensor = self.heads(self.trunks(obs))
-        return values
+        return values if self.critic_heads == 1 and self.prior_net is None else self.mean_value(values, obs)
+
+    def mean_value(self, values: Tensor, obs: Tensor) -> Tensor:
+        """Mean over the heads, priors included, of what last layers gave, [K', B, H * A] -> [K', B, A]."""
+        mean = values.view(*values.shape[:2], self.critic_heads, self.num_actions).mean(dim=2)
+        prior = self.prior(obs)
+        return mean if prior is None else mean + prior.mean(dim=1)
+
+    def prior(self, obs: Tensor) -> Tensor | None:
+        """Fixed priors of the heads, float32 [K', B, D] -> [K', H, B, A]; None without any."""
+        if self.prior_net is None:
+            return None
+        flat = (one_hot_indices(obs) if self.one_hot else obs).flatten(0, 1)
+        values: Tensor = self.prior_net(flat)
+        return values.view(self.critic_heads, *obs.shape[:2], self.num_actions).transpose(0, 1)
+
+    def trained_values(self, obs: Tensor, *, target: bool = False, frozen: bool = False) -> Tensor:
+        """The trained part of Q_ik(s, .), float32 [K, B, D] -> [K, H, B, A].
+
+        Args:
+            obs: rows of its own for each submodel.
+            target: of the slow copies.
+            frozen: no gradient reaches the trunks.
+        """
+        trunks, heads = (self.target_trunks, self.target_heads) if target else (self.trunks, self.heads)
+        features = trunks(obs)
+        values: Tensor = heads(features.detach() if frozen else features)
+        return values.view(*values.shape[:2], self.critic_heads, self.num_actions).transpose(1, 2)
+
+    def head_values(self, obs: Tensor) -> Tensor:
+        """Q_ik(s, .) of every head, priors included, float32 [K, B, D] -> [K, H, B, A]."""
+        values, prior = self.trained_values(obs), self.prior(obs)
+        return values if prior is None else values + prior
 
     def target_q(self, obs: Tensor) -> Tensor:
         """Values of the slow copies, float32 [K, B, D] -> [K, B, A]."""

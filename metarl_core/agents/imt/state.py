@@ -53,6 +53,7 @@ def learner_state(learner: ImtLearner) -> dict[str, Any]:
         "rng": rng_state(learner.rng),
         "actors": [actors.state_dict() for actors in learner._all_actors()],
         "replay": learner.replay.state_dict(),
+        "curiosity": None if learner.curiosity is None else learner.curiosity.state_dict(),
         "tuning_replay": None if learner.tuning_replay is learner.replay else learner.tuning_replay.state_dict(),
         "stopping": {"rounds": stopping.rounds, "best": stopping.best, "best_round": stopping.best_round},
         "rounds": [round_state(each) for each in learner.rounds],
@@ -81,6 +82,8 @@ def restore_learner(learner: ImtLearner, state: Mapping[str, Any]) -> None:
     for actors, own in zip(learner._all_actors(), state["actors"], strict=True):
         actors.load_state_dict(own)
     learner.replay.load_state_dict(state["replay"])
+    if learner.curiosity is not None:
+        learner.curiosity.load_state_dict(state["curiosity"])
     if learner.tuning_replay is not learner.replay:
         learner.tuning_replay.load_state_dict(state["tuning_replay"])
     stopping = state["stopping"]

@@ -157,6 +157,7 @@ def submodel_losses(
     targets: Tensor,
     replay: TaskBatch | None,
     *,
+    td: Tensor | None = None,
     lambda_rl: float,
     mu: float,
     gamma: float,
@@ -168,6 +169,7 @@ def submodel_losses(
         reference: transitions of the reference policy, of tasks j != i in row i, [K, B].
         targets: e_j of each of them, float32 [K, B, E].
         replay: transitions that Q_i learns from, of tasks j != i in row i, [K, B]; None if lambda_rl is 0.
+        td: E delta^2 of each submodel where it is not that of :func:`td_errors`, float32 [K].
         lambda_rl: weight of the TD error; 0 in ``as_written``.
         mu: weight of the pull towards the common trunk; 0 in ``as_written``.
         gamma: discount.
@@ -175,12 +177,13 @@ def submodel_losses(
     Raises:
         ValueError: ``lambda_rl`` > 0 without ``replay``.
     """
-    if lambda_rl > 0 and replay is None:
+    if lambda_rl > 0 and replay is None and td is None:
         raise ValueError(f"replay is None; lambda_rl={lambda_rl} needs transitions to learn Q from")
     predicted = models.embeddings(reference.obs, reference.action, reference.reward, reference.next_obs)
     embedding = (predicted - targets).square().sum(dim=2).mean(dim=1)
     zero = torch.zeros_like(embedding)
-    td = td_errors(models, replay, gamma).square().mean(dim=1) if lambda_rl > 0 and replay is not None else zero
+    if td is None:
+        td = td_errors(models, replay, gamma).square().mean(dim=1) if lambda_rl > 0 and replay is not None else zero
     proximal = proximal_penalty(models) if mu > 0 else zero
     return SubmodelLosses(
         embedding + lambda_rl * td + 0.5 * mu * proximal, embedding.detach(), td.detach(), proximal.detach()

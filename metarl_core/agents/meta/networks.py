@@ -152,8 +152,16 @@ def imt_sub_agents(learner: ImtLearner, device: str = "cpu") -> list[QLearner]:
     Args:
         learner: of any number of rounds.
         device: where their networks live.
+
+    Raises:
+        ConfigError: the submodels are ensembles (``exploration=curiosity``), which a sub-agent is not.
     """
     c, models = learner.config, learner.models
+    if c.exploration == "curiosity":
+        raise ConfigError(
+            "exploration='curiosity': each submodel is an ensemble of last layers with priors, which a sub-agent does "
+            "not hold; evaluate the run itself (metarl eval), or train it with exploration=epsilon_greedy"
+        )
     config = DoubleDQNConfig(
         gamma=c.gamma,
         hidden=c.hidden,
