@@ -1,5 +1,5 @@
-// A kernel's view of its thread on a GPU; tests/cpp/simt/emulator.h is the same without one. Kernel bodies are templates
-// over it, and touch device memory, other lanes and other threads through it alone.
+// A kernel's view of its thread on a GPU; tests/cpp/simt/emulator.h is the same without one. Kernel bodies are
+// templates over it, and touch device memory, other lanes and other threads through it alone.
 #pragma once
 
 #include <cstdint>

@@ -1,9 +1,9 @@
 // The sum tree in device memory: layout and state. Plain data, shared by the kernels and by who allocates.
 //
 // Leaves are the uint32 masses of the CPU's tree. Sums are uint64, one a group of 32 leaves (a cache line), then one a
-// 16 sums (a line again) up to the root, kept as plain sums where the CPU keeps prefix sums: an update is then one atomic
-// addition a level, and a descent forms the prefix sums of a line in eight lanes. Masses are exact, so neither the shape
-// nor the order of additions shows in a result. Memory that is all zero is a valid empty tree.
+// 16 sums (a line again) up to the root, kept as plain sums where the CPU keeps prefix sums: an update is then one
+// atomic addition a level, and a descent forms the prefix sums of a line in eight lanes. Masses are exact, so neither
+// the shape nor the order of additions shows in a result. Memory that is all zero is a valid empty tree.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +36,7 @@ struct TreeState {
   std::uint64_t draws;
   std::uint64_t rescales;
   std::uint64_t num_valid;
-  std::uint64_t valid_end;  // no valid leaf is at or behind it
+  std::uint64_t valid_end;    // no valid leaf is at or behind it
   std::uint32_t extremes[2];  // keys of tree_layout.h: largest mass, smallest positive one
   std::int32_t scale_exponent;
   std::uint32_t error;
@@ -48,8 +48,8 @@ struct TreeState {
   double error_value;
 
   // Of the call under way.
-  std::uint64_t top_bits;    // the largest priority, as bits
-  std::uint64_t first_bad;   // ~item, so that the largest is the first
+  std::uint64_t top_bits;   // the largest priority, as bits
+  std::uint64_t first_bad;  // ~item, so that the largest is the first
   std::uint32_t bad;
   std::uint32_t batch_least;  // key of the smallest mass of a batch
   std::uint32_t next_extremes[2];

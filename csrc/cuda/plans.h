@@ -42,10 +42,10 @@ struct Plan {
 
 // What a plan depends on besides the call. The tests vary it; results do not depend on it.
 struct PlanLimits {
-  std::int64_t one_block_items = 2048;           // of a set call
-  std::int64_t one_block_draws = 512;            // of a sample call: 1024 threads make 128 at once
+  std::int64_t one_block_items = 2048;             // of a set call
+  std::int64_t one_block_draws = 512;              // of a sample call: 1024 threads make 128 at once
   std::int64_t one_block_tree_blocks = 16 * 1024;  // one block reads a key of each: about 16 million leaves
-  std::int64_t most_blocks = 1024;               // threads take more than one item beyond that
+  std::int64_t most_blocks = 1024;                 // threads take more than one item beyond that
   int block_threads = 256;
   int one_block_threads = 1024;
 };
@@ -95,8 +95,8 @@ inline Plan plan_find(std::int64_t n, const PlanLimits& limits = {}) {
   return plan;
 }
 
-// run(kernel): the body of each kernel, for who launches them. Every context and shared memory goes through here, so the
-// emulator and the GPU run the same text.
+// run(kernel): the body of each kernel, for who launches them. Every context and shared memory goes through here, so
+// the emulator and the GPU run the same text.
 template <typename Context, typename Priority>
 METARL_KERNEL void run_set(Kernel kernel, Context& ctx, const SetCall<Priority>& call, SetShared* shared) {
   switch (kernel) {

@@ -1,5 +1,5 @@
-// Kernel bodies that read the tree: draws with importance weights, and search by prefix mass. As in set_bodies.h, a call
-// is phases over the whole grid:
+// Kernel bodies that read the tree: draws with importance weights, and search by prefix mass. As in set_bodies.h, a
+// call is phases over the whole grid:
 //
 //   draw     leaves, their masses, and the weights that depend on one item alone
 //   weigh    weights that need the smallest mass of the batch
@@ -172,8 +172,8 @@ METARL_KERNEL void draw_items(Context& ctx, const SampleCall& call, SampleShared
     const bool mine = first + team < call.n;
     const std::int64_t item = mine ? first + team : call.n - 1;
     const PhiloxBlock block = philox(call.key, static_cast<std::uint32_t>(item / 2), number, kTagTreeSample);
-    const std::uint64_t bits = item % 2 == 0 ? std::uint64_t{block.v[0]} << 32 | block.v[1]
-                                             : std::uint64_t{block.v[2]} << 32 | block.v[3];
+    const std::uint64_t bits =
+        item % 2 == 0 ? std::uint64_t{block.v[0]} << 32 | block.v[1] : std::uint64_t{block.v[2]} << 32 | block.v[3];
     StratifiedDraws draws = restart_stratified(strata, static_cast<std::uint64_t>(item));
     const std::uint64_t at = call.mode == SamplingMode::stratified ? next_stratified(draws, bits, population)
                                                                    : draw_uniform(bits, population);
@@ -206,9 +206,8 @@ METARL_KERNEL void weigh_items(Context& ctx, const SampleCall& call) {
   if (by_mass && !needs_batch(call.normalization)) return;
   const double beta = beta_of(ctx, call);
   const double numerator = extreme_key(1, ctx.load(&state->batch_least));
-  const float equal = call.normalization == WeightNormalization::sum
-                          ? static_cast<float>(1.0 / static_cast<double>(call.n))
-                          : 1.0f;
+  const float equal =
+      call.normalization == WeightNormalization::sum ? static_cast<float>(1.0 / static_cast<double>(call.n)) : 1.0f;
   for (std::int64_t i = grid_thread(ctx); i < call.n; i += grid_threads(ctx)) {
     ctx.store(call.weights + i, by_mass ? mass_weight(ctx.load(call.masses + i), numerator, beta) : equal);
   }

@@ -1,5 +1,5 @@
-// Kernel bodies that set leaves. A call is the phases below in order, each over the whole grid: a launch each, or all in
-// one block with a barrier between them (plans.h decides). What a phase reads of the state no thread of it writes.
+// Kernel bodies that set leaves. A call is the phases below in order, each over the whole grid: a launch each, or all
+// in one block with a barrier between them (plans.h decides). What a phase reads of the state no thread of it writes.
 //
 //   check    validates every item, finds the largest priority, and names the last item of each leaf its owner
 //   fit      lowers the scale if the largest priority does not fit
@@ -75,8 +75,7 @@ METARL_KERNEL ScaleChange planned_raise(Context& ctx, const SetCall<Priority>& c
   TreeState* state = call.tree.state;
   const ScaleChange fit = planned_fit(ctx, call);
   if (call.kind == SetKind::invalidate) return fit;
-  const std::uint64_t changes =
-      (fit.changed ? 0 : ctx.load(&state->changes)) + static_cast<std::uint64_t>(call.n);
+  const std::uint64_t changes = (fit.changed ? 0 : ctx.load(&state->changes)) + static_cast<std::uint64_t>(call.n);
   return raise_scale(ctx.load(&state->next_extremes[0]), changes, call.tree.capacity, fit.exponent);
 }
 
@@ -130,7 +129,8 @@ METARL_KERNEL void change_validity(Context& ctx, const DeviceTree& tree, std::in
   const std::uint32_t step = kind == SetKind::set ? 1u : ~0u;
   ctx.atomic_add(word, bit * step);
   ctx.atomic_add(tree.valid_counts + (index >> kTreeBlockBits), step);
-  ctx.atomic_add(&tree.state->num_valid, static_cast<std::uint64_t>(static_cast<std::int64_t>(static_cast<std::int32_t>(step))));
+  ctx.atomic_add(&tree.state->num_valid,
+                 static_cast<std::uint64_t>(static_cast<std::int64_t>(static_cast<std::int32_t>(step))));
   if (kind == SetKind::set) ctx.atomic_max(&tree.state->valid_end, static_cast<std::uint64_t>(index) + 1);
 }
 
@@ -274,7 +274,8 @@ METARL_KERNEL void finish_set(Context& ctx, const SetCall<Priority>& call) {
     if (call.kind == SetKind::set) {
       const std::uint64_t before = fit.changed ? 0 : ctx.load(&state->changes);
       ctx.store(&state->changes, raise.shift != 0 ? 0 : before + static_cast<std::uint64_t>(call.n));
-      ctx.store(&state->rescales, ctx.load(&state->rescales) + (fit.shift != 0 ? 1u : 0u) + (raise.shift != 0 ? 1u : 0u));
+      ctx.store(&state->rescales,
+                ctx.load(&state->rescales) + (fit.shift != 0 ? 1u : 0u) + (raise.shift != 0 ? 1u : 0u));
       ctx.store(&state->scale_exponent, raise.exponent);
     }
     for (int which = 0; which < 2; ++which) {

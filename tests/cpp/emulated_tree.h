@@ -57,13 +57,20 @@ class EmulatedTree {
     auto* masses = device_.allocate<std::uint32_t>(count, "masses");
     auto* weights = device_.allocate<float>(count, "weights");
     const double* beta_memory = device_.upload(std::vector<double>{beta}, "beta");
-    const cuda::SampleCall call{tree_,   key_, n, mode, normalization, beta_in_memory ? -1.0 : beta,
-                                beta_in_memory ? beta_memory : nullptr, indices, masses, weights};
+    const cuda::SampleCall call{tree_,
+                                key_,
+                                n,
+                                mode,
+                                normalization,
+                                beta_in_memory ? -1.0 : beta,
+                                beta_in_memory ? beta_memory : nullptr,
+                                indices,
+                                masses,
+                                weights};
     run(cuda::plan_sample(call, limits_), [&](const cuda::Launch& launch) {
-      device_.launch<cuda::SampleShared>("sample", launch.num_blocks, launch.block_threads,
-                                         [&](auto& ctx, auto* shared) {
-                                           cuda::run_sample(launch.kernel, ctx, call, shared);
-                                         });
+      device_.launch<cuda::SampleShared>(
+          "sample", launch.num_blocks, launch.block_threads,
+          [&](auto& ctx, auto* shared) { cuda::run_sample(launch.kernel, ctx, call, shared); });
     });
     Batch batch{{indices, indices + n}, {masses, masses + n}, {weights, weights + n}};
     device_.release(indices);

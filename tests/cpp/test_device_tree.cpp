@@ -328,6 +328,45 @@ TEST(bad_reads_give_zeros_and_are_kept) {
   }
 }
 
+// The plans as they are shipped: blocks of 1024 threads, and both sides of every threshold.
+TEST(plans_as_shipped) {
+  const cuda::PlanLimits shipped;
+  Random random(8);
+  Pair pair(40000, 3, shipped);
+  for (const std::int64_t n : {1, 2048, 2049, 6000}) {
+    CHECK(cuda::plan_set(pair.emulated.tree(), n).count == (n <= 2048 ? 1 : 6));
+    pair.set(skewed_indices(random, 40000, n), skewed_priorities<float>(random, n, 1.0));
+    pair.check();
+  }
+  for (const std::int64_t n : {1, 512, 513}) {
+    for (const WeightNormalization normalization : {WeightNormalization::max, WeightNormalization::sum}) {
+      pair.sample(n, SamplingMode::stratified, normalization, 0.4);
+    }
+  }
+  // Beyond 16 million leaves one block would read too many keys; grids stop growing.
+  cuda::DeviceTree large{};
+  large.num_blocks = 16 * 1024 + 1;
+  CHECK(cuda::plan_set(large, 1).count == 6);
+  const cuda::Plan plan = cuda::plan_set(large, std::int64_t{1} << 30);
+  for (int i = 0; i < plan.count; ++i) CHECK(plan.launches[i].num_blocks <= shipped.most_blocks);
+}
+
+// Offsets fit, every array is as long as kernels expect, and the largest tree has few enough levels.
+TEST(layout_of_every_capacity) {
+  for (const std::int64_t capacity :
+       {std::int64_t{1}, std::int64_t{1024}, std::int64_t{1} << 24, metarl::kMaxTreeCapacity}) {
+    std::size_t bytes = 0;
+    const cuda::DeviceTree tree = cuda::make_device_tree(capacity, [&](std::size_t more, const char*) {
+      bytes += more;
+      return nullptr;
+    });
+    CHECK(tree.num_levels <= cuda::kMaxSumLevels && tree.num_sums[tree.num_levels - 1] == 1);
+    CHECK(tree.num_blocks * metarl::kTreeBlockLeaves >= capacity);
+    // Leaves, owners, a group's sum and its sums above, a bit of validity: 8.5 bytes a leaf.
+    if (capacity > (1 << 20)) CHECK(bytes < static_cast<std::size_t>(capacity) * 9);
+  }
+}
+
 // So many leaf changes and draws (METARL_DEVICE_TREE_ITEMS) on either tree, batches of different sizes in turn; the
 // hashes of all indices and weights agree.
 TEST(mixed_calls_have_one_hash) {

@@ -51,7 +51,8 @@ TEST(shuffles_exchange_between_the_lanes_of_a_warp) {
     auto* odd = device.allocate<std::uint32_t>(128, "odd");
     launch(device, 2, 64, [&](Context& ctx, NoShared*) {
       const int own = ctx.block() * 64 + ctx.thread();
-      ctx.store(from_next + own, ctx.shuffle(kAll, (std::uint64_t{1} << 40) + static_cast<unsigned>(own), ctx.lane() + 1));
+      ctx.store(from_next + own,
+                ctx.shuffle(kAll, (std::uint64_t{1} << 40) + static_cast<unsigned>(own), ctx.lane() + 1));
       ctx.store(from_pair + own, ctx.shuffle_xor(kAll, own, 1));
       int sum = 1;
       for (int step = 1; step < 8; step *= 2) {
@@ -208,14 +209,15 @@ TEST(bad_accesses_are_reported) {
   const auto fault = [&](auto body) { return fault_of(1, 1, body, &device); };
   CHECK(contains(fault([&](Context& ctx, NoShared*) { ctx.load(values + 3); }), "accesses 'values' at byte 12 of 12"));
   CHECK(contains(fault([&](Context& ctx, NoShared*) { ctx.store(values - 1, 0); }), "accesses"));
-  CHECK(contains(fault([&](Context& ctx, NoShared*) { ctx.load(fresh + 2); }), "'fresh' at byte 8, which was not written"));
+  CHECK(contains(fault([&](Context& ctx, NoShared*) { ctx.load(fresh + 2); }),
+                 "'fresh' at byte 8, which was not written"));
   CHECK(contains(fault([&](Context& ctx, NoShared*) { ctx.atomic_add(fresh, 1); }), "which was not written"));
   CHECK(contains(fault([&](Context& ctx, NoShared*) { ctx.load_vector<4>(values); }), "accesses 'values'"));
   CHECK(contains(fault([&](Context& ctx, NoShared*) {
-          for (int i = 0; i < 8; ++i) ctx.store(fresh + i, 1);
-          ctx.load_vector<4>(fresh + 1);
-        }),
-        "is misaligned: 'fresh' at byte 4"));
+                   for (int i = 0; i < 8; ++i) ctx.store(fresh + i, 1);
+                   ctx.load_vector<4>(fresh + 1);
+                 }),
+                 "is misaligned: 'fresh' at byte 4"));
   int host = 0;
   CHECK(!fault([&](Context& ctx, NoShared*) { ctx.store(&host, 1); }).empty());
   CHECK(contains(fault_of<std::uint64_t>(1, 1, [](Context& ctx, std::uint64_t* shared) { ctx.load(shared); }),

@@ -79,8 +79,8 @@ std::uint64_t Context::exchange(Exchange kind, std::uint32_t mask, std::uint64_t
     device_->fault(self_, "is not in the mask of its own exchange, line " + std::to_string(line));
   }
   if ((mask >> source & 1) == 0) {
-    device_->fault(self_, "reads lane " + std::to_string(source) + ", which is not in the mask, line " +
-                              std::to_string(line));
+    device_->fault(self_,
+                   "reads lane " + std::to_string(source) + ", which is not in the mask, line " + std::to_string(line));
   }
   self_->wait = Wait::exchange;
   self_->line = line;
@@ -190,7 +190,8 @@ void Device::arrive(Thread* thread) {
   Block* block = thread->block;
   const int warp = thread->number / kWarp;
   std::vector<Meeting>& meetings = block->meetings[static_cast<std::size_t>(warp)];
-  auto meeting = std::find_if(meetings.begin(), meetings.end(), [&](const Meeting& m) { return m.mask == thread->mask; });
+  auto meeting =
+      std::find_if(meetings.begin(), meetings.end(), [&](const Meeting& m) { return m.mask == thread->mask; });
   if (meeting == meetings.end()) meeting = meetings.insert(meetings.end(), Meeting{thread->mask, 0});
   meeting->arrived |= 1u << (thread->number % kWarp);
   if (meeting->arrived != meeting->mask) return;
@@ -259,8 +260,7 @@ void Device::report_stuck(Block* block) {
       const auto missing = std::find_if(block->threads.begin(), block->threads.end(),
                                         [](const auto& other) { return other->wait != Wait::barrier; });
       const bool gone = (*missing)->wait == Wait::ended;
-      fault(thread.get(), "waits at the barrier of line " + line + " for thread " +
-                              std::to_string((*missing)->number) +
+      fault(thread.get(), "waits at the barrier of line " + line + " for thread " + std::to_string((*missing)->number) +
                               (gone ? ", which has ended"
                                     : ", which waits at the exchange of line " + std::to_string((*missing)->line)));
     }
