@@ -19,7 +19,11 @@ RULES = [
     ("metarl_core/runs/**/*.py", r"^(import|from) torch\b", "run directories are read without torch"),
     ("metarl_core/stats/**/*.py", r"^\s*(import|from) (torch|scipy|matplotlib)\b", "statistics need NumPy only"),
     ("metarl_core/tasks/**/*.py", r"^(import|from) (torch|gymnasium)\b", "tasks need NumPy only"),
-    ("metarl_core/{replay,vector,tasks}/**/*.py", r"metarl_core\.(agents|cli|report|runs)", "the core knows no agents"),
+    (
+        "metarl_core/{replay,vector,tasks}/**/*.py",
+        r"metarl_core\.(agents|cli|integrations|report|runs)",
+        "the core knows no agents",
+    ),
     ("metarl_core/stats/**/*.py", r"metarl_core\.(?!stats)", "statistics know nothing else"),
 ]
 

@@ -23,7 +23,8 @@ class Contestant:
         worker: the program in this folder that runs it.
         peer: the library whose environment it runs in; None for ours.
         total_steps: environment steps that its options were made for; a run ends there.
-        options: overrides of ours ("key=value"), or keyword arguments of SB3's DQN.
+        options: overrides of ours ("key=value"), or keyword arguments of SB3's DQN; "replay" there: those of our replay
+            buffer, which it then uses.
         algorithm: name of ours.
         about: where the options come from.
     """
@@ -107,6 +108,22 @@ CONTESTANTS = (
         50_000,
         _ZOO,
         "rl_zoo3 2.9.2, hyperparams/dqn.yml, CartPole-v1",
+    ),
+    Contestant(
+        "SB3 DQN + our replay",
+        "run_sb3.py",
+        None,
+        50_000,
+        {**_ZOO, "replay": {}},
+        "as SB3 DQN, with MetaRLReplayBuffer: prioritized, alpha 0.6, beta 0.4",
+    ),
+    Contestant(
+        "SB3 DQN + our uniform replay",
+        "run_sb3.py",
+        None,
+        50_000,
+        {**_ZOO, "replay": {"prioritized": False}},
+        "as SB3 DQN, with MetaRLReplayBuffer(prioritized=False)",
     ),
     Contestant(
         "ours as SB3",

@@ -1,4 +1,4 @@
-"""One run of Stable-Baselines3's DQN: ``run_sb3.py TASK``; prints its result as the last line."""
+"""One run of Stable-Baselines3's DQN, also with our replay: ``run_sb3.py TASK``; prints its result as the last line."""
 
 from __future__ import annotations
 
@@ -30,7 +30,12 @@ class Watcher(BaseCallback):
 def main() -> None:
     task = json.loads(sys.argv[1])
     torch.set_num_threads(1)
-    model = DQN("MlpPolicy", "CartPole-v1", seed=task["seed"], device="cpu", **task["options"])
+    options = dict(task["options"])
+    if "replay" in options:
+        from metarl_core.integrations.stable_baselines3 import MetaRLReplayBuffer
+
+        options |= {"replay_buffer_class": MetaRLReplayBuffer, "replay_buffer_kwargs": options.pop("replay")}
+    model = DQN("MlpPolicy", "CartPole-v1", seed=task["seed"], device="cpu", **options)
     judge = Judge(
         lambda obs: model.predict(obs, deterministic=True)[0],
         task["every"],

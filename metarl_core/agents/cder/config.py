@@ -83,6 +83,12 @@ class CderConfig(LearnerConfig):
         "one-hot states and images are always exact)",
         minimum=0.0,
     )
+    novelty_alpha: float = option(
+        0.0,
+        "alpha of max(beta(s') - alpha beta(s), 0), which is paid in beta(s')'s place: for crossing to what is less "
+        "known (NovelD's difference)",
+        minimum=0.0,
+    )
     shaping: bool = option(True, "add gamma Phi(s') - Phi(s) to the reward")
     signal_members: int = option(
         5, "E, signal networks, each with an own fixed random prior", minimum=1, maximum=10_000

@@ -120,6 +120,10 @@ class CderAgent(Agent):
         if self.config.normalize_bonus:
             states = torch.from_numpy(columns["next_obs"]).to(self.device)
             bonus = self.bonus(states.long() if self.one_hot else states).cpu().numpy()
+            if self.config.novelty_alpha > 0.0:
+                before = torch.from_numpy(columns["obs"]).to(self.device)
+                known = self.bonus(before.long() if self.one_hot else before).cpu().numpy()
+                bonus = np.maximum(bonus - self.config.novelty_alpha * known, 0.0)
             paid = ~columns["terminated"] if self._first is None else self._first & ~columns["terminated"]
             self.bonus_scale.update(bonus * paid)
 
@@ -233,6 +237,9 @@ class CderAgent(Agent):
             signal_prior = self.signal.prior(states)
             summary = self.signal.summary(states, signal_prior, collect or c.bonus == "aleatoric")
             bonus = self._bonus(summary, next_target, slice(count, 2 * count))
+            if c.novelty_alpha > 0.0:
+                own = self._target_values(obs) if c.bonus == "q_epistemic" else next_target
+                bonus = (bonus - c.novelty_alpha * self._bonus(summary, own, slice(0, count))).clamp_(min=0.0)
             if c.reward_form == "corrected":
                 bonus = bonus * (1.0 - terminated)
             if "first_visit" in batch:

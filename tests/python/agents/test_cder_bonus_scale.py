@@ -35,18 +35,20 @@ def test_nothing_is_scaled_before_anything_varied():
     assert scale.factor == 1.0
 
 
-def test_the_loop_feeds_it_and_the_learner_uses_it(tmp_path):
+@pytest.mark.parametrize("alpha", [0.0, 0.7])
+def test_the_loop_feeds_it_and_the_learner_uses_it(tmp_path, alpha):
     """Every step of every instance is counted, and the paid bonus is kappa beta(s') / std, 0 at termination."""
     options = ["size=5", "total_steps=400", "learning_starts=64", "hidden=8", "signal_hidden=8", "log_interval=40"]
-    config = resolve_config("cder", "DeepSea-v0", None, [*options, "normalize_bonus=true"])
+    config = resolve_config("cder", "DeepSea-v0", None, [*options, "normalize_bonus=true", f"novelty_alpha={alpha}"])
     with RunWriter(tmp_path / "run", config.to_dict()) as run:
         trainer = Trainer(config, run)
         by_hand = BonusScale(0.99, 4)
         for _ in range(30):
+            before = trainer.agent.bonus(torch.from_numpy(trainer.encoded).long()).numpy()
             trainer.act()
             now = trainer.agent.bonus(torch.from_numpy(trainer.encoded).long()).numpy()
             # Every fifth step ends all episodes: beta is 0 there.
-            by_hand.update(now * (trainer.step % 20 != 0))
+            by_hand.update(np.maximum(now - alpha * before, 0) * (trainer.step % 20 != 0))
         seen = trainer.agent.bonus_scale
         assert seen.count == trainer.step == 120
         assert seen.factor == pytest.approx(by_hand.factor, rel=1e-6)
@@ -57,7 +59,8 @@ def test_the_loop_feeds_it_and_the_learner_uses_it(tmp_path):
         columns["terminated"] = columns["terminated"].float()
         weights = torch.from_numpy(batch.weights)
         trainer.agent.losses(columns, weights, collect=True)
-        raw = trainer.agent.bonus(columns["next_obs"]) * (1 - columns["terminated"])
+        raw = trainer.agent.bonus(columns["next_obs"]) - alpha * trainer.agent.bonus(columns["obs"])
+        raw = raw.clamp(min=0) * (1 - columns["terminated"])
         paid = 0.3 * float(raw.mean()) * seen.factor
         assert trainer.agent.stats["intrinsic_reward_mean"] == pytest.approx(paid, rel=1e-4)
         assert trainer.agent.stats["bonus_factor"] == seen.factor

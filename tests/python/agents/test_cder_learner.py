@@ -79,14 +79,21 @@ def oracle(agent, batch, weights):
         mean = p @ atoms
         return mean, (p * (atoms - mean[..., None]) ** 2).sum(-1)
 
-    phi, _ = means(batch["obs"])
+    phi, variance = means(batch["obs"])
     next_phi, next_variance = means(batch["next_obs"])
-    beta = {
-        "epistemic": next_phi.std(0),
-        "aleatoric": np.sqrt(next_variance.mean(0)),
-        "q_epistemic": q(agent.critic.target, batch["next_obs"]).max(-1).std(0),
-        "none": np.zeros(B),
-    }[c.bonus]
+
+    def bonus(mean, variance, states):
+        return {
+            "epistemic": mean.std(0),
+            "aleatoric": np.sqrt(variance.mean(0)),
+            "q_epistemic": q(agent.critic.target, states).max(-1).std(0),
+            "none": np.zeros(B),
+        }[c.bonus]
+
+    beta = bonus(next_phi, next_variance, batch["next_obs"])
+    if c.novelty_alpha:
+        beta = np.maximum(beta - c.novelty_alpha * bonus(phi, variance, batch["obs"]), 0)
+        assert beta.min() == 0 < beta.max()
     if c.bonus_visits == "first":
         beta = beta * np.array([1, 1, 0, 1, 0, 0])
     if c.normalize_bonus:
@@ -163,6 +170,9 @@ def oracle(agent, batch, weights):
         {"double_normalization": True},
         {"normalize_bonus": True},
         {"bonus_visits": "first", "kappa": 2.0},
+        {"novelty_alpha": 0.5, "kappa": 2.0, "n_step": 3, "critic_n_step": True},
+        {"novelty_alpha": 1.0, "kappa": 2.0, "bonus": "q_epistemic"},
+        {"novelty_alpha": 1.0, "kappa": 2.0, "bonus": "aleatoric", "normalize_bonus": True},
         {"bonus_visits": "first", "kappa": 2.0, "normalize_bonus": True, "n_step": 3, "critic_n_step": True},
         {"n_step": 3, "critic_n_step": True, "importance_ratios": "truncated"},
         {"n_step": 3, "critic_n_step": True, "importance_ratios": "truncated", "rho_max": 3.0, "members": 6},

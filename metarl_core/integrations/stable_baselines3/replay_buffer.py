@@ -1,0 +1,230 @@
+"""Our replay as stable-baselines3's replay buffer, its importance weights in the loss of the unchanged algorithms."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.buffers import BaseBuffer, ReplayBuffer
+from stable_baselines3.common.type_aliases import DictReplayBufferSamples, ReplayBufferSamples
+from stable_baselines3.common.vec_env import VecNormalize
+from torch import Tensor
+
+import metarl_core as mc
+from metarl_core.integrations.weighted_loss import Draw, WeightedRewards
+
+__all__ = ["MetaRLReplayBuffer"]
+
+Beta = float | Callable[[int], float]
+
+
+class MetaRLReplayBuffer(ReplayBuffer):
+    """Prioritized replay for DQN, DDPG, TD3 and SAC: ``DQN(..., replay_buffer_class=MetaRLReplayBuffer)``.
+
+    Proportional prioritization (Schaul et al. 2016). The algorithms stay as they are: the rewards of a batch carry its
+    importance weights into ``mse_loss`` or ``smooth_l1_loss``, where the TD errors are taken, too, and become the new
+    priorities (the mean over critics). Other losses, such as QR-DQN's, are not weighted: the second batch warns of it.
+
+    The samples are those of the library's buffers; with ``n_steps`` > 1 ``discounts`` holds gamma^k. Options come by
+    ``replay_buffer_kwargs``.
+
+    Args:
+        buffer_size: number of transitions of all environments together.
+        observation_space: of one environment, also a Dict space of one level.
+        action_space: of one environment.
+        device: where the samples go.
+        n_envs: number of environments.
+        optimize_memory_usage: store every observation once (unlike the library's, with ``handle_timeout_termination``
+            as well, and with n-step returns).
+        handle_timeout_termination: bootstrap from the last observation of an episode that a time limit has ended.
+        prioritized: False: a uniform buffer without weights.
+        alpha: exponent of the priorities, >= 0.
+        beta: exponent of the weights, >= 0, or a function of the number of batches so far (``LinearSchedule``).
+        eps: smallest priority, >= 0.
+        weight_normalization: "max", "batch_max", "sum" or "none"; see ``PrioritizedReplayBuffer``. The loss is a mean:
+            "sum" makes it smaller by the batch size.
+        n_steps: steps of the returns, >= 1.
+        gamma: discount factor of the returns, in [0, 1]; the algorithm's own.
+        frame_stack: number of frames on the first axis of the observations, if they are stacks: each frame is then
+            stored once.
+        storage: "memory", or "mmap:FOLDER".
+        seed: of the draws; by default drawn from NumPy's global generator, which the algorithm's ``seed`` sets.
+
+    Raises:
+        ValueError: a value is out of range, or an option needs ``prioritized``.
+        TypeError: a space of observations has no fixed size.
+    """
+
+    def __init__(
+        self,
+        buffer_size: int,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        device: torch.device | str = "auto",
+        n_envs: int = 1,
+        optimize_memory_usage: bool = False,
+        handle_timeout_termination: bool = True,
+        *,
+        prioritized: bool = True,
+        alpha: float = 0.6,
+        beta: Beta = 0.4,
+        eps: float = 1e-6,
+        weight_normalization: str = "max",
+        n_steps: int = 1,
+        gamma: float = 0.99,
+        frame_stack: int | None = None,
+        storage: str = "memory",
+        seed: int | None = None,
+    ) -> None:
+        # The parent's constructor would allocate its arrays.
+        BaseBuffer.__init__(self, buffer_size, observation_space, action_space, device, n_envs=n_envs)
+        self.buffer_size = max(buffer_size // n_envs, 1)
+        self.optimize_memory_usage = optimize_memory_usage
+        self.handle_timeout_termination = handle_timeout_termination
+        self.n_steps = n_steps
+        self.prioritized = prioritized
+        options: dict[str, Any] = {
+            "num_envs": n_envs,
+            "n_step": n_steps,
+            "gamma": gamma,
+            "storage": storage,
+            "seed": int(np.random.randint(2**31)) if seed is None else seed,  # noqa: NPY002
+        }
+        if optimize_memory_usage:
+            options["next_obs"] = "next"
+        if frame_stack is not None:
+            options["frame_stack"] = frame_stack
+        capacity = self.buffer_size * n_envs
+        if prioritized:
+            options |= {"alpha": alpha, "beta": beta, "eps": eps, "weight_normalization": weight_normalization}
+            self.core: Any = mc.PrioritizedReplayBuffer(capacity, self._fields(), **options)
+        else:
+            self.core = mc.ReplayBuffer(capacity, self._fields(), **options)
+        self._last: Draw | None = None
+        self._ignored = 0
+
+    def _fields(self) -> dict[str, Any]:
+        space, shape = self.observation_space, self.obs_shape
+        if isinstance(space, spaces.Dict):
+            assert isinstance(shape, dict)
+            obs: Any = {name: (shape[name], space[name].dtype) for name in space}
+        else:
+            obs = (shape, space.dtype)
+        return {
+            "obs": obs,
+            "next_obs": obs,
+            "action": ((self.action_dim,), self._maybe_cast_dtype(self.action_space.dtype)),
+            "reward": ((), np.float32),
+            "terminated": ((), np.bool_),
+            "truncated": ((), np.bool_),
+        }
+
+    def size(self) -> int:
+        """Transitions of each environment that can be sampled."""
+        return len(self.core) // self.n_envs
+
+    def reset(self) -> None:
+        """Forget everything."""
+        super().reset()
+        self.core.clear()
+        self._last, self._ignored = None, 0
+
+    def add(
+        self,
+        obs: Any,
+        next_obs: Any,
+        action: NDArray[Any],
+        reward: NDArray[Any],
+        done: NDArray[Any],
+        infos: list[dict[str, Any]],
+    ) -> None:
+        """Store one transition of every environment."""
+        done = np.asarray(done, np.bool_)
+        timeout = np.zeros_like(done)
+        if self.handle_timeout_termination:
+            timeout |= [info.get("TimeLimit.truncated", False) for info in infos]
+        self.core.add(
+            obs=self._shaped(obs),
+            next_obs=self._shaped(next_obs),
+            action=np.reshape(action, (self.n_envs, self.action_dim)),
+            reward=np.asarray(reward, np.float32),
+            terminated=done & ~timeout,
+            truncated=done & timeout,
+        )
+        self.pos += 1
+        if self.pos == self.buffer_size:
+            self.full, self.pos = True, 0
+
+    def _shaped(self, obs: Any) -> Any:
+        """Discrete observations come without the axis that the samples have."""
+        if isinstance(self.obs_shape, dict):
+            return {name: np.reshape(obs[name], (self.n_envs, *shape)) for name, shape in self.obs_shape.items()}
+        return np.reshape(obs, (self.n_envs, *self.obs_shape))
+
+    def sample(  # type: ignore[override]  # as the library's DictReplayBuffer
+        self, batch_size: int, env: VecNormalize | None = None
+    ) -> ReplayBufferSamples | DictReplayBufferSamples:
+        """Draw a batch.
+
+        Args:
+            batch_size: number of transitions.
+            env: normalizes observations and rewards as its statistics have them now.
+
+        Raises:
+            BufferEmptyError: nothing is stored.
+        """
+        batch = self.core.sample(batch_size)
+        column = (batch_size, 1)
+        rewards = self._tensor(self._normalize_reward(batch["reward"].reshape(column), env))
+        if self.prioritized:
+            self._check_last()
+            self._last = Draw(
+                self._tensor(batch.weights),
+                lambda errors: self.core.update_priorities(batch, errors.cpu().numpy()),
+            )
+            rewards = WeightedRewards.of(rewards, self._last)
+        samples = DictReplayBufferSamples if isinstance(self.observation_space, spaces.Dict) else ReplayBufferSamples
+        return samples(
+            self._observations(batch["obs"], env),
+            self._tensor(batch["action"]),
+            self._observations(batch["next_obs"], env),
+            self._tensor(batch["terminated"].astype(np.float32).reshape(column)),
+            rewards,
+            self._tensor(batch["discount"].reshape(column)) if self.n_steps > 1 else None,
+        )
+
+    def _observations(self, obs: Any, env: VecNormalize | None) -> Any:
+        obs = self._normalize_obs(obs, env)
+        return {name: self._tensor(part) for name, part in obs.items()} if isinstance(obs, dict) else self._tensor(obs)
+
+    def _tensor(self, array: NDArray[Any]) -> Tensor:
+        """Without a copy on the CPU: a batch's arrays are nobody else's."""
+        tensor: Tensor = self.to_torch(array, copy=False)
+        return tensor
+
+    def _check_last(self) -> None:
+        """Warn once if batches do not come back: then all priorities stay the same."""
+        if self._last is None or self._ignored < 0:
+            return
+        if self._last.losses > 0:
+            self._ignored = -1
+            return
+        self._ignored += 1
+        if self._ignored == 1:
+            warnings.warn(
+                "MetaRLReplayBuffer: a batch was sampled whose rewards reached none of mse_loss, smooth_l1_loss, "
+                "huber_loss and l1_loss: it had no importance weights, and its priorities stay as they were. Call "
+                "buffer.core.sample() and buffer.core.update_priorities() in a loss of your own, or pass "
+                "replay_buffer_kwargs={'prioritized': False}",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the last batch's tensors."""
+        return {**self.__dict__, "_last": None}
