@@ -1,4 +1,4 @@
-# The CUDA compiler, called directly. CMake's own CUDA language is not used: before 3.28 it does not know nvcc 13 and
+# The CUDA compiler, called directly. CMake's own CUDA language is not used: CMake 3.25 does not know nvcc 13 and
 # silently drops C++20.
 
 set(METARL_CUDA_ARCHITECTURES "75" CACHE STRING
