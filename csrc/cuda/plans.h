@@ -40,14 +40,22 @@ struct Plan {
   }
 };
 
+constexpr int kBlockThreads = 256;
+constexpr int kOneBlockThreads = 1024;
+
+// Most threads of a block; what a kernel is compiled for, as registers are shared out among them.
+constexpr int most_threads(Kernel kernel) {
+  return kernel == Kernel::set_in_one_block || kernel == Kernel::sample_in_one_block ? kOneBlockThreads : kBlockThreads;
+}
+
 // What a plan depends on besides the call. The tests vary it; results do not depend on it.
 struct PlanLimits {
   std::int64_t one_block_items = 2048;             // of a set call
   std::int64_t one_block_draws = 512;              // of a sample call: 1024 threads make 128 at once
   std::int64_t one_block_tree_blocks = 16 * 1024;  // one block reads a key of each: about 16 million leaves
   std::int64_t most_blocks = 1024;                 // threads take more than one item beyond that
-  int block_threads = 256;
-  int one_block_threads = 1024;
+  int block_threads = kBlockThreads;
+  int one_block_threads = kOneBlockThreads;
 };
 
 inline std::int64_t blocks_for(std::int64_t threads, const PlanLimits& limits) {

@@ -5,21 +5,21 @@ namespace metarl::cuda {
 namespace {
 
 template <Kernel kKernel, typename Priority>
-__global__ void set_kernel(const __grid_constant__ SetCall<Priority> call) {
+__global__ void __launch_bounds__(most_threads(kKernel)) set_kernel(const __grid_constant__ SetCall<Priority> call) {
   __shared__ SetShared shared;
   GpuContext ctx;
   run_set(kKernel, ctx, call, &shared);
 }
 
 template <Kernel kKernel>
-__global__ void sample_kernel(const __grid_constant__ SampleCall call) {
+__global__ void __launch_bounds__(most_threads(kKernel)) sample_kernel(const __grid_constant__ SampleCall call) {
   __shared__ SampleShared shared;
   GpuContext ctx;
   run_sample(kKernel, ctx, call, &shared);
 }
 
 template <Kernel kKernel>
-__global__ void find_kernel(const __grid_constant__ FindCall call) {
+__global__ void __launch_bounds__(most_threads(kKernel)) find_kernel(const __grid_constant__ FindCall call) {
   GpuContext ctx;
   run_find(kKernel, ctx, call);
 }

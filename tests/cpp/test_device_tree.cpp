@@ -349,6 +349,19 @@ TEST(plans_as_shipped) {
   CHECK(cuda::plan_set(large, 1).count == 6);
   const cuda::Plan plan = cuda::plan_set(large, std::int64_t{1} << 30);
   for (int i = 0; i < plan.count; ++i) CHECK(plan.launches[i].num_blocks <= shipped.most_blocks);
+  // No launch exceeds what its kernel is compiled for.
+  cuda::SampleCall call{};
+  call.weights = reinterpret_cast<float*>(&call);
+  call.normalization = WeightNormalization::sum;
+  for (const std::int64_t n : {std::int64_t{1}, std::int64_t{1} << 20}) {
+    call.n = n;
+    for (const cuda::Plan& each :
+         {cuda::plan_set(pair.emulated.tree(), n), cuda::plan_sample(call), cuda::plan_find(n)}) {
+      for (int i = 0; i < each.count; ++i) {
+        CHECK(each.launches[i].block_threads <= cuda::most_threads(each.launches[i].kernel));
+      }
+    }
+  }
 }
 
 // Offsets fit, every array is as long as kernels expect, and the largest tree has few enough levels.
