@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["LiveCells", "PlainCells", "make_watcher"]
 
 
+_CHECKPOINTS = "stopping: the running cells write a checkpoint (Ctrl-C again to stop without it)"
+
+
 class PlainCells:
     """Prints a line when a cell ends.
 
@@ -27,7 +30,12 @@ class PlainCells:
         stop: whether the user asked to stop.
         stream: where to print.
         clock: seconds.
+
+    Attributes:
+        stopping: what is said when the user asks to stop.
     """
+
+    stopping = _CHECKPOINTS
 
     def __init__(
         self, total: int, stop: Callable[[], bool], stream: TextIO, clock: Callable[[], float] = time.monotonic
@@ -72,7 +80,7 @@ class PlainCells:
         stop = self._stop()
         if stop and not self._told:
             self._told = True
-            self.note("stopping: the running cells write a checkpoint (Ctrl-C again to stop without it)")
+            self.note(self.stopping)
         return stop
 
     def _left(self, started: float) -> str:

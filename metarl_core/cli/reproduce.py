@@ -14,7 +14,8 @@ from metarl_core.cli._cells import make_watcher
 from metarl_core.cli._progress import StopSignal
 
 if TYPE_CHECKING:
-    from metarl_core.reproduce import Cell, Experiment, Outcome, ResultStore
+    from metarl_core.reproduce import Outcome, ResultStore
+    from metarl_core.reproduce.kinds import AnyCell, AnyExperiment
 
 __all__ = ["run"]
 
@@ -25,8 +26,8 @@ _USAGE = """metarl reproduce NAME [--out DIR] [--jobs N] [--only KEY=VALUE[,KEY=
 
 _EPILOG = """NAME is an experiment of the package or a .toml file. Each cell (method, environment, parameters, seed) is
 one training run in a process of its own; its row goes to DIR/results.csv when it ends. Cells with a row are skipped, so
-the command can be stopped (Ctrl-C) and repeated at any time. --only takes method, environment, seed (also 0-4) and the
-parameters of the environment; values of one key are alternatives.
+the command can be stopped (Ctrl-C) and repeated at any time. --only takes method, environment (of continual runs also
+sequence), seed (also 0-4) and the parameters of the environment; values of one key are alternatives.
 
 examples:
   metarl reproduce                                           # the experiments
@@ -62,7 +63,8 @@ def run(argv: Sequence[str]) -> int:
     """Reproduce an experiment."""
     args = _parser().parse(argv)
     require("torch")
-    from metarl_core.reproduce import ResultStore, find_experiment, list_experiments
+    from metarl_core.reproduce import find_experiment, list_experiments
+    from metarl_core.reproduce.kinds import open_store
 
     if args.name is None:
         for name, title in list_experiments().items():
@@ -80,24 +82,21 @@ def run(argv: Sequence[str]) -> int:
         if not csv_path.is_file():
             raise UsageError(f"{csv_path} does not exist; run metarl reproduce {args.name} first")
         return _summarise(experiment, csv_path)
-    every = experiment.cells
-    cells = _selected(every, args.only)
+    cells = _selected(experiment.cells, args.only)
     for cell in cells:
         cell.config  # noqa: B018  # told before anything runs, not when its turn comes
     if args.list:
-        return _list(ResultStore(csv_path, every), cells)
+        return _list(open_store(experiment, csv_path), cells)
     require("matplotlib")
-    return _run(args, experiment, every, cells, csv_path)
+    return _run(args, experiment, cells, csv_path)
 
 
-def _run(
-    args: argparse.Namespace, experiment: Experiment, every: Sequence[Cell], cells: Sequence[Cell], csv_path: Path
-) -> int:
-    from metarl_core.reproduce import ResultStore, run_cells
+def _run(args: argparse.Namespace, experiment: AnyExperiment, cells: Sequence[AnyCell], csv_path: Path) -> int:
+    from metarl_core.reproduce.kinds import has_checkpoints, open_store, run_missing
 
     runs = Path(args.runs) if args.runs else Path("runs/reproduce") / experiment.name
     runs = runs / "tuning" if args.tuning else runs
-    with ResultStore(csv_path, every) as store:
+    with open_store(experiment, csv_path) as store:
         stale = [cell for cell in cells if store.is_stale(cell)]
         missing = [cell for cell in cells if cell not in store or (args.stale and cell in stale)]
         print(
@@ -108,9 +107,11 @@ def _run(
             print(f"{len(stale)} rows were made with other settings (first: {stale[0].label}); --stale runs them again")
         stop = StopSignal()
         watcher = make_watcher(len(missing), lambda: stop.received is not None)
+        if not has_checkpoints(experiment):
+            watcher.stopping = "stopping: the running cells begin anew with the next call"
         try:
             with stop, watcher:
-                outcome = run_cells(missing, store, runs, args.jobs, watcher, args.keep_runs)
+                outcome = run_missing(experiment, missing, store, runs, args.jobs, watcher, args.keep_runs)
         except KeyboardInterrupt:
             print(f"\nstopped at once; go on with: metarl reproduce {args.name}", file=sys.stderr)
             return 128 + signal.SIGINT
@@ -129,16 +130,16 @@ def _tell(name: str, outcome: Outcome, received: int | None) -> int:
     return 1 if outcome.failed else 0
 
 
-def _summarise(experiment: Experiment, csv_path: Path) -> int:
-    from metarl_core.reproduce import write_summary
+def _summarise(experiment: AnyExperiment, csv_path: Path) -> int:
+    from metarl_core.reproduce.kinds import summarise
 
     require("matplotlib")
-    for path in write_summary(experiment, csv_path):
+    for path in summarise(experiment, csv_path):
         print(path)
     return 0
 
 
-def _list(store: ResultStore, cells: Sequence[Cell]) -> int:
+def _list(store: ResultStore, cells: Sequence[AnyCell]) -> int:
     for cell in cells:
         state = "missing" if cell not in store else "stale" if store.is_stale(cell) else "done"
         print(f"{state:8} {cell.label}")
@@ -147,7 +148,7 @@ def _list(store: ResultStore, cells: Sequence[Cell]) -> int:
     return 0
 
 
-def _selected(cells: Sequence[Cell], only: Sequence[str]) -> list[Cell]:
+def _selected(cells: Sequence[AnyCell], only: Sequence[str]) -> list[AnyCell]:
     """Cells that match one of the values of every key.
 
     Raises:
@@ -162,7 +163,7 @@ def _selected(cells: Sequence[Cell], only: Sequence[str]) -> list[Cell]:
             raise UsageError(f"--only {part!r}: expected KEY=VALUE")
         values = set(map(str, parse_seeds(value, "--only seed"))) if key == "seed" else {value}
         wanted.setdefault(key, set()).update(values)
-    table = [_facts(cell) for cell in cells]
+    table = [cell.facts for cell in cells]
     for key, values in wanted.items():
         known = {row[key] for row in table if key in row}
         if not known:
@@ -174,13 +175,3 @@ def _selected(cells: Sequence[Cell], only: Sequence[str]) -> list[Cell]:
         for cell, row in zip(cells, table, strict=True)
         if all(row.get(key) in values for key, values in wanted.items())
     ]
-
-
-def _facts(cell: Cell) -> dict[str, str]:
-    params = {name: str(value) for name, value in cell.params.items()}
-    return {
-        **params,
-        "method": cell.method.name.partition(":")[0],
-        "environment": cell.environment,
-        "seed": str(cell.seed),
-    }

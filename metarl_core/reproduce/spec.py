@@ -12,11 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metarl_core._names import unknown_name
 from metarl_core.agents.config import RunConfig, read_config_file, resolve_config
 from metarl_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from metarl_core.reproduce.continual.spec import ContinualExperiment
 
 __all__ = [
     "MEASURES",
@@ -37,6 +40,7 @@ MEASURES = ("episodes_to_solve", "steps_to_solve", "evaluation_return", "final_r
 PLOTS = ("scaling", "curves", "bars", "profile", "unseen")
 
 _FIELDS = (
+    "kind",
     "title",
     "measure",
     "plots",
@@ -95,6 +99,16 @@ class Cell:
     def key(self) -> tuple[str, str, str, int]:
         """What a row of the CSV belongs to."""
         return self.method.name, self.environment, self.params_text, self.seed
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What ``--only`` selects by."""
+        return {
+            **{name: str(value) for name, value in self.params.items()},
+            "method": self.method.name.partition(":")[0],
+            "environment": self.environment,
+            "seed": str(self.seed),
+        }
 
     @property
     def label(self) -> str:
@@ -187,7 +201,7 @@ def list_experiments() -> dict[str, str]:
     return {name: str(read_config_file(path).get("title", "")) for name, path in sorted(_shipped().items())}
 
 
-def find_experiment(name: str) -> Experiment:
+def find_experiment(name: str) -> Experiment | ContinualExperiment:
     """Read a shipped experiment by name, or the file ``name`` if it ends in .toml.
 
     Raises:
@@ -201,7 +215,7 @@ def find_experiment(name: str) -> Experiment:
     return read_experiment(shipped[name])
 
 
-def read_experiment(path: str | os.PathLike[str]) -> Experiment:
+def read_experiment(path: str | os.PathLike[str]) -> Experiment | ContinualExperiment:
     """Read an experiment; docs/experiments.md describes the file.
 
     Raises:
@@ -210,6 +224,12 @@ def read_experiment(path: str | os.PathLike[str]) -> Experiment:
     file = Path(path)
     values = read_config_file(file)
     try:
+        kind = values.get("kind", "training")
+        _check_choice("kind", kind, ("training", "continual"))
+        if kind == "continual":
+            from metarl_core.reproduce.continual.spec import continual_experiment
+
+            return continual_experiment(file.stem, values)
         return _experiment(file.stem, values)
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from error

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -55,7 +55,21 @@ COLUMNS = (
 Row = dict[str, str]
 
 
-def read_rows(path: Path) -> list[Row]:
+class StoredCell(Protocol):
+    """What a store needs to know of a cell."""
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What a row of the CSV belongs to."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """What the row's ``config`` is compared with."""
+        ...
+
+
+def read_rows(path: Path, columns: tuple[str, ...] = COLUMNS) -> list[Row]:
     """Rows of a result file; none if it is missing.
 
     Raises:
@@ -66,13 +80,13 @@ def read_rows(path: Path) -> list[Row]:
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.reader(file)
         header = tuple(next(reader, ()))
-        if header != COLUMNS:
-            raise RunError(f"{path}: expected the columns {', '.join(COLUMNS)}; found {', '.join(header)}")
+        if header != columns:
+            raise RunError(f"{path}: expected the columns {', '.join(columns)}; found {', '.join(header)}")
         rows = []
         for number, cells in enumerate(reader, start=2):
-            if len(cells) != len(COLUMNS):
-                raise RunError(f"{path}, line {number}: {len(cells)} cells; expected {len(COLUMNS)}")
-            rows.append(dict(zip(COLUMNS, cells, strict=True)))
+            if len(cells) != len(columns):
+                raise RunError(f"{path}, line {number}: {len(cells)} cells; expected {len(columns)}")
+            rows.append(dict(zip(columns, cells, strict=True)))
     return rows
 
 
@@ -142,14 +156,25 @@ class ResultStore:
         cells: the experiment's cells, in order.
     """
 
-    def __init__(self, path: Path, cells: Iterable[Cell]) -> None:
+    columns: ClassVar[tuple[str, ...]] = COLUMNS
+
+    def __init__(self, path: Path, cells: Iterable[StoredCell]) -> None:
         self.path = path
-        self.cells = tuple(cells)
+        self.cells: tuple[Any, ...] = tuple(cells)
         self.order = {cell.key: number for number, cell in enumerate(self.cells)}
-        self.rows: dict[tuple[str, str, str, int], Mapping[str, Any]] = {}
+        self.rows: dict[tuple[Any, ...], Mapping[str, Any]] = {}
         self._lock: IO[bytes] | None = None
-        for row in read_rows(path):
-            self.rows[_key(row, path)] = row
+        for row in read_rows(path, self.columns):
+            self.rows[self.key_of(row, path)] = row
+
+    @staticmethod
+    def key_of(row: Mapping[str, Any], path: Path) -> tuple[Any, ...]:
+        """The key of a row's cell.
+
+        Raises:
+            RunError: its seed is no integer.
+        """
+        return _key(row, path)
 
     def __enter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -171,23 +196,23 @@ class ResultStore:
         if self._lock is not None:
             self._lock.close()
 
-    def __contains__(self, cell: Cell) -> bool:
+    def __contains__(self, cell: StoredCell) -> bool:
         return cell.key in self.rows
 
-    def is_stale(self, cell: Cell) -> bool:
+    def is_stale(self, cell: StoredCell) -> bool:
         """Whether the cell's row was made with settings other than those it has now."""
         row = self.rows.get(cell.key)
         return row is not None and row["config"] != cell.digest
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Add the row of a cell, in place of the one it has, and write the file."""
-        self.rows[_key(row, self.path)] = row
+        self.rows[self.key_of(row, self.path)] = row
         last = len(self.order)
         ordered = sorted(self.rows.items(), key=lambda item: self.order.get(item[0], last))
         with atomic_writer(self.path) as file:
-            file.write(csv_line(COLUMNS).encode())
+            file.write(csv_line(self.columns).encode())
             for _, values in ordered:
-                file.write(csv_line([values.get(name) for name in COLUMNS]).encode())
+                file.write(csv_line([values.get(name) for name in self.columns]).encode())
 
 
 def _key(row: Mapping[str, Any], path: Path) -> tuple[str, str, str, int]:

@@ -91,6 +91,11 @@ class ContinualConfig(AgentConfig):
         "imt: where trunks start in a round: at the common trunk, or where they are, held near it by mu",
         choices=("common", "own"),
     )
+    imt_clone: float = option(
+        0.0,
+        "imt: weight, beside the TD error of a round, of the squared difference to the values before the round",
+        minimum=0.0,
+    )
     pretrain_updates: int = option(
         0, "imt: gradient steps of step 1, in the first phase (0: the trunk's fixed start)", minimum=0
     )

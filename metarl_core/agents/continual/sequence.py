@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from metarl_core._names import unknown_name
@@ -21,9 +21,13 @@ _REFERENCE_RETURNS = {
     "MountainCar-v0": -110.0,
     "DeepSea-v0": 0.99,
     "FrozenLake-v1": 1.0,
+    "PointRobot-v0": 0.0,
 }
 _MINATAR = ("Breakout", "Asterix", "SpaceInvaders", "Freeway", "Seaquest")
 MINATAR_GAMES = "MinAtar-games"
+_MINIGRID = ("Empty-Random-5x5", "DoorKey-5x5", "Empty-8x8", "SimpleCrossingS9N1", "LavaCrossingS9N1")
+_MINIGRID_UNSEEN = ("Empty-Random-6x6", "DoorKey-6x6", "Empty-6x6", "SimpleCrossingS9N2", "LavaCrossingS9N2")
+MINIGRID_LEVELS = "MiniGrid-levels"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,9 +85,13 @@ def _family_name(env_id: str) -> str:
 
 
 def sequence_names() -> dict[str, str]:
-    """Names of the sequences and the environment, or for ``MinAtar-games`` the environments, that each is made of."""
+    """Names of the sequences and the environment, or for games and levels the environments, that each is made of."""
     families = {_family_name(env_id): env_id for env_id in task_families()}
-    return {**families, MINATAR_GAMES: ", ".join(f"MinAtar/{game}-v0" for game in _MINATAR)}
+    return {
+        **families,
+        MINATAR_GAMES: ", ".join(f"MinAtar/{game}-v0" for game in _MINATAR),
+        MINIGRID_LEVELS: ", ".join(f"MiniGrid-{level}-v0" for level in _MINIGRID),
+    }
 
 
 def make_sequence(
@@ -95,17 +103,19 @@ def make_sequence(
     held_out: int = 5,
     seed: int = 0,
     split: str | None = None,
+    env_params: Mapping[str, Any] | None = None,
 ) -> TaskSequence:
-    """Make a sequence of tasks of a family, or of MinAtar's games.
+    """Make a sequence of tasks of a family, or of MinAtar's games, or of different levels of MiniGrid.
 
     Args:
         name: Of :func:`sequence_names`: ``"CartPole-tasks"``; the environment's id does too.
         tasks: Number of tasks, >= 2; drawn from the family's training part.
         steps: Environment steps of each phase.
         cycles: How often the sequence is gone through.
-        held_out: Number of unseen tasks, drawn from the family's test part; games have none.
+        held_out: Number of unseen tasks, drawn from the family's test part; levels have at most five, games none.
         seed: Of the draw: which tasks there are, whatever the learners' seeds.
         split: As of :func:`metarl_core.tasks.task_family`; None: ``"interpolation"``, or ``"random"`` for seeds.
+        env_params: Of a family: parameters of the environment that all tasks have in common.
 
     Raises:
         ConfigError: an unknown name, one task only, or a number out of range.
@@ -114,13 +124,16 @@ def make_sequence(
         raise ConfigError(f"tasks={tasks}: expected at least 2, as one task alone has nothing to forget")
     if name == MINATAR_GAMES:
         return _minatar(tasks, steps, cycles)
+    if name == MINIGRID_LEVELS:
+        return _minigrid(tasks, steps, cycles, held_out)
     env_id = {**sequence_names(), **{env: env for env in task_families()}}.get(name)
     if env_id is None:
         raise ConfigError(unknown_name("sequence", name, sorted(sequence_names())))
     family = _family(env_id, split)
     try:
-        drawn = _draw(env_id, family, tasks, "train", seed)
-        unseen = _draw(env_id, family, held_out, "test", seed) if held_out else []
+        params = dict(env_params or {})
+        drawn = _draw(env_id, family, tasks, "train", seed, params)
+        unseen = _draw(env_id, family, held_out, "test", seed, params) if held_out else []
         flat = Flat(drawn, steps, cycles)
     except ValueError as error:
         raise ConfigError(str(error)) from None
@@ -139,10 +152,13 @@ def _family(env_id: str, split: str | None) -> TaskDistribution:
         raise ConfigError(str(error)) from None
 
 
-def _draw(env_id: str, family: TaskDistribution, count: int, part: str, seed: int) -> Iterable[Task]:
+def _draw(
+    env_id: str, family: TaskDistribution, count: int, part: str, seed: int, params: Mapping[str, Any]
+) -> Iterable[Task]:
     columns = family.sample_tasks(count, part, seed)
     return [
-        Task(f"{part}-{i}", env_id, {key: float(column[i]) for key, column in columns.items()}) for i in range(count)
+        Task(f"{part}-{i}", env_id, {key: float(column[i]) for key, column in columns.items()}, params)
+        for i in range(count)
     ]
 
 
@@ -151,3 +167,12 @@ def _minatar(tasks: int, steps: int, cycles: int) -> TaskSequence:
         raise ConfigError(f"tasks={tasks}: {MINATAR_GAMES} has {len(_MINATAR)} games, {', '.join(_MINATAR)}")
     games = [Task(game, f"MinAtar/{game}-v0") for game in _MINATAR[:tasks]]
     return TaskSequence(MINATAR_GAMES, Flat(games, steps, cycles), pad_channels=True)
+
+
+def _minigrid(tasks: int, steps: int, cycles: int, held_out: int) -> TaskSequence:
+    for what, count, names in (("tasks", tasks, _MINIGRID), ("held_out", held_out, _MINIGRID_UNSEEN)):
+        if count > len(names):
+            raise ConfigError(f"{what}={count}: {MINIGRID_LEVELS} has {len(names)}, {', '.join(names)}")
+    levels = [Task(level, f"MiniGrid-{level}-v0") for level in _MINIGRID[:tasks]]
+    unseen = tuple(Task(level, f"MiniGrid-{level}-v0") for level in _MINIGRID_UNSEEN[:held_out])
+    return TaskSequence(MINIGRID_LEVELS, Flat(levels, steps, cycles), unseen, 1.0)

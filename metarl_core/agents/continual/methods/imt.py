@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,6 +49,20 @@ def td_rows(tasks: int, rows: int, batch_size: int, whose: str, rng: np.random.G
     shape = (tasks, batch_size)
     drawn = rng.integers(tasks, size=shape) if whose == "all" else np.repeat(np.arange(tasks)[:, None], batch_size, 1)
     return drawn * rows + rng.integers(rows, size=shape)
+
+
+class _Values:
+    """Values of submodels as they are now, whatever becomes of them."""
+
+    def __init__(self, models: Submodels) -> None:
+        self._trunks = copy.deepcopy(models.target_trunks)
+        self._heads = copy.deepcopy(models.target_heads)
+
+    @torch.no_grad()
+    def __call__(self, obs: Tensor) -> Tensor:
+        """Q_i(s, .) of rows of its own for each submodel, float32 [K, B, D] -> [K, B, A]."""
+        values: Tensor = self._heads(self._trunks(obs))
+        return values
 
 
 class Imt(Independent):
@@ -169,8 +184,9 @@ class Imt(Independent):
         embeddings = self.router.embedding.train_embeddings
         if self.config.imt_start == "common":
             self.submodels.begin_from_common()
-        self._train_submodels(self._batch(self.router.fitted), embeddings)
-        self._tune_last_layers()
+        before = _Values(self.submodels)
+        self._train_submodels(self._batch(self.router.fitted), embeddings, before)
+        self._tune_last_layers(before)
         self._average(self._batch(self.router.held), embeddings)
 
     def _batch(self, datasets: Sequence[TaskDataset]) -> TaskBatch:
@@ -179,7 +195,7 @@ class Imt(Independent):
         columns = map(self.spaces.columns, datasets)
         return stack_tasks([{name: c[name][:rows] for name in COLUMNS} for c in columns])
 
-    def _train_submodels(self, reference: TaskBatch, embeddings: NDArray[np.float64]) -> None:
+    def _train_submodels(self, reference: TaskBatch, embeddings: NDArray[np.float64], before: _Values) -> None:
         c, count, models = self.config, self.known, self.submodels
         # The slow copies are what the submodels were before the round: values that were learned are handed on to the
         # trunks that begin anew, as a target that stays. With new trunks below old last layers nothing would be left.
@@ -201,16 +217,26 @@ class Imt(Independent):
                 mu=c.mu,
                 gamma=c.gamma,
             )
-            self._step(optimizer, losses.total.sum())
+            total = losses.total
+            if c.imt_clone > 0:
+                total = total + c.imt_clone * self._difference(before)
+            self._step(optimizer, total.sum())
 
-    def _tune_last_layers(self) -> None:
+    def _difference(self, before: _Values, batch: TaskBatch | None = None) -> Tensor:
+        """Mean squared difference of all values to those before the round, on each one's own task, [t]."""
+        obs = (self.memory.sample(self.config.batch_size) if batch is None else batch).obs
+        return (self.submodels.q(obs) - before(obs)).square().mean(dim=(1, 2))
+
+    def _tune_last_layers(self, before: _Values) -> None:
         models = self.submodels
         models.update_targets()
         optimizer = self._adam(list(models.heads.parameters()))
         for update in range(self.config.head_updates):
             batch = self.memory.sample(self.config.batch_size)
-            errors = head_td_errors(models, batch, self.config.gamma)
-            self._step(optimizer, errors.square().mean(dim=1).sum())
+            loss = head_td_errors(models, batch, self.config.gamma).square().mean(dim=1)
+            if self.config.imt_clone > 0:
+                loss = loss + self.config.imt_clone * self._difference(before, batch)
+            self._step(optimizer, loss.sum())
             if (update + 1) % self.config.target_period == 0:
                 models.update_targets()
         models.update_targets()
