@@ -380,6 +380,18 @@ TEST(layout_of_every_capacity) {
   }
 }
 
+TEST(strata_start_anywhere_without_a_division) {
+  Random random(4);
+  for (int i = 0; i < 100000; ++i) {
+    const std::uint64_t total = (random() >> 1 >> (random() % 63)) | 1;
+    const std::uint64_t n = (random() % 0xFFFFFFFFu >> (random() % 32)) + 1;
+    const std::uint64_t first = i % 3 == 0 ? n - 1 : random() % n;
+    const auto expected = metarl::make_stratified(total, n, first);
+    const auto found = metarl::restart_stratified(metarl::make_stratified(total, n), first);
+    CHECK(found.quotient == expected.quotient && found.remainder == expected.remainder);
+  }
+}
+
 // So many leaf changes and draws (METARL_DEVICE_TREE_ITEMS) on either tree, batches of different sizes in turn; the
 // hashes of all indices and weights agree.
 TEST(mixed_calls_have_one_hash) {
