@@ -84,7 +84,7 @@ conformance: setup ## Compare a million steps of every environment with the pack
 	METARL_CONFORMANCE_RECORDS=$(CONFORMANCE_RECORDS) $(BIN)/python -m pytest -n 2 -q -m "slow or not slow" --timeout=7200 tests/conformance
 	$(BIN)/python tools/conformance_table.py $(CONFORMANCE_RECORDS)
 
-CPP_FORMATTED = $(shell git ls-files '*.h' '*.cpp' '*.inl')
+CPP_FORMATTED = $(shell git ls-files '*.h' '*.cpp' '*.cu' '*.inl')
 lint: setup ## Check style, types, spelling, layering
 	ruff check .
 	ruff format --check .

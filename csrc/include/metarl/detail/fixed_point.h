@@ -59,6 +59,20 @@ METARL_HD StratifiedDraws make_stratified(std::uint64_t total, std::uint64_t n, 
       n, quotient, remainder, ~0ull / n, first * quotient + first * remainder / n, first * remainder % n};
 }
 
+// The same from any draws of that total and n, without a division.
+METARL_HD StratifiedDraws restart_stratified(StratifiedDraws s, std::uint64_t first) {
+  const std::uint64_t x = first * s.total_remainder;
+  std::uint64_t q = mul_high(x, s.reciprocal);  // at most 2 below x / n
+  std::uint64_t rest = x - q * s.n;
+  while (rest >= s.n) {
+    rest -= s.n;
+    ++q;
+  }
+  s.quotient = first * s.total_quotient + q;
+  s.remainder = rest;
+  return s;
+}
+
 METARL_HD std::uint64_t next_stratified(StratifiedDraws& s, std::uint64_t bits, std::uint64_t total) {
   const std::uint64_t x = s.remainder + mul_high(bits, total);
   std::uint64_t q = mul_high(x, s.reciprocal);  // at most 2 below x / n

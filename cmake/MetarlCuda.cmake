@@ -1,0 +1,100 @@
+# The CUDA compiler, called directly. CMake's own CUDA language is not used: CMake 3.25 does not know nvcc 13 and
+# silently drops C++20.
+
+set(METARL_CUDA_ARCHITECTURES "75" CACHE STRING
+  "Compute capabilities to compile for, the last one also as PTX, or 'all': more take longer, about 3 s each")
+
+# metarl_find_nvcc(): sets METARL_NVCC, METARL_NVCC_VERSION and METARL_NVCC_USABLE. With METARL_CUDA=ON an nvcc that
+# cannot be used is an error, with AUTO it is as if there were none.
+function(metarl_find_nvcc)
+  set(usable FALSE)
+  set(why "")
+  if(NOT METARL_CUDA STREQUAL "OFF")
+    find_program(METARL_NVCC nvcc HINTS ENV CUDA_HOME ENV CUDA_PATH PATHS /usr/local/cuda PATH_SUFFIXES bin)
+    if(NOT METARL_NVCC)
+      set(why "no nvcc was found; put it on PATH or set CUDA_HOME")
+    else()
+      execute_process(COMMAND ${METARL_NVCC} --version OUTPUT_VARIABLE text ERROR_QUIET)
+      string(REGEX MATCH "release ([0-9]+\\.[0-9]+)" found "${text}")
+      set(version "${CMAKE_MATCH_1}")
+      if(NOT found OR version VERSION_LESS 12.0)
+        set(why "${METARL_NVCC} has version '${version}'; 12.0 or newer is needed")
+      else()
+        # Also a host compiler that this nvcc does not take shows here.
+        if(NOT "${METARL_NVCC_TRIED}" STREQUAL "${METARL_NVCC} ${version}")
+          file(WRITE ${PROJECT_BINARY_DIR}/nvcc_works.cu "#include <cstdint>\n__global__ void nothing() {}\n")
+          execute_process(COMMAND ${METARL_NVCC} -std=c++20 -ptx nvcc_works.cu -o nvcc_works.ptx
+            WORKING_DIRECTORY ${PROJECT_BINARY_DIR} RESULT_VARIABLE failed OUTPUT_VARIABLE errors ERROR_VARIABLE errors)
+          if(NOT failed)
+            set(METARL_NVCC_TRIED "${METARL_NVCC} ${version}" CACHE INTERNAL "")
+          endif()
+        endif()
+        if("${METARL_NVCC_TRIED}" STREQUAL "${METARL_NVCC} ${version}")
+          set(usable TRUE)
+        else()
+          set(why "${METARL_NVCC} does not compile:\n${errors}")
+        endif()
+      endif()
+    endif()
+    if(usable)
+      message(STATUS "CUDA: ${METARL_NVCC} ${version}")
+    elseif(METARL_CUDA STREQUAL "ON")
+      message(FATAL_ERROR "METARL_CUDA=ON: ${why}")
+    else()
+      message(STATUS "CUDA: not built: ${why}")
+    endif()
+  endif()
+  set(METARL_NVCC_USABLE ${usable} PARENT_SCOPE)
+  set(METARL_NVCC_VERSION "${version}" PARENT_SCOPE)
+endfunction()
+
+# metarl_add_cuda_kernels(<target> file.cu...): compiles every file into an object and, for inspection, into PTX. Target
+# properties METARL_CUDA_OBJECTS and METARL_CUDA_PTX hold the paths.
+function(metarl_add_cuda_kernels target)
+  set(architectures ${METARL_CUDA_ARCHITECTURES})
+  if(architectures STREQUAL "all")
+    set(architectures 75 80 86 89 90)
+    if(METARL_NVCC_VERSION VERSION_GREATER_EQUAL 12.8)
+      list(APPEND architectures 100 120)
+    endif()
+  endif()
+  list(GET architectures 0 lowest)
+  list(GET architectures -1 highest)
+  set(codes "")
+  foreach(architecture IN LISTS architectures)
+    if(NOT architecture MATCHES "^[0-9]+[af]?$")
+      message(FATAL_ERROR "METARL_CUDA_ARCHITECTURES must be 'all' or a list such as 80;90, got "
+        "'${METARL_CUDA_ARCHITECTURES}'")
+    endif()
+    set(code sm_${architecture})
+    if(architecture STREQUAL highest)
+      set(code [${code},compute_${architecture}])
+    endif()
+    list(APPEND codes -gencode arch=compute_${architecture},code=${code})
+  endforeach()
+  # No contraction, neither on the device nor on the host: see MetarlTargets.cmake.
+  set(flags -std=c++20 -O3 -fmad=false -Xcompiler=-ffp-contract=off,-fPIC,-fvisibility=hidden,-Wall
+    -I${PROJECT_SOURCE_DIR}/csrc/include -I${PROJECT_SOURCE_DIR}/csrc)
+  if(METARL_WERROR)
+    list(APPEND flags -Werror=all-warnings)
+  endif()
+  set(objects "")
+  set(ptx "")
+  file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/cuda)
+  foreach(source IN LISTS ARGN)
+    get_filename_component(name ${source} NAME_WE)
+    set(object ${PROJECT_BINARY_DIR}/cuda/${name}.o)
+    set(assembly ${PROJECT_BINARY_DIR}/cuda/${name}.ptx)
+    add_custom_command(OUTPUT ${object}
+      COMMAND ${METARL_NVCC} ${flags} ${codes} -MD -MT ${object} -MF ${object}.d -c ${PROJECT_SOURCE_DIR}/${source} -o ${object}
+      DEPENDS ${PROJECT_SOURCE_DIR}/${source} DEPFILE ${object}.d COMMENT "nvcc ${source}" VERBATIM)
+    add_custom_command(OUTPUT ${assembly}
+      COMMAND ${METARL_NVCC} ${flags} -arch=compute_${lowest} -MD -MT ${assembly} -MF ${assembly}.d -ptx
+        ${PROJECT_SOURCE_DIR}/${source} -o ${assembly}
+      DEPENDS ${PROJECT_SOURCE_DIR}/${source} DEPFILE ${assembly}.d COMMENT "nvcc -ptx ${source}" VERBATIM)
+    list(APPEND objects ${object})
+    list(APPEND ptx ${assembly})
+  endforeach()
+  add_custom_target(${target} ALL DEPENDS ${objects} ${ptx})
+  set_target_properties(${target} PROPERTIES METARL_CUDA_OBJECTS "${objects}" METARL_CUDA_PTX "${ptx}")
+endfunction()

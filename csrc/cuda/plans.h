@@ -1,0 +1,151 @@
+// Which kernels a call launches, with how many threads. Plain host code: the emulator's tests run the same plans.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "cuda/sample_bodies.h"
+
+namespace metarl::cuda {
+
+enum class Kernel : std::uint8_t {
+  set_in_one_block,
+  check_items,
+  fit_masses,
+  apply_items,
+  settle_extremes,
+  raise_masses,
+  finish_set,
+  sample_in_one_block,
+  draw_items,
+  weigh_items,
+  sum_weights,
+  divide_weights,
+  finish_sample,
+  find_items,
+  finish_find,
+};
+
+struct Launch {
+  Kernel kernel;
+  int num_blocks;
+  int block_threads;
+};
+
+struct Plan {
+  Launch launches[6];
+  int count = 0;
+  void add(Kernel kernel, std::int64_t num_blocks, int block_threads) {
+    launches[count++] = Launch{kernel, static_cast<int>(num_blocks), block_threads};
+  }
+};
+
+constexpr int kBlockThreads = 256;
+constexpr int kOneBlockThreads = 1024;
+
+// Most threads of a block; what a kernel is compiled for, as registers are shared out among them.
+constexpr int most_threads(Kernel kernel) {
+  return kernel == Kernel::set_in_one_block || kernel == Kernel::sample_in_one_block ? kOneBlockThreads : kBlockThreads;
+}
+
+// What a plan depends on besides the call. The tests vary it; results do not depend on it.
+struct PlanLimits {
+  std::int64_t one_block_items = 2048;             // of a set call
+  std::int64_t one_block_draws = 512;              // of a sample call: 1024 threads make 128 at once
+  std::int64_t one_block_tree_blocks = 16 * 1024;  // one block reads a key of each: about 16 million leaves
+  std::int64_t most_blocks = 1024;                 // threads take more than one item beyond that
+  int block_threads = kBlockThreads;
+  int one_block_threads = kOneBlockThreads;
+};
+
+inline std::int64_t blocks_for(std::int64_t threads, const PlanLimits& limits) {
+  return std::clamp<std::int64_t>((threads + limits.block_threads - 1) / limits.block_threads, 1, limits.most_blocks);
+}
+
+inline Plan plan_set(const DeviceTree& tree, std::int64_t n, const PlanLimits& limits = {}) {
+  Plan plan;
+  if (n <= limits.one_block_items && tree.num_blocks <= limits.one_block_tree_blocks) {
+    plan.add(Kernel::set_in_one_block, 1, limits.one_block_threads);
+    return plan;
+  }
+  const std::int64_t items = blocks_for(n, limits);
+  const std::int64_t leaves = blocks_for(tree.num_blocks * (kTreeBlockLeaves / 4), limits);
+  plan.add(Kernel::check_items, items, limits.block_threads);
+  plan.add(Kernel::fit_masses, leaves, limits.block_threads);
+  plan.add(Kernel::apply_items, items, limits.block_threads);
+  plan.add(Kernel::settle_extremes, blocks_for(tree.num_blocks, limits), limits.block_threads);
+  plan.add(Kernel::raise_masses, leaves, limits.block_threads);
+  plan.add(Kernel::finish_set, 1, kWarp);
+  return plan;
+}
+
+inline Plan plan_sample(const SampleCall& call, const PlanLimits& limits = {}) {
+  Plan plan;
+  if (call.n <= limits.one_block_draws) {
+    plan.add(Kernel::sample_in_one_block, 1, limits.one_block_threads);
+    return plan;
+  }
+  const std::int64_t items = blocks_for(call.n, limits);
+  plan.add(Kernel::draw_items, blocks_for(call.n * kTeam, limits), limits.block_threads);
+  if (call.weights != nullptr) plan.add(Kernel::weigh_items, items, limits.block_threads);
+  if (call.weights != nullptr && call.normalization == WeightNormalization::sum) {
+    plan.add(Kernel::sum_weights, 1, kWarp);
+    plan.add(Kernel::divide_weights, items, limits.block_threads);
+  }
+  plan.add(Kernel::finish_sample, 1, kWarp);
+  return plan;
+}
+
+inline Plan plan_find(std::int64_t n, const PlanLimits& limits = {}) {
+  Plan plan;
+  plan.add(Kernel::find_items, blocks_for(n * kTeam, limits), limits.block_threads);
+  plan.add(Kernel::finish_find, 1, kWarp);
+  return plan;
+}
+
+// run(kernel): the body of each kernel, for who launches them. Every context and shared memory goes through here, so
+// the emulator and the GPU run the same text.
+template <typename Context, typename Priority>
+METARL_KERNEL void run_set(Kernel kernel, Context& ctx, const SetCall<Priority>& call, SetShared* shared) {
+  switch (kernel) {
+    case Kernel::set_in_one_block:
+      return set_in_one_block(ctx, call, shared);
+    case Kernel::check_items:
+      return check_items(ctx, call);
+    case Kernel::fit_masses:
+      return fit_masses(ctx, call);
+    case Kernel::apply_items:
+      return apply_items(ctx, call, shared);
+    case Kernel::settle_extremes:
+      return settle_extremes(ctx, call);
+    case Kernel::raise_masses:
+      return raise_masses(ctx, call);
+    default:
+      return finish_set(ctx, call);
+  }
+}
+
+template <typename Context>
+METARL_KERNEL void run_sample(Kernel kernel, Context& ctx, const SampleCall& call, SampleShared* shared) {
+  switch (kernel) {
+    case Kernel::sample_in_one_block:
+      return sample_in_one_block(ctx, call, shared);
+    case Kernel::draw_items:
+      return draw_items(ctx, call, shared);
+    case Kernel::weigh_items:
+      return weigh_items(ctx, call);
+    case Kernel::sum_weights:
+      return sum_weights(ctx, call);
+    case Kernel::divide_weights:
+      return divide_weights(ctx, call);
+    default:
+      return finish_sample(ctx, call);
+  }
+}
+
+template <typename Context>
+METARL_KERNEL void run_find(Kernel kernel, Context& ctx, const FindCall& call) {
+  return kernel == Kernel::find_items ? find_items(ctx, call) : finish_find(ctx, call);
+}
+
+}  // namespace metarl::cuda
