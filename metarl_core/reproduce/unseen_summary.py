@@ -182,7 +182,8 @@ def unseen_plot(results: Results, unseen: Unseen) -> Figure | None:
     names = list(dict.fromkeys(line.label for _, found in panels for line in found))
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(5.4 * columns + 1.6, rows * (0.8 + 0.24 * len(names))), layout="constrained")
+    labels = 0.08 * max(map(len, names))  # inches, for the names on the left
+    figure = Figure(figsize=(labels + 3.0 * columns + 1.0, rows * (0.8 + 0.24 * len(names))), layout="constrained")
     axes = np.atleast_1d(figure.subplots(rows, columns, sharey=True, squeeze=False)).ravel()
     for place, (task, found) in zip(axes, panels, strict=False):
         for line in found:
