@@ -3,6 +3,7 @@
 import importlib
 import math
 import runpy
+import sys
 from pathlib import Path
 
 import gymnasium
@@ -177,8 +178,9 @@ def test_a_script_is_stopped_between_steps_and_its_last_step_is_judged(bench, mo
 
 
 def test_ours_run_with_the_steps_that_the_table_says(bench):
-    ours = [contestant for contestant in bench("clock.contestants").CONTESTANTS if contestant.peer is None]
+    ours = [contestant for contestant in bench("clock.contestants").CONTESTANTS if contestant.algorithm]
     assert len(ours) == 4
+    assert all(contestant.peer is None for contestant in ours)
     for contestant in ours:
         config = resolve_config(contestant.algorithm, "CartPole-v1", overrides=contestant.options)
         assert config.total_steps == contestant.total_steps
@@ -203,6 +205,17 @@ def test_ours_as_sb3_has_sb3s_options(bench):
         "epsilon_end": "exploration_final_eps",
     }.items():
         assert getattr(hyper, ours) == options[theirs], ours
+
+
+def test_sb3_with_our_replay_differs_in_the_replay_alone(bench):
+    by_name = {contestant.name: contestant for contestant in bench("clock.contestants").CONTESTANTS}
+    stock, prioritized, uniform = (by_name[f"SB3 DQN{end}"] for end in ("", " + our replay", " + our uniform replay"))
+    for contestant, replay in ((prioritized, {}), (uniform, {"prioritized": False})):
+        assert contestant.options == {**stock.options, "replay": replay}
+        assert (contestant.worker, contestant.total_steps) == (stock.worker, stock.total_steps)
+    run = bench("cartpole_clock").run
+    result = run(prioritized, sys.executable, seed=0, every=1000, max_steps=1300)
+    assert (result["steps"], result["solved"]) == (1300, False)
 
 
 # --- the table ---------------------------------------------------------------------------------------------------
