@@ -30,16 +30,6 @@ examples:
   metarl continual --sequence PointRobot-tasks --methods finetune,scratch,imt --seed 0-4 imt.imt_td_tasks=own
   metarl continual --sequence MinAtar-games --tasks 3 --steps 200000 --methods finetune,ewc hidden=128"""
 
-# Where these differ, results no longer compare: what is measured, what is stored, and what the task is.
-_COMMON = (
-    "evaluations",
-    "evaluation_episodes",
-    "reference_steps",
-    "memory",
-    "gamma",
-    "action_levels",
-    "normalize_obs",
-)
 _DEFAULT_METHODS = "finetune,multihead,scratch,joint,independent,imt"
 
 
@@ -108,6 +98,7 @@ def _configs(methods: Sequence[str], words: Sequence[str]) -> dict[str, Continua
     """Options of each method, from ``key=value`` for all and ``method.key=value`` for one."""
     from metarl_core.agents.common.options import apply_overrides, parse_text
     from metarl_core.agents.continual import ContinualConfig
+    from metarl_core.agents.continual.config import COMMON_OPTIONS
 
     common: dict[str, Any] = {}
     own: dict[str, dict[str, Any]] = {method: {} for method in methods}
@@ -120,7 +111,7 @@ def _configs(methods: Sequence[str], words: Sequence[str]) -> dict[str, Continua
             common[name] = parse_text(value)
         elif method not in own:
             raise UsageError(f"{word!r}: {method!r} is not among the methods {', '.join(methods)}")
-        elif key in _COMMON:
+        elif key in COMMON_OPTIONS:
             raise UsageError(f"{word!r}: must be the same for all methods; give {key}={value}")
         else:
             own[method][key] = parse_text(value)

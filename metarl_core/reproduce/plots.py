@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import matplotlib as mpl
@@ -18,7 +19,7 @@ from metarl_core.reproduce.unseen import Unseen
 from metarl_core.reproduce.unseen_summary import unseen_plot
 from metarl_core.runs._files import atomic_writer
 
-__all__ = ["bars", "curves", "profile", "scaling", "write_plots"]
+__all__ = ["bars", "curves", "profile", "save_plots", "scaling", "write_plots"]
 
 _RESAMPLES = 2000
 _WIDTH = 6.4
@@ -42,10 +43,15 @@ def write_plots(results: Results, folder: Path, unseen: Unseen) -> list[Path]:
         "profile": profile,
         "unseen": lambda results: unseen_plot(results, unseen),
     }
+    return save_plots({name: partial(kinds[name], results) for name in results.experiment.plots}, folder)
+
+
+def save_plots(draws: Mapping[str, Callable[[], Figure | None]], folder: Path) -> list[Path]:
+    """Write ``NAME.png`` for each that gives a figure; the files."""
     written = []
     with mpl.rc_context(STYLE):
-        for name in results.experiment.plots:
-            figure = kinds[name](results)
+        for name, draw in draws.items():
+            figure = draw()
             if figure is None:
                 continue
             FigureCanvasAgg(figure)

@@ -9,7 +9,18 @@ from metarl_core.agents.common.options import ConfigError, option, validate
 from metarl_core.agents.imt.aggregation import AGGREGATIONS
 from metarl_core.agents.imt.averaging import WEIGHTINGS
 
-__all__ = ["ContinualConfig"]
+__all__ = ["COMMON_OPTIONS", "ContinualConfig"]
+
+# Where these differ, results no longer compare: what is measured, what is stored, and what the task is.
+COMMON_OPTIONS = (
+    "evaluations",
+    "evaluation_episodes",
+    "reference_steps",
+    "memory",
+    "gamma",
+    "action_levels",
+    "normalize_obs",
+)
 
 _HEADS = ("single", "multi")
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from metarl_core.report._figures import COLORS, STYLE
+from metarl_core.report._figures import COLORS
 from metarl_core.reproduce.continual.measures import MeasuredSequence
 from metarl_core.reproduce.continual.spec import ContinualExperiment
 from metarl_core.reproduce.continual.summary import interval_of
-from metarl_core.runs._files import atomic_writer
+from metarl_core.reproduce.plots import save_plots
 
 __all__ = ["forgetting_bars", "heat_maps", "write_continual_plots"]
 
@@ -35,18 +34,8 @@ def write_continual_plots(
     Returns:
         The files.
     """
-    written = []
-    with mpl.rc_context(STYLE):
-        for name, draw in (("matrices", heat_maps), ("forgetting", forgetting_bars)):
-            figure = draw(experiment, measured)
-            if figure is None:
-                continue
-            FigureCanvasAgg(figure)
-            path = folder / f"{name}.png"
-            with atomic_writer(path) as file:
-                figure.savefig(file, format="png", bbox_inches="tight", metadata={"Software": None})
-            written.append(path)
-    return written
+    draws = {"matrices": heat_maps, "forgetting": forgetting_bars}
+    return save_plots({name: partial(draw, experiment, measured) for name, draw in draws.items()}, folder)
 
 
 def heat_maps(experiment: ContinualExperiment, measured: Sequence[MeasuredSequence]) -> Figure | None:

@@ -56,16 +56,6 @@ _SEQUENCE_FIELDS = (
     "method_options",
     "tuning",
 )
-# What must be the same for all methods of a sequence, so that their results compare; as of `metarl continual`.
-COMMON = (
-    "evaluations",
-    "evaluation_episodes",
-    "reference_steps",
-    "memory",
-    "gamma",
-    "action_levels",
-    "normalize_obs",
-)
 _NOT_IN_DIGEST = ("device", "torch_threads")
 
 
@@ -335,6 +325,8 @@ def _cells(
 
 
 def _check_own(options: Mapping[str, Any], what: str) -> None:
+    from metarl_core.agents.continual.config import COMMON_OPTIONS
+
     for name in options:
-        if name in COMMON:
+        if name in COMMON_OPTIONS:
             raise ConfigError(f"{what}: {name} must be the same for all methods; set it in options")
