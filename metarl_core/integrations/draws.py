@@ -39,7 +39,7 @@ class Draws:
                 f"{self._name}: a batch was sampled whose rewards reached none of mse_loss, smooth_l1_loss, huber_loss "
                 f"and l1_loss: it had no importance weights, and its priorities stay as they were. {self._instead}",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=3,
             )
         self._last = Draw(weights, lambda errors: core.update_priorities(batch, errors.cpu().numpy()))
         return self._last

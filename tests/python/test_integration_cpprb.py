@@ -11,7 +11,7 @@ from metarl_core.compat import cpprb as ours
 try:
     import cpprb as theirs
 except ImportError:
-    if os.environ.get("METARL_REQUIRE") == "cpprb":
+    if "cpprb" in os.environ.get("METARL_REQUIRE", "").split(","):
         raise
     theirs = None
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike, DTypeLike
 
 import metarl_core as mc
-from metarl_core.integrations.cleanrl.samples import ReplayBufferSamples, device_of, tensors
+from metarl_core.integrations.cleanrl.samples import ReplayBufferSamples, device_of, moved_on, tensors
 
 __all__ = ["PrioritizedReplayBuffer"]
 
@@ -60,6 +60,7 @@ class PrioritizedReplayBuffer:
         self.gamma = gamma
         self.eps = eps
         self._obs_shape = tuple(obs_shape)
+        self._stacked = frame_stack is not None
         self.core: Any = mc.PrioritizedReplayBuffer(
             capacity,
             {
@@ -107,12 +108,16 @@ class PrioritizedReplayBuffer:
         Raises:
             ValueError: an array has the wrong shape.
         """
+        terminated = np.reshape(np.asarray(done, np.bool_), 1)
+        obs, next_obs = np.reshape(obs, (1, *self._obs_shape)), np.reshape(next_obs, (1, *self._obs_shape))
+        if self._stacked:
+            next_obs = moved_on(obs, next_obs, terminated)
         self.core.add(
-            obs=np.reshape(obs, (1, *self._obs_shape)),
+            obs=obs,
             action=np.reshape(action, (1, 1)),
             reward=np.reshape(reward, 1),
-            next_obs=np.reshape(next_obs, (1, *self._obs_shape)),
-            terminated=np.reshape(done, 1),
+            next_obs=next_obs,
+            terminated=terminated,
         )
 
     def sample(self, batch_size: int) -> ReplayBufferSamples:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 
 import metarl_core as mc
-from metarl_core.integrations.cleanrl.samples import ReplayBufferSamples, device_of, tensors
+from metarl_core.integrations.cleanrl.samples import ReplayBufferSamples, device_of, moved_on, tensors
 from metarl_core.integrations.draws import Draws
 from metarl_core.integrations.weighted_loss import WeightedRewards
 
@@ -103,6 +103,7 @@ class ReplayBuffer:
         }
         if optimize_memory_usage:
             options["next_obs"] = "next"
+        self._stacked = frame_stack is not None
         if frame_stack is not None:
             options["frame_stack"] = frame_stack
         capacity = max(buffer_size // n_envs, min(buffer_size, 1)) * n_envs
@@ -157,9 +158,13 @@ class ReplayBuffer:
                     "step returned as terminated"
                 )
             timeout |= [info.get("TimeLimit.truncated", False) for info in infos]
+        obs = np.reshape(obs, (self.n_envs, *self._obs_shape))
+        next_obs = np.reshape(next_obs, (self.n_envs, *self._obs_shape))
+        if self._stacked:
+            next_obs = moved_on(obs, next_obs, done & ~timeout)
         self.core.add(
-            obs=np.reshape(obs, (self.n_envs, *self._obs_shape)),
-            next_obs=np.reshape(next_obs, (self.n_envs, *self._obs_shape)),
+            obs=obs,
+            next_obs=next_obs,
             action=np.reshape(action, (self.n_envs, self._action_dim)),
             reward=np.asarray(reward, np.float32),
             terminated=done & ~timeout,

@@ -13,7 +13,7 @@ from torch import Tensor
 from metarl_core.integrations.weighted_loss import Draw
 from metarl_core.replay import Batch
 
-__all__ = ["ReplayBufferSamples", "device_of", "tensors"]
+__all__ = ["ReplayBufferSamples", "device_of", "moved_on", "tensors"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,23 @@ def device_of(device: torch.device | str) -> torch.device:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(device)
+
+
+def moved_on(obs: NDArray[Any], next_obs: NDArray[Any], terminated: NDArray[np.bool_]) -> NDArray[Any]:
+    """Make the next stack of frames follow from the present one where an episode has terminated.
+
+    There the scripts hand over the first stack of the next episode, which no target uses; stored once, frames have to
+    follow one another. The last frame is repeated.
+
+    Args:
+        obs: [n, frames, ...].
+        next_obs: likewise.
+        terminated: bool [n].
+    """
+    if terminated.any():
+        next_obs = next_obs.copy()
+        next_obs[terminated] = np.concatenate([obs[terminated, 1:], obs[terminated, -1:]], axis=1)
+    return next_obs
 
 
 def tensors(batch: Batch, gamma: float, device: torch.device) -> dict[str, Any]:
