@@ -28,7 +28,7 @@ def test_no_python_escapes():
     """Neither by another name of the language, nor inside a list, nor by a marker that means nothing."""
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        fences = re.findall(r"^\s*```\s*py\w*\b.*$", text, re.MULTILINE | re.IGNORECASE)
+        fences = re.findall(r"^[ \t]*```[ \t]*py\w*\b.*$", text, re.MULTILINE | re.IGNORECASE)
         assert fences == ["```python"] * len(BLOCK.findall(text)), page.name
         assert len(re.findall(r"<!-- needs:", text)) == sum(bool(m["needs"]) for m in BLOCK.finditer(text)), page.name
 
