@@ -98,7 +98,7 @@ class ReplayBuffer:
         """Store one transition, or several that follow one another.
 
         Args:
-            **columns: an array for every name, [*shape] or [n, *shape], cast to the name's dtype.
+            **columns: an array for every name, [...] or [n, ...], cast to the name's dtype.
 
         Returns:
             The slot of the first one.
@@ -124,7 +124,7 @@ class ReplayBuffer:
         return slots
 
     def sample(self, batch_size: int) -> dict[str, NDArray[Any]]:
-        """Draw a batch: an array [batch_size, *shape] for every name; with n-step returns ``discounts`` too.
+        """Draw a batch: an array [batch_size, ...] for every name; with n-step returns ``discounts`` too.
 
         Raises:
             BufferEmptyError: nothing is stored.
@@ -141,7 +141,7 @@ class ReplayBuffer:
         return found
 
     def get_all_transitions(self, shuffle: bool = False) -> dict[str, NDArray[Any]]:
-        """Return copies of all transitions, [stored size, *shape] by slot, or in random order.
+        """Return copies of all transitions, [stored size, ...] by slot, or in random order.
 
         Raises:
             ValueError: the buffer has n-step returns or shared observations, which only a batch puts together.

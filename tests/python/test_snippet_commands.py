@@ -89,7 +89,12 @@ def test_the_program_accepts_it(command, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     "command",
-    ["metarl train cder --env DeepSea-v0 sise=20", "metarl reproduce cder-deepsee", "metarl adapt RUN", "metarl infos"],
+    [
+        "metarl train cder --env DeepSea-v0 sizes=20",
+        "metarl reproduce cder-deepsee",
+        "metarl adapt RUN",
+        "metarl infos",
+    ],
 )
 def test_a_wrong_one_would_be_found(command, tmp_path, monkeypatch, capsys):
     with pytest.raises(AssertionError):

@@ -29,7 +29,7 @@ class PrioritizedReplayBuffer:
         gamma: discount factor, in [0, 1].
         alpha: exponent of the priorities, >= 0.
         beta: exponent of the weights, >= 0; the attribute may be set at any time.
-        eps: added to the priorities, >= 0: p = |error| + eps.
+        eps: added to the priorities, >= 0: p = abs(error) + eps.
         obs_dtype: of the observations.
         frame_stack: number of frames on the first axis of the observations, if they are stacks, such as 4 for Atari:
             each frame is then stored once (7.1 kB a transition instead of 56 kB).
@@ -99,7 +99,7 @@ class PrioritizedReplayBuffer:
         """Store a transition of the one environment.
 
         Args:
-            obs: [*obs_shape] or [1, *obs_shape].
+            obs: one of ``obs_shape``, or [1, ...].
             action: a scalar or [1].
             reward: likewise.
             next_obs: as ``obs``; where the episode has ended its last observation.
@@ -129,7 +129,7 @@ class PrioritizedReplayBuffer:
         return ReplayBufferSamples(**tensors(self.core.sample(batch_size), self.gamma, self.device))
 
     def update_priorities(self, indices: ArrayLike, priorities: ArrayLike) -> None:
-        """Set the priorities |p| + eps of the transitions in these slots.
+        """Set the priorities abs(p) + eps of the transitions in these slots.
 
         Args:
             indices: of a batch, [B].

@@ -137,9 +137,9 @@ class ReplayBuffer:
         """Store one transition of every environment.
 
         Args:
-            obs: [n_envs, *shape].
+            obs: [n_envs, ...].
             next_obs: likewise; where an episode has ended its last observation, not the first of the next one.
-            action: [n_envs, *shape].
+            action: [n_envs, ...].
             reward: [n_envs].
             done: bool [n_envs]; Gymnasium's ``terminated``, or Gym's ``done`` with ``handle_timeout_termination``.
             infos: a dict of each environment; not looked at without ``handle_timeout_termination``.

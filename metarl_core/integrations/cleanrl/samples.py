@@ -21,7 +21,7 @@ class ReplayBufferSamples:
     """A batch of B transitions, or n-step transitions.
 
     Attributes:
-        observations: [B, *shape], the dtype of the space.
+        observations: [B, ...], the dtype of the space.
         actions: [B, number of action components], int64 for discrete actions.
         next_observations: as ``observations``; those after n steps.
         dones: float32 [B, 1]; 1 where the episode has terminated, 0 where a time limit has ended it.
@@ -42,7 +42,7 @@ class ReplayBufferSamples:
     _draw: Draw | None = field(default=None, repr=False)
 
     def weighted_mean(self, losses: Tensor) -> Tensor:
-        """Compute sum_j w_j l_j / B, the loss of a prioritized batch, and take |l_j| as the new priorities.
+        """Compute sum_j w_j l_j / B, the loss of a prioritized batch, and take abs(l_j) as the new priorities.
 
         For losses that are computed by hand, such as C51's cross-entropy (as Hessel et al., "Rainbow", AAAI 2018 do).
 

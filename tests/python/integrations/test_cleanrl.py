@@ -296,8 +296,8 @@ def test_the_environments_have_the_infos_of_gymnasium_0_29():
     envs.close()
     with pytest.raises(ValueError, match="CartPol"):
         make_envs("CartPol-v1")
-    with pytest.raises(TypeError, match="lenght"):
-        make_envs("CartPole-v1", lenght=1.0)
+    with pytest.raises(TypeError, match="mass_of_pole"):
+        make_envs("CartPole-v1", mass_of_pole=1.0)
 
 
 def test_the_seed_of_the_environments_seeds_the_sampled_actions():
