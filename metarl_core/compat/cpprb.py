@@ -240,7 +240,8 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         """
         given, rows = None, self._rows(columns)
         if priorities is not None:
-            given = _checked(np.ravel(np.asarray(priorities, np.float64)))
+            given = np.ravel(np.asarray(priorities, np.float64))
+            _check(given)
             count = max(map(len, rows.values()), default=0)
             if len(given) not in (1, count):
                 raise ValueError(f"priorities has {len(given)} elements; must have 1 or one for each of {count} rows")
@@ -277,12 +278,13 @@ class PrioritizedReplayBuffer(ReplayBuffer):
             ValueError: the lengths differ, or a priority is negative or not finite.
             IndexError: an index is out of range.
         """
-        indexes = np.asarray(indexes, np.int64)
-        batch = self._last if self._check and self._last is not None else None
-        if batch is None or not np.array_equal(indexes, batch.indices):
-            self._set(indexes, _checked(np.asarray(priorities, np.float64)))
+        priorities = np.asarray(priorities, np.float64)
+        _check(priorities)
+        batch = self._last if self._check else None
+        if batch is not None and (indexes is batch.indices or np.array_equal(indexes, batch.indices)):
+            self._set(batch, priorities)
         else:
-            self._set(batch, _checked(np.asarray(priorities, np.float64)))
+            self._set(np.asarray(indexes, np.int64), priorities)
 
     def _set(self, slots: Any, priorities: NDArray[np.float64]) -> None:
         self.core.update_priorities(slots, priorities + self._eps)
@@ -314,8 +316,7 @@ def _only(names: Sequence[str]) -> str:
     return names[0]
 
 
-def _checked(priorities: NDArray[np.float64]) -> NDArray[np.float64]:
-    wrong = np.flatnonzero(~(np.isfinite(priorities) & (priorities >= 0)))
-    if len(wrong):
-        raise ValueError(f"priorities[{wrong[0]}] is {priorities.flat[wrong[0]]}; must be finite and >= 0")
-    return priorities
+def _check(priorities: NDArray[np.float64]) -> None:
+    if priorities.size and not (priorities.min() >= 0 and priorities.max() < np.inf):
+        first = np.flatnonzero(~(np.isfinite(priorities) & (priorities >= 0)))[0]
+        raise ValueError(f"priorities[{first}] is {priorities.flat[first]}; must be finite and >= 0")
