@@ -53,7 +53,7 @@ class ReplayBuffer:
         if size < 1:
             raise ValueError(f"size is {size}; must be >= 1")
         self._size = size
-        self._options = {"seed": random.getrandbits(63)} | options
+        self._options = options if "seed" in options else {"seed": random.getrandbits(63), **options}
         self._done_dtype: np.dtype[Any] = np.dtype(np.bool_)
         self.core: Any = None
         """The buffer itself, once the first transition has told the shapes."""

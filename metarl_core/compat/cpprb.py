@@ -87,7 +87,8 @@ class ReplayBuffer:
             self._inner["done"] = ("terminated", (), np.bool_)
         if mmap_prefix is not None:
             options["storage"] = f"mmap:{mmap_prefix}"
-        options.setdefault("seed", int(np.random.randint(2**31)))  # noqa: NPY002 - so that np.random.seed decides
+        if "seed" not in options:
+            options["seed"] = int(np.random.randint(2**31))  # noqa: NPY002 - so that np.random.seed decides
         self._nstep = Nstep is not None
         self._linked = self._nstep or next_of is not None
         fields = {name: (shape, dtype) for name, shape, dtype in self._inner.values()}

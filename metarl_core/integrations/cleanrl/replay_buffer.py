@@ -76,6 +76,8 @@ class ReplayBuffer:
         storage: str = "memory",
         seed: int | None = None,
     ) -> None:
+        if buffer_size < 1:
+            raise ValueError(f"buffer_size is {buffer_size}; must be >= 1")
         if n_envs < 1:
             raise ValueError(f"n_envs is {n_envs}; must be >= 1")
         self.device = device_of(device)
@@ -106,7 +108,7 @@ class ReplayBuffer:
         self._stacked = frame_stack is not None
         if frame_stack is not None:
             options["frame_stack"] = frame_stack
-        capacity = max(buffer_size // n_envs, min(buffer_size, 1)) * n_envs
+        capacity = max(buffer_size // n_envs, 1) * n_envs
         if prioritized:
             options |= {"alpha": alpha, "beta": beta, "eps": eps, "weight_normalization": weight_normalization}
             self.core: Any = mc.PrioritizedReplayBuffer(capacity, fields, **options)

@@ -192,7 +192,7 @@ def test_the_ring_and_reset():
         ({"n_envs": 0}, ValueError, "n_envs is 0"),
         ({"alpha": -1}, ValueError, "alpha"),
         ({"n_steps": 0}, ValueError, "n_step"),
-        ({"buffer_size": 0}, ValueError, "capacity"),
+        ({"buffer_size": 0}, ValueError, "buffer_size is 0"),
         ({"observation_space": gymnasium.spaces.Dict({"x": BOX})}, TypeError, "observation_space is Dict"),
         ({"action_space": gymnasium.spaces.Text(3)}, TypeError, "action_space is Text"),
     ],
