@@ -181,14 +181,15 @@ def task_text(task: tuple[str, str]) -> str:
 
 def _task_table(results: Results, task: tuple[str, str]) -> str:
     groups = [group for name in results.methods if (group := results.group(name, task)) is not None]
-    has_rule = any(group.has_rule for group in groups)
+    # Beside another measure the environment's rule of a solved task would be a second, perhaps contrary, one.
+    has_rule = _is_to_solve(results.experiment.measure) and any(group.has_rule for group in groups)
     measure = results.experiment.measure.replace("_", " ")
     header = ["method", *(["solved"] if has_rule else []), f"IQM {measure} [95 %]", "by seed", "median seconds"]
     rows = []
     for group in groups:
         solved = [f"{group.solved} / {len(group.rows)}" if group.has_rule else "-"] if has_rule else []
         seconds = f"{np.median(group.column('wall_time_seconds')):.0f}"
-        nothing = has_rule and not group.solved and _is_to_solve(results.experiment.measure)
+        nothing = has_rule and not group.solved
         figure = "-" if nothing else figure_text(results.values(group))
         rows.append([results.label(group.method), *solved, figure, _by_seed(results, group), seconds])
     return markdown(header, rows)
