@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from typing import Any
 
 import numpy as np
@@ -10,25 +12,33 @@ from numpy.typing import ArrayLike, NDArray
 from metarl_core.errors import BufferEmptyError
 from metarl_core.replay import SumTree
 
-__all__ = ["MassTree"]
+__all__ = ["MassTree", "stratified"]
 
 
 class MassTree:
     """Masses p^alpha of ``capacity`` slots, found by uniform numbers of the caller; may be pickled and copied.
 
-    A copy finds the same slots, unless masses differ by more than a factor of 2^27: the copy rounds to its own unit,
-    see :class:`metarl_core.SumTree`.
+    What is loaded has the same masses, bit for bit, and rounds new ones as the original does (see
+    :class:`metarl_core.SumTree` for the fixed point numbers). Methods may be called from any thread.
 
     Args:
         capacity: number of slots, >= 1.
+
+    Raises:
+        ValueError: capacity is below 1.
+        MemoryError: the tree does not fit.
     """
 
     def __init__(self, capacity: int) -> None:
-        self._tree = SumTree(capacity)
+        if capacity < 1:
+            raise ValueError(f"capacity is {capacity}; must be >= 1")
+        self._capacity = capacity
+        self._tree = SumTree(capacity + 1)  # the last leaf is for _unit
+        self._lock = threading.Lock()  # nobody is to find that leaf
 
     def __len__(self) -> int:
         """Return the number of slots."""
-        return self._tree.capacity
+        return self._capacity
 
     @property
     def total(self) -> float:
@@ -40,19 +50,18 @@ class MassTree:
         """Smallest positive mass, 0 if there is none."""
         return self._tree.min
 
-    @property
-    def num_set(self) -> int:
-        """Number of slots whose mass was ever set."""
-        return len(self._tree)
-
-    def set(self, slots: ArrayLike, masses: ArrayLike) -> None:
+    def set(self, slots: NDArray[np.int64], masses: NDArray[np.float64]) -> None:
         """Set masses, >= 0; of equal slots the last wins.
 
         Raises:
             ValueError: a mass is negative or not finite. Nothing was changed.
             IndexError: a slot is out of range. Nothing was changed.
         """
-        self._tree.set(slots, masses)
+        bad = np.flatnonzero((slots < 0) | (slots >= self._capacity))
+        if bad.size:
+            raise IndexError(f"index {slots[bad[0]]} at position {bad[0]} out of range for size {self._capacity}")
+        with self._lock:
+            self._tree.set(slots, masses)
 
     def get(self, slots: ArrayLike) -> NDArray[np.float64]:
         """Masses of slots, 0 where none was set."""
@@ -67,22 +76,43 @@ class MassTree:
         Raises:
             BufferEmptyError: all masses are 0.
         """
-        total = self._tree.total
-        if total == 0:
-            raise BufferEmptyError("cannot sample: all priorities are zero, or none was set")
-        # A product may round up to the total, which belongs to no slot.
-        return self._tree.find(np.minimum(uniforms * total, np.nextafter(total, 0)))
+        with self._lock:
+            total = self._tree.total
+            if total == 0:
+                raise BufferEmptyError("cannot sample: all priorities are zero, or none was set")
+            # A product may round up to the total, which belongs to no slot.
+            return self._tree.find(np.minimum(uniforms * total, np.nextafter(total, 0)))
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Masses of all slots."""
-        return {"masses": self.get(np.arange(len(self)))}
+    def state(self) -> tuple[NDArray[np.float64], float]:
+        """Return the masses of all slots, and the unit that they are multiples of."""
+        with self._lock:
+            return self.get(np.arange(self._capacity)), self._unit()
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over the masses."""
-        masses = state["masses"]
-        self._tree = SumTree(len(masses))
+    def _unit(self) -> float:
+        largest = self._tree.max
+        if largest == 0:
+            return 0.0
+        # What is positive has at least one unit.
+        self._tree.set([self._capacity], [math.ldexp(largest, -60) or largest])
+        unit = float(self._tree.get([self._capacity])[0])
+        self._tree.set([self._capacity], [0.0])
+        return unit
+
+    @classmethod
+    def of(cls, masses: NDArray[np.float64], unit: float) -> MassTree:
+        """Make a tree from what :meth:`state` returned."""
+        made = cls(len(masses))
         slots = np.flatnonzero(masses)
-        self._tree.set(slots, masses[slots])
+        if slots.size == 0:
+            return made
+        # A first priority of 2^27 units makes that the unit.
+        made._tree.set([len(masses)], [math.ldexp(unit, 27)])
+        made._tree.set(slots, masses[slots])
+        made._tree.set([len(masses)], [0.0])
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).of, self.state()
 
 
 def stratified(uniforms: NDArray[np.float64]) -> NDArray[np.float64]:

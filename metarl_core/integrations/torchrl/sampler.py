@@ -22,6 +22,7 @@ __all__ = ["MetaRLPrioritizedSampler"]
 _UNSET = -1.0
 _REDUCTIONS = ("max", "min", "median", "mean")
 _NORMALIZATIONS = ("max", "batch_max", "sum", "none")
+_NUMBERS = ("alpha", "beta", "eps", "unit")
 _ARRAYS = ("priorities", "masses")
 
 
@@ -147,7 +148,7 @@ class MetaRLPrioritizedSampler(PrioritizedSampler):
         total = self._tree.total
         weights = importance_weights(
             self._tree.get(slots) / total,
-            self._tree.num_set,
+            len(storage),
             self._beta,
             self.weight_normalization,
             self._tree.smallest / total,
@@ -246,13 +247,15 @@ class MetaRLPrioritizedSampler(PrioritizedSampler):
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that determines what is drawn, but for the random numbers, as copies."""
+        masses, unit = self._tree.state()
         return {
             "alpha": self._alpha,
             "beta": self._beta,
             "eps": self._eps,
             "largest": self._largest,
+            "unit": unit,
             "priorities": torch.from_numpy(self._priorities.copy()),
-            "masses": torch.from_numpy(self._tree.get(np.arange(self._max_capacity))),
+            "masses": torch.from_numpy(masses),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -261,25 +264,24 @@ class MetaRLPrioritizedSampler(PrioritizedSampler):
         Raises:
             ValueError: it is that of another sampler or capacity, or a value is out of range.
         """
-        missing = [name for name in ("alpha", "beta", "eps", "largest", *_ARRAYS) if name not in state_dict]
+        missing = [name for name in (*_NUMBERS, "largest", *_ARRAYS) if name not in state_dict]
         if missing:
             raise ValueError(f"state_dict has no {missing[0]!r}; it is not of a {type(self).__name__}")
-        alpha, beta, eps = (_checked(name, state_dict[name]) for name in ("alpha", "beta", "eps"))
+        alpha, beta, eps, unit = (_checked(name, state_dict[name]) for name in _NUMBERS)
         largest = state_dict["largest"]
         arrays = []
         for name in _ARRAYS:
-            array = np.array(torch.as_tensor(state_dict[name]).cpu(), dtype=np.float64)
+            array = torch.as_tensor(state_dict[name]).detach().cpu().double().clone().numpy()
             if array.shape != (self._max_capacity,):
                 raise ValueError(f"state_dict[{name!r}] has shape {array.shape}; must be ({self._max_capacity},)")
             if not np.isfinite(array).all():
                 raise ValueError(f"state_dict[{name!r}] has a value that is not finite")
             arrays.append(array)
         priorities, masses = arrays
-        if ((priorities == _UNSET) != (masses == 0)).any() or ((priorities < 0) & (priorities != _UNSET)).any():
+        there = priorities != _UNSET
+        if (priorities[there] < 0).any() or (there != (masses > 0)).any() or (masses < 0).any():
             raise ValueError("state_dict['priorities'] and ['masses'] do not belong together")
-        tree = MassTree(self._max_capacity)
-        slots = np.flatnonzero(masses)
-        tree.set(slots, masses[slots])
+        tree = MassTree.of(masses, unit)
         self._alpha, self._beta, self._eps = alpha, beta, eps
         self._largest = None if largest is None else _checked("largest", largest)
         self._tree, self._priorities = tree, priorities
