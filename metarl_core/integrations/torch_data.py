@@ -75,8 +75,8 @@ class ReplayDataset(IterableDataset[TensorBatch]):
         worker = get_worker_info()
         if worker is not None:
             raise RuntimeError(
-                f"num_workers={worker.num_workers}: a worker process draws from a copy of the buffer, which sees no new "
-                "transitions and priorities; use num_workers=0, or metarl_core.PrefetchSampler, which samples in a thread"
+                f"num_workers={worker.num_workers}: a worker process draws from a copy of the buffer, which sees no "
+                "new transitions and priorities; use num_workers=0, or metarl_core.PrefetchSampler: it samples in a thread"
             )
         return self._batches()
 

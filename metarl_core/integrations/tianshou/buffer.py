@@ -52,9 +52,7 @@ class _SumTreeBuffer(PrioritizedReplayBuffer):
 
     weight: _Weights
 
-    def _prioritize(
-        self, alpha: float, beta: float, weight_norm: bool, stratified: bool, random_seed: int
-    ) -> None:
+    def _prioritize(self, alpha: float, beta: float, weight_norm: bool, stratified: bool, random_seed: int) -> None:
         self._alpha, self._beta = _checked("alpha", alpha), _checked("beta", beta)
         self._weight_norm = weight_norm
         self.stratified = stratified

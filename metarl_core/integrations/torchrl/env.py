@@ -58,7 +58,7 @@ class MetaRLEnv(EnvBase):
         """Number of environments."""
         return int(self.envs.num_envs)
 
-    def _reset(self, tensordict: TensorDictBase | None = None, **kwargs: Any) -> TensorDictBase:
+    def _reset(self, tensordict: TensorDictBase | None = None, **kwargs: Any) -> TensorDictBase:  # noqa: ARG002
         """Start episodes, everywhere or where ``_reset`` says; observations of all rows."""
         seed, self._seed = self._seed, None
         options = None

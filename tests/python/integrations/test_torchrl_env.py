@@ -71,7 +71,9 @@ def test_steps_and_resets_are_those_of_our_own(env_id):
         following = row["next"]
         for name, values in (("reward", reward), ("terminated", terminated), ("truncated", truncated), ("done", ended)):
             assert following[name].shape == (rows, 1)
-            assert np.array_equal(following[name][:, 0].numpy(), values.astype(np.float32 if name == "reward" else bool))
+            assert np.array_equal(
+                following[name][:, 0].numpy(), values.astype(np.float32 if name == "reward" else bool)
+            )
         last = info["final_obs"] if ended.any() else None
         for part, (a, b) in enumerate(zip(columns(following["observation"]), columns(obs), strict=True)):
             assert np.array_equal(a[~ended], b[~ended])
