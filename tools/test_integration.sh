@@ -18,5 +18,5 @@ if [ "$extra" = torchrl ]; then
   "$venv/bin/python" bench/peers/torchrl_build.py
 fi
 page=$(echo "$name" | tr _ -).md
-METARL_REQUIRE=$distribution "$venv/bin/python" -m pytest -n 2 "tests/python/integrations/test_$name"*.py \
+METARL_REQUIRE=$distribution "$venv/bin/python" -m pytest -n "${METARL_TEST_JOBS:-2}" "tests/python/integrations/test_$name"*.py \
   "tests/python/test_snippets.py::test_python_blocks_run_in_order[$page]"

@@ -76,7 +76,7 @@ class ReplayDataset(IterableDataset[TensorBatch]):
         if worker is not None:
             raise RuntimeError(
                 f"num_workers={worker.num_workers}: a worker process draws from a copy of the buffer, which sees no "
-                "new transitions and priorities; use num_workers=0, or metarl_core.PrefetchSampler: it samples in a thread"
+                "new transitions and priorities; use num_workers=0, or metarl_core.PrefetchSampler, which has a thread"
             )
         return self._batches()
 

@@ -1,21 +1,14 @@
 """Our sampler in TorchRL's replay buffers, against formulas in float64 and the library's own sampler."""
 
 import copy
-import ctypes
 import pickle
-import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("torchrl")
-
-STAND_IN = Path(sys.prefix) / "autograd_stand_in.so"
-if STAND_IN.exists():  # bench/peers/torchrl_build.py: the wheel was linked against another torch
-    ctypes.CDLL(str(STAND_IN), ctypes.RTLD_GLOBAL)
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -377,7 +370,7 @@ def q_loss(seed=0, beta=0.0):
 
 
 def test_the_librarys_dqn_uses_the_weights():
-    flat, loss, batch, buffer, network = q_loss(beta=0.0)
+    flat, _, batch, buffer, network = q_loss(beta=0.0)
     weighted, weighted_loss, again, _, _ = q_loss(beta=1.0)
     assert torch.equal(batch["index"], again["index"])
     assert not torch.allclose(flat, weighted)
