@@ -14,7 +14,7 @@ from metarl_core.cli._progress import _duration
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from metarl_core.reproduce import Cell
+    from metarl_core.reproduce.watching import RunnableCell
 
 __all__ = ["LiveCells", "PlainCells", "make_watcher"]
 
@@ -57,22 +57,22 @@ class PlainCells:
         """Show a line of text."""
         print(text, file=self._stream, flush=True)
 
-    def started(self, cell: Cell, resumed: bool) -> None:
+    def started(self, cell: RunnableCell, resumed: bool) -> None:
         """Tell of a cell that goes on where it was interrupted."""
         if resumed:
             self.note(f"resuming {cell.label}")
 
-    def finished(self, cell: Cell) -> None:
+    def finished(self, cell: RunnableCell) -> None:
         """Tell of a cell that has its row."""
         self.done += 1
         self.note(f"[{self.done + self.errors}/{self.total}] {cell.label}  left {self._left(0.0)}")
 
-    def failed(self, cell: Cell, reason: str, log: Path) -> None:
+    def failed(self, cell: RunnableCell, reason: str, log: Path) -> None:
         """Tell of a cell that failed."""
         self.errors += 1
         self.note(f"[{self.done + self.errors}/{self.total}] {cell.label} FAILED: {reason} (see {log})")
 
-    def tick(self, running: Sequence[tuple[Cell, float]]) -> None:
+    def tick(self, running: Sequence[tuple[RunnableCell, float]]) -> None:
         """Do nothing."""
 
     def should_stop(self) -> bool:
@@ -118,7 +118,7 @@ class LiveCells(PlainCells):
         """Show a line of text above the bar."""
         self._console.print(text, highlight=False, markup=False)
 
-    def tick(self, running: Sequence[tuple[Cell, float]]) -> None:
+    def tick(self, running: Sequence[tuple[RunnableCell, float]]) -> None:
         """Redraw."""
         from rich.console import Group
         from rich.progress_bar import ProgressBar

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from metarl_core.reproduce.runner import Outcome, run_cells
+from metarl_core.reproduce.runner import run_cells
 from metarl_core.reproduce.spec import Cell, Experiment, find_experiment, list_experiments, read_experiment
 from metarl_core.reproduce.store import COLUMNS, ResultStore
 from metarl_core.reproduce.summary import write_summary
+from metarl_core.reproduce.watching import Outcome
 
 __all__ = [
     "COLUMNS",

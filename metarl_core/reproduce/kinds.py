@@ -13,10 +13,11 @@ from metarl_core.reproduce.continual import (
     run_continual_cells,
     write_continual_summary,
 )
-from metarl_core.reproduce.runner import Outcome, Watcher, run_cells
+from metarl_core.reproduce.runner import run_cells
 from metarl_core.reproduce.spec import Cell, Experiment
 from metarl_core.reproduce.store import ResultStore
 from metarl_core.reproduce.summary import write_summary
+from metarl_core.reproduce.watching import Outcome, Watcher
 
 __all__ = ["AnyCell", "AnyExperiment", "has_checkpoints", "open_store", "run_missing", "summarise"]
 

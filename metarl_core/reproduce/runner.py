@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import shutil
@@ -13,68 +12,19 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 from metarl_core.agents.config import RunConfig
 from metarl_core.errors import MetarlError
 from metarl_core.reproduce.spec import Cell
 from metarl_core.reproduce.store import ResultStore, row_of, source_commit
 from metarl_core.reproduce.unseen import read_unseen, unseen_path, unseen_rows, write_unseen
+from metarl_core.reproduce.watching import NullWatcher, Outcome, Watcher, first_seeds_first
 from metarl_core.runs import RunReader
 
-__all__ = ["NullWatcher", "Outcome", "Watcher", "run_cells"]
+__all__ = ["run_cells"]
 
 _POLL_SECONDS = 0.1
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-
-
-class Watcher(Protocol):
-    """Who follows the cells."""
-
-    def started(self, cell: Cell, resumed: bool) -> None:
-        """A cell's process was started."""
-
-    def finished(self, cell: Cell) -> None:
-        """A cell's row was written."""
-
-    def failed(self, cell: Cell, reason: str, log: Path) -> None:
-        """A cell's process ended with an error."""
-
-    def tick(self, running: Sequence[tuple[Cell, float]]) -> None:
-        """Called a few times a second with the running cells and the share of their budget that they have used."""
-
-    def should_stop(self) -> bool:
-        """Whether to end the running cells at their next step and start no more."""
-        ...
-
-
-class NullWatcher:
-    """Nobody."""
-
-    def started(self, cell: Cell, resumed: bool) -> None:
-        """Do nothing."""
-
-    def finished(self, cell: Cell) -> None:
-        """Do nothing."""
-
-    def failed(self, cell: Cell, reason: str, log: Path) -> None:
-        """Do nothing."""
-
-    def tick(self, running: Sequence[tuple[Cell, float]]) -> None:
-        """Do nothing."""
-
-    def should_stop(self) -> bool:
-        """Return False."""
-        return False
-
-
-@dataclasses.dataclass
-class Outcome:
-    """What became of the cells."""
-
-    finished: int = 0
-    failed: list[tuple[Cell, str]] = dataclasses.field(default_factory=list)
-    interrupted: bool = False
 
 
 def run_cells(
@@ -111,7 +61,7 @@ def run_cells(
     read_unseen(unseen_path(store.path))  # a damaged file is told before anything is trained
     runs.mkdir(parents=True, exist_ok=True)
     commit, outcome = source_commit(), Outcome()
-    waiting = _balanced(cells)
+    waiting = first_seeds_first(cells)
     running: list[_Job] = []
     try:
         while waiting or running:
@@ -135,16 +85,6 @@ def run_cells(
             job.process.kill()
             job.process.wait()
     return outcome
-
-
-def _balanced(cells: Sequence[Cell]) -> list[Cell]:
-    """Cells with every combination's first seed before any second one."""
-    counts: dict[tuple[str, ...], int] = {}
-    order = []
-    for number, cell in enumerate(cells):
-        rank = counts[cell.key[:3]] = counts.get(cell.key[:3], -1) + 1
-        order.append((rank, number))
-    return [cells[number] for _, number in sorted(order)]
 
 
 class _Job:

@@ -29,7 +29,7 @@ from metarl_core.reproduce.continual import (
 from metarl_core.reproduce.continual.measures import measure_rows
 from metarl_core.reproduce.continual.store import continual_row, stored_result
 from metarl_core.reproduce.continual.summary import goals, interval_of
-from metarl_core.reproduce.runner import NullWatcher
+from metarl_core.reproduce.watching import NullWatcher
 
 TINY = """
 kind = "continual"

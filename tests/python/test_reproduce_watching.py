@@ -12,7 +12,7 @@ from reproduce_helpers import write_spec
 
 from metarl_core.cli._cells import LiveCells, PlainCells, make_watcher
 from metarl_core.reproduce import ResultStore, read_experiment, run_cells
-from metarl_core.reproduce.runner import NullWatcher, _balanced
+from metarl_core.reproduce.watching import NullWatcher, first_seeds_first
 
 
 class Clock:
@@ -69,9 +69,9 @@ def test_plain_lines_where_there_is_no_terminal():
 
 
 def test_every_first_seed_comes_before_any_second(cells):
-    seeds = [cell.seed for cell in _balanced(cells)]
+    seeds = [cell.seed for cell in first_seeds_first(cells)]
     assert seeds == [0] * 5 + [1] * 4
-    assert {cell.key for cell in _balanced(cells)} == {cell.key for cell in cells}
+    assert {cell.key for cell in first_seeds_first(cells)} == {cell.key for cell in cells}
 
 
 class Interrupt(NullWatcher):

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from metarl_core.report._figures import COLORS
-from metarl_core.report._tasks import principal_components, similarity_heatmap
 from metarl_core.report.meta._measures import average_over_seeds
 from metarl_core.report.meta._style import INK, grid, heatmap, shown
 from metarl_core.report.meta.sections import AveragingWeights, RoutingWeights, TaskEmbeddings, TaskSimilarity
+from metarl_core.report.task_plots import principal_components, similarity_heatmap
 
 __all__ = ["averaging_weights", "effective_number", "embedding_maps", "routing_weights", "similarity"]
 

@@ -17,8 +17,8 @@ from typing import Any
 from metarl_core.errors import MetarlError
 from metarl_core.reproduce.continual.spec import ContinualCell
 from metarl_core.reproduce.continual.store import ContinualStore, continual_row
-from metarl_core.reproduce.runner import NullWatcher, Outcome, Watcher
 from metarl_core.reproduce.store import source_commit
+from metarl_core.reproduce.watching import NullWatcher, Outcome, Watcher, first_seeds_first
 
 __all__ = ["run_continual_cells"]
 
@@ -53,7 +53,7 @@ def run_continual_cells(
     if jobs < 1:
         raise ValueError(f"jobs is {jobs}; must be >= 1")
     watcher = watcher or NullWatcher()
-    commit, outcome, waiting = source_commit(), Outcome(), _balanced(cells)
+    commit, outcome, waiting = source_commit(), Outcome(), first_seeds_first(cells)
     workers = [_Worker() for _ in range(min(jobs, len(waiting)))]
     try:
         while True:
@@ -67,7 +67,7 @@ def run_continual_cells(
                     watcher.started(worker.cell, False)
                 _settle(worker, store, runs, commit, watcher, outcome)
             running = [(worker.cell, worker.share) for worker in workers if worker.cell is not None]
-            watcher.tick(running)  # type: ignore[arg-type]
+            watcher.tick(running)
             if not running and not waiting:
                 break
             time.sleep(_POLL_SECONDS)
@@ -75,15 +75,6 @@ def run_continual_cells(
         for worker in workers:
             worker.close()
     return outcome
-
-
-def _balanced(cells: Sequence[ContinualCell]) -> list[ContinualCell]:
-    counts: dict[tuple[str, str], int] = {}
-    order = []
-    for number, cell in enumerate(cells):
-        rank = counts[cell.key[:2]] = counts.get(cell.key[:2], -1) + 1
-        order.append((rank, number))
-    return [cells[number] for _, number in sorted(order)]
 
 
 class _Worker:
@@ -157,14 +148,14 @@ def _settle(
     if kind == "row":
         store.add({**value, "commit": commit})
         outcome.finished += 1
-        watcher.finished(cell)  # type: ignore[arg-type]
+        watcher.finished(cell)
         return
     reason, text = value
     runs.mkdir(parents=True, exist_ok=True)
     log = runs / f"{cell.label}.log"
     log.write_text(text, encoding="utf-8")
-    outcome.failed.append((cell, reason))  # type: ignore[arg-type]
-    watcher.failed(cell, reason, log)  # type: ignore[arg-type]
+    outcome.failed.append((cell, reason))
+    watcher.failed(cell, reason, log)
 
 
 @dataclasses.dataclass

@@ -303,7 +303,7 @@ def test_a_replay_buffer_feeds_it(datasets):
 
 def test_figures(datasets):
     pytest.importorskip("matplotlib")
-    from metarl_core.report._tasks import embedding_map, similarity_heatmap
+    from metarl_core.report import embedding_map, similarity_heatmap
 
     embedding = TaskEmbedding(16).fit(datasets)
     labels = [f"task {i}" for i in range(4)]

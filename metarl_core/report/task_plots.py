@@ -1,4 +1,4 @@
-"""Figures of tasks: how similar they are, and where their embeddings lie. Draw them under ``rc_context(STYLE)``."""
+"""Figures of tasks: how similar they are, and where their embeddings lie. They have matplotlib's current style."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ def similarity_heatmap(
         similarity: ``(T, T)``, as of ``TaskEmbedding.similarity_matrix``.
         labels: The tasks' names.
         title: Above it.
+
+    Returns:
+        A figure; ``figure.savefig(path)`` writes it.
 
     Raises:
         ValueError: The matrix is not square, or has another number of tasks than there are names.
@@ -65,6 +68,9 @@ def embedding_map(
         values: ``(T,)``: number of every task that its colour shows, such as one of its parameters; None: one colour.
         value_name: What it is.
         title: Above it.
+
+    Returns:
+        A figure; ``figure.savefig(path)`` writes it.
 
     Raises:
         ValueError: Shapes differ from these.
