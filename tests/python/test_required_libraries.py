@@ -19,7 +19,7 @@ def run(folder, required, *names):
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     env["METARL_REQUIRE"] = required
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", *names]
-    result = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=300)
+    result = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=500)
     return result.returncode, result.stdout + result.stderr
 
 
