@@ -49,12 +49,12 @@ def test_steps_and_resets_are_those_of_our_own(env_id):
     for _ in range(200):
         actions = actions_of(env.action_space[0], rng, rows)
         obs, reward, terminated, truncated, infos = env.step(torch.from_numpy(actions) if ends % 2 else actions)
-        following, r, te, tr, info = ours.step(actions)
+        following, r, over, cut, info = ours.step(actions)
         assert np.array_equal(reward, r)
-        assert np.array_equal(terminated, te)
-        assert np.array_equal(truncated, tr)
+        assert np.array_equal(terminated, over)
+        assert np.array_equal(truncated, cut)
         assert [i["env_id"] for i in infos] == [0, 1, 2]
-        ended = te | tr
+        ended = over | cut
         assert np.array_equal(obs[~ended], following[~ended])
         if ended.any():
             ends += ended.sum()
