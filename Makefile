@@ -65,6 +65,17 @@ test-integrations: setup ## stable-baselines3, TorchRL, Tianshou, torch's DataLo
 	tools/test_integration.sh $(BIN)/python tianshou tianshou tianshou
 	tools/test_integration.sh $(BIN)/python agents torch torch_data
 
+# CleanRL's scripts need Gymnasium 0.29. Gym 0.23 is what its released c51.py imports.
+MIGRATION := build/venv-migration
+.PHONY: test-migration
+test-migration: setup ## CleanRL's scripts on our replay and environments, cpprb beside ours, in a venv of their own
+	test -x $(MIGRATION)/bin/python || $(BIN)/python -m venv $(MIGRATION)
+	echo "import site; site.addsitedir('$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")')" \
+	  > $$($(MIGRATION)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/development.pth
+	$(MIGRATION)/bin/python -m pip install --quiet --disable-pip-version-check -r bench/peers/cleanrl.txt -r bench/peers/cpprb.txt gym==0.23.1
+	$(MIGRATION)/bin/python bench/peers/cleanrl_build.py
+	METARL_REQUIRE=cleanrl,cpprb $(MIGRATION)/bin/python -m pytest -n 2 tests/python/test_integration_cleanrl.py tests/python/test_integration_cpprb.py
+
 test-slow: setup ## Run the long statistical, soak and training checks
 	$(BIN)/python -m pytest -m slow --timeout=7200
 

@@ -15,12 +15,19 @@ import pytest
 if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Distributions that must be there: METARL_REQUIRE=torchrl,torch makes every skip a failure, and prints their versions.
+# What must be there: METARL_REQUIRE=torchrl,torch makes every skip a failure, and prints the versions.
 REQUIRED = [name for name in os.environ.get("METARL_REQUIRE", "").split(",") if name]
 
 
 def pytest_report_header() -> list[str]:
-    return [f"required: {name} {importlib.metadata.version(name)}" for name in REQUIRED]
+    return [f"required: {name} {_version(name)}" for name in REQUIRED]
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "(no distribution of this name)"
 
 
 def _unskipped(report: Any) -> Any:

@@ -16,6 +16,7 @@ RULES = [
     ("csrc/**/*", r"#include [\"<](torch|ATen|c10)/", "the extension must work with every torch and without it"),
     ("metarl_core/*.py", r"^\s*(import|from) (torch|gymnasium|rich|matplotlib)\b", "the package root needs NumPy only"),
     ("metarl_core/replay/**/*.py", r"^(import|from) (torch|gymnasium)\b", "replay needs NumPy only"),
+    ("metarl_core/compat/**/*.py", r"^\s*(import|from) (torch|gymnasium|baselines|cpprb)\b", "compat needs NumPy only"),
     ("metarl_core/runs/**/*.py", r"^(import|from) torch\b", "run directories are read without torch"),
     ("metarl_core/stats/**/*.py", r"^\s*(import|from) (torch|scipy|matplotlib)\b", "statistics need NumPy only"),
     ("metarl_core/tasks/**/*.py", r"^(import|from) (torch|gymnasium)\b", "tasks need NumPy only"),

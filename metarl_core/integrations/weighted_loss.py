@@ -51,10 +51,24 @@ class Draw:
         reduction = options.pop("reduction", "mean")
         weights = self.weights.view(count, *[1] * (first.ndim - 1))
         losses: Tensor = func(first, second, **options, reduction="none") * weights
-        self._note((first.detach() - second.detach()).abs().flatten(1).mean(dim=1))
+        self._note((first.detach() - second.detach()).abs().reshape(count, -1).mean(dim=1))
         if reduction == "none":
             return losses
         return losses.sum() if reduction == "sum" else losses.mean()
+
+    def weighted_mean(self, losses: Tensor) -> Tensor:
+        """Compute sum_j w_j l_j / B of losses that were computed otherwise, float [B]; |l_j| are taken as the errors.
+
+        Raises:
+            ValueError: there is not one loss for each transition.
+        """
+        losses = _plain(losses)
+        if losses.shape != self.weights.shape:
+            raise ValueError(
+                f"losses has shape {tuple(losses.shape)}; must be ({len(self.weights)},): one of each transition"
+            )
+        self._note(losses.detach().abs())
+        return (self.weights * losses).mean()
 
     def _note(self, errors: Tensor) -> None:
         self._sum = errors if self._sum is None else self._sum + errors

@@ -39,4 +39,5 @@ def test_a_skip_is_a_failure_where_the_library_is_required(tmp_path):
     assert status != 0, output
     assert "a skip, where METARL_REQUIRE=pytest allows none" in output
     status, output = run(tmp_path, "no-such-library", "test_fine.py")
-    assert status != 0, output
+    assert status == 0, output
+    assert "required: no-such-library (no distribution of this name)" in output

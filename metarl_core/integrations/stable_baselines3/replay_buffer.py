@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +15,8 @@ from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
 import metarl_core as mc
-from metarl_core.integrations.weighted_loss import Draw, WeightedRewards
+from metarl_core.integrations.draws import Draws
+from metarl_core.integrations.weighted_loss import WeightedRewards
 
 __all__ = ["MetaRLReplayBuffer"]
 
@@ -105,8 +105,11 @@ class MetaRLReplayBuffer(ReplayBuffer):
             self.core: Any = mc.PrioritizedReplayBuffer(capacity, self._fields(), **options)
         else:
             self.core = mc.ReplayBuffer(capacity, self._fields(), **options)
-        self._last: Draw | None = None
-        self._ignored = 0
+        self._draws = Draws(
+            "MetaRLReplayBuffer",
+            "Call buffer.core.sample() and buffer.core.update_priorities() in a loss of your own, or pass "
+            "replay_buffer_kwargs={'prioritized': False}",
+        )
 
     def _fields(self) -> dict[str, Any]:
         space, shape = self.observation_space, self.obs_shape
@@ -132,7 +135,7 @@ class MetaRLReplayBuffer(ReplayBuffer):
         """Forget everything."""
         super().reset()
         self.core.clear()
-        self._last, self._ignored = None, 0
+        self._draws.clear()
 
     def add(
         self,
@@ -182,12 +185,7 @@ class MetaRLReplayBuffer(ReplayBuffer):
         column = (batch_size, 1)
         rewards = self._tensor(self._normalize_reward(batch["reward"].reshape(column), env))
         if self.prioritized:
-            self._check_last()
-            self._last = Draw(
-                self._tensor(batch.weights),
-                lambda errors: self.core.update_priorities(batch, errors.cpu().numpy()),
-            )
-            rewards = WeightedRewards.of(rewards, self._last)
+            rewards = WeightedRewards.of(rewards, self._draws.start(self.core, batch, self._tensor(batch.weights)))
         samples = DictReplayBufferSamples if isinstance(self.observation_space, spaces.Dict) else ReplayBufferSamples
         return samples(
             self._observations(batch["obs"], env),
@@ -206,25 +204,3 @@ class MetaRLReplayBuffer(ReplayBuffer):
         """Without a copy on the CPU: a batch's arrays are nobody else's."""
         tensor: Tensor = self.to_torch(array, copy=False)
         return tensor
-
-    def _check_last(self) -> None:
-        """Warn once if batches do not come back: then all priorities stay the same."""
-        if self._last is None or self._ignored < 0:
-            return
-        if self._last.losses > 0:
-            self._ignored = -1
-            return
-        self._ignored += 1
-        if self._ignored == 1:
-            warnings.warn(
-                "MetaRLReplayBuffer: a batch was sampled whose rewards reached none of mse_loss, smooth_l1_loss, "
-                "huber_loss and l1_loss: it had no importance weights, and its priorities stay as they were. Call "
-                "buffer.core.sample() and buffer.core.update_priorities() in a loss of your own, or pass "
-                "replay_buffer_kwargs={'prioritized': False}",
-                UserWarning,
-                stacklevel=3,
-            )
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out the last batch's tensors."""
-        return {**self.__dict__, "_last": None}
