@@ -13,7 +13,7 @@ TRAIN_OUT ?= runs/deepsea20-$(STAMP)
 TRAIN_ARGS ?= --env DeepSea-v0 --seed 0 size=20 max_episodes=1500
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slow test-cpp test-wheel test-metaworld test-pythons tsan fuzz kill-test drift-test conformance lint format bench bench-cpp wheel docs clean
+.PHONY: help setup train test test-slow test-cpp test-wheel test-metaworld test-integrations test-pythons tsan fuzz kill-test drift-test conformance lint format bench bench-cpp wheel docs clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,13 @@ test-metaworld: setup ## Meta-World, MuJoCo and MiniGrid in a venv of their own 
 	echo "import site; site.addsitedir('$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")')" \
 	  > $$($(METAWORLD)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/development.pth
 	$(METAWORLD)/bin/python -m pytest -n 2 tests/python/test_wrapped_metaworld.py tests/python/test_wrapped_packages.py tests/python/test_metaworld_training.py
+
+# Each library in a venv of its own, which sees everything else in .venv: they pin what others need newer.
+test-integrations: setup ## stable-baselines3, TorchRL, Tianshou, torch's DataLoader: the real libraries, no skips
+	tools/test_integration.sh $(BIN)/python sb3 stable-baselines3 stable_baselines3
+	tools/test_integration.sh $(BIN)/python torchrl torchrl torchrl
+	tools/test_integration.sh $(BIN)/python tianshou tianshou tianshou
+	tools/test_integration.sh $(BIN)/python agents torch torch_data
 
 # CleanRL's scripts need Gymnasium 0.29. Gym 0.23 is what its released c51.py imports.
 MIGRATION := build/venv-migration

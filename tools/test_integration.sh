@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Test an integration with its library in a venv of its own, which sees the development one; a skip is a failure.
+# Usage: tools/test_integration.sh PYTHON EXTRA DISTRIBUTION NAME, for tests/python/integrations/test_NAME*.py
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=$(pwd)/$1 extra=$2 distribution=$3 name=$4
+venv=build/venv-$extra
+test -x "$venv/bin/python" || "$python" -m venv "$venv"
+purelib() { "$1" -c "import sysconfig; print(sysconfig.get_path('purelib'))"; }
+# First, so that pip counts what is there already.
+echo "import site; site.addsitedir('$(purelib "$python")')" >"$(purelib "$venv/bin/python")/development.pth"
+"$python" tools/list_requirements.py "$extra" >"$venv/requirements.txt"
+# Tianshou needs older versions of these.
+grep -v -E '^(filelock|pandas)==' constraints.txt >"$venv/constraints.txt"
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check -c "$venv/constraints.txt" -r "$venv/requirements.txt"
+if [ "$extra" = torchrl ]; then
+  # Its own sampler, which ours is compared with, was compiled for another torch.
+  "$venv/bin/python" bench/peers/torchrl_build.py
+fi
+page=$(echo "$name" | tr _ -).md
+METARL_REQUIRE=$distribution "$venv/bin/python" -m pytest -n "${METARL_TEST_JOBS:-2}" "tests/python/integrations/test_$name"*.py \
+  "tests/python/test_snippets.py::test_python_blocks_run_in_order[$page]"
