@@ -13,7 +13,7 @@ TRAIN_OUT ?= runs/deepsea20-$(STAMP)
 TRAIN_ARGS ?= --env DeepSea-v0 --seed 0 size=20 max_episodes=1500
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slow test-cpp test-wheel test-metaworld test-integrations test-pythons tsan fuzz kill-test drift-test conformance lint format bench bench-cpp wheel docs clean
+.PHONY: help setup train test test-slow test-cpp test-wheel test-metaworld test-integrations test-migration test-pythons tsan fuzz kill-test drift-test conformance lint format bench bench-cpp wheel docs clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,7 +67,6 @@ test-integrations: setup ## stable-baselines3, TorchRL, Tianshou, torch's DataLo
 
 # CleanRL's scripts need Gymnasium 0.29. Gym 0.23 is what its released c51.py imports.
 MIGRATION := build/venv-migration
-.PHONY: test-migration
 test-migration: setup ## CleanRL's scripts on our replay and environments, cpprb beside ours, in a venv of their own
 	test -x $(MIGRATION)/bin/python || $(BIN)/python -m venv $(MIGRATION)
 	echo "import site; site.addsitedir('$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")')" \

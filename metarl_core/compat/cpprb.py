@@ -90,7 +90,6 @@ class ReplayBuffer:
         if "seed" not in options:
             options["seed"] = int(np.random.randint(2**31))  # noqa: NPY002 - so that np.random.seed decides
         self._nstep = Nstep is not None
-        self._linked = self._nstep or next_of is not None
         fields = {name: (shape, dtype) for name, shape, dtype in self._inner.values()}
         self.core: Any = self._core(int(size), fields, **options)
         self._next = 0

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 import metarl_core as mc
 from metarl_core.integrations.cleanrl.samples import ReplayBufferSamples, device_of, moved_on, tensors
+from metarl_core.integrations.core_buffer import seed_or_drawn
 
 __all__ = ["PrioritizedReplayBuffer"]
 
@@ -78,7 +79,7 @@ class PrioritizedReplayBuffer:
             gamma=gamma,
             frame_stack=1 if frame_stack is None else frame_stack,
             storage=storage,
-            seed=int(np.random.randint(2**31)) if seed is None else seed,  # noqa: NPY002
+            seed=seed_or_drawn(seed),
         )
 
     @property

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-import metarl_core as mc
 from metarl_core.integrations.cleanrl.samples import ReplayBufferSamples, device_of, moved_on, tensors
+from metarl_core.integrations.core_buffer import Beta, make_core
 from metarl_core.integrations.draws import Draws
 from metarl_core.integrations.weighted_loss import WeightedRewards
 
 __all__ = ["ReplayBuffer"]
-
-Beta = float | Callable[[int], float]
 
 
 class ReplayBuffer:
@@ -96,24 +94,23 @@ class ReplayBuffer:
             "terminated": ((), np.bool_),
             "truncated": ((), np.bool_),
         }
-        options: dict[str, Any] = {
-            "num_envs": n_envs,
-            "n_step": n_steps,
-            "gamma": gamma,
-            "storage": storage,
-            "seed": int(np.random.randint(2**31)) if seed is None else seed,  # noqa: NPY002
-        }
-        if optimize_memory_usage:
-            options["next_obs"] = "next"
         self._stacked = frame_stack is not None
-        if frame_stack is not None:
-            options["frame_stack"] = frame_stack
-        capacity = max(buffer_size // n_envs, 1) * n_envs
-        if prioritized:
-            options |= {"alpha": alpha, "beta": beta, "eps": eps, "weight_normalization": weight_normalization}
-            self.core: Any = mc.PrioritizedReplayBuffer(capacity, fields, **options)
-        else:
-            self.core = mc.ReplayBuffer(capacity, fields, **options)
+        self.core: Any = make_core(
+            max(buffer_size // n_envs, 1) * n_envs,
+            fields,
+            prioritized=prioritized,
+            n_envs=n_envs,
+            optimize_memory_usage=optimize_memory_usage,
+            alpha=alpha,
+            beta=beta,
+            eps=eps,
+            weight_normalization=weight_normalization,
+            n_steps=n_steps,
+            gamma=gamma,
+            frame_stack=frame_stack,
+            storage=storage,
+            seed=seed,
+        )
         self._draws = Draws(
             "ReplayBuffer", "Compute the loss by data.weighted_mean(losses) of the batch, or pass prioritized=False"
         )

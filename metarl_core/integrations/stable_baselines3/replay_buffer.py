@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,11 @@ from stable_baselines3.common.type_aliases import DictReplayBufferSamples, Repla
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
-import metarl_core as mc
+from metarl_core.integrations.core_buffer import Beta, make_core
 from metarl_core.integrations.draws import Draws
 from metarl_core.integrations.weighted_loss import WeightedRewards
 
 __all__ = ["MetaRLReplayBuffer"]
-
-Beta = float | Callable[[int], float]
 
 
 class MetaRLReplayBuffer(ReplayBuffer):
@@ -88,23 +85,22 @@ class MetaRLReplayBuffer(ReplayBuffer):
         self.handle_timeout_termination = handle_timeout_termination
         self.n_steps = n_steps
         self.prioritized = prioritized
-        options: dict[str, Any] = {
-            "num_envs": n_envs,
-            "n_step": n_steps,
-            "gamma": gamma,
-            "storage": storage,
-            "seed": int(np.random.randint(2**31)) if seed is None else seed,  # noqa: NPY002
-        }
-        if optimize_memory_usage:
-            options["next_obs"] = "next"
-        if frame_stack is not None:
-            options["frame_stack"] = frame_stack
-        capacity = self.buffer_size * n_envs
-        if prioritized:
-            options |= {"alpha": alpha, "beta": beta, "eps": eps, "weight_normalization": weight_normalization}
-            self.core: Any = mc.PrioritizedReplayBuffer(capacity, self._fields(), **options)
-        else:
-            self.core = mc.ReplayBuffer(capacity, self._fields(), **options)
+        self.core: Any = make_core(
+            self.buffer_size * n_envs,
+            self._fields(),
+            prioritized=prioritized,
+            n_envs=n_envs,
+            optimize_memory_usage=optimize_memory_usage,
+            alpha=alpha,
+            beta=beta,
+            eps=eps,
+            weight_normalization=weight_normalization,
+            n_steps=n_steps,
+            gamma=gamma,
+            frame_stack=frame_stack,
+            storage=storage,
+            seed=seed,
+        )
         self._draws = Draws(
             "MetaRLReplayBuffer",
             "Call buffer.core.sample() and buffer.core.update_priorities() in a loss of your own, or pass "
