@@ -54,8 +54,7 @@ test-metaworld: setup ## Meta-World, MuJoCo and MiniGrid in a venv of their own 
 	test -x $(METAWORLD)/bin/python || $(BIN)/python -m venv $(METAWORLD)
 	$(BIN)/python tools/list_requirements.py metaworld > $(METAWORLD)/requirements.txt
 	$(METAWORLD)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r $(METAWORLD)/requirements.txt minigrid
-	echo "import site; site.addsitedir('$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")')" \
-	  > $$($(METAWORLD)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/development.pth
+	tools/add_development_packages.sh $(METAWORLD)/bin/python $(BIN)/python
 	$(METAWORLD)/bin/python -m pytest -n 2 tests/python/test_wrapped_metaworld.py tests/python/test_wrapped_packages.py tests/python/test_metaworld_training.py
 
 # Each library in a venv of its own, which sees everything else in .venv: they pin what others need newer.
@@ -69,8 +68,7 @@ test-integrations: setup ## stable-baselines3, TorchRL, Tianshou, torch's DataLo
 MIGRATION := build/venv-migration
 test-migration: setup ## CleanRL's scripts on our replay and environments, cpprb beside ours, in a venv of their own
 	test -x $(MIGRATION)/bin/python || $(BIN)/python -m venv $(MIGRATION)
-	echo "import site; site.addsitedir('$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")')" \
-	  > $$($(MIGRATION)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/development.pth
+	tools/add_development_packages.sh $(MIGRATION)/bin/python $(BIN)/python
 	$(MIGRATION)/bin/python -m pip install --quiet --disable-pip-version-check -r bench/peers/cleanrl.txt -r bench/peers/cpprb.txt gym==0.23.1
 	$(MIGRATION)/bin/python bench/peers/cleanrl_build.py
 	METARL_REQUIRE=cleanrl,cpprb $(MIGRATION)/bin/python -m pytest -n 2 tests/python/test_integration_cleanrl.py tests/python/test_integration_cpprb.py

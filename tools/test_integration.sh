@@ -6,9 +6,8 @@ cd "$(dirname "$0")/.."
 python=$(pwd)/$1 extra=$2 distribution=$3 name=$4
 venv=build/venv-$extra
 test -x "$venv/bin/python" || "$python" -m venv "$venv"
-purelib() { "$1" -c "import sysconfig; print(sysconfig.get_path('purelib'))"; }
 # First, so that pip counts what is there already.
-echo "import site; site.addsitedir('$(purelib "$python")')" >"$(purelib "$venv/bin/python")/development.pth"
+tools/add_development_packages.sh "$venv/bin/python" "$python"
 "$python" tools/list_requirements.py "$extra" >"$venv/requirements.txt"
 # Tianshou needs older versions of these.
 grep -v -E '^(filelock|pandas)==' constraints.txt >"$venv/constraints.txt"
