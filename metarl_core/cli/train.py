@@ -40,8 +40,8 @@ _SPLITS = ("auto", "extrapolation", "interpolation", "random")
 
 _USAGE = """metarl train [cder|ddqn|ddqn-per|bootdqn|rnd|icm|noveld|dltv|sac|td3|imt] [--config FILE] [--env ID]
                     [--family NAME --tasks N [--split KIND]] [--seed N] [--steps N] [--out DIR]
-                    [--device cpu|cuda] [key=value ...]
-       metarl train --resume RUN [--device cpu|cuda]"""
+                    [--device cpu|cuda] [--no-report] [key=value ...]
+       metarl train --resume RUN [--device cpu|cuda] [--no-report]"""
 
 _EPILOG = """key=value sets a hyper-parameter (kappa=0.1), a setting of the run (num_envs=16) or a parameter of the
 environment (size=20). metarl train ALGORITHM --help lists the hyper-parameters.
@@ -70,6 +70,7 @@ def _parser() -> CommandParser:
     parser.add_argument("--out", metavar="DIR", help="run directory (default: runs/ENV-ALGORITHM-seedN-TIME)")
     parser.add_argument("--device", metavar="|".join(DEVICES), help="where the networks live")
     parser.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
+    parser.add_argument("--no-report", action="store_true", help="imt: write no report.html at the end")
     return parser
 
 
@@ -88,7 +89,7 @@ def run(argv: Sequence[str]) -> int:
 
     config, run_dir = _resumed(args) if args.resume else _new(args)
     check_device(config.device)
-    return _train(config, run_dir, resume=bool(args.resume))
+    return _train(config, run_dir, resume=bool(args.resume), report=not args.no_report)
 
 
 def _check_family(args: argparse.Namespace) -> None:
@@ -211,7 +212,7 @@ def _removed_unless_started(run_dir: Path, started: Callable[[], bool]) -> Itera
         raise
 
 
-def _train(config: RunConfig, run_dir: Path, resume: bool) -> int:
+def _train(config: RunConfig, run_dir: Path, resume: bool, report: bool) -> int:
     from metarl_core.agents.common.learner import TrainingDivergedError
     from metarl_core.agents.loop import train
 
@@ -238,7 +239,7 @@ def _train(config: RunConfig, run_dir: Path, resume: bool) -> int:
     print(_summary(result))
     if "test_returns" in result:
         print(_comparison(result))
-        if importlib.util.find_spec("matplotlib") is not None:
+        if report and importlib.util.find_spec("matplotlib") is not None:
             from metarl_core.report import write_report
 
             print(f"run: {run_dir}\nreport: {write_report([run_dir], run_dir / 'report.html')}")

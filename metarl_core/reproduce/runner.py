@@ -100,7 +100,7 @@ class _Job:
         if self.run_dir.exists() and not self.resumed:
             shutil.rmtree(self.run_dir)
         where = ["--resume"] if self.resumed else ["--config", str(self.settings), "--out"]
-        command = [sys.executable, "-m", "metarl_core.cli", "train", *where, str(self.run_dir)]
+        command = [sys.executable, "-m", "metarl_core.cli", "train", "--no-report", *where, str(self.run_dir)]
         if self.resumed and _is_finished(self.run_dir):
             command = [sys.executable, "-c", ""]
         with self.log.open("wb") as log:

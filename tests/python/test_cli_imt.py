@@ -106,7 +106,10 @@ def test_a_report_of_several_seeds_and_of_another_algorithm(whole, tmp_path):
     second = tmp_path / "seed4"
     words = [*TRAIN, "--out", second]
     words[words.index("--seed") + 1] = "4"
-    assert metarl(*words).returncode == 0
+    done = metarl(*words, "--no-report")
+    assert done.returncode == 0
+    assert f"next: metarl report {second}\n" in done.stdout
+    assert not (second / "report.html").exists()
     other = tmp_path / "ddqn"
     done = metarl("train", "ddqn", "--family", "CartPole-tasks", "--tasks", "4", "--steps", "600", "--out", other)
     assert done.returncode == 0, done.stderr
