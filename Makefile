@@ -13,7 +13,7 @@ TRAIN_OUT ?= runs/deepsea20-$(STAMP)
 TRAIN_ARGS ?= --env DeepSea-v0 --seed 0 size=20 max_episodes=1500
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slow test-cpp test-wheel test-metaworld test-integrations test-migration test-pythons tsan fuzz kill-test drift-test conformance lint format bench bench-cpp wheel docs clean
+.PHONY: help setup train test test-slow test-cpp test-wheel test-metaworld test-integrations test-migration test-pythons tsan fuzz kill-test kill-runs drift-test soak chaos sanitize conformance lint format bench bench-cpp wheel docs clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,8 +90,14 @@ fuzz: setup ## Damaged checkpoints through the loader under ASan+UBSan (FUZZ_INP
 kill-test: setup ## Kill processes that save or write to mapped files, 200 times each (METARL_KILLS=200)
 	$(BIN)/python -m pytest -n 0 -m slow -s -q --timeout=3600 tests/python/test_replay_checkpoint_crash.py tests/python/test_replay_mmap.py
 
+kill-runs: setup ## Kill training again and again and resume it: the same bits as undisturbed (METARL_KILLS=100)
+	$(BIN)/python -m pytest -n 0 -m slow -s -q --timeout=3600 tests/python/test_runs_killed.py
+
 drift-test: setup ## A billion draws in range, a hundred million updates without drift, memory that stays flat
 	$(BIN)/python -m pytest -n 0 -m slow -s -q --timeout=3600 tests/python/test_sum_tree.py tests/python/test_replay_soak.py
+
+soak: setup ## Replay, environments and training for an hour: memory, files, threads stay flat (METARL_SOAK_SECONDS=3600)
+	$(BIN)/python -m pytest -n 0 -m slow -s -q --timeout=0 tests/python/test_soak.py
 
 CONFORMANCE_RECORDS ?= build/conformance.jsonl
 conformance: setup ## Compare a million steps of every environment with the package that defines it, print the table

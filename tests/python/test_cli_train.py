@@ -18,7 +18,7 @@ from metarl_core.runs import RunReader, validate_result
 
 pytest.importorskip("torch")
 
-from cli_helpers import command, metarl, rows_without_clock
+from cli_helpers import assert_same_state, command, metarl, rows_without_clock
 
 STEPS = 1000
 SETTINGS = ["size=5", "num_envs=2", "checkpoint_interval=200", "log_interval=100", "evaluation_episodes=4"]
@@ -33,26 +33,6 @@ def whole(tmp_path_factory):
     done = metarl(*TRAIN, "--out", run)
     assert done.returncode == 0, done.stderr
     return run, done.stdout
-
-
-def assert_same_state(a, b, path="state"):
-    """Equal bit for bit, but for the time that was spent."""
-    assert type(a) is type(b), path
-    if isinstance(a, dict):
-        assert list(a) == list(b), path
-        for key in a:
-            if key != "wall_time":
-                assert_same_state(a[key], b[key], f"{path}[{key!r}]")
-    elif isinstance(a, (list, tuple)):
-        assert len(a) == len(b), path
-        for k, (x, y) in enumerate(zip(a, b, strict=True)):
-            assert_same_state(x, y, f"{path}[{k}]")
-    elif isinstance(a, np.ndarray):
-        assert a.tobytes() == b.tobytes(), path
-    elif type(a).__module__ == "torch":
-        assert a.numpy().tobytes() == b.numpy().tobytes(), path
-    else:
-        assert a == b or (a != a and b != b), path
 
 
 def assert_same_run(run, whole):
