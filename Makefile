@@ -99,6 +99,12 @@ drift-test: setup ## A billion draws in range, a hundred million updates without
 soak: setup ## Replay, environments and training for an hour: memory, files, threads stay flat (METARL_SOAK_SECONDS=3600)
 	$(BIN)/python -m pytest -n 0 -m slow -s -q --timeout=0 tests/python/test_soak.py
 
+chaos: setup ## Break things on purpose: kills, full disks, dying workers, forks, Ctrl-C; a table (METARL_KILLS=200)
+	$(BIN)/python tools/chaos.py
+
+sanitize: setup ## C++ tests under ASan+UBSan, then under ThreadSanitizer
+	for preset in asan tsan; do cmake --preset $$preset >/dev/null && cmake --build --preset $$preset && ctest --preset $$preset; done
+
 CONFORMANCE_RECORDS ?= build/conformance.jsonl
 conformance: setup ## Compare a million steps of every environment with the package that defines it, print the table
 	mkdir -p $(dir $(CONFORMANCE_RECORDS)) && rm -f $(CONFORMANCE_RECORDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import numbers
 import os
 import re
@@ -213,13 +214,18 @@ class RunWriter:
         return converted
 
     def close(self) -> None:
-        """Flush and close all files and release the lock; what was written stays. Closing again does nothing."""
-        for table in self._tables.values():
-            table.close()
-        self._tables = {}
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        """Flush and close all files and release the lock; what was written stays. Closing again does nothing.
+
+        Raises:
+            OSError: what was not flushed yet does not fit on the disk. All files are closed and the lock is released.
+        """
+        tables, self._tables = self._tables, {}
+        lock, self._lock = self._lock, None
+        with contextlib.ExitStack() as stack:  # a full disk makes one of them fail, and must not keep the others open
+            if lock is not None:
+                stack.callback(lock.close)
+            for table in tables.values():
+                stack.callback(table.close)
 
     def __enter__(self) -> Self:
         return self
