@@ -22,6 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import check_built_wheel
+from find_python import find_python
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / "build" / "wheels"
@@ -38,18 +39,6 @@ def run(*command: str | Path, **options: object) -> None:
     subprocess.run([str(part) for part in command], check=True, **options)  # type: ignore[call-overload]
 
 
-def find_python(version: str) -> Path | None:
-    """Return the interpreter of a version: on PATH, or one that pyenv installed."""
-    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    candidates = [shutil.which(f"python{version}"), *sorted(pyenv.glob(f"{version}.*/bin/python"), reverse=True)]
-    for candidate in filter(None, candidates):
-        script = "import sys; print('%d.%d' % sys.version_info[:2], getattr(sys, '_base_executable', sys.executable))"
-        done = subprocess.run([candidate, "-c", script], capture_output=True, text=True, check=False)
-        if done.returncode == 0 and done.stdout.split()[0] == version:
-            return Path(done.stdout.split()[1])
-    return None
-
-
 def compiler(choice: str) -> dict[str, str]:
     """Return the environment that makes CMake use the chosen compiler."""
     own = tuple(int(part) for part in platform.libc_ver()[1].split(".")[:2])
@@ -63,8 +52,9 @@ def compiler(choice: str) -> dict[str, str]:
     wrapper = WORK / "zig-c++"
     zig = Path(ziglang.__file__).parent / "zig"
     target = f"x86_64-linux-gnu.{GLIBC[0]}.{GLIBC[1]}"
-    # No sanitizer: zig's clang turns one on in some builds. The launcher's name keeps ccache from guessing.
-    wrapper.write_text(f'#!/bin/sh\nexec "{zig}" c++ -target {target} -fno-sanitize=undefined "$@"\n', encoding="utf-8")
+    # -fno-sanitize: zig's clang turns one on in some builds. -s: one libc++, without debug information, for everything.
+    flags = f"-target {target} -fno-sanitize=undefined -s"
+    wrapper.write_text(f'#!/bin/sh\nexec "{zig}" c++ {flags} "$@"\n', encoding="utf-8")
     wrapper.chmod(0o755)
     print(f"zig's clang for {target}: the machine's glibc is {own[0]}.{own[1]}.")
     cache = os.environ.get("ZIG_GLOBAL_CACHE_DIR", str(ROOT / "build" / "zig-cache"))
@@ -102,8 +92,10 @@ def build_wheel(python: Path, version: str, source: Path, env: dict[str, str]) -
     raw, plat = WORK / f"raw-{version}", f"manylinux_{GLIBC[0]}_{GLIBC[1]}_x86_64"
     shutil.rmtree(raw, ignore_errors=True)
     settings = {
-        # zig's clang cannot write the precompiled headers that CMake asks for.
+        # zig's clang cannot write the precompiled headers that CMake asks for, and links its first program only after
+        # it has compiled libc++ for programs: libraries for CMake's own tests, too.
         "cmake.define.CMAKE_DISABLE_PRECOMPILE_HEADERS": "ON",
+        "cmake.define.CMAKE_TRY_COMPILE_TARGET_TYPE": "STATIC_LIBRARY",
         "cmake.define.METARL_CUDA": "OFF",
         "build-dir": str(WORK / f"cmake-{version}"),
     }
