@@ -13,7 +13,7 @@ TRAIN_OUT ?= runs/deepsea20-$(STAMP)
 TRAIN_ARGS ?= --env DeepSea-v0 --seed 0 size=20 max_episodes=1500
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slow test-cpp test-wheel test-metaworld test-integrations test-migration test-pythons tsan fuzz kill-test kill-runs drift-test soak chaos sanitize conformance lint format bench bench-cpp wheel docs clean
+.PHONY: help setup train test test-slow test-cpp test-wheel test-metaworld test-integrations test-migration test-pythons tsan fuzz kill-test kill-runs drift-test soak chaos sanitize conformance lint format bench bench-cpp wheel wheels import-matrix docs clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -136,6 +136,20 @@ bench-cpp: setup ## Time tree and buffer from C++, the tree beside the floor tha
 wheel: setup ## Build the wheel into dist/
 	rm -rf dist
 	$(PIP) wheel --quiet --no-build-isolation --no-deps -w dist .
+
+WHEELS_VENV := build/venv-wheels
+WHEELS_ARGS ?=
+$(WHEELS_VENV)/.installed: tools/requirements-wheels.txt
+	test -x $(WHEELS_VENV)/bin/python || $(PYTHON) -m venv $(WHEELS_VENV)
+	$(WHEELS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+wheels: $(WHEELS_VENV)/.installed ## manylinux wheels of every Python found and the source distribution into dist/, checked
+	$(WHEELS_VENV)/bin/python tools/build_wheels.py $(WHEELS_ARGS)
+
+MATRIX_ARGS ?=
+import-matrix: ## The wheels of dist/ beside several NumPys and torches, at every instruction-set level
+	$(PYTHON) tools/import_matrix.py $(MATRIX_ARGS) dist/*.whl
 
 docs: setup ## Build the HTML documentation into docs/_build
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build

@@ -1,8 +1,9 @@
 # Compiler settings shared by every target, and the per-instruction-set compilation of hot loops.
 
-# One place for warnings, floating-point rules and sanitizers.
+# One place for warnings, floating-point rules and sanitizers. METARL_SOURCE_DIR: the folder that holds csrc.
 function(metarl_configure_target target)
-  target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR}/csrc/include ${PROJECT_SOURCE_DIR}/csrc)
+  target_include_directories(${target} PUBLIC ${METARL_SOURCE_DIR}/csrc/include ${METARL_SOURCE_DIR}/csrc)
+  target_compile_features(${target} PUBLIC cxx_std_20)
   if(MSVC)
     target_compile_options(${target} PRIVATE /W4 /fp:precise $<$<BOOL:${METARL_WERROR}>:/WX>)
   else()
@@ -30,12 +31,18 @@ function(metarl_add_isa_kernels target)
   if(NOT ARGN)
     return()
   endif()
+  # INTERFACE: an object library hands only its own objects to those who link it.
+  get_target_property(type ${target} TYPE)
+  set(scope PRIVATE)
+  if(type STREQUAL "OBJECT_LIBRARY")
+    set(scope INTERFACE)
+  endif()
   foreach(level IN LISTS levels)
     add_library(${target}_${level} OBJECT ${ARGN})
     metarl_configure_target(${target}_${level})
+    set_target_properties(${target}_${level} PROPERTIES CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON)
     target_compile_definitions(${target}_${level} PRIVATE METARL_ISA_NS=${level})
     target_compile_options(${target}_${level} PRIVATE ${METARL_ISA_FLAGS_${level}})
-    # INTERFACE: an object library hands only its own objects to those who link it.
-    target_sources(${target} INTERFACE $<TARGET_OBJECTS:${target}_${level}>)
+    target_sources(${target} ${scope} $<TARGET_OBJECTS:${target}_${level}>)
   endforeach()
 endfunction()

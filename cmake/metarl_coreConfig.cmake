@@ -1,4 +1,6 @@
 # find_package(metarl_core CONFIG): the target metarl_core::headers and the function metarl_add_environment.
+# find_package(metarl_core CONFIG COMPONENTS core): also the target metarl::core, the whole core without Python, compiled
+# as a static library of the calling project, at every instruction-set level (docs/installing.md).
 
 include(${CMAKE_CURRENT_LIST_DIR}/MetarlIsaLevels.cmake)
 
@@ -37,3 +39,14 @@ function(metarl_add_environment target)
     endif()
   endforeach()
 endfunction()
+
+foreach(component IN LISTS metarl_core_FIND_COMPONENTS)
+  if(NOT component STREQUAL "core")
+    set(metarl_core_FOUND FALSE)
+    set(metarl_core_NOT_FOUND_MESSAGE "metarl_core has no component '${component}'; there is only 'core'")
+    return()
+  endif()
+endforeach()
+if("core" IN_LIST metarl_core_FIND_COMPONENTS)
+  include(${CMAKE_CURRENT_LIST_DIR}/MetarlCore.cmake)
+endif()

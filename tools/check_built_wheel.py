@@ -1,0 +1,98 @@
+"""Checks of one manylinux wheel: tag, symbols, size, contents, and that it works with the expected bits."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import golden_hashes
+from elftools.elf.elffile import ELFFile
+from elftools.elf.gnuversions import GNUVerNeedSection
+
+# The kernels are there three times, the sources of the core once; the headroom is for environments to come.
+MAX_BYTES = 3 * 1024 * 1024
+# W002, duplicate files: three headers of the core are also where environments of one's own include them.
+IGNORED = "W002"
+
+
+def _extension(wheel: Path) -> ELFFile:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (n for n in archive.namelist() if n.startswith("metarl_core/_core.") and n.endswith(".so"))
+        return ELFFile(io.BytesIO(archive.read(name)))
+
+
+def exported(elf: ELFFile) -> list[str]:
+    """Return the names that the dynamic linker sees."""
+    symbols = elf.get_section_by_name(".dynsym").iter_symbols()
+    return [s.name for s in symbols if s.name and s["st_shndx"] != "SHN_UNDEF" and s["st_info"]["bind"] != "STB_LOCAL"]
+
+
+def newest_glibc(elf: ELFFile) -> tuple[int, ...]:
+    """Return the newest version of glibc whose symbols are needed."""
+    found = {(0,)}
+    for section in elf.iter_sections():
+        if isinstance(section, GNUVerNeedSection):
+            for _, versions in section.iter_versions():
+                names = [v.name for v in versions if v.name.startswith("GLIBC_2")]
+                found.update(tuple(int(part) for part in name[6:].split(".")) for name in names)
+    return max(found)
+
+
+def check(python: Path, wheel: Path, glibc: tuple[int, int]) -> dict[str, str]:
+    """Check a wheel and return its row of the table.
+
+    Args:
+        python: The interpreter to install it for.
+        wheel: The wheel, with its manylinux tag.
+        glibc: The version that the tag promises.
+
+    Raises:
+        SystemExit: A check failed; the message says which.
+    """
+    tag = f"manylinux_{glibc[0]}_{glibc[1]}_x86_64"
+    size, elf = wheel.stat().st_size, _extension(wheel)
+    names, needed = exported(elf), newest_glibc(elf)
+    shown = subprocess.run(
+        [sys.executable, "-m", "auditwheel", "show", str(wheel)], capture_output=True, text=True, check=True
+    ).stdout
+    failures = [
+        (tag not in wheel.name, f"its tag is not {tag}"),
+        ("constrains the platform tag" not in shown and tag not in shown, f"auditwheel says: {shown}"),
+        (names != ["PyInit__core"], f"it exports {len(names)} symbols, expected PyInit__core alone: {names[:5]}"),
+        (needed > glibc, f"it needs glibc {needed}, expected at most {glibc}"),
+        (elf.get_section_by_name(".symtab") is not None, "its extension is not stripped"),
+        (elf.get_section_by_name(".debug_info") is not None, "its extension has debug information"),
+        (size > MAX_BYTES, f"it has {size} bytes, expected at most {MAX_BYTES}"),
+    ]
+    for failed, message in failures:
+        if failed:
+            sys.exit(f"{wheel.name}: {message}")
+    subprocess.run([sys.executable, "-m", "check_wheel_contents", "--ignore", IGNORED, str(wheel)], check=True)
+
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([str(python), "-m", "venv", folder], check=True)
+        installed = [str(Path(folder) / "bin" / "python")]
+        pip = [*installed, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, str(wheel)], check=True)
+        smoke = Path(__file__).with_name("smoke_test.py")
+        subprocess.run([*installed, "-W", "error", str(smoke)], check=True, cwd=folder)
+        levels = ("baseline", "avx2", "avx512")
+        run = [level for level in levels if golden_hashes.active_level(installed, level) == level]
+        hashes = {golden_hashes.digest(installed, level) for level in run}
+    return {
+        "wheel": wheel.name,
+        "KiB": f"{size / 1024:.0f}",
+        "glibc": ".".join(map(str, needed)),
+        "exports": ", ".join(names),
+        "same bits": f"{' '.join(sorted(hashes))} ({', '.join(run)})",
+    }
+
+
+def table(rows: list[dict[str, str]]) -> str:
+    """Return rows with equal keys as a Markdown table."""
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
