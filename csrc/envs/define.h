@@ -2,10 +2,14 @@
 #pragma once
 
 #include <cmath>
+#include <cstdint>
 #include <initializer_list>
 #include <limits>
+#include <memory>
 #include <stdexcept>
 #include <string>
+#include <tuple>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -61,6 +65,34 @@ inline EnvOptions with_none(EnvOptions options, std::initializer_list<const char
 inline void allow_tasks(EnvDefinition* d, const EnvOptions& options, std::vector<std::string> names) {
   for (const std::string& name : names) d->task_defaults.push_back(number(options, name));
   d->task_parameters = std::move(names);
+}
+
+// An array that the member of the parameters points to.
+template <class Params, class T>
+struct ArrayOf {
+  const T* Params::* member;
+  std::vector<T> values;
+};
+
+// Keeps the parameters, and the arrays that they point to.
+template <class Params, class... T>
+void set_params(EnvDefinition* d, const Params& params, ArrayOf<Params, T>... arrays) {
+  static_assert(std::is_trivially_copyable_v<Params>, "a GPU gets a copy of the bytes");
+  struct Owner {
+    Params params;
+    std::tuple<ArrayOf<Params, T>...> arrays;
+  };
+  const auto owner = std::make_shared<Owner>(Owner{params, {std::move(arrays)...}});
+  Params& own = owner->params;
+  const auto start = reinterpret_cast<std::uintptr_t>(&own);
+  const auto point = [&](const auto& array) {
+    own.*array.member = array.values.data();
+    d->params_arrays.push_back({reinterpret_cast<std::uintptr_t>(&(own.*array.member)) - start,
+                                array.values.size() * sizeof(array.values[0])});
+  };
+  std::apply([&](const auto&... array) { (point(array), ...); }, owner->arrays);
+  d->params = std::shared_ptr<const void>(owner, &own);
+  d->params_bytes = sizeof(Params);
 }
 
 }  // namespace define

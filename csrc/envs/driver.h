@@ -33,7 +33,9 @@
 #include "metarl/env_batch.h"
 
 // The loop's iterations do not depend on each other, which the compiler cannot see through the pointers.
-#if defined(__clang__)
+#if defined(__CUDACC__)
+#define METARL_VECTORIZE
+#elif defined(__clang__)
 #define METARL_VECTORIZE _Pragma("clang loop vectorize(assume_safety)")
 #elif defined(__GNUC__)
 #define METARL_VECTORIZE _Pragma("GCC ivdep")
@@ -43,9 +45,23 @@
 
 namespace metarl {
 
+// METARL_ONE_ROW: a thread of a GPU has one row. Blocks of one row turn the loops' arrays into registers.
+#if defined(__CUDACC__) && !defined(METARL_ONE_ROW)
+#define METARL_ONE_ROW 1
+#endif
+#if defined(METARL_ONE_ROW)
+#if !defined(METARL_ISA_NS)
+#define METARL_ISA_NS one_row
+#endif
+constexpr std::int64_t kBlockRows = 1;
+constexpr std::int64_t kFinishRows = 1;
+constexpr std::int64_t kResetLanes = 1;
+#else
 constexpr std::int64_t kBlockRows = 128;
 // Rows whose episodes' ends are seen to together. More than a block: the few that end fill whole vectors then.
 constexpr std::int64_t kFinishRows = 4 * kBlockRows;
+constexpr std::int64_t kResetLanes = 16;  // random numbers of new episodes are made for so many rows at a time
+#endif
 
 METARL_HD PhiloxBlock reset_random(const EnvBatch& b, std::int64_t row) {
   return philox(b.seed[row], b.stream[row], b.episode[row], kTagEnvReset);
@@ -227,7 +243,7 @@ METARL_HD void reset_listed(const EnvBatch& b, const typename Model::Params& p, 
     episode[k] = b.episode[rows[k]];
   }
   // Few rows end in one step: whole vectors of which some lanes are thrown away cost less than a scalar remainder.
-  const std::int64_t lanes = (count + 15) / 16 * 16;
+  const std::int64_t lanes = (count + kResetLanes - 1) / kResetLanes * kResetLanes;
   for (std::int64_t k = count; k < lanes; ++k) seed[k] = stream[k] = episode[k] = 0;
   METARL_VECTORIZE
   for (std::int64_t k = 0; k < lanes; ++k) {
@@ -243,9 +259,45 @@ METARL_HD void reset_listed(const EnvBatch& b, const typename Model::Params& p, 
   }
 }
 
+// For blocks of one row. The batch is a copy, so that the caller's can stay in registers.
+template <class Model>
+METARL_HD_CALL void start_episode(const EnvBatch b, std::int64_t row) {
+  const auto& p = *static_cast<const typename Model::Params*>(b.params);
+  reset_row<Model>(b, p, row, reset_random(b, row));
+  observe_row<Model>(b, p, row);
+}
+
+// As finish_rows, with one place where an episode starts.
+template <class Model>
+METARL_HD void finish_row(const EnvBatch& b, const typename Model::Params& p, std::int64_t row) {
+  const std::int32_t elapsed = b.elapsed[row] + 1;
+  b.elapsed[row] = elapsed;
+  std::uint8_t ended = 0;
+  bool starts = b.mode == AutoresetMode::next_step && b.done[row] != 0;
+  if (starts) {
+    b.reward[row] = 0.0;
+    b.terminated[row] = 0;
+    b.truncated[row] = 0;
+    if (b.prob != nullptr) b.prob[row] = 1.0;
+  } else {
+    const auto truncated = static_cast<std::uint8_t>(elapsed >= b.max_episode_steps);
+    b.truncated[row] = truncated;
+    ended = static_cast<std::uint8_t>(b.terminated[row] | truncated);
+    if (b.mode == AutoresetMode::same_step && ended != 0) {
+      const std::size_t bytes = Model::obs_bytes(p);
+      const std::size_t offset = static_cast<std::size_t>(row) * bytes;
+      std::memcpy(static_cast<char*>(b.final_obs) + offset, static_cast<const char*>(b.obs) + offset, bytes);
+      starts = true;
+    }
+  }
+  if (starts) start_episode<Model>(b, row);
+  (b.mode == AutoresetMode::same_step ? b.ended : b.done)[row] = ended;
+}
+
 // After the dynamics wrote state, reward, terminated and obs of at most kFinishRows rows: time limit and autoreset.
 template <class Model>
 METARL_HD void finish_rows(const EnvBatch& b, const typename Model::Params& p, std::int64_t begin, std::int64_t end) {
+  if constexpr (kBlockRows == 1) return finish_row<Model>(b, p, begin);
   const std::int32_t limit = b.max_episode_steps;
   std::int32_t* const elapsed = b.elapsed;
   std::uint8_t* const terminated = b.terminated;
@@ -287,6 +339,10 @@ METARL_HD void finish_rows(const EnvBatch& b, const typename Model::Params& p, s
 template <class Model>
 METARL_HD void reset_rows(const EnvBatch& b, const std::uint8_t* mask, std::int64_t begin, std::int64_t end) {
   const auto& p = *static_cast<const typename Model::Params*>(b.params);
+  if constexpr (kBlockRows == 1) {
+    if (mask == nullptr || mask[begin]) return start_episode<Model>(b, begin);
+    return observe_row<Model>(b, p, begin);
+  }
   for (std::int64_t i = begin; i < end; ++i) {
     if (mask == nullptr || mask[i]) reset_row<Model>(b, p, i, reset_random(b, i));
     observe_row<Model>(b, p, i);
@@ -423,19 +479,25 @@ struct IntOfWidth<float> {
   using type = std::int32_t;
 };
 
-// The kernels of a block model, for float and double fields.
-#define METARL_DEFINE_BLOCK_KERNELS(env, Model)                                                             \
-  void env##_f32_step(const EnvBatch& b, std::int64_t begin, std::int64_t end) {                            \
-    step_blocks<Model<float>>(b, begin, end);                                                               \
-  }                                                                                                         \
-  void env##_f64_step(const EnvBatch& b, std::int64_t begin, std::int64_t end) {                            \
-    step_blocks<Model<double>>(b, begin, end);                                                              \
-  }                                                                                                         \
-  void env##_f32_reset(const EnvBatch& b, const std::uint8_t* mask, std::int64_t begin, std::int64_t end) { \
-    reset_rows<Model<float>>(b, mask, begin, end);                                                          \
-  }                                                                                                         \
-  void env##_f64_reset(const EnvBatch& b, const std::uint8_t* mask, std::int64_t begin, std::int64_t end) { \
-    reset_rows<Model<double>>(b, mask, begin, end);                                                         \
+// A Rows is what a kernel runs, on the CPU for a range of rows, on a GPU for one row a thread: its Model, and static
+// functions
+//   void step(const EnvBatch&, int64 begin, int64 end);
+//   void reset(const EnvBatch&, const uint8* mask, int64 begin, int64 end);
+// This is a block model's.
+template <class Model_>
+struct BlockRows {
+  using Model = Model_;
+  METARL_HD void step(const EnvBatch& b, std::int64_t begin, std::int64_t end) { step_blocks<Model>(b, begin, end); }
+  METARL_HD void reset(const EnvBatch& b, const std::uint8_t* mask, std::int64_t begin, std::int64_t end) {
+    reset_rows<Model>(b, mask, begin, end);
+  }
+};
+
+// The CPU's kernels of a Rows.
+#define METARL_DEFINE_ROWS_KERNELS(env, ...)                                                                     \
+  void env##_step(const EnvBatch& b, std::int64_t begin, std::int64_t end) { __VA_ARGS__::step(b, begin, end); } \
+  void env##_reset(const EnvBatch& b, const std::uint8_t* mask, std::int64_t begin, std::int64_t end) {          \
+    __VA_ARGS__::reset(b, mask, begin, end);                                                                     \
   }
 
 }  // namespace metarl

@@ -66,6 +66,7 @@ METARL_DECLARE_KERNEL(void random_actions, (const EnvBatch& batch, int num_actio
   do {                                                      \
     (definition).step = METARL_SELECT_KERNEL(env##_step);   \
     (definition).reset = METARL_SELECT_KERNEL(env##_reset); \
+    (definition).kernels = #env;                            \
   } while (false)
 
 }  // namespace metarl

@@ -262,6 +262,7 @@ bool define_loaded(const std::string& id, const EnvOptions& options, EnvDefiniti
   for (std::uint32_t k = 0; k < info->num_parameters; ++k) names.emplace_back(info->parameters[k].name);
   define::allow_tasks(&d, options, std::move(names));
   d.params = filled_params(kernels, d.task_defaults);
+  d.params_bytes = kernels.params_size;
   d.step = kernels.step;
   d.reset = kernels.reset;
   d.valid_state = kernels.valid_state;

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <vector>
 
 #include "metarl/detail/hd.h"
 #include "metarl/detail/math.h"
@@ -22,7 +21,7 @@ struct Rules {
 
 struct Params {
   Rules own;
-  std::vector<std::uint8_t> mapping;  // size x size: the action that moves right
+  const std::uint8_t* mapping;  // size x size: the action that moves right
 };
 
 // Columns of a task's numbers, in the order of the definition's task_parameters. A row's mapping is its layout.

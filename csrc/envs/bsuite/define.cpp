@@ -46,7 +46,7 @@ EnvDefinition catch_definition(const EnvOptions& o) {
     return is_integer_in(f[0], 0, size.rows - 1) && is_integer_in(f[1], 0, size.columns - 1) &&
            is_integer_in(f[2], 0, size.columns - 1) && is_integer_in(f[3], 0, kMostCounted);
   };
-  d.params = std::make_shared<const Params>(p);
+  define::set_params(&d, p);
   METARL_ENV_KERNELS(d, catch_ball);
   return d;
 }
@@ -84,7 +84,7 @@ EnvDefinition bandit_definition(const EnvOptions& given) {
   d.draws_per_row = p.noise_scale != 0.0 ? 1 : 0;
   d.nanoseconds_per_row = p.noise_scale != 0.0 ? 25 : 6;
   d.valid_state = [](const void*, const double* f) { return std::isfinite(f[0]) && f[0] >= 0.0; };
-  d.params = std::make_shared<const bandit::Params>(p);
+  define::set_params(&d, p);
   METARL_ENV_KERNELS(d, bandit);
   return d;
 }
@@ -101,8 +101,9 @@ EnvDefinition memory_chain_definition(const EnvOptions& o) {
   memory_chain::Params p{};
   p.length = integer(o, "memory_length", 1, 1e6);
   p.bits = integer(o, "num_bits", 1, memory_chain::kMaxBits);
+  std::vector<float> time;
   for (std::int32_t step = 0; step <= p.length; ++step) {
-    p.time.push_back(static_cast<float>(1.0 - static_cast<double>(step) / p.length));
+    time.push_back(static_cast<float>(1.0 - static_cast<double>(step) / p.length));
   }
   EnvDefinition d;
   d.field_names = {"step", "query", "perfect", "mistakes"};
@@ -112,7 +113,7 @@ EnvDefinition memory_chain_definition(const EnvOptions& o) {
   d.num_actions = 2;
   d.nanoseconds_per_row = 8 + p.bits * 0.3;
   d.valid_state = memory_chain_state;
-  d.params = std::make_shared<const memory_chain::Params>(std::move(p));
+  define::set_params(&d, p, define::ArrayOf{&memory_chain::Params::time, std::move(time)});
   METARL_ENV_KERNELS(d, memory_chain);
   return d;
 }
@@ -134,7 +135,7 @@ EnvDefinition discounting_chain_definition(const EnvOptions& given) {
   };
   d.wide_tasks = true;
   allow_tasks(&d, o, {"mapping_seed"});
-  d.params = std::make_shared<const Params>(p);
+  define::set_params(&d, p);
   METARL_ENV_KERNELS(d, discounting_chain);
   return d;
 }
@@ -158,21 +159,21 @@ EnvDefinition cartpole_swingup_definition(const EnvOptions& o) {
   d.num_actions = 3;
   d.nanoseconds_per_row = 15;
   d.valid_state = cartpole_swingup_state;
-  d.params = std::make_shared<const Params>(Params{
-      .height_threshold = number(o, "height_threshold"),
-      .theta_dot_threshold = number(o, "theta_dot_threshold"),
-      .x_reward_threshold = number(o, "x_reward_threshold"),
-      .move_cost = number(o, "move_cost"),
-      .x_threshold = number(o, "x_threshold"),
-      .timescale = number(o, "timescale"),
-      .max_time = number(o, "max_time"),
-      .init_range = number(o, "init_range"),
-      .mass_cart = number(o, "mass_cart"),
-      .mass_pole = number(o, "mass_pole"),
-      .length = number(o, "length"),
-      .force_mag = number(o, "force_mag"),
-      .gravity = number(o, "gravity"),
-  });
+  define::set_params(&d, Params{
+                             .height_threshold = number(o, "height_threshold"),
+                             .theta_dot_threshold = number(o, "theta_dot_threshold"),
+                             .x_reward_threshold = number(o, "x_reward_threshold"),
+                             .move_cost = number(o, "move_cost"),
+                             .x_threshold = number(o, "x_threshold"),
+                             .timescale = number(o, "timescale"),
+                             .max_time = number(o, "max_time"),
+                             .init_range = number(o, "init_range"),
+                             .mass_cart = number(o, "mass_cart"),
+                             .mass_pole = number(o, "mass_pole"),
+                             .length = number(o, "length"),
+                             .force_mag = number(o, "force_mag"),
+                             .gravity = number(o, "gravity"),
+                         });
   allow_tasks(&d, o,
               {"height_threshold", "move_cost", "timescale", "init_range", "mass_cart", "mass_pole", "length",
                "force_mag", "gravity"});
@@ -189,13 +190,14 @@ EnvDefinition cartpole_swingup_definition(const EnvOptions& o) {
 void make_sea_mapping(const void* params, const double* task, std::uint8_t* mapping) {
   const auto& p = *static_cast<const deep_sea::Params*>(params);
   const double seed = task[deep_sea::kMappingSeed];
+  const std::int64_t cells = std::int64_t{p.own.size} * p.own.size;
   if (task[deep_sea::kRandomizeActions] == 0) {
-    std::fill_n(mapping, p.mapping.size(), std::uint8_t{1});
+    std::fill_n(mapping, cells, std::uint8_t{1});
   } else if (std::isnan(seed)) {
-    std::copy(p.mapping.begin(), p.mapping.end(), mapping);
+    std::copy_n(p.mapping, cells, mapping);
   } else {
     numpy::RandomState random(static_cast<std::uint32_t>(seed));
-    std::generate_n(mapping, p.mapping.size(), [&] { return static_cast<std::uint8_t>(random.coin()); });
+    std::generate_n(mapping, cells, [&] { return static_cast<std::uint8_t>(random.coin()); });
   }
 }
 
@@ -224,13 +226,14 @@ EnvDefinition deep_sea_definition(const EnvOptions& given) {
   allow_tasks(&d, o, {"deterministic", "unscaled_move_cost", "randomize_actions", "mapping_seed"});
   d.layout_bytes = size * size;
   d.make_layout = make_sea_mapping;
-  d.params = std::make_shared<const deep_sea::Params>(deep_sea::Params{
+  const deep_sea::Params p{
       .own = {.size = static_cast<std::int32_t>(size),
               .deterministic = deterministic,
               .move_cost = number(o, "unscaled_move_cost") / static_cast<double>(size),
               .fail_probability = 1.0 / static_cast<double>(size)},
-      .mapping = o.table,
-  });
+      .mapping = nullptr,
+  };
+  define::set_params(&d, p, define::ArrayOf{&deep_sea::Params::mapping, o.table});
   METARL_ENV_KERNELS(d, deep_sea);
   return d;
 }

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 namespace metarl::memory_chain {
 
@@ -13,7 +12,7 @@ constexpr std::int32_t kFirstBitField = 4;
 
 struct Params {
   std::int32_t length, bits;
-  std::vector<float> time;  // [0, length]: what is shown of the time, 1 - step / length
+  const float* time;  // [0, length]: what is shown of the time, 1 - step / length
 };
 
 struct State {

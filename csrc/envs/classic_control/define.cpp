@@ -57,19 +57,19 @@ EnvDefinition cartpole_definition(const EnvOptions& o) {
   d.nanoseconds_per_row = 6;
   d.valid_state = all_finite<4>;
   const bool sutton_barto = number(o, "sutton_barto_reward") != 0;
-  d.params = std::make_shared<const cartpole::Params>(cartpole::Params{
-      .gravity = number(o, "gravity"),
-      .masscart = number(o, "masscart"),
-      .masspole = number(o, "masspole"),
-      .length = number(o, "length"),
-      .force_mag = number(o, "force_mag"),
-      .tau = number(o, "tau"),
-      .theta_threshold = number(o, "theta_threshold_radians"),
-      .x_threshold = number(o, "x_threshold"),
-      .reset_bound = number(o, "reset_bound"),
-      .step_reward = sutton_barto ? 0.0 : 1.0,
-      .end_reward = sutton_barto ? -1.0 : 1.0,
-  });
+  define::set_params(&d, cartpole::Params{
+                             .gravity = number(o, "gravity"),
+                             .masscart = number(o, "masscart"),
+                             .masspole = number(o, "masspole"),
+                             .length = number(o, "length"),
+                             .force_mag = number(o, "force_mag"),
+                             .tau = number(o, "tau"),
+                             .theta_threshold = number(o, "theta_threshold_radians"),
+                             .x_threshold = number(o, "x_threshold"),
+                             .reset_bound = number(o, "reset_bound"),
+                             .step_reward = sutton_barto ? 0.0 : 1.0,
+                             .end_reward = sutton_barto ? -1.0 : 1.0,
+                         });
   allow_tasks(&d, o,
               {"gravity", "masscart", "masspole", "length", "force_mag", "tau", "theta_threshold_radians",
                "x_threshold", "reset_bound", "sutton_barto_reward"});
@@ -94,17 +94,17 @@ EnvDefinition mountain_car_definition(const EnvOptions& o) {
   d.num_actions = 3;
   d.nanoseconds_per_row = 5;
   d.valid_state = is_float32(o) ? mountain_car_state<float> : mountain_car_state<double>;
-  d.params = std::make_shared<const mountain_car::Params>(mountain_car::Params{
-      .min_position = number(o, "min_position"),
-      .max_position = number(o, "max_position"),
-      .max_speed = number(o, "max_speed"),
-      .goal_position = number(o, "goal_position"),
-      .goal_velocity = number(o, "goal_velocity"),
-      .force = number(o, "force"),
-      .gravity = number(o, "gravity"),
-      .reset_low = number(o, "reset_low"),
-      .reset_high = number(o, "reset_high"),
-  });
+  define::set_params(&d, mountain_car::Params{
+                             .min_position = number(o, "min_position"),
+                             .max_position = number(o, "max_position"),
+                             .max_speed = number(o, "max_speed"),
+                             .goal_position = number(o, "goal_position"),
+                             .goal_velocity = number(o, "goal_velocity"),
+                             .force = number(o, "force"),
+                             .gravity = number(o, "gravity"),
+                             .reset_low = number(o, "reset_low"),
+                             .reset_high = number(o, "reset_high"),
+                         });
   allow_tasks(&d, o,
               {"min_position", "max_position", "max_speed", "goal_position", "goal_velocity", "force", "gravity",
                "reset_low", "reset_high"});
@@ -124,21 +124,21 @@ EnvDefinition acrobot_definition(const EnvOptions& o) {
   d.num_actions = 3;
   d.nanoseconds_per_row = 60;
   d.valid_state = is_float32(o) ? acrobot_state<float> : acrobot_state<double>;
-  d.params = std::make_shared<const acrobot::Params>(acrobot::Params{
-      .link_length_1 = number(o, "link_length_1"),
-      .link_mass_1 = number(o, "link_mass_1"),
-      .link_mass_2 = number(o, "link_mass_2"),
-      .link_com_pos_1 = number(o, "link_com_pos_1"),
-      .link_com_pos_2 = number(o, "link_com_pos_2"),
-      .link_moi = number(o, "link_moi"),
-      .gravity = number(o, "gravity"),
-      .dt = number(o, "dt"),
-      .max_vel_1 = number(o, "max_vel_1"),
-      .max_vel_2 = number(o, "max_vel_2"),
-      .torque = number(o, "torque"),
-      .reset_bound = number(o, "reset_bound"),
-      .centrifugal = number(o, "nips") != 0 ? 0.0 : 1.0,
-  });
+  define::set_params(&d, acrobot::Params{
+                             .link_length_1 = number(o, "link_length_1"),
+                             .link_mass_1 = number(o, "link_mass_1"),
+                             .link_mass_2 = number(o, "link_mass_2"),
+                             .link_com_pos_1 = number(o, "link_com_pos_1"),
+                             .link_com_pos_2 = number(o, "link_com_pos_2"),
+                             .link_moi = number(o, "link_moi"),
+                             .gravity = number(o, "gravity"),
+                             .dt = number(o, "dt"),
+                             .max_vel_1 = number(o, "max_vel_1"),
+                             .max_vel_2 = number(o, "max_vel_2"),
+                             .torque = number(o, "torque"),
+                             .reset_bound = number(o, "reset_bound"),
+                             .centrifugal = number(o, "nips") != 0 ? 0.0 : 1.0,
+                         });
   allow_tasks(&d, o,
               {"link_length_1", "link_mass_1", "link_mass_2", "link_com_pos_1", "link_com_pos_2", "link_moi", "gravity",
                "dt", "max_vel_1", "max_vel_2", "torque", "reset_bound"});
@@ -158,16 +158,16 @@ EnvDefinition pendulum_definition(const EnvOptions& o) {
   d.num_actions = 0;
   d.nanoseconds_per_row = 10;
   d.valid_state = is_float32(o) ? pendulum_state<float> : pendulum_state<double>;
-  d.params = std::make_shared<const pendulum::Params>(pendulum::Params{
-      .gravity = number(o, "g"),
-      .mass = number(o, "m"),
-      .length = number(o, "l"),
-      .dt = number(o, "dt"),
-      .max_speed = number(o, "max_speed"),
-      .max_torque = number(o, "max_torque"),
-      .reset_angle = number(o, "x_init"),
-      .reset_speed = number(o, "y_init"),
-  });
+  define::set_params(&d, pendulum::Params{
+                             .gravity = number(o, "g"),
+                             .mass = number(o, "m"),
+                             .length = number(o, "l"),
+                             .dt = number(o, "dt"),
+                             .max_speed = number(o, "max_speed"),
+                             .max_torque = number(o, "max_torque"),
+                             .reset_angle = number(o, "x_init"),
+                             .reset_speed = number(o, "y_init"),
+                         });
   allow_tasks(&d, o, {"g", "m", "l", "dt", "max_speed", "max_torque", "x_init", "y_init"});
   if (is_float32(o)) {
     d.field_type = FieldType::float32;
@@ -196,19 +196,19 @@ EnvDefinition mountain_car_continuous_definition(const EnvOptions& o) {
     return is_within_rounded(f[0], p.min_position, p.max_position) &&
            is_within_rounded(f[1], -p.max_speed, p.max_speed);
   };
-  d.params = std::make_shared<const Params>(Params{
-      .min_action = number(o, "min_action"),
-      .max_action = number(o, "max_action"),
-      .min_position = number(o, "min_position"),
-      .max_position = number(o, "max_position"),
-      .max_speed = number(o, "max_speed"),
-      .goal_position = number(o, "goal_position"),
-      .goal_velocity = number(o, "goal_velocity"),
-      .power = number(o, "power"),
-      .gravity = number(o, "gravity"),
-      .reset_low = number(o, "reset_low"),
-      .reset_high = number(o, "reset_high"),
-  });
+  define::set_params(&d, Params{
+                             .min_action = number(o, "min_action"),
+                             .max_action = number(o, "max_action"),
+                             .min_position = number(o, "min_position"),
+                             .max_position = number(o, "max_position"),
+                             .max_speed = number(o, "max_speed"),
+                             .goal_position = number(o, "goal_position"),
+                             .goal_velocity = number(o, "goal_velocity"),
+                             .power = number(o, "power"),
+                             .gravity = number(o, "gravity"),
+                             .reset_low = number(o, "reset_low"),
+                             .reset_high = number(o, "reset_high"),
+                         });
   allow_tasks(&d, o,
               {"min_action", "max_action", "min_position", "max_position", "max_speed", "goal_position",
                "goal_velocity", "power", "gravity", "reset_low", "reset_high"});

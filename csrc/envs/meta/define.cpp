@@ -39,13 +39,13 @@ EnvDefinition point_robot_definition(const EnvOptions& given) {
   d.action_size = 2;
   d.nanoseconds_per_row = 4;
   d.valid_state = point_robot_state;
-  d.params = std::make_shared<const point_robot::Params>(point_robot::Params{
-      .goal_x = number(o, "goal_x"),
-      .goal_y = number(o, "goal_y"),
-      .goal_range = number(o, "goal_range"),
-      .max_step = number(o, "max_step"),
-      .goal_tolerance = number(o, "goal_tolerance"),
-  });
+  define::set_params(&d, point_robot::Params{
+                             .goal_x = number(o, "goal_x"),
+                             .goal_y = number(o, "goal_y"),
+                             .goal_range = number(o, "goal_range"),
+                             .max_step = number(o, "max_step"),
+                             .goal_tolerance = number(o, "goal_tolerance"),
+                         });
   allow_tasks(&d, o, {"goal_x", "goal_y", "goal_range", "max_step", "goal_tolerance"});
   if (flag(o, "float32")) {
     d.field_type = FieldType::float32;
@@ -64,13 +64,13 @@ EnvDefinition sparse_point_robot_definition(const EnvOptions& given) {
   d.action_size = 2;
   d.nanoseconds_per_row = 4;
   d.valid_state = point_robot_state;
-  d.params = std::make_shared<const point_robot::SparseParams>(point_robot::SparseParams{
-      .goal_angle = number(o, "goal_angle"),
-      .circle_radius = number(o, "circle_radius"),
-      .max_step = number(o, "max_step"),
-      .goal_radius = number(o, "goal_radius"),
-      .dense = number(o, "dense_reward"),
-  });
+  define::set_params(&d, point_robot::SparseParams{
+                             .goal_angle = number(o, "goal_angle"),
+                             .circle_radius = number(o, "circle_radius"),
+                             .max_step = number(o, "max_step"),
+                             .goal_radius = number(o, "goal_radius"),
+                             .dense = number(o, "dense_reward"),
+                         });
   allow_tasks(&d, o, {"goal_angle", "circle_radius", "max_step", "goal_radius", "dense_reward"});
   if (flag(o, "float32")) {
     d.field_type = FieldType::float32;
@@ -116,7 +116,7 @@ EnvDefinition bandit_definition(const EnvOptions& o, bool gaussian) {
   d.num_actions = p.arms;
   d.draws_per_row = 1;
   d.nanoseconds_per_row = (gaussian ? 15 : 8) + p.arms * 0.3;
-  d.params = std::make_shared<const trial_bandit::Params>(p);
+  define::set_params(&d, p);
   return d;
 }
 
@@ -147,7 +147,7 @@ EnvDefinition random_mdp_definition(const EnvOptions& o) {
   d.nanoseconds_per_row = 40 + p.states * 1.5;
   d.valid_state = random_mdp_state;
   allow_tasks(&d, o, {"task_seed", "mean_loc", "mean_scale", "reward_scale"});
-  d.params = std::make_shared<const random_mdp::Params>(p);
+  define::set_params(&d, p);
   METARL_ENV_KERNELS(d, random_mdp);
   return d;
 }
@@ -195,7 +195,7 @@ EnvDefinition maze_definition(const EnvOptions& o) {
   d.valid_state = maze_state;
   d.wide_tasks = true;
   allow_tasks(&d, o, {"map_seed", "goal_row", "goal_column", "goal_reward", "step_reward", "bump_reward", "shaping"});
-  d.params = std::make_shared<const maze::Params>(p);
+  define::set_params(&d, p);
   if (p.size <= maze::kMaxNarrowSize) {
     d.field_type = FieldType::float32;
     METARL_ENV_KERNELS(d, maze_f32);

@@ -56,7 +56,7 @@ EnvDefinition game_definition(const EnvOptions& o, std::initializer_list<minatar
   d.draws_per_row = draws;
   d.wide_tasks = true;
   define::allow_tasks(&d, o, {"sticky_action_prob", "difficulty_ramping"});
-  d.params = std::make_shared<const minatar::Params>(p);
+  define::set_params(&d, p);
   return d;
 }
 

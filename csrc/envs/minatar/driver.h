@@ -16,7 +16,8 @@
 
 namespace metarl::minatar {
 
-constexpr std::int64_t kDrawRows = 16;  // cleared, then drawn, while they are in the innermost cache
+// Cleared, then drawn, while they are in the innermost cache.
+constexpr std::int64_t kDrawRows = kBlockRows < 16 ? kBlockRows : 16;
 
 // One block: arrays of the block's rows, at most kBlockRows.
 struct StepRows {
@@ -58,21 +59,26 @@ struct GameModel {
   using TaskReal = double;
   using State = Place;
 
-  static TaskParams row_params(const Params&, const double*, std::int64_t, std::int64_t) { return {}; }
+  METARL_HOST_DEVICE static TaskParams row_params(const Params&, const double*, std::int64_t, std::int64_t) {
+    return {};
+  }
 
-  static Place load(const Real* f, std::int64_t stride, std::int64_t row) { return {f, stride, row, {}}; }
+  METARL_HOST_DEVICE static Place load(const Real* f, std::int64_t stride, std::int64_t row) {
+    return {f, stride, row, {}};
+  }
   template <class P>
-  static Place reset(const P&, const PhiloxBlock& random, const Real* f, std::int64_t stride, std::int64_t row) {
+  METARL_HOST_DEVICE static Place reset(const P&, const PhiloxBlock& random, const Real* f, std::int64_t stride,
+                                        std::int64_t row) {
     return {f, stride, row, random};
   }
-  static void store(const Place& s, Real* f, std::int64_t stride, std::int64_t row) {
+  METARL_HOST_DEVICE static void store(const Place& s, Real* f, std::int64_t stride, std::int64_t row) {
     Game::start(s.random, f, stride, row);
   }
-  static void write_obs(const Params&, const Place& s, void* obs, std::int64_t row) {
+  METARL_HOST_DEVICE static void write_obs(const Params&, const Place& s, void* obs, std::int64_t row) {
     draw_game_rows<Game>(s.fields + s.row, s.stride, 1,
                          static_cast<std::uint8_t*>(obs) + row * kCells * Game::kChannels);
   }
-  static std::size_t obs_bytes(const Params&) { return std::size_t{kCells} * Game::kChannels; }
+  METARL_HOST_DEVICE static std::size_t obs_bytes(const Params&) { return std::size_t{kCells} * Game::kChannels; }
 };
 
 // kTasks: with the parameters of each row.
@@ -154,12 +160,13 @@ METARL_HD void reset_game_rows(const EnvBatch& b, const std::uint8_t* mask, std:
   reset_rows<GameModel<Game>>(b, mask, begin, end);
 }
 
-#define METARL_DEFINE_GAME_KERNELS(env, Game)                                                           \
-  void env##_step(const EnvBatch& b, std::int64_t begin, std::int64_t end) {                            \
-    minatar::step_game_rows<Game>(b, begin, end);                                                       \
-  }                                                                                                     \
-  void env##_reset(const EnvBatch& b, const std::uint8_t* mask, std::int64_t begin, std::int64_t end) { \
-    minatar::reset_game_rows<Game>(b, mask, begin, end);                                                \
+template <class Game>
+struct GameRows {
+  using Model = GameModel<Game>;
+  METARL_HD void step(const EnvBatch& b, std::int64_t begin, std::int64_t end) { step_game_rows<Game>(b, begin, end); }
+  METARL_HD void reset(const EnvBatch& b, const std::uint8_t* mask, std::int64_t begin, std::int64_t end) {
+    reset_game_rows<Game>(b, mask, begin, end);
   }
+};
 
 }  // namespace metarl::minatar

@@ -52,7 +52,11 @@ enum Channel {
 
 // Lists and how many they hold at most.
 enum List { kShots, kDivers, kTorpedoes, kFishes, kSubs, kLists };
-constexpr std::int32_t kCapacity[kLists] = {2, 2, 60, 60, 60};
+
+METARL_HD constexpr std::int32_t capacity_of(int list) {
+  constexpr std::int32_t kCapacity[kLists] = {2, 2, 60, 60, 60};
+  return kCapacity[list];
+}
 
 enum Field {
   kLastAction,  // kLastActionField
@@ -74,7 +78,7 @@ enum Field {
 
 METARL_HD std::int32_t first_slot(int list) {
   std::int32_t slot = kSlots;
-  for (int l = 0; l < list; ++l) slot += kCapacity[l];
+  for (int l = 0; l < list; ++l) slot += capacity_of(l);
   return slot;
 }
 

@@ -132,7 +132,7 @@ bool define_minigrid(const std::string& id, const EnvOptions& options, EnvDefini
   d.task_parameters = {"map_seed"};
   d.task_defaults = {static_cast<double>(p.map_seed)};
   d.valid_state = is_minigrid_state;
-  d.params = std::make_shared<const minigrid::Params>(p);
+  define::set_params(&d, p);
   METARL_ENV_KERNELS(d, minigrid);
   *definition = std::move(d);
   return true;

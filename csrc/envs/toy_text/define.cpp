@@ -94,7 +94,7 @@ EnvDefinition cliff_walking_definition(const EnvOptions& o) {
     return is_integer_in(f[0], 0, cliff_walking::kGoal) && !cliff_walking::is_cliff(static_cast<std::int32_t>(f[0]));
   };
   allow_tasks(&d, o, {"is_slippery"});
-  d.params = std::make_shared<const Params>(p);
+  define::set_params(&d, p);
   METARL_ENV_KERNELS(d, cliff_walking);
   return d;
 }
@@ -211,7 +211,7 @@ EnvDefinition taxi_definition(const EnvOptions& o) {
   d.valid_state = taxi_state;
   d.wide_tasks = true;
   allow_tasks(&d, o, {"rainy_probability", "fickle_probability"});
-  d.params = std::make_shared<const taxi::Params>(p);
+  define::set_params(&d, p);
   METARL_ENV_KERNELS(d, taxi);
   return d;
 }
@@ -254,7 +254,7 @@ EnvDefinition blackjack_definition(const EnvOptions& o) {
   d.nanoseconds_per_row = 25;
   d.valid_state = [](const void*, const double* f) { return is_players_hand(f) && is_dealers_hand(f + 3, f[6]); };
   allow_tasks(&d, o, {"natural", "sab"});
-  d.params = std::make_shared<const Params>(Params{.natural = flag(o, "natural"), .sutton_barto = flag(o, "sab")});
+  define::set_params(&d, Params{.natural = flag(o, "natural"), .sutton_barto = flag(o, "sab")});
   METARL_ENV_KERNELS(d, blackjack);
   return d;
 }
@@ -263,7 +263,7 @@ void make_lake_map(const void* params, const double* task, std::uint8_t* kind) {
   const auto& p = *static_cast<const frozen_lake::Params*>(params);
   const double seed = task[frozen_lake::kMapSeed];
   if (std::isnan(seed)) {
-    std::copy(p.kind.begin(), p.kind.end(), kind);
+    std::copy_n(p.kind, p.cells, kind);
   } else {
     frozen_lake::random_map(static_cast<std::uint32_t>(seed), p.rows, kind);
   }
@@ -285,18 +285,22 @@ EnvDefinition frozen_lake_definition(const EnvOptions& given) {
   p.own.reward[frozen_lake::kHole] = number(o, "own_hole_reward");
   p.own.reward[frozen_lake::kFrozen] = number(o, "own_frozen_reward");
   p.rows = static_cast<std::int32_t>(rows);
+  p.cells = static_cast<std::int32_t>(rows * columns);
+  std::vector<std::int32_t> next_cells, starts;
+  std::vector<std::uint8_t> kind;
   for (std::int64_t r = 0; r < rows; ++r) {
     for (std::int64_t c = 0; c < columns; ++c) {
       const std::int64_t cell = r * columns + c;
       const char letter = static_cast<char>(o.table[static_cast<std::size_t>(cell)]);
-      p.kind.push_back(letter == 'H' ? frozen_lake::kHole : letter == 'G' ? frozen_lake::kGoal : frozen_lake::kFrozen);
-      if (letter == 'S') p.starts.push_back(static_cast<std::int32_t>(cell));
+      kind.push_back(letter == 'H' ? frozen_lake::kHole : letter == 'G' ? frozen_lake::kGoal : frozen_lake::kFrozen);
+      if (letter == 'S') starts.push_back(static_cast<std::int32_t>(cell));
       const std::int64_t neighbours[4] = {c > 0 ? cell - 1 : cell, r + 1 < rows ? cell + columns : cell,
                                           c + 1 < columns ? cell + 1 : cell, r > 0 ? cell - columns : cell};
-      for (const std::int64_t next : neighbours) p.next.push_back(static_cast<std::int32_t>(next));
+      for (const std::int64_t next : neighbours) next_cells.push_back(static_cast<std::int32_t>(next));
     }
   }
-  if (p.starts.empty()) throw std::invalid_argument("the map has no start cell 'S'");
+  if (starts.empty()) throw std::invalid_argument("the map has no start cell 'S'");
+  p.num_starts = starts.size();
   EnvDefinition d;
   d.field_names = {"cell"};
   d.field_type = FieldType::int32;
@@ -306,13 +310,15 @@ EnvDefinition frozen_lake_definition(const EnvOptions& given) {
   d.has_prob = true;
   d.nanoseconds_per_row = 10;
   d.valid_state = [](const void* params, const double* f) {
-    return is_integer_in(f[0], 0, static_cast<double>(static_cast<const Params*>(params)->kind.size()) - 1);
+    return is_integer_in(f[0], 0, static_cast<double>(static_cast<const Params*>(params)->cells) - 1);
   };
   d.wide_tasks = true;
   allow_tasks(&d, o, {"is_slippery", "success_rate", "goal_reward", "hole_reward", "frozen_reward", "map_seed"});
   d.layout_bytes = rows * columns;
   d.make_layout = make_lake_map;
-  d.params = std::make_shared<const Params>(std::move(p));
+  define::set_params(&d, p, define::ArrayOf{&Params::next, std::move(next_cells)},
+                     define::ArrayOf{&Params::kind, std::move(kind)},
+                     define::ArrayOf{&Params::starts, std::move(starts)});
   METARL_ENV_KERNELS(d, frozen_lake);
   return d;
 }

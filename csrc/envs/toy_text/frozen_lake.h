@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "metarl/detail/hd.h"
 #include "metarl/detail/philox.h"
@@ -21,9 +20,11 @@ struct Rules {
 struct Params {
   Rules own;
   std::int32_t rows;
-  std::vector<std::int32_t> next;    // [cell][direction]: left, down, right, up
-  std::vector<std::uint8_t> kind;    // [cell]: Cell
-  std::vector<std::int32_t> starts;  // cells with an S
+  std::int32_t cells;
+  const std::int32_t* next;    // [cell][direction]: left, down, right, up
+  const std::uint8_t* kind;    // [cell]: Cell
+  const std::int32_t* starts;  // cells with an S
+  std::uint64_t num_starts;
 };
 
 // Of one row. Its map is not part of it, but where an episode may start.

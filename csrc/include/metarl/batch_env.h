@@ -12,11 +12,10 @@
 
 #include "metarl/aligned_memory.h"
 #include "metarl/env_batch.h"
+#include "metarl/rollout.h"
 #include "metarl/thread_pool.h"
 
 namespace metarl {
-
-enum class ActionType : std::uint8_t { int8, int16, int32, int64, uint8, uint16, uint32, uint64, float32, float64 };
 
 // Step or masked reset of rows that have no episode to continue.
 class ResetNeeded : public std::logic_error {
@@ -39,7 +38,14 @@ struct EnvDefinition {
   std::vector<std::int8_t> action_masks;  // Taxi: [observation][action], whether it changes the state; else empty
   bool incremental_obs = false;           // the step kernel honours obs_holds_last
   double nanoseconds_per_row = 5;         // rough cost, decides on threads
-  std::shared_ptr<const void> params;
+  std::shared_ptr<const void> params;     // plain data of params_bytes, which points to params_arrays and nothing else
+  std::size_t params_bytes = 0;
+  struct ParamsArray {
+    std::size_t offset;  // of the pointer in the parameters
+    std::size_t bytes;   // that it points to
+  };
+  std::vector<ParamsArray> params_arrays;
+  const char* kernels = "";  // by this name a GPU has them, too (csrc/cuda)
   // Parameters that may differ between rows, in the kernels' order, and what they are otherwise.
   std::vector<std::string> task_parameters;
   std::vector<double> task_defaults;
@@ -102,30 +108,6 @@ using EnvStateIn = BasicEnvState<ConstPointer>;
 struct RowList {
   const std::int64_t* rows = nullptr;
   std::int64_t count = 0;
-};
-
-// Actions of many steps: num_envs elements a step, as step() takes them. Null data: drawn uniformly, from
-// [0, num_actions) or [low, high], by the random numbers of each row (its seed and stream, at the number of the episode
-// and of the step in it, with a purpose of their own).
-struct RolloutActions {
-  const void* data = nullptr;
-  ActionType type = ActionType::int64;
-  double low = 0.0;
-  double high = 0.0;
-};
-
-// Arrays of a rollout, [steps][num_envs] or, where it says so, [steps + 1][num_envs].
-struct RolloutOutputs {
-  void* obs = nullptr;      // [steps + 1]: obs[t] is what the action of step t was taken on
-  void* actions = nullptr;  // those taken: int64 (discrete) or float32
-  double* reward = nullptr;
-  std::uint8_t* terminated = nullptr;
-  std::uint8_t* truncated = nullptr;
-  std::uint8_t* valid = nullptr;     // 0: no transition; next_step: a reset, disabled: the episode had ended before
-  double* prob = nullptr;            // may be null; of the transition, also where the row was reset since
-  void* final_obs = nullptr;         // same_step: last observations where an episode ended, other rows are not written
-  std::uint8_t* end_flag = nullptr;  // may be null
-  std::int64_t* task_id = nullptr;   // may be null, or if there are no tasks; [steps + 1]: the task of obs[t]
 };
 
 // Rows to seed before a reset: the row's random numbers from then on. Rows with equal seed and stream play equal

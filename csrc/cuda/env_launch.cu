@@ -1,0 +1,74 @@
+// What is the same for all environments: checks, seeds, and which launches a call is.
+#include <cstring>
+
+#include "cuda/env_bodies.h"
+#include "cuda/env_kernels.h"
+
+namespace metarl::cuda {
+namespace {
+
+__global__ void __launch_bounds__(kEnvThreads) check_kernel(const __grid_constant__ EnvCall call) {
+  GpuContext ctx;
+  check_call(ctx, call);
+}
+
+__global__ void __launch_bounds__(1) finish_kernel(const __grid_constant__ EnvCall call) {
+  GpuContext ctx;
+  finish_call(ctx, call);
+}
+
+__global__ void __launch_bounds__(kEnvThreads) seed_kernel(const __grid_constant__ SeedCall call) {
+  GpuContext ctx;
+  seed_rows(ctx, call);
+}
+
+unsigned blocks_for(std::int64_t items) {
+  constexpr std::int64_t kMostBlocks = 1 << 20;  // a thread takes several items beyond
+  const std::int64_t blocks = (items + kEnvThreads - 1) / kEnvThreads;
+  return static_cast<unsigned>(blocks < kMostBlocks ? blocks : kMostBlocks);
+}
+
+template <class Call>
+cudaError_t start(void (*kernel)(Call), std::int64_t items, const Call& call, cudaStream_t stream) {
+  kernel<<<blocks_for(items), kEnvThreads, 0, stream>>>(call);
+  return cudaGetLastError();
+}
+
+// Checks, runs and finishes.
+cudaError_t run(void (*kernel)(EnvCall), const EnvCall& call, cudaStream_t stream) {
+  cudaError_t error = start(check_kernel, call.num_envs, call, stream);
+  if (error == cudaSuccess) error = start(kernel, call.num_envs, call, stream);
+  if (error != cudaSuccess) return error;
+  finish_kernel<<<1, 1, 0, stream>>>(call);
+  return cudaGetLastError();
+}
+
+}  // namespace
+
+const EnvKernels* find_env_kernels(const char* name) {
+  for (const EnvKernelList list : {bsuite_kernels(), classic_control_kernels(), meta_kernels(), minatar_kernels(),
+                                   minigrid_kernels(), toy_text_kernels()}) {
+    for (int k = 0; k < list.count; ++k) {
+      if (std::strcmp(list.kernels[k].name, name) == 0) return list.kernels + k;
+    }
+  }
+  return nullptr;
+}
+
+cudaError_t launch_seeds(const SeedCall& call, cudaStream_t stream) {
+  return call.count == 0 ? cudaSuccess : start(seed_kernel, call.count, call, stream);
+}
+
+cudaError_t launch_reset(const EnvKernels& kernels, const EnvCall& call, cudaStream_t stream) {
+  return start(kernels.reset, call.num_envs, call, stream);
+}
+
+cudaError_t launch_step(const EnvKernels& kernels, const EnvCall& call, cudaStream_t stream) {
+  return run(kernels.step, call, stream);
+}
+
+cudaError_t launch_rollout(const EnvKernels& kernels, const EnvCall& call, cudaStream_t stream) {
+  return run(kernels.roll_out, call, stream);
+}
+
+}  // namespace metarl::cuda
