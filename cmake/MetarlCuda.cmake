@@ -4,6 +4,20 @@
 set(METARL_CUDA_ARCHITECTURES "75" CACHE STRING
   "Compute capabilities to compile for, the last one also as PTX, or 'all': more take longer, about 3 s each")
 
+# Sets METARL_CUDA_INCLUDE and METARL_CUDART, header folder and static runtime of METARL_NVCC, in the cache.
+function(metarl_find_cuda_runtime)
+  execute_process(COMMAND ${METARL_NVCC} --dryrun -c nvcc_works.cu WORKING_DIRECTORY ${PROJECT_BINARY_DIR}
+    OUTPUT_VARIABLE text ERROR_VARIABLE text)
+  string(REGEX MATCH "TOP=([^\n]+)" found "${text}")
+  set(top "${CMAKE_MATCH_1}")
+  string(REGEX MATCHALL "_TARGET_DIR_=[^\n]+" found "${text}")
+  list(GET found -1 found)
+  string(REPLACE "_TARGET_DIR_=" "" target "${found}")
+  find_path(METARL_CUDA_INCLUDE cuda_runtime_api.h PATHS ${top}/${target}/include ${top}/include NO_DEFAULT_PATH)
+  find_library(METARL_CUDART cudart_static PATHS ${top}/${target}/lib ${top}/lib64 ${top}/lib NO_DEFAULT_PATH)
+  mark_as_advanced(METARL_CUDA_INCLUDE METARL_CUDART)
+endfunction()
+
 # metarl_find_nvcc(): sets METARL_NVCC, METARL_NVCC_VERSION and METARL_NVCC_USABLE. With METARL_CUDA=ON an nvcc that
 # cannot be used is an error, with AUTO it is as if there were none.
 function(metarl_find_nvcc)
@@ -29,10 +43,13 @@ function(metarl_find_nvcc)
             set(METARL_NVCC_TRIED "${METARL_NVCC} ${version}" CACHE INTERNAL "")
           endif()
         endif()
-        if("${METARL_NVCC_TRIED}" STREQUAL "${METARL_NVCC} ${version}")
-          set(usable TRUE)
-        else()
+        metarl_find_cuda_runtime()
+        if(NOT "${METARL_NVCC_TRIED}" STREQUAL "${METARL_NVCC} ${version}")
           set(why "${METARL_NVCC} does not compile:\n${errors}")
+        elseif(NOT METARL_CUDART OR NOT METARL_CUDA_INCLUDE)
+          set(why "${METARL_NVCC} comes without cuda_runtime_api.h or libcudart_static.a")
+        else()
+          set(usable TRUE)
         endif()
       endif()
     endif()
@@ -48,7 +65,7 @@ function(metarl_find_nvcc)
   set(METARL_NVCC_VERSION "${version}" PARENT_SCOPE)
 endfunction()
 
-# metarl_add_cuda_kernels(<target> file.cu...): compiles every file into an object and, for inspection, into PTX. Target
+# metarl_add_cuda_kernels(<target> file.cu...): compiles every file into an object and, for the tests, into PTX. Target
 # properties METARL_CUDA_OBJECTS and METARL_CUDA_PTX hold the paths.
 function(metarl_add_cuda_kernels target)
   set(architectures ${METARL_CUDA_ARCHITECTURES})
@@ -72,6 +89,10 @@ function(metarl_add_cuda_kernels target)
     endif()
     list(APPEND codes -gencode arch=compute_${architecture},code=${code})
   endforeach()
+  # Kernels are most of the module; the driver unpacks them when they are loaded.
+  if(METARL_NVCC_VERSION VERSION_GREATER_EQUAL 12.8)
+    list(APPEND codes --compress-mode=size)
+  endif()
   # No contraction, neither on the device nor on the host: see MetarlTargets.cmake.
   # What environments share with the CPU uses <bit> and <limits>. 111, 128, 549: a thread has one row, and nvcc finds
   # that loops over more are unreachable.
@@ -96,8 +117,22 @@ function(metarl_add_cuda_kernels target)
         ${PROJECT_SOURCE_DIR}/${source} -o ${assembly}
       DEPENDS ${PROJECT_SOURCE_DIR}/${source} DEPFILE ${assembly}.d COMMENT "nvcc -ptx ${source}" VERBATIM)
     list(APPEND objects ${object})
-    list(APPEND ptx ${assembly})
+    if(METARL_TESTS)
+      list(APPEND ptx ${assembly})
+    endif()
   endforeach()
   add_custom_target(${target} ALL DEPENDS ${objects} ${ptx})
   set_target_properties(${target} PROPERTIES METARL_CUDA_OBJECTS "${objects}" METARL_CUDA_PTX "${ptx}")
+endfunction()
+
+# metarl_link_cuda_runtime(<target> <kernels>): the objects of metarl_add_cuda_kernels and the static runtime, which looks
+# for a driver when it is first used. So the target loads where there is none, and no two runtimes' symbols meet.
+function(metarl_link_cuda_runtime target kernels)
+  get_target_property(objects ${kernels} METARL_CUDA_OBJECTS)
+  add_dependencies(${target} ${kernels})
+  set_source_files_properties(${objects} PROPERTIES EXTERNAL_OBJECT TRUE GENERATED TRUE)
+  target_sources(${target} PRIVATE ${objects})
+  target_include_directories(${target} SYSTEM PRIVATE ${METARL_CUDA_INCLUDE})
+  target_link_libraries(${target} PRIVATE ${METARL_CUDART} Threads::Threads ${CMAKE_DL_LIBS} rt)
+  target_link_options(${target} PRIVATE -Wl,--exclude-libs,ALL)
 endfunction()

@@ -12,6 +12,7 @@ RULES = [
     ("csrc/core/**/*", r"Python\.h|pybind11|#include [\"<]bindings/", "the core is free of Python"),
     ("csrc/envs/**/*", r"Python\.h|pybind11|#include [\"<]bindings/", "environments are free of Python"),
     ("csrc/{include,core,envs}/**/*", r"#include [\"<]cuda", "only csrc/cuda knows CUDA"),
+    ("csrc/bindings/**/*", r"#include [\"<]cuda", "only csrc/cuda and csrc/cuda_bindings know CUDA"),
     ("csrc/cuda/**/*", r"Python\.h|pybind11|#include [\"<](bindings|core)/", "kernels share metarl/detail alone"),
     ("csrc/**/*", r"#include [\"<](torch|ATen|c10)/", "the extension must work with every torch and without it"),
     ("metarl_core/*.py", r"^\s*(import|from) (torch|gymnasium|rich|matplotlib)\b", "the package root needs NumPy only"),

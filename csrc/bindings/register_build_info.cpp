@@ -34,7 +34,7 @@ py::dict build_info() {
   info["isa_levels"] = levels;
   info["isa_active"] = isa_name(active_isa());
   info["num_threads"] = available_cpus();
-  info["cuda_built"] = false;
+  info["cuda_built"] = METARL_CUDA_BUILT != 0;
   info["cuda_devices"] = py::list();
   return info;
 }

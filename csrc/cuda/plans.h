@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "cuda/get_bodies.h"
 #include "cuda/sample_bodies.h"
 
 namespace metarl::cuda {
@@ -24,6 +25,8 @@ enum class Kernel : std::uint8_t {
   finish_sample,
   find_items,
   finish_find,
+  get_items,
+  finish_get,
 };
 
 struct Launch {
@@ -103,6 +106,13 @@ inline Plan plan_find(std::int64_t n, const PlanLimits& limits = {}) {
   return plan;
 }
 
+inline Plan plan_get(std::int64_t n, const PlanLimits& limits = {}) {
+  Plan plan;
+  plan.add(Kernel::get_items, blocks_for(n, limits), limits.block_threads);
+  plan.add(Kernel::finish_get, 1, kWarp);
+  return plan;
+}
+
 // run(kernel): the body of each kernel, for who launches them. Every context and shared memory goes through here, so
 // the emulator and the GPU run the same text.
 template <typename Context, typename Priority>
@@ -146,6 +156,11 @@ METARL_KERNEL void run_sample(Kernel kernel, Context& ctx, const SampleCall& cal
 template <typename Context>
 METARL_KERNEL void run_find(Kernel kernel, Context& ctx, const FindCall& call) {
   return kernel == Kernel::find_items ? find_items(ctx, call) : finish_find(ctx, call);
+}
+
+template <typename Context>
+METARL_KERNEL void run_get(Kernel kernel, Context& ctx, const GetCall& call) {
+  return kernel == Kernel::get_items ? get_items(ctx, call) : finish_get(ctx, call);
 }
 
 }  // namespace metarl::cuda

@@ -30,8 +30,9 @@ struct SampleCall {
   double beta;
   const double* beta_memory;  // not null: read in place of beta, so that a captured graph follows a schedule
   std::int64_t* indices;
-  std::uint32_t* masses;
-  float* weights;  // null: none
+  std::uint32_t* masses;  // these three: null where not wanted
+  float* weights;
+  double* probabilities;
 };
 
 struct FindCall {
@@ -133,7 +134,7 @@ METARL_HD bool needs_batch(WeightNormalization normalization) {
   return normalization == WeightNormalization::batch_max || normalization == WeightNormalization::sum;
 }
 
-// Without valid leaves, or with a bad beta, indices, masses and weights are 0 and the error is set.
+// Without valid leaves, or with a bad beta, all outputs are 0 and the error is set.
 template <typename Context>
 METARL_KERNEL std::uint32_t sample_error(Context& ctx, const SampleCall& call) {
   if (ctx.load(&call.tree.state->num_valid) == 0) return kErrorEmpty;
@@ -150,7 +151,8 @@ METARL_KERNEL void draw_items(Context& ctx, const SampleCall& call, SampleShared
   if (sample_error(ctx, call) != 0) {
     for (std::int64_t i = grid_thread(ctx); i < call.n; i += grid_threads(ctx)) {
       ctx.store(call.indices + i, 0);
-      ctx.store(call.masses + i, 0u);
+      if (call.masses != nullptr) ctx.store(call.masses + i, 0u);
+      if (call.probabilities != nullptr) ctx.store(call.probabilities + i, 0.0);
       if (call.weights != nullptr) ctx.store(call.weights + i, 0.0f);
     }
     return;
@@ -185,7 +187,11 @@ METARL_KERNEL void draw_items(Context& ctx, const SampleCall& call, SampleShared
     }
     if (mine && ctx.lane() % kTeam == 0) {
       ctx.store(call.indices + item, leaf.index);
-      ctx.store(call.masses + item, leaf.mass);
+      if (call.masses != nullptr) ctx.store(call.masses + item, leaf.mass);
+      if (call.probabilities != nullptr) {
+        const double share = by_mass ? static_cast<double>(leaf.mass) : 1.0;
+        ctx.store(call.probabilities + item, share / static_cast<double>(population));
+      }
       if (weigh) ctx.store(call.weights + item, mass_weight(leaf.mass, numerator, beta));
       const std::uint32_t key = extreme_key(1, leaf.mass);
       least = key > least ? key : least;
@@ -209,7 +215,12 @@ METARL_KERNEL void weigh_items(Context& ctx, const SampleCall& call) {
   const float equal =
       call.normalization == WeightNormalization::sum ? static_cast<float>(1.0 / static_cast<double>(call.n)) : 1.0f;
   for (std::int64_t i = grid_thread(ctx); i < call.n; i += grid_threads(ctx)) {
-    ctx.store(call.weights + i, by_mass ? mass_weight(ctx.load(call.masses + i), numerator, beta) : equal);
+    float weight = equal;
+    if (by_mass) {
+      const std::uint32_t mass = ctx.load(call.tree.leaves + ctx.load(call.indices + i));
+      weight = mass_weight(mass, numerator, beta);
+    }
+    ctx.store(call.weights + i, weight);
   }
 }
 

@@ -24,6 +24,12 @@ __global__ void __launch_bounds__(most_threads(kKernel)) find_kernel(const __gri
   run_find(kKernel, ctx, call);
 }
 
+template <Kernel kKernel>
+__global__ void __launch_bounds__(most_threads(kKernel)) get_kernel(const __grid_constant__ GetCall call) {
+  GpuContext ctx;
+  run_get(kKernel, ctx, call);
+}
+
 template <typename Call>
 cudaError_t start(void (*kernel)(Call), const Launch& launch, const Call& call, cudaStream_t stream) {
   kernel<<<static_cast<unsigned>(launch.num_blocks), static_cast<unsigned>(launch.block_threads), 0, stream>>>(call);
@@ -95,6 +101,52 @@ cudaError_t launch_find(const FindCall& call, cudaStream_t stream) {
     return launch.kernel == Kernel::find_items ? start(find_kernel<Kernel::find_items>, launch, call, stream)
                                                : start(find_kernel<Kernel::finish_find>, launch, call, stream);
   });
+}
+
+cudaError_t launch_get(const GetCall& call, cudaStream_t stream) {
+  return run_plan(plan_get(call.n), [&](const Launch& launch) {
+    return launch.kernel == Kernel::get_items ? start(get_kernel<Kernel::get_items>, launch, call, stream)
+                                              : start(get_kernel<Kernel::finish_get>, launch, call, stream);
+  });
+}
+
+namespace {
+
+template <typename Call>
+cudaError_t load(void (*kernel)(Call)) {
+  cudaFuncAttributes attributes;
+  return cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(kernel));
+}
+
+template <typename Priority>
+cudaError_t load_set_kernels() {
+  for (auto kernel : {set_kernel<Kernel::set_in_one_block, Priority>, set_kernel<Kernel::check_items, Priority>,
+                      set_kernel<Kernel::fit_masses, Priority>, set_kernel<Kernel::apply_items, Priority>,
+                      set_kernel<Kernel::settle_extremes, Priority>, set_kernel<Kernel::raise_masses, Priority>,
+                      set_kernel<Kernel::finish_set, Priority>}) {
+    const cudaError_t error = load(kernel);
+    if (error != cudaSuccess) return error;
+  }
+  return cudaSuccess;
+}
+
+}  // namespace
+
+cudaError_t load_kernels() {
+  cudaError_t error = load_set_kernels<double>();
+  if (error == cudaSuccess) error = load_set_kernels<float>();
+  for (auto kernel : {sample_kernel<Kernel::sample_in_one_block>, sample_kernel<Kernel::draw_items>,
+                      sample_kernel<Kernel::weigh_items>, sample_kernel<Kernel::sum_weights>,
+                      sample_kernel<Kernel::divide_weights>, sample_kernel<Kernel::finish_sample>}) {
+    if (error == cudaSuccess) error = load(kernel);
+  }
+  for (auto kernel : {find_kernel<Kernel::find_items>, find_kernel<Kernel::finish_find>}) {
+    if (error == cudaSuccess) error = load(kernel);
+  }
+  for (auto kernel : {get_kernel<Kernel::get_items>, get_kernel<Kernel::finish_get>}) {
+    if (error == cudaSuccess) error = load(kernel);
+  }
+  return error;
 }
 
 }  // namespace metarl::cuda

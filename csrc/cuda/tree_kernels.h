@@ -12,5 +12,9 @@ cudaError_t launch_set(const SetCall<double>& call, cudaStream_t stream);
 cudaError_t launch_set(const SetCall<float>& call, cudaStream_t stream);
 cudaError_t launch_sample(const SampleCall& call, cudaStream_t stream);
 cudaError_t launch_find(const FindCall& call, cudaStream_t stream);
+cudaError_t launch_get(const GetCall& call, cudaStream_t stream);
+
+// Loads every kernel onto the current device: the driver may not do so while a stream records a graph.
+cudaError_t load_kernels();
 
 }  // namespace metarl::cuda

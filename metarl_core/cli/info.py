@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from metarl_core import build_info
+from metarl_core._cuda_module import cuda_devices
 from metarl_core.cli._arguments import CommandParser
 from metarl_core.runs.versions import hardware, versions
 
@@ -19,6 +20,7 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse(argv)
     build, machine, packages = build_info(), hardware(), versions()
+    build["cuda_devices"], problem = cuda_devices()
     if args.json:
         print(json.dumps({"build": build, "hardware": machine, "versions": packages}, indent=2))
         return 0
@@ -31,7 +33,7 @@ def run(argv: Sequence[str]) -> int:
         if key not in ("version", "compiler", "isa_levels", "isa_active", "cuda_built", "cuda_devices"):
             _print(key.replace("_", " "), value)
     _print("CUDA", "built in" if build["cuda_built"] else "not built in")
-    _print("GPUs", ", ".join(build["cuda_devices"]) or "none")
+    _print("GPUs", "; ".join(build["cuda_devices"]) or f"none: {problem}")
     _print("processor", machine["cpu"])
     _print("cores", f"{machine['usable_cores']} usable of {machine['cores']}")
     _print("memory", f"{memory / 2**30:.1f} GiB" if memory else "unknown")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from metarl_core import _core
+from metarl_core._cuda_module import cuda_module, device_number
 
 __all__ = ["SumTree"]
 
@@ -25,8 +28,21 @@ class SumTree(_core.SumTree):
     Args:
         capacity: Number of leaves, 1 ... 2**31 - 1. Memory: 5.1 bytes a leaf.
         seed: Key of the random numbers, in [0, 2**64). Equal seeds and calls give equal bits on every machine.
+        device: "cpu", or "cuda", "cuda:1", ...: the tree then lies in the memory of that GPU, and the object is a
+            ``metarl_core._cuda.SumTree``, whose methods take and return arrays there (docs/cuda.md).
 
     Raises:
-        ValueError: ``capacity`` is below 1 or ``seed`` out of range.
+        ValueError: ``capacity`` is below 1, ``seed`` out of range or ``device`` unknown.
         MemoryError: The tree does not fit; the message states its bytes.
+        RuntimeError: The device cannot be used: CUDA is not in this build, or there is no driver or no such GPU.
     """
+
+    def __new__(cls, capacity: int, seed: int = 0, *, device: Any = "cpu") -> Any:
+        """Make the tree of the device."""
+        number = None if device == "cpu" else device_number(device)
+        if number is None:
+            return super().__new__(cls)
+        return cuda_module(device).SumTree(capacity, seed, number)
+
+    def __init__(self, capacity: int, seed: int = 0, *, device: Any = "cpu") -> None:  # noqa: ARG002
+        super().__init__(capacity, seed)

@@ -66,7 +66,8 @@ class EmulatedTree {
                                 beta_in_memory ? beta_memory : nullptr,
                                 indices,
                                 masses,
-                                weights};
+                                weights,
+                                nullptr};
     run(cuda::plan_sample(call, limits_), [&](const cuda::Launch& launch) {
       device_.launch<cuda::SampleShared>(
           "sample", launch.num_blocks, launch.block_threads,

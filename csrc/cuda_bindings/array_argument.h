@@ -1,0 +1,40 @@
+// Arrays of other libraries as arguments: device memory that is read, or written, in place.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "cuda/device.h"
+#include "cuda/timeline.h"
+#include "cuda_bindings/dlpack.h"
+
+namespace metarl::cuda {
+
+// Holds its memory as long as it lives. One axis, contiguous.
+struct DeviceView {
+  std::shared_ptr<void> owner;
+  void* data = nullptr;
+  std::int64_t size = 0;
+  dlpack::DataType dtype{};
+
+  template <typename T>
+  T* as() const {
+    return static_cast<T*>(data);
+  }
+};
+
+enum class Access : std::uint8_t { read, write };
+
+// A DeviceArray, or anything with __dlpack__ or __cuda_array_interface__. `stream` goes on after what writes the array.
+// Throws TypeError if it is none of these, in other memory than the device's or of another dtype than `dtypes`, and
+// ValueError if it has several axes or gaps.
+DeviceView device_argument(pybind11::handle object, const char* name, Device& device, Stream stream,
+                           std::initializer_list<dlpack::DataType> dtypes, Access access = Access::read);
+
+// A result's place: device_argument of that size that may be written.
+DeviceView output_argument(pybind11::handle object, const char* name, Device& device, Stream stream,
+                           dlpack::DataType dtype, std::int64_t size);
+
+}  // namespace metarl::cuda

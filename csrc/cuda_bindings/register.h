@@ -1,0 +1,9 @@
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace metarl::cuda {
+
+void register_tree(pybind11::module_& m);
+
+}  // namespace metarl::cuda

@@ -1,0 +1,17 @@
+// The stream that a call works on.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include "cuda/device.h"
+
+namespace metarl::cuda {
+
+// A stream as DLPack's protocol numbers it. Throws ValueError for 0, which the protocol leaves open, and below.
+Stream dlpack_stream(pybind11::handle stream);
+
+// The `stream` argument of a method: an integer as torch's `cuda_stream` has it, so 0 is the legacy default stream,
+// too. None: torch's current stream on that device if torch is imported and uses CUDA, else the legacy default stream.
+Stream stream_argument(pybind11::handle stream, const Device& device);
+
+}  // namespace metarl::cuda

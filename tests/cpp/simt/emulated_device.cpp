@@ -1,0 +1,181 @@
+// A device for the host objects of csrc/cuda without a GPU: "device memory" is host memory, and every call runs at once
+// on the emulator. What a call is given is copied into the emulator's memory first, so that it sees each access.
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <stdexcept>
+
+#include "cuda/device.h"
+#include "cuda/plans.h"
+#include "metarl/errors.h"
+#include "simt/emulator.h"
+
+namespace metarl::cuda {
+namespace {
+
+// More than this counts as more than the device has.
+constexpr std::size_t kMemoryBytes = std::size_t{1} << 30;
+// A stream with this number records a graph: calls on it are refused what a graph cannot hold.
+constexpr Stream kCapturingStream = 99;
+
+class EmulatedDevice : public Device {
+ public:
+  explicit EmulatedDevice(int number) : number_(number), emulator_(17) {}
+
+  std::string name() const override { return "emulated:" + std::to_string(number_); }
+  int number() const override { return number_; }
+  int memory_type() const override { return kHostMemory; }
+  bool can_use(int memory_type, int) const override { return memory_type == kHostMemory; }
+
+  void* allocate(std::size_t bytes, const std::string& purpose) override {
+    if (bytes > kMemoryBytes) {
+      throw OutOfMemoryError("cannot allocate " + std::to_string(bytes) + " bytes on " + name() + " for " + purpose);
+    }
+    void* memory = emulator_.allocate_zeroed(bytes, purpose);
+    return memory;
+  }
+  void release(void* memory) noexcept override { emulator_.release(memory); }
+  void fill_with_zeros(void* memory, std::size_t bytes) override { std::memset(memory, 0, bytes); }
+  void read(void* to, const void* from, std::size_t bytes, Stream stream) override {
+    refuse_in_graph(stream);
+    std::memcpy(to, from, bytes);
+  }
+  void write(void* to, const void* from, std::size_t bytes, Stream stream) override {
+    refuse_in_graph(stream);
+    std::memcpy(to, from, bytes);
+  }
+
+  bool is_capturing(Stream stream) override { return stream == kCapturingStream; }
+  void* make_event() override { return new Stream(0); }
+  void release_event(void* event) noexcept override { delete static_cast<Stream*>(event); }
+  void record(void* event, Stream stream) override {
+    refuse_in_graph(stream);
+    *static_cast<Stream*>(event) = stream;
+  }
+  void wait(void*, Stream stream) override { refuse_in_graph(stream); }
+  bool is_done(void*) override { return true; }
+  void finish(void*) override {}
+
+  void start(const SetCall<double>& call, Stream) override { set(call); }
+  void start(const SetCall<float>& call, Stream) override { set(call); }
+  void start(const SampleCall& given, Stream) override {
+    SampleCall call = given;
+    Copies copies(this);
+    const auto n = static_cast<std::size_t>(call.n);
+    call.beta_memory = copies.in(given.beta_memory, 1);
+    call.indices = copies.out(given.indices, n);
+    call.masses = copies.out(given.masses, n);
+    call.weights = copies.out(given.weights, n);
+    call.probabilities = copies.out(given.probabilities, n);
+    run<SampleShared>(plan_sample(call),
+                      [&](Kernel kernel, auto& ctx, auto* shared) { run_sample(kernel, ctx, call, shared); });
+    copies.finish();
+  }
+  void start(const FindCall& given, Stream) override {
+    FindCall call = given;
+    Copies copies(this);
+    const auto n = static_cast<std::size_t>(call.n);
+    call.at = copies.in(given.at, n);
+    call.indices = copies.out(given.indices, n);
+    run<char>(plan_find(call.n), [&](Kernel kernel, auto& ctx, char*) { run_find(kernel, ctx, call); });
+    copies.finish();
+  }
+  void start(const GetCall& given, Stream) override {
+    GetCall call = given;
+    Copies copies(this);
+    const auto n = static_cast<std::size_t>(call.n);
+    call.indices = copies.in(given.indices, n);
+    call.priorities = copies.out(given.priorities, n);
+    run<char>(plan_get(call.n), [&](Kernel kernel, auto& ctx, char*) { run_get(kernel, ctx, call); });
+    copies.finish();
+  }
+
+ private:
+  // The arguments of a call in the emulator's memory, where each is a buffer of its exact size.
+  class Copies {
+   public:
+    explicit Copies(EmulatedDevice* device) : device_(device) {}
+    ~Copies() {
+      for (const Pair& pair : pairs_) device_->emulator_.release(pair.inside);
+    }
+    Copies(const Copies&) = delete;
+    Copies& operator=(const Copies&) = delete;
+
+    template <typename T>
+    const T* in(const T* from, std::size_t n) {
+      if (from == nullptr) return nullptr;
+      const T* inside = device_->emulator_.upload(std::vector<T>(from, from + n), "argument");
+      pairs_.push_back(Pair{nullptr, inside, 0});
+      return inside;
+    }
+    template <typename T>
+    T* out(T* to, std::size_t n) {
+      if (to == nullptr) return nullptr;
+      T* inside = device_->emulator_.template allocate<T>(n, "result");
+      pairs_.push_back(Pair{to, inside, n * sizeof(T)});
+      return inside;
+    }
+    void finish() {
+      for (const Pair& pair : pairs_) {
+        if (pair.outside != nullptr) std::memcpy(pair.outside, pair.inside, pair.bytes);
+      }
+    }
+
+   private:
+    struct Pair {
+      void* outside;
+      const void* inside;
+      std::size_t bytes;
+    };
+    EmulatedDevice* device_;
+    std::vector<Pair> pairs_;
+  };
+
+  static void refuse_in_graph(Stream stream) {
+    if (stream == kCapturingStream) throw std::runtime_error("operation not permitted when stream is capturing");
+  }
+
+  template <typename Priority>
+  void set(const SetCall<Priority>& given) {
+    SetCall<Priority> call = given;
+    Copies copies(this);
+    const auto n = static_cast<std::size_t>(call.n);
+    call.indices = copies.in(given.indices, given.indices == nullptr ? 0 : n);
+    call.priorities = copies.in(given.priorities, given.priorities == nullptr ? 0 : n);
+    run<SetShared>(plan_set(call.tree, call.n),
+                   [&](Kernel kernel, auto& ctx, auto* shared) { run_set(kernel, ctx, call, shared); });
+  }
+
+  template <typename Shared, typename Body>
+  void run(const Plan& plan, Body body) {
+    for (int i = 0; i < plan.count; ++i) {
+      const Launch& launch = plan.launches[i];
+      emulator_.launch<Shared>("kernel", launch.num_blocks, launch.block_threads,
+                               [&](auto& ctx, auto* shared) { body(launch.kernel, ctx, shared); });
+    }
+  }
+
+  int number_;
+  simt::Device emulator_;
+};
+
+constexpr int kNumDevices = 2;
+
+}  // namespace
+
+std::shared_ptr<Device> open_device(int number) {
+  static std::shared_ptr<Device> devices[kNumDevices];
+  if (number >= kNumDevices) {
+    throw std::runtime_error("there is no cuda:" + std::to_string(number) + "; the emulator has cuda:0 ... cuda:1");
+  }
+  if (devices[number] == nullptr) devices[number] = std::make_shared<EmulatedDevice>(number);
+  return devices[number];
+}
+
+std::vector<std::string> list_devices(std::string*) {
+  return {"emulated:0 in host memory", "emulated:1 in host memory"};
+}
+
+}  // namespace metarl::cuda
