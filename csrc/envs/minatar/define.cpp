@@ -176,8 +176,8 @@ struct SeaquestList {
   SeaquestList(const double* f, int list, std::int32_t longest_timer, std::int32_t longest_reload) {
     using namespace minatar::seaquest;
     const double count = f[kCounts + list];
-    valid = is_integer_in(count, 0, kCapacity[list]);
-    for (std::int32_t i = 0; valid && i < kCapacity[list]; ++i) {
+    valid = is_integer_in(count, 0, capacity_of(list));
+    for (std::int32_t i = 0; valid && i < capacity_of(list); ++i) {
       const double x = f[first_slot(list) + i];
       if (i >= count) {
         valid = x == 0;
@@ -244,7 +244,7 @@ bool seaquest_lists(const double* f) {
       count += minatar::kSide - columns_made(torpedo) > i;
     }
     for (const std::int32_t one : subs.things) count += reload_of(one) <= i;
-    if (count > kCapacity[kTorpedoes]) return false;
+    if (count > capacity_of(kTorpedoes)) return false;
   }
   return true;
 }
@@ -276,7 +276,7 @@ EnvDefinition seaquest_definition(const EnvOptions& o) {
                    "e_spawn_timer", "d_spawn_timer", "shot_timer", "ramp_index",      "surface", "terminal"};
   const std::string names[kLists] = {"f_bullet", "diver", "e_bullet", "e_fish", "e_sub"};
   for (const std::string& name : names) d.field_names.push_back("num_" + name);
-  for (int list = 0; list < kLists; ++list) add_slots(d, names[list], kCapacity[list]);
+  for (int list = 0; list < kLists; ++list) add_slots(d, names[list], capacity_of(list));
   d.nanoseconds_per_row = 100;
   d.valid_state = seaquest_state;
   METARL_ENV_KERNELS(d, minatar_seaquest);
