@@ -13,7 +13,7 @@ TRAIN_OUT ?= runs/deepsea20-$(STAMP)
 TRAIN_ARGS ?= --env DeepSea-v0 --seed 0 size=20 max_episodes=1500
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slow test-cpp test-wheel test-metaworld test-integrations test-migration test-pythons tsan fuzz kill-test kill-runs drift-test soak chaos sanitize conformance lint format bench bench-cpp wheel wheels import-matrix docs clean
+.PHONY: help setup train test test-slow test-cpp test-wheel test-cuda test-metaworld test-integrations test-migration test-pythons tsan fuzz kill-test kill-runs drift-test soak chaos sanitize conformance lint format bench bench-cpp bench-cuda wheel wheels import-matrix docs clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ test: setup test-cpp test-wheel ## Run every test: C++ (plain and ASan+UBSan), w
 
 test-cpp: setup
 	for preset in default asan; do cmake --preset $$preset >/dev/null && cmake --build --preset $$preset && ctest --preset $$preset; done
+
+test-cuda: setup ## On a GPU: the tree against the CPU's bit for bit, graphs, streams, compute-sanitizer
+	$(BIN)/python tests/cuda/run.py
 
 test-wheel: wheel
 	tools/check_wheel.sh $(BIN)/python dist/*.whl
@@ -127,6 +130,9 @@ format: setup ## Rewrite the sources in the project's style
 
 bench: setup ## Measure replay and environments against the peers (makes their venvs the first time)
 	$(BIN)/python bench/run.py
+
+bench-cuda: setup ## On a GPU: samples and updates a second beside torch's cumsum and searchsorted, and TorchRL's tree
+	$(BIN)/python bench/cuda/sum_tree.py
 
 bench-cpp: setup ## Time tree and buffer from C++, the tree beside the floor that memory sets
 	cmake --preset default >/dev/null && cmake --build --preset default --target metarl_bench_tree metarl_bench_replay

@@ -50,13 +50,20 @@ Found take(const py::object& capsule, const char* name, const char* used_name) {
   return found;
 }
 
-Found from_dlpack(py::handle object, const char* name, const Device& device, Stream stream) {
+Found from_dlpack(py::handle object, const char* name, const Device& device, const StreamChoice& choice) {
   const py::tuple place(object.attr("__dlpack_device__")());
   const int type = py::cast<int>(py::int_(place[0]));
   const int number = py::cast<int>(py::int_(place[1]));
   if (!device.can_use(type, number)) refuse_memory(name, object, type, number, device);
-  // Host memory has no streams.
-  const py::object on = device.memory_type() == kHostMemory ? py::object(py::none()) : py::object(py::int_(stream));
+  // Host memory has no streams. On its own stream torch has nothing to wait for, which it finds out slowly.
+  py::object on = py::none();
+  if (device.memory_type() != kHostMemory) {
+    if (choice.is_torch_current && is_torch_tensor(object)) {
+      on = py::int_(-1);
+    } else {
+      on = py::int_(choice.stream);
+    }
+  }
   py::object capsule;
   try {
     capsule = object.attr("__dlpack__")(py::arg("stream") = on, py::arg("max_version") = py::make_tuple(1, 0));
@@ -137,21 +144,21 @@ Found from_own(py::handle object, const char* name, const Device& device, Stream
   return found;
 }
 
-Found find(py::handle object, const char* name, Device& device, Stream stream) {
-  if (py::isinstance<DeviceArray>(object)) return from_own(object, name, device, stream);
+Found find(py::handle object, const char* name, Device& device, const StreamChoice& on) {
+  if (py::isinstance<DeviceArray>(object)) return from_own(object, name, device, on.stream);
   if (py::hasattr(object, "__dlpack__") && py::hasattr(object, "__dlpack_device__")) {
-    return from_dlpack(object, name, device, stream);
+    return from_dlpack(object, name, device, on);
   }
-  if (py::hasattr(object, "__cuda_array_interface__")) return from_array_interface(object, name, device, stream);
+  if (py::hasattr(object, "__cuda_array_interface__")) return from_array_interface(object, name, device, on.stream);
   throw py::type_error(std::string(name) + " is a " + type_of(object) + "; must be an array on " + device.name() +
                        " with __dlpack__ or __cuda_array_interface__, such as a torch tensor");
 }
 
 }  // namespace
 
-DeviceView device_argument(py::handle object, const char* name, Device& device, Stream stream,
+DeviceView device_argument(py::handle object, const char* name, Device& device, const StreamChoice& on,
                            std::initializer_list<dlpack::DataType> dtypes, Access access) {
-  const Found found = find(object, name, device, stream);
+  const Found found = find(object, name, device, on);
   if (found.ndim > 1) {
     throw py::value_error(std::string(name) + " has " + std::to_string(found.ndim) + " axes; must have one");
   }
@@ -168,9 +175,9 @@ DeviceView device_argument(py::handle object, const char* name, Device& device, 
   return found.view;
 }
 
-DeviceView output_argument(py::handle object, const char* name, Device& device, Stream stream, dlpack::DataType dtype,
-                           std::int64_t size) {
-  DeviceView view = device_argument(object, name, device, stream, {dtype}, Access::write);
+DeviceView output_argument(py::handle object, const char* name, Device& device, const StreamChoice& on,
+                           dlpack::DataType dtype, std::int64_t size) {
+  DeviceView view = device_argument(object, name, device, on, {dtype}, Access::write);
   if (view.size != size) {
     throw py::value_error(std::string(name) + " has shape (" + std::to_string(view.size) + ",); must have shape (" +
                           std::to_string(size) + ",)");

@@ -9,6 +9,7 @@
 #include "cuda/device.h"
 #include "cuda/timeline.h"
 #include "cuda_bindings/dlpack.h"
+#include "cuda_bindings/stream_argument.h"
 
 namespace metarl::cuda {
 
@@ -27,14 +28,14 @@ struct DeviceView {
 
 enum class Access : std::uint8_t { read, write };
 
-// A DeviceArray, or anything with __dlpack__ or __cuda_array_interface__. `stream` goes on after what writes the array.
-// Throws TypeError if it is none of these, in other memory than the device's or of another dtype than `dtypes`, and
-// ValueError if it has several axes or gaps.
-DeviceView device_argument(pybind11::handle object, const char* name, Device& device, Stream stream,
+// A DeviceArray, or anything with __dlpack__ or __cuda_array_interface__. The stream goes on after what writes the
+// array. Throws TypeError if it is none of these, in other memory than the device's or of another dtype than `dtypes`,
+// and ValueError if it has several axes or gaps.
+DeviceView device_argument(pybind11::handle object, const char* name, Device& device, const StreamChoice& on,
                            std::initializer_list<dlpack::DataType> dtypes, Access access = Access::read);
 
 // A result's place: device_argument of that size that may be written.
-DeviceView output_argument(pybind11::handle object, const char* name, Device& device, Stream stream,
+DeviceView output_argument(pybind11::handle object, const char* name, Device& device, const StreamChoice& on,
                            dlpack::DataType dtype, std::int64_t size);
 
 }  // namespace metarl::cuda

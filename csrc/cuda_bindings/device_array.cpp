@@ -100,7 +100,7 @@ py::dict array_interface(Array self) {
 py::array to_numpy(Array self, py::handle stream) {
   py::array result(py::dtype(dtype_name(self->dtype)), py::array::ShapeContainer{static_cast<py::ssize_t>(self->size)});
   Device& device = self->timeline->device();
-  const Stream on = stream_argument(stream, device);
+  const Stream on = stream_argument(stream, device).stream;
   self->timeline->follow(on);
   const std::size_t bytes = self->num_bytes();
   void* to = result.mutable_data();

@@ -48,30 +48,30 @@ std::unique_ptr<Tree, ReleaseUnlocked> make_tree(py::handle capacity, py::handle
 class Call {
  public:
   Call(Tree& tree, py::handle stream)
-      : tree_(tree), keeps_(!stream.is_none()), stream_(stream_argument(stream, tree.device())) {}
+      : tree_(tree), keeps_(!stream.is_none()), on_(stream_argument(stream, tree.device())) {}
 
-  Stream stream() const { return stream_; }
+  Stream stream() const { return on_.stream; }
   DeviceView input(py::handle object, const char* name, std::initializer_list<dlpack::DataType> dtypes) {
-    return held(device_argument(object, name, tree_.device(), stream_, dtypes));
+    return held(device_argument(object, name, tree_.device(), on_, dtypes));
   }
   template <typename T>
   T* output(py::handle object, const char* name, std::int64_t size) {
-    return held(output_argument(object, name, tree_.device(), stream_, DataTypeOf<T>::value, size)).template as<T>();
+    return held(output_argument(object, name, tree_.device(), on_, DataTypeOf<T>::value, size)).template as<T>();
   }
   // A new result. A graph would keep its memory after it went back to the pool.
   template <typename T>
   py::object result(std::int64_t size, const char* purpose, T** data) {
-    if (tree_.device().is_capturing(stream_)) {
+    if (tree_.device().is_capturing(on_.stream)) {
       throw std::runtime_error("the stream records a graph, in which no memory can be allocated: pass out=");
     }
-    auto array = new_device_array<T>(tree_.timeline(), tree_.pool(), size, stream_, purpose);
+    auto array = new_device_array<T>(tree_.timeline(), tree_.pool(), size, on_.stream, purpose);
     *data = static_cast<T*>(array->memory.get());
     return py::cast(std::move(array));
   }
   // On the stream that the library behind the arguments works on, its memory is used again in order. Elsewhere it must
   // not be freed before the call is done.
   void done() {
-    if (!keeps_ || tree_.device().is_capturing(stream_)) return;
+    if (!keeps_ || tree_.device().is_capturing(on_.stream)) return;
     for (auto& owner : owners_) tree_.timeline()->keep(std::move(owner));
   }
 
@@ -83,7 +83,7 @@ class Call {
 
   Tree& tree_;
   bool keeps_;
-  Stream stream_;
+  StreamChoice on_;
   std::vector<std::shared_ptr<void>> owners_;
 };
 
@@ -193,7 +193,7 @@ py::object get(Handle self, py::handle indices_object, py::handle out, py::handl
 
 // Waits for the device without Python's lock.
 TreeState read_state(Tree& tree) {
-  const Stream stream = stream_argument(py::none(), tree.device());
+  const Stream stream = stream_argument(py::none(), tree.device()).stream;
   if (tree.device().is_capturing(stream)) {
     throw std::runtime_error("the stream records a graph, in which nothing can be read back");
   }
@@ -204,7 +204,7 @@ TreeState read_state(Tree& tree) {
 void check(Handle self) {
   const TreeState state = read_state(*self);
   if (state.error == 0) return;
-  self->clear_error(stream_argument(py::none(), self->device()));
+  self->clear_error(stream_argument(py::none(), self->device()).stream);
   raise_device_error(state, self->capacity());
 }
 

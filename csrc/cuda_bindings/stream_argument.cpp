@@ -5,19 +5,22 @@
 namespace metarl::cuda {
 namespace {
 
-// torch's current stream, or 0: nothing of torch is imported or started here.
-Stream current_torch_stream(const Device& device) {
+// torch if somebody has imported it, else null.
+PyObject* torch_module() { return PyDict_GetItemString(PyImport_GetModuleDict(), "torch"); }
+
+// Whether torch uses CUDA, and then its current stream. Nothing of torch is imported or started here.
+bool find_torch_stream(const Device& device, Stream* stream) {
   static PyObject* get_stream = nullptr;  // once torch has started CUDA
   if (get_stream == nullptr) {
-    PyObject* modules = PyImport_GetModuleDict();
-    PyObject* torch = PyDict_GetItemString(modules, "torch");
-    if (torch == nullptr || !py::hasattr(torch, "cuda")) return 0;
+    PyObject* torch = torch_module();
+    if (torch == nullptr || !py::hasattr(torch, "cuda")) return false;
     const py::object cuda = py::handle(torch).attr("cuda");
-    if (!py::hasattr(cuda, "is_initialized") || !py::cast<bool>(cuda.attr("is_initialized")())) return 0;
+    if (!py::hasattr(cuda, "is_initialized") || !py::cast<bool>(cuda.attr("is_initialized")())) return false;
     get_stream = py::object(cuda.attr("current_stream")).release().ptr();
   }
-  const py::object stream = py::handle(get_stream)(device.number());
-  return py::cast<Stream>(stream.attr("cuda_stream"));
+  const py::object current = py::handle(get_stream)(device.number());
+  *stream = py::cast<Stream>(current.attr("cuda_stream"));
+  return true;
 }
 
 }  // namespace
@@ -28,17 +31,28 @@ Stream dlpack_stream(py::handle stream) {
   return static_cast<Stream>(value);
 }
 
-Stream stream_argument(py::handle stream, const Device& device) {
+StreamChoice stream_argument(py::handle stream, const Device& device) {
   if (stream.is_none()) {
-    const Stream current = device.memory_type() == kHostMemory ? 0 : current_torch_stream(device);
-    return current == 0 ? kLegacyStream : current;
+    Stream current = 0;
+    const bool is_torch = device.memory_type() != kHostMemory && find_torch_stream(device, &current);
+    return StreamChoice{current == 0 ? kLegacyStream : current, is_torch};
   }
   const std::int64_t value = integer_argument(stream.ptr(), "stream");
   if (value < 0) {
     throw py::value_error("stream is " + std::to_string(value) +
                           "; must be a stream's number, such as torch's cuda_stream");
   }
-  return value == 0 ? kLegacyStream : static_cast<Stream>(value);
+  return StreamChoice{value == 0 ? kLegacyStream : static_cast<Stream>(value), false};
+}
+
+bool is_torch_tensor(py::handle object) {
+  static PyObject* tensor = nullptr;
+  if (tensor == nullptr) {
+    PyObject* torch = torch_module();
+    if (torch == nullptr || !py::hasattr(torch, "Tensor")) return false;
+    tensor = py::object(py::handle(torch).attr("Tensor")).release().ptr();
+  }
+  return PyObject_IsInstance(object.ptr(), tensor) == 1;
 }
 
 }  // namespace metarl::cuda
