@@ -77,13 +77,15 @@ function(metarl_add_cuda_kernels target)
   # that loops over more are unreachable.
   set(flags -std=c++20 -O3 -fmad=false --expt-relaxed-constexpr -diag-suppress=111,128,549
     -Xcompiler=-ffp-contract=off,-fPIC,-fvisibility=hidden,-Wall
-    -I${PROJECT_SOURCE_DIR}/csrc/include -I${PROJECT_SOURCE_DIR}/csrc)
+    -I${PROJECT_SOURCE_DIR}/csrc/include -I${PROJECT_SOURCE_DIR}/csrc -I${PROJECT_BINARY_DIR}/cuda/include)
   if(METARL_WERROR)
     list(APPEND flags -Werror=all-warnings)
   endif()
   set(objects "")
   set(ptx "")
-  file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/cuda)
+  # csrc/envs under the name that it is installed by, for environments of one's own.
+  file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/cuda/include/metarl)
+  file(CREATE_LINK ${PROJECT_SOURCE_DIR}/csrc/envs ${PROJECT_BINARY_DIR}/cuda/include/metarl/env SYMBOLIC)
   foreach(source IN LISTS ARGN)
     get_filename_component(name ${source} NAME_WE)
     set(object ${PROJECT_BINARY_DIR}/cuda/${name}.o)
