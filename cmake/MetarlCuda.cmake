@@ -65,9 +65,10 @@ function(metarl_find_nvcc)
   set(METARL_NVCC_VERSION "${version}" PARENT_SCOPE)
 endfunction()
 
-# metarl_add_cuda_kernels(<target> file.cu...): compiles every file into an object and, for the tests, into PTX. Target
-# properties METARL_CUDA_OBJECTS and METARL_CUDA_PTX hold the paths.
+# metarl_add_cuda_kernels(<target> [PTX_ONLY] file.cu...): compiles every file into an object and, for the tests, into PTX.
+# Target properties METARL_CUDA_OBJECTS and METARL_CUDA_PTX hold the paths.
 function(metarl_add_cuda_kernels target)
+  cmake_parse_arguments(PARSE_ARGV 1 kernels "PTX_ONLY" "" "")
   set(architectures ${METARL_CUDA_ARCHITECTURES})
   if(architectures STREQUAL "all")
     set(architectures 75 80 86 89 90)
@@ -98,14 +99,16 @@ function(metarl_add_cuda_kernels target)
   # that loops over more are unreachable.
   set(flags -std=c++20 -O3 -fmad=false --expt-relaxed-constexpr -diag-suppress=111,128,549
     -Xcompiler=-ffp-contract=off,-fPIC,-fvisibility=hidden,-Wall
-    -I${PROJECT_SOURCE_DIR}/csrc/include -I${PROJECT_SOURCE_DIR}/csrc)
+    -I${PROJECT_SOURCE_DIR}/csrc/include -I${PROJECT_SOURCE_DIR}/csrc -I${PROJECT_BINARY_DIR}/cuda/include)
   if(METARL_WERROR)
     list(APPEND flags -Werror=all-warnings)
   endif()
   set(objects "")
   set(ptx "")
-  file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/cuda)
-  foreach(source IN LISTS ARGN)
+  # csrc/envs under the name that it is installed by, for environments of one's own.
+  file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/cuda/include/metarl)
+  file(CREATE_LINK ${PROJECT_SOURCE_DIR}/csrc/envs ${PROJECT_BINARY_DIR}/cuda/include/metarl/env SYMBOLIC)
+  foreach(source IN LISTS kernels_UNPARSED_ARGUMENTS)
     get_filename_component(name ${source} NAME_WE)
     set(object ${PROJECT_BINARY_DIR}/cuda/${name}.o)
     set(assembly ${PROJECT_BINARY_DIR}/cuda/${name}.ptx)
@@ -116,7 +119,9 @@ function(metarl_add_cuda_kernels target)
       COMMAND ${METARL_NVCC} ${flags} -arch=compute_${lowest} -MD -MT ${assembly} -MF ${assembly}.d -ptx
         ${PROJECT_SOURCE_DIR}/${source} -o ${assembly}
       DEPENDS ${PROJECT_SOURCE_DIR}/${source} DEPFILE ${assembly}.d COMMENT "nvcc -ptx ${source}" VERBATIM)
-    list(APPEND objects ${object})
+    if(NOT kernels_PTX_ONLY)
+      list(APPEND objects ${object})
+    endif()
     if(METARL_TESTS)
       list(APPEND ptx ${assembly})
     endif()

@@ -35,12 +35,15 @@ constexpr EnvKernels env_kernels_of(const char* name) {
 
 #define METARL_ENV_KERNELS_OF(name, ...) metarl::cuda::env_kernels_of<__VA_ARGS__>(#name),
 
+// Defines metarl::cuda::family_kernels(), which env_kernels.h declares for the library's own.
 #define METARL_DEFINE_ENV_KERNELS(family, ROWS)                                                                     \
   namespace metarl::METARL_ISA_NS {                                                                                 \
   namespace {                                                                                                       \
   const cuda::EnvKernels kEnvKernels[] = {ROWS(METARL_ENV_KERNELS_OF)};                                             \
   }                                                                                                                 \
   }                                                                                                                 \
-  metarl::cuda::EnvKernelList metarl::cuda::family##_kernels() {                                                    \
+  namespace metarl::cuda {                                                                                          \
+  EnvKernelList family##_kernels() {                                                                                \
     return {METARL_ISA_NS::kEnvKernels, static_cast<int>(sizeof(METARL_ISA_NS::kEnvKernels) / sizeof(EnvKernels))}; \
+  }                                                                                                                 \
   }

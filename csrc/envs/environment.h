@@ -30,7 +30,7 @@
 #include "library.h"
 #include "metarl/detail/math.h"
 
-#if !defined(METARL_ISA_NS)
+#if !defined(METARL_ISA_NS)  // on a GPU driver.h defines it
 #define METARL_ISA_NS baseline
 #endif
 
@@ -216,6 +216,10 @@ struct Adapter {
   static constexpr env::KernelInfo kKernels{sizeof(Params), alignof(Params), fill_params,
                                             step_kernel,    reset_kernel,    valid_state};
 };
+
+// For METARL_DEFINE_ENV_KERNELS of csrc/cuda: what a thread of a GPU runs.
+template <template <class> class Environment, class Real>
+using EnvironmentRows = BlockRows<Adapter<Environment, Real>>;
 
 // The description of an environment, as constants: nothing runs when the library is loaded.
 template <template <class> class Environment>
