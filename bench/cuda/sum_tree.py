@@ -4,8 +4,8 @@
 
 A row is one kind of call at one capacity and batch size: the median time of a call over repeats of a loop that is long
 against the clock, the GPU being waited for at its ends alone. ``graph`` rows replay a captured call. ``roofline`` is
-the time that the bytes which a call must touch take at the copy bandwidth measured here, over the time it took: a descent
-reads a line of 128 bytes a level, an update reads and writes a sector of 32 bytes a level.
+the time that the bytes which a call must touch take at the copy bandwidth measured here, over the time it took: a
+descent reads a line of 128 bytes a level, an update reads and writes a sector of 32 bytes a level.
 """
 
 from __future__ import annotations
