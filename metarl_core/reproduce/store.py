@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, ClassVar, Protocol
@@ -20,7 +21,7 @@ from metarl_core.runs._tables import csv_line
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["COLUMNS", "CURVE_POINTS", "ResultStore", "Row", "read_rows", "row_of", "source_commit"]
+__all__ = ["COLUMNS", "CURVE_POINTS", "ResultStore", "Row", "read_rows", "readable_table", "row_of", "source_commit"]
 
 CURVE_POINTS = 40
 
@@ -69,15 +70,29 @@ class StoredCell(Protocol):
         ...
 
 
+@contextlib.contextmanager
+def readable_table(path: Path) -> Iterator[IO[str]]:
+    """Open a CSV file to read it.
+
+    Raises:
+        RunError: what is read there is not UTF-8, or no CSV.
+    """
+    with path.open(newline="", encoding="utf-8") as file:
+        try:
+            yield file
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise RunError(f"{path} is damaged: {error}") from None
+
+
 def read_rows(path: Path, columns: tuple[str, ...] = COLUMNS) -> list[Row]:
     """Rows of a result file; none if it is missing.
 
     Raises:
-        RunError: it has other columns, or a row with another number of cells.
+        RunError: it has other columns, a row with another number of cells, or is no CSV file in UTF-8.
     """
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
+    with readable_table(path) as file:
         reader = csv.reader(file)
         header = tuple(next(reader, ()))
         if header != columns:

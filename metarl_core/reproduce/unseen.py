@@ -12,6 +12,7 @@ import numpy as np
 
 from metarl_core.errors import RunError
 from metarl_core.reproduce.spec import Cell, Experiment
+from metarl_core.reproduce.store import readable_table
 from metarl_core.runs import RunReader
 from metarl_core.runs._files import atomic_writer
 from metarl_core.runs._tables import csv_line
@@ -76,11 +77,11 @@ def read_unseen(path: Path) -> dict[Key, Mapping[str, Any]]:
     """Rows of a file by their keys; none if it is missing.
 
     Raises:
-        RunError: it has other columns.
+        RunError: it has other columns, or is no CSV file in UTF-8.
     """
     if not path.exists():
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
+    with readable_table(path) as file:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != UNSEEN_COLUMNS:
             raise RunError(f"{path}: expected the columns {', '.join(UNSEEN_COLUMNS)}; found {reader.fieldnames}")

@@ -151,7 +151,11 @@ class Task:
             ValueError: It is no JSON, or as of :meth:`from_dict`.
             TypeError: As of :meth:`from_dict`.
         """
-        return cls.from_dict(json.loads(text))
+        try:
+            values = json.loads(text)
+        except RecursionError as error:
+            raise ValueError(f"the task is nested too deeply: {error}") from None
+        return cls.from_dict(values)
 
     def _content(self) -> str:
         """The task without its name, as a key."""

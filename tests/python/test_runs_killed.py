@@ -48,6 +48,7 @@ def continual_contents(folder: Path) -> dict[str, object]:
     for path in sorted((folder / "results").glob("*.json")):
         record = json.loads(path.read_text())
         del record["result"]["seconds"]
+        del record["commit"]  # says whether a source file was changed meanwhile
         found[path.name] = record
     found["curves"] = (folder / "curves.csv").read_bytes()
     found["table"] = (folder / "table.md").read_bytes()

@@ -76,7 +76,7 @@ def read_result(path: Path, sequence: TaskSequence, config: ContinualConfig) -> 
                 )
     try:
         return _result(stored["result"]), str(stored["commit"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise RunError(f"{path} is damaged: {error}") from None
 
 
