@@ -14,6 +14,7 @@ import metarl_core
 from metarl_core.agents.common.actions import actions_of
 from metarl_core.agents.common.devices import check_device
 from metarl_core.agents.common.observations import ObservationEncoder
+from metarl_core.agents.common.restoring import restoring
 from metarl_core.agents.config import RunConfig, stored_config
 from metarl_core.agents.registry import ALGORITHMS
 from metarl_core.agents.task_context import TaskContext, make_envs
@@ -113,6 +114,7 @@ def evaluate(
     Raises:
         FileNotFoundError: the run has no checkpoint.
         ConfigError: its configuration names an option that does not exist.
+        CheckpointMismatchError: its checkpoint holds something else.
         ValueError: ``episodes`` is below 1.
     """
     from metarl_core.agents.loop import make_agent, make_encoder
@@ -135,5 +137,7 @@ def evaluate(
     encoder = make_encoder(config, probe.single_observation_space)
     agent = make_agent(config, encoder, actions_of(probe.single_action_space, config.env_id), 1)
     probe.close()
-    agent.load_modules(state["agent"])
-    return {**evaluate_agent(config, agent, encoder, episodes, seed), "step": int(state["step"])}
+    with restoring(run_dir):
+        agent.load_modules(state["agent"])
+        step = int(state["step"])
+    return {**evaluate_agent(config, agent, encoder, episodes, seed), "step": step}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from metarl_core.agents.common.restoring import restoring
 from metarl_core.agents.common.tracking import EpisodeTracker
 
 if TYPE_CHECKING:
@@ -26,11 +27,16 @@ class Resumable(Protocol):
 
 
 def train_to_end(trainer: Resumable, run: RunWriter, close: Callable[[], object]) -> dict[str, Any]:
-    """Train, from the run's checkpoint if it has one, and close whatever happens."""
+    """Train, from the run's checkpoint if it has one, and close whatever happens.
+
+    Raises:
+        CheckpointMismatchError: the checkpoint holds something else.
+    """
     try:
         state = run.load_checkpoint()
         if state is not None:
-            trainer.load_state_dict(state)
+            with restoring(run.run_dir):
+                trainer.load_state_dict(state)
         return trainer.train()
     finally:
         close()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from metarl_core import stats
 from metarl_core.agents.common.options import ConfigError, unknown
+from metarl_core.agents.common.restoring import restoring
 from metarl_core.agents.config import stored_config
 from metarl_core.agents.imt import ImtLearner
 from metarl_core.agents.imt.reference import purpose_seed
@@ -51,7 +52,8 @@ def load_imt(run_dir: str | os.PathLike[str]) -> ImtLearner:
     Raises:
         ConfigError: it is a run of another algorithm.
         FileNotFoundError: it has no checkpoint.
-        RunError, CheckpointMismatchError: the folder is no run, or its tasks' data cannot be made again.
+        RunError, CheckpointMismatchError: the folder is no run, its checkpoint holds something else, or its tasks' data
+            cannot be made again.
     """
     reader = RunReader(run_dir)
     config = stored_config(reader)
@@ -62,7 +64,8 @@ def load_imt(run_dir: str | os.PathLike[str]) -> ImtLearner:
         raise FileNotFoundError(f"{run_dir} holds no checkpoint")
     learner, _ = _make_learner(config)
     try:
-        learner.load_state_dict(state["learner"])
+        with restoring(run_dir):
+            learner.load_state_dict(state["learner"])
     except BaseException:
         learner.close()
         raise

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from metarl_core.agents.common.config import AgentConfig, LearnerConfig
 from metarl_core.agents.common.options import ConfigError, apply_overrides, unknown
+from metarl_core.agents.common.restoring import restoring
 from metarl_core.agents.config import RunConfig, stored_config
 from metarl_core.agents.loop import make_encoder
 from metarl_core.agents.meta.playing import TaskSpaces, opened, record
@@ -105,6 +106,7 @@ class SubAgent:
         Raises:
             RunError: the folder is no run.
             FileNotFoundError: the run has no checkpoint.
+            CheckpointMismatchError: the checkpoint holds something else.
             ConfigError: the run has no task of its own, or its algorithm cannot be a sub-agent.
         """
         reader = RunReader(run_dir)
@@ -120,7 +122,8 @@ class SubAgent:
             num_envs=config.num_envs,
             device=device,
         )
-        made.agent.load_state_dict(state["agent"])
+        with restoring(run_dir):
+            made.agent.load_state_dict(state["agent"])
         return made
 
     def network_input(self, obs: NDArray[Any]) -> Tensor:
