@@ -121,7 +121,7 @@ std::string dtype_name(dlpack::DataType dtype) {
 }
 
 void register_device_array(py::module_& m) {
-  py::class_<DeviceArray>(m, "DeviceArray",
+  py::class_<DeviceArray>(m, "DeviceArray", py::module_local(),
                           R"(A result in device memory, of one axis. Other libraries use it without a copy:
 ``torch.from_dlpack(array)``, ``cupy.asarray(array)``.
 

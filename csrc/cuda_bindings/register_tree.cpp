@@ -211,7 +211,8 @@ void check(Handle self) {
 }  // namespace
 
 void register_tree(py::module_& m) {
-  py::class_<Tree, std::unique_ptr<Tree, ReleaseUnlocked>>(m, "SumTree", R"(``metarl_core.SumTree`` in a GPU's memory.
+  py::class_<Tree, std::unique_ptr<Tree, ReleaseUnlocked>>(m, "SumTree", py::module_local(),
+                                                           R"(``metarl_core.SumTree`` in a GPU's memory.
 
 Equal calls and seeds give the CPU tree's bits. Arguments are arrays on the device with ``__dlpack__`` or
 ``__cuda_array_interface__`` (torch, CuPy, JAX, ...), results are ``DeviceArray`` objects, or what is passed as ``out``.

@@ -118,7 +118,8 @@ def test_submodels_of_imt_as_sub_agents(imt):
     agents = MetaAgent.from_imt(imt).sub_agents
     obs = states()
     q = imt.models.q(imt.models.rows_for_all(torch.from_numpy(obs)))
-    assert torch.equal(torch.stack([agent.values(obs) for agent in agents]), q)
+    # Alone and in one batch with the others a network's sums may be taken in another order.
+    torch.testing.assert_close(torch.stack([agent.values(obs) for agent in agents]), q, rtol=1e-5, atol=1e-6)
     assert dict(agents[2].task.params) == {"goal_x": 0.2, "goal_y": -0.3}
     assert [agent.accuracy for agent in agents] == list(imt.accuracy)
     target = agents[1].agent.critic.target(agents[1].network_input(obs))[0]
