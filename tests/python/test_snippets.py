@@ -1,7 +1,8 @@
 """Every Python example of the README and the documentation runs.
 
 Blocks of a page share a namespace, in order. A block that needs a package which the development environment does not
-have is preceded by ``<!-- needs: PACKAGE -->``; it runs where the package is, and is compiled everywhere.
+have is preceded by ``<!-- needs: PACKAGE -->``, one that needs a GPU by ``<!-- needs: GPU -->``; it runs where that is, and
+is compiled everywhere.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from metarl_core._cuda_module import cuda_devices
 from metarl_core.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +36,10 @@ def test_no_python_escapes():
         assert len(re.findall(r"<!-- needs:", text)) == sum(bool(m["needs"]) for m in BLOCK.finditer(text)), page.name
 
 
+def is_there(name: str) -> bool:
+    return bool(cuda_devices()[0]) if name == "GPU" else importlib.util.find_spec(name) is not None
+
+
 @pytest.mark.parametrize("page", PAGES_WITH_CODE, ids=lambda page: page.name)
 def test_python_blocks_run_in_order(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -44,7 +50,7 @@ def test_python_blocks_run_in_order(page, tmp_path, monkeypatch):
     for match in BLOCK.finditer(text):
         line = text.count("\n", 0, match.start("code"))
         code = compile("\n" * line + match["code"], str(page), "exec")
-        if match["needs"] and importlib.util.find_spec(match["needs"]) is None:
+        if match["needs"] and not is_there(match["needs"]):
             print(f"{page.name}:{line + 1} not run: needs {match['needs']}")
             continue
         with warnings.catch_warnings():

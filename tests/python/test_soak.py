@@ -83,9 +83,9 @@ HEADER = (
 
 
 def watch(load: Iterator[None], seconds: float) -> Trend:
-    """Run a load for some seconds, at least 24 rounds, and say what its usage did after the warm-up."""
+    """Run a load for some seconds, at least 24 looks at it, and say what its usage did after the warm-up."""
     begin, usages, rounds = time.perf_counter(), [], 0
-    while (elapsed := time.perf_counter() - begin) < seconds or rounds < 24:
+    while (elapsed := time.perf_counter() - begin) < seconds or len(usages) < 24:
         next(load)
         rounds += 1
         if not usages or elapsed - usages[-1].seconds > seconds / 400:
