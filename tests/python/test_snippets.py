@@ -1,8 +1,8 @@
 """Every Python example of the README and the documentation runs.
 
 Blocks of a page share a namespace, in order. A block that needs a package which the development environment does not
-have is preceded by ``<!-- needs: PACKAGE -->``, one that needs a GPU by ``<!-- needs: GPU -->``; it runs where that is, and
-is compiled everywhere.
+have is preceded by ``<!-- needs: PACKAGE -->``, one that needs a GPU by ``<!-- needs: GPU -->``; it runs where that
+is, and is compiled everywhere.
 """
 
 from __future__ import annotations
