@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import mmap
 import os
 import time
 from collections.abc import Iterator
@@ -13,11 +14,10 @@ import numpy as np
 import pytest
 from soak_loads import LOADS
 
-from metarl_core import PrioritizedReplayBuffer
-
 SECONDS = float(os.environ.get("METARL_SOAK_SECONDS", "3600")) / len(LOADS)
 WARM_UP = 0.25  # share of the time in which pools fill, and malloc's heap takes its shape
 MAX_GROWTH = 6e6
+LEAK = 4_000_000
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
 
@@ -126,10 +126,10 @@ def test_flat(name: str, tmp_path: Path, table: list[str]) -> None:
 
 
 def leak_memory() -> Iterator[None]:
-    kept = []
+    kept = []  # mapped, because malloc would first hand out resident memory that earlier tests of the process freed
     while True:
-        kept.append(PrioritizedReplayBuffer(1000, {"x": ((100,), np.float64)}))
-        kept[-1].add(x=np.ones((1000, 100)))
+        kept.append(mmap.mmap(-1, LEAK))
+        kept[-1].write(b"x" * LEAK)
         yield
 
 
