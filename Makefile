@@ -26,10 +26,13 @@ $(VENV)/.dependencies: constraints.txt pyproject.toml tools/list_requirements.py
 	$(PIP) install --quiet -c constraints.txt -r $(VENV)/requirements.txt
 	touch $@
 
+# One build folder for the package and the C++ tests, so that the core is compiled once.
+IN_PLACE := -C build-dir=build/cpp -C build.targets=metarl_package -C cmake.define.METARL_PYTHON=ON -C cmake.define.METARL_WERROR=ON
+DEFAULT_PRESET := cmake --preset default -DMETARL_PYTHON=ON
 CPP_SOURCES := $(shell find csrc cmake -type f) CMakeLists.txt
 $(VENV)/.installed: $(VENV)/.dependencies $(CPP_SOURCES)
 	@echo "Building the C++ core ..."
-	$(PIP) install --quiet --no-build-isolation --no-deps -e .
+	$(PIP) install --quiet --no-build-isolation --no-deps $(IN_PLACE) -e .
 	touch $@
 
 setup: $(VENV)/.installed ## Make .venv, build the core, install the package
@@ -43,7 +46,8 @@ test: setup test-cpp test-wheel ## Run every test: C++ (plain and ASan+UBSan), w
 	$(BIN)/python -m pytest -n 2
 
 test-cpp: setup
-	for preset in default asan; do cmake --preset $$preset >/dev/null && cmake --build --preset $$preset && ctest --preset $$preset; done
+	$(DEFAULT_PRESET) >/dev/null && cmake --build --preset default && ctest --preset default
+	cmake --preset asan >/dev/null && cmake --build --preset asan && ctest --preset asan
 
 test-cuda: setup ## On a GPU: the tree against the CPU's bit for bit, graphs, streams, compute-sanitizer
 	$(BIN)/python tests/cuda/run.py
@@ -135,13 +139,13 @@ bench-cuda: setup ## On a GPU: samples and updates a second beside torch's cumsu
 	$(BIN)/python bench/cuda/sum_tree.py
 
 bench-cpp: setup ## Time tree and buffer from C++, the tree beside the floor that memory sets
-	cmake --preset default >/dev/null && cmake --build --preset default --target metarl_bench_tree metarl_bench_replay
+	$(DEFAULT_PRESET) >/dev/null && cmake --build --preset default --target metarl_bench_tree metarl_bench_replay
 	build/cpp/csrc/bench/metarl_bench_tree
 	build/cpp/csrc/bench/metarl_bench_replay
 
 wheel: setup ## Build the wheel into dist/
 	rm -rf dist
-	$(PIP) wheel --quiet --no-build-isolation --no-deps -w dist .
+	$(PIP) wheel --quiet --no-build-isolation --no-deps $(IN_PLACE) -w dist .
 
 WHEELS_VENV := build/venv-wheels
 WHEELS_ARGS ?=

@@ -9,7 +9,8 @@ function(metarl_configure_target target)
   else()
     # No contraction: an FMA that one compiler or device fuses and another does not changes the last bit, and results
     # must be the same at every instruction-set level.
-    target_compile_options(${target} PRIVATE -O3 -ffp-contract=off -Wall -Wextra -Wconversion
+    # Under a sanitizer little is gained by the time that -O3 takes.
+    target_compile_options(${target} PRIVATE $<IF:$<BOOL:${METARL_SANITIZE}>,-O1,-O3> -ffp-contract=off -Wall -Wextra -Wconversion
       $<$<BOOL:${METARL_WERROR}>:-Werror>)
   endif()
   if(METARL_SANITIZE)

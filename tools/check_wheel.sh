@@ -21,7 +21,7 @@ if command -v "${CXX:-c++}" >/dev/null && command -v cmake >/dev/null; then
   cmake --build custom_env/build >/dev/null
   ./venv/bin/python -W error custom_env/demo.py custom_env/build/windy_lander.so
   if [ "${METARL_CHECK_CPP:-1}" != 0 ]; then
-    cmake -S cpp -B cpp/build "-Dmetarl_core_DIR=$(./venv/bin/python -m metarl_core --cmakedir)" >/dev/null
+    cmake -S cpp -B cpp/build -DMETARL_BASELINE_ONLY=ON "-Dmetarl_core_DIR=$(./venv/bin/python -m metarl_core --cmakedir)" >/dev/null
     cmake --build cpp/build --parallel 2 >/dev/null
     cpp/build/levels
   fi
