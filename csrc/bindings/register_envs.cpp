@@ -309,7 +309,7 @@ class PyBatchEnv {
     py::array_t<std::int8_t> masks({static_cast<py::ssize_t>(definition.action_masks.size()) / definition.num_actions,
                                     static_cast<py::ssize_t>(definition.num_actions)});
     std::copy(definition.action_masks.begin(), definition.action_masks.end(), masks.mutable_data());
-    return std::move(masks);
+    return masks;
   }
 
   int num_threads() { return open().num_threads(); }
@@ -340,7 +340,7 @@ class PyBatchEnv {
     py::array table = new_table(&values, static_cast<Py_intptr_t>(env_->task_table_size()),
                                 env_->definition().task_parameters.size());
     env_->get_task_table(values);
-    return std::move(table);
+    return table;
   }
 
   // What set_tasks takes, or None if no tasks were set.
@@ -362,7 +362,7 @@ class PyBatchEnv {
     std::int64_t* ids = nullptr;
     py::array numbers = new_rows(&ids, row_dim_);
     std::copy_n(env_->task_ids(), row_dim_, ids);
-    return std::move(numbers);
+    return numbers;
   }
 
   // Frees the environments now, or when the call that is running ends.

@@ -155,7 +155,7 @@ py::object find(Built<LockedTree> object, py::handle mass_object) {
                           number_text(mass.data[bad]) + "; must be in [0, total), total is " + number_text(total));
   }
   if (mass.scalar) return py::int_(out[0]);
-  return std::move(result);
+  return result;
 }
 
 bool truth(PyObject* object) {

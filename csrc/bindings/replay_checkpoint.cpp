@@ -65,11 +65,11 @@ py::object to_python(const Value& value) {
         } else if constexpr (std::is_same_v<T, Value::List>) {
           py::list items;
           for (const Value& item : v) items.append(to_python(item));
-          return std::move(items);
+          return items;
         } else if constexpr (std::is_same_v<T, Value::Map>) {
           py::dict items;
           for (const Value::Member& member : v) items[to_python(Value(member.key))] = to_python(member.value);
-          return std::move(items);
+          return items;
         } else {
           return py::cast(v);
         }

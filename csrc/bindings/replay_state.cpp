@@ -195,7 +195,7 @@ py::array priorities(Built<PyPrioritizedReplay> self, py::object indices_object)
   run_core(n >= kInterruptItems, true, [&](const std::function<void()>& poll) {
     self->prioritized->read_priorities(all ? nullptr : indices.data, n, out, poll);
   });
-  return std::move(result);
+  return result;
 }
 
 }  // namespace metarl
