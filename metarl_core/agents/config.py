@@ -134,6 +134,10 @@ def _plain_id(env_id: str) -> str:
     return env_id.removeprefix(_PREFIX)
 
 
+def _is_native(env_id: str) -> bool:
+    return _plain_id(env_id) in {_plain_id(name) for name in metarl_core.list_envs()}
+
+
 def _check_tables(tables: Mapping[str, Any]) -> None:
     for name, table in tables.items():
         if not isinstance(table, Mapping):
@@ -186,11 +190,14 @@ def stored_config(reader: RunReader) -> RunConfig:
     """Configuration of a run; options that are newer than the run get their defaults.
 
     Raises:
-        ConfigError: it names an option that does not exist; the message names the file.
+        ConfigError: it names an option that does not exist, or an environment or a parameter of it that cannot be made;
+            the message names the file.
         RunError: the file is damaged.
     """
     try:
-        return RunConfig.from_dict(reader.config)
+        config = RunConfig.from_dict(reader.config)
+        _probe_actions(config.env_id, config.env_params, _is_native(config.env_id))
+        return config
     except ConfigError as error:
         raise ConfigError(f"{reader.run_dir / 'config.json'}: {error}") from error
 
@@ -240,7 +247,7 @@ def resolve_config(
     spec = ALGORITHMS[algorithm]
     env_id = env_id or spec.defaults.get("env_id", "DeepSea-v0")
     known = metarl_core.list_envs()
-    native = _plain_id(env_id) in {_plain_id(name) for name in known}
+    native = _is_native(env_id)
     try:
         if not native and not is_known(env_id):
             raise ConfigError(unknown(env_id, known, "environment"))

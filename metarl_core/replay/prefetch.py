@@ -373,8 +373,12 @@ class PrefetchSampler(Generic[_T]):
             _workers[thread] = jobs
             # Ends the worker when the sampler is dropped. At exit _stop_workers does more.
             weakref.finalize(self, jobs.put, None).atexit = False
-        except BaseException:
+        except BaseException as error:
             jobs.put(None)
+            # An interrupt of Thread.start's wait can reach it between the two steps of a condition: CPython then raises
+            # "release unlocked lock" in its place.
+            if isinstance(error, RuntimeError) and error.__context__ is not None:
+                raise error.__context__ from None
             raise
         self._worker = thread, jobs
 

@@ -153,6 +153,23 @@ def test_an_unknown_hyperparameter_in_a_stored_configuration(capsys, copy):
 
 
 @pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("size", "x", "size is 'x'; must be an integer >= 1"),
+        ("siez", 4, "has no parameter 'siez'"),
+    ],
+)
+def test_a_bad_environment_parameter_in_a_stored_configuration(capsys, copy, key, value, expected):
+    config = json.loads((copy / "config.json").read_text())
+    config["env_params"][key] = value
+    (copy / "config.json").write_text(json.dumps(config))
+    for words in (["eval", copy], ["train", "--resume", copy]):
+        message = one_line_error(*words, capsys=capsys)
+        assert str(copy / "config.json") in message
+        assert expected in message
+
+
+@pytest.mark.parametrize(
     ("name", "line", "expected"),
     [
         ("metrics.jsonl", b"{]\n", "not valid JSON"),
