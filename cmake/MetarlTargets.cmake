@@ -9,8 +9,11 @@ function(metarl_configure_target target)
   else()
     # No contraction: an FMA that one compiler or device fuses and another does not changes the last bit, and results
     # must be the same at every instruction-set level.
-    # Under a sanitizer little is gained by the time that -O3 takes.
-    target_compile_options(${target} PRIVATE $<IF:$<BOOL:${METARL_SANITIZE}>,-O1,-O3> -ffp-contract=off -Wall -Wextra -Wconversion
+    set(level -O3)
+    if(METARL_SANITIZE)
+      set(level -O1)  # little is gained there by the time that -O3 takes
+    endif()
+    target_compile_options(${target} PRIVATE ${level} -ffp-contract=off -Wall -Wextra -Wconversion
       $<$<BOOL:${METARL_WERROR}>:-Werror>)
   endif()
   if(METARL_SANITIZE)
