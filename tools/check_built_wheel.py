@@ -17,14 +17,19 @@ from elftools.elf.gnuversions import GNUVerNeedSection
 
 # The kernels are there three times, the sources of the core once; the headroom is for environments to come.
 MAX_BYTES = 5 * 1024 * 1024
+MAX_CUDA_BYTES = 1536 * 1024  # unpacked, with CUDA's runtime
 # W002, duplicate files: headers of the core that environments of one's own include, and agents with equal settings.
 IGNORED = "W002"
 
 
-def _extension(wheel: Path) -> ELFFile:
+def _extensions(wheel: Path) -> dict[str, bytes]:
+    """Return the extension modules by name: _core, and _cuda where it was built."""
     with zipfile.ZipFile(wheel) as archive:
-        (name,) = (n for n in archive.namelist() if n.startswith("metarl_core/_core.") and n.endswith(".so"))
-        return ELFFile(io.BytesIO(archive.read(name)))
+        names = [n for n in archive.namelist() if re.fullmatch(r"metarl_core/_\w+\.[^/]*so", n)]
+        found = {Path(name).name.split(".")[0]: archive.read(name) for name in names}
+    if "_core" not in found:
+        sys.exit(f"{wheel.name}: it holds no metarl_core/_core*.so")
+    return found
 
 
 def exported(elf: ELFFile) -> list[str]:
@@ -56,20 +61,29 @@ def check(python: Path, wheel: Path, glibc: tuple[int, int]) -> dict[str, str]:
         SystemExit: A check failed; the message says which.
     """
     tag = f"manylinux_{glibc[0]}_{glibc[1]}_x86_64"
-    size, elf = wheel.stat().st_size, _extension(wheel)
-    names, needed = exported(elf), newest_glibc(elf)
+    size, extensions = wheel.stat().st_size, _extensions(wheel)
     show = [sys.executable, "-m", "auditwheel", "show", "--json", str(wheel)]
     shown = json.loads(subprocess.run(show, capture_output=True, text=True, check=True).stdout)["overall_tag"]
     fits = re.fullmatch(r"manylinux_(\d+)_(\d+)_x86_64", shown)
     failures = [
         (tag not in wheel.name, f"its tag is not {tag}"),
         (fits is None or (int(fits[1]), int(fits[2])) > glibc, f"auditwheel finds it fit for {shown}, not for {tag}"),
-        (names != ["PyInit__core"], f"it exports {len(names)} symbols, expected PyInit__core alone: {names[:5]}"),
-        (needed > glibc, f"it needs glibc {needed}, expected at most {glibc}"),
-        (elf.get_section_by_name(".symtab") is not None, "its extension is not stripped"),
-        (elf.get_section_by_name(".debug_info") is not None, "its extension has debug information"),
         (size > MAX_BYTES, f"it has {size} bytes, expected at most {MAX_BYTES}"),
     ]
+    exports, needed = [], (0,)
+    for module, content in sorted(extensions.items()):
+        elf = ELFFile(io.BytesIO(content))
+        names, version = exported(elf), newest_glibc(elf)
+        failures += [
+            (names != [f"PyInit_{module}"], f"{module} exports {len(names)} symbols, not its entry alone: {names[:5]}"),
+            (version > glibc, f"{module} needs glibc {version}, expected at most {glibc}"),
+            (elf.get_section_by_name(".symtab") is not None, f"{module} is not stripped"),
+            (elf.get_section_by_name(".debug_info") is not None, f"{module} has debug information"),
+        ]
+        exports += names
+        needed = max(needed, version)
+    cuda = len(extensions.get("_cuda", b""))
+    failures.append((cuda > MAX_CUDA_BYTES, f"_cuda has {cuda} bytes, expected at most {MAX_CUDA_BYTES}"))
     for failed, message in failures:
         if failed:
             sys.exit(f"{wheel.name}: {message}")
@@ -89,7 +103,8 @@ def check(python: Path, wheel: Path, glibc: tuple[int, int]) -> dict[str, str]:
         "wheel": wheel.name,
         "KiB": f"{size / 1024:.0f}",
         "glibc": ".".join(map(str, needed)),
-        "exports": ", ".join(names),
+        "_cuda KiB": f"{cuda / 1024:.0f}" if cuda else "-",
+        "exports": ", ".join(exports),
         "same bits": f"{' '.join(sorted(hashes))} ({', '.join(run)})",
     }
 
