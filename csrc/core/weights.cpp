@@ -140,7 +140,8 @@ bool short_importance_weights(const T* probabilities, std::int64_t n, std::int64
                               const Poll& poll) {
   double smallest = 1.0;
   if (!check(probabilities, n, &smallest, poll)) return false;
-  const bool extreme = smallest < kExtremeProbability || (min_probability > 0.0 && min_probability < kExtremeProbability);
+  const bool extreme =
+      smallest < kExtremeProbability || (min_probability > 0.0 && min_probability < kExtremeProbability);
   if (extreme || beta == 1.0 || beta == 0.0) {
     std::vector<double> given;
     std::vector<double> wide;

@@ -1,4 +1,5 @@
-// A prioritized replay buffer in device memory: state and calls. Plain data, shared by the kernels and by who allocates.
+// A prioritized replay buffer in device memory: state and calls. Plain data, shared by the kernels and by who
+// allocates.
 #pragma once
 
 #include <cstddef>
@@ -14,8 +15,8 @@ constexpr int kMarkEpoch = 0;
 constexpr int kMarkWritten = 1;
 constexpr int kMarkWords = 2;
 
-// What ReplayBuffer and PrioritizedReplayBuffer keep besides tree and columns. Captured graphs advance it. Between calls
-// every field of the second part is zero.
+// What ReplayBuffer and PrioritizedReplayBuffer keep besides tree and columns. Captured graphs advance it. Between
+// calls every field of the second part is zero.
 struct ReplayState {
   std::uint64_t epoch;    // between two calls of clear() or load(), unique
   std::uint64_t written;  // transitions, in this epoch

@@ -82,9 +82,9 @@ Replay::Replay(std::shared_ptr<Device> device, const ReplaySettings& settings)
                            std::to_string(bytes_per_slot_) + " bytes on " + this->device().name());
   }
   num_bytes_ = fixed + slots * bytes_per_slot_;
-  memory_ = static_cast<std::byte*>(this->device().allocate(
-      num_bytes_, "a replay buffer of " + std::to_string(settings.capacity) + " transitions, " +
-                      std::to_string(bytes_per_slot_) + " bytes each"));
+  memory_ = static_cast<std::byte*>(
+      this->device().allocate(num_bytes_, "a replay buffer of " + std::to_string(settings.capacity) + " transitions, " +
+                                              std::to_string(bytes_per_slot_) + " bytes each"));
   try {
     this->device().fill_with_zeros(memory_, num_bytes_);
     place_columns();

@@ -29,7 +29,7 @@ struct ReplayDraw {
   std::int64_t* indices;
   float* weights;
   double* probabilities;
-  std::uint64_t* mark;      // kMarkWords
+  std::uint64_t* mark;       // kMarkWords
   std::byte* const* fields;  // dense rows, one array a field
 };
 

@@ -1,5 +1,5 @@
-// What setting leaves is for a replay buffer: the functions that set_bodies.h asks a call for. The arithmetic is that of
-// csrc/core/replay_prioritized.cpp.
+// What setting leaves is for a replay buffer: the functions that set_bodies.h asks a call for. The arithmetic is that
+// of csrc/core/replay_prioritized.cpp.
 #pragma once
 
 #include <cstring>
@@ -124,8 +124,8 @@ METARL_KERNEL void check_items(Context& ctx, const PriorityCall& call) {
     const double scaled = scaled_priority(call.replay, raw);
     const bool fine = finite && scaled * kPowerMargin <= kLargestDouble;
     const bool stale = inside && is_stale(ctx, call, age, index);
-    const std::uint32_t bad = (inside ? 0u : kErrorIndex) | (fine ? 0u : kErrorPriority) |
-                              (stale && call.strict ? kErrorStale : 0u);
+    const std::uint32_t bad =
+        (inside ? 0u : kErrorIndex) | (fine ? 0u : kErrorPriority) | (stale && call.strict ? kErrorStale : 0u);
     if (bad != 0) {
       ctx.atomic_or(&tree.state->bad, bad);
       ctx.atomic_max(&tree.state->first_bad, ~static_cast<std::uint64_t>(i));
@@ -191,8 +191,7 @@ METARL_KERNEL void finish_owner(Context& ctx, const PriorityCall& call, std::uin
 template <typename Context>
 METARL_KERNEL double given_value(Context& ctx, const PriorityCall& call, std::int64_t item) {
   if (call.change == ReplayChange::add) return 0.0;
-  return call.errors != nullptr ? static_cast<double>(ctx.load(call.errors + item))
-                                : ctx.load(call.wide_errors + item);
+  return call.errors != nullptr ? static_cast<double>(ctx.load(call.errors + item)) : ctx.load(call.wide_errors + item);
 }
 
 }  // namespace metarl::cuda

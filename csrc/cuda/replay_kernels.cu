@@ -1,7 +1,6 @@
 // The kernels of the replay buffer besides those of its tree, and the one of weights of given probabilities.
-#include "cuda/replay_kernels.h"
-
 #include "cuda/kernel_launch.h"
+#include "cuda/replay_kernels.h"
 
 namespace metarl::cuda {
 namespace {

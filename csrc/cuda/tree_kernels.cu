@@ -1,7 +1,6 @@
 // The kernels of the device tree: one entry a phase, around the bodies that the emulator's tests run.
-#include "cuda/tree_kernels.h"
-
 #include "cuda/kernel_launch.h"
+#include "cuda/tree_kernels.h"
 
 namespace metarl::cuda {
 namespace {

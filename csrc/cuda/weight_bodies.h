@@ -1,8 +1,8 @@
 // Kernel body of importance weights of given probabilities; csrc/core/weights.cpp is the same on the CPU.
 //
 // What a weight depends on besides its own probability, the smallest one, every block finds for itself: one launch then
-// needs no memory between its blocks. A weight normalised by the sum is a matter of one block, as the sum is added up in
-// order by one thread.
+// needs no memory between its blocks. A weight normalised by the sum is a matter of one block, as the sum is added up
+// in order by one thread.
 #pragma once
 
 #include <cstdint>

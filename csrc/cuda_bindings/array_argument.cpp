@@ -107,8 +107,7 @@ dlpack::DataType dtype_of(const std::string& typestr, const std::string& name) {
                             : typestr[1] == 'c' ? dlpack::kComplex
                                                 : 255;
   if (code == 255 || (typestr[0] != '<' && typestr[0] != '|') || typestr.size() > 4) {
-    throw py::type_error(name + " has typestr '" + typestr +
-                         "' in __cuda_array_interface__; must be numbers");
+    throw py::type_error(name + " has typestr '" + typestr + "' in __cuda_array_interface__; must be numbers");
   }
   return dlpack::DataType{code, static_cast<std::uint8_t>(std::stoi(typestr.substr(2)) * 8), 1};
 }

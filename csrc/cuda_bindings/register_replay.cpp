@@ -90,8 +90,7 @@ std::unique_ptr<PyDeviceReplay, ReleaseUnlocked> make_replay(const py::sequence&
   const py::object limit = options["max_priority"];
   settings.max_priority = limit.is_none() ? std::numeric_limits<float>::max() : py::cast<float>(limit);
   settings.normalization = normalization_argument(py::object(options["weight_normalization"]));
-  self->mode =
-      py::cast<bool>(options["stratified"]) ? SamplingMode::stratified : SamplingMode::independent;
+  self->mode = py::cast<bool>(options["stratified"]) ? SamplingMode::stratified : SamplingMode::independent;
   self->num_envs = py::cast<std::int64_t>(options["num_envs"]);
   const int number = device_number(device);
   const py::gil_scoped_release released;
@@ -99,7 +98,8 @@ std::unique_ptr<PyDeviceReplay, ReleaseUnlocked> make_replay(const py::sequence&
   return self;
 }
 
-// ---- add -------------------------------------------------------------------------------------------------------------
+// ---- add
+// -------------------------------------------------------------------------------------------------------------
 
 void check_rows(const PyDeviceReplay& self, std::int64_t n) {
   check_count(n, "add");
@@ -132,8 +132,8 @@ void add_from_device(const PyDeviceReplay& self, Call* call, const std::vector<P
     const std::int64_t rows = rows_of(self, c, view.shape);
     if (c > 0 && rows != n) {
       throw py::value_error("'" + self.columns[c].text() + "' has shape " + shape_text(view.shape) + ", '" +
-                            self.columns[0].text() + "' has " +
-                            (n < 0 ? "one element" : std::to_string(n) + " rows") + "; all must have the same");
+                            self.columns[0].text() + "' has " + (n < 0 ? "one element" : std::to_string(n) + " rows") +
+                            "; all must have the same");
     }
     n = rows;
     sources.push_back(view.as<std::byte>());
@@ -145,8 +145,10 @@ void add_from_device(const PyDeviceReplay& self, Call* call, const std::vector<P
 
 void add_from_host(const PyDeviceReplay& self, Call* call, const std::vector<PyObject*>& values, PyObject* names) {
   if (call->is_capturing()) {
-    throw std::runtime_error("the stream records a graph, which cannot copy from host memory: every column must be an "
-                             "array on " + self.device().name());
+    throw std::runtime_error(
+        "the stream records a graph, which cannot copy from host memory: every column must be an "
+        "array on " +
+        self.device().name());
   }
   RowArguments rows(self.columns);
   rows.parse(values.data(), names);
@@ -207,7 +209,8 @@ void add(Handle self, const py::dict& given, py::handle stream) {
   call.done();
 }
 
-// ---- sample ----------------------------------------------------------------------------------------------------------
+// ---- sample
+// ----------------------------------------------------------------------------------------------------------
 
 // The arrays of a batch: new ones, or those of `out`.
 class BatchArrays {
@@ -277,8 +280,7 @@ py::tuple sample(Handle self, py::handle batch_size, py::handle beta, py::handle
   BatchArrays arrays(&call, draw.n, out);
   std::vector<std::byte*> fields;
   for (std::size_t c = 0; c < self->columns.size(); ++c) {
-    fields.push_back(
-        static_cast<std::byte*>(arrays.array(self->columns[c].text(), self->dtypes[c], self->shapes[c])));
+    fields.push_back(static_cast<std::byte*>(arrays.array(self->columns[c].text(), self->dtypes[c], self->shapes[c])));
   }
   draw.fields = fields.data();
   draw.indices = static_cast<std::int64_t*>(arrays.array("indices", kInt64, {}));
@@ -296,7 +298,8 @@ py::tuple sample(Handle self, py::handle batch_size, py::handle beta, py::handle
   return py::make_tuple(arrays.batch(), mark);
 }
 
-// ---- priorities ------------------------------------------------------------------------------------------------------
+// ---- priorities
+// ------------------------------------------------------------------------------------------------------
 
 void update_priorities(Handle self, py::handle indices_object, py::handle errors_object, py::handle mark, bool strict,
                        py::handle stream) {
@@ -376,7 +379,8 @@ py::array_t<double> priorities(Handle self) {
   return result;
 }
 
-// ---- state -----------------------------------------------------------------------------------------------------------
+// ---- state
+// -----------------------------------------------------------------------------------------------------------
 
 // The same entries as the CPU buffer's _snapshot.
 py::dict snapshot(Handle self) {
@@ -460,8 +464,8 @@ void restore(Handle self, const py::dict& state) {
   const py::dict columns = state["columns"];
   for (const Column& column : self->columns) {
     const auto array = py::cast<py::array>(columns[column.name]);
-    if (!is_c_contiguous(array) || static_cast<std::size_t>(array.nbytes()) !=
-                                       static_cast<std::size_t>(content.n) * column.bytes) {
+    if (!is_c_contiguous(array) ||
+        static_cast<std::size_t>(array.nbytes()) != static_cast<std::size_t>(content.n) * column.bytes) {
       throw py::value_error("state['columns'][" + text_of(column.name) + "] has another size or order");
     }
     content.fields.push_back(static_cast<const std::byte*>(array.data()));
@@ -474,7 +478,8 @@ void restore(Handle self, const py::dict& state) {
 
 void register_replay(py::module_& m) {
   py::class_<PyDeviceReplay, std::unique_ptr<PyDeviceReplay, ReleaseUnlocked>>(
-      m, "ReplayBuffer", py::module_local(), "Use it through metarl_core.PrioritizedReplayBuffer(..., device=\"cuda\").")
+      m, "ReplayBuffer", py::module_local(),
+      "Use it through metarl_core.PrioritizedReplayBuffer(..., device=\"cuda\").")
       .def(py::init(&make_replay), py::arg("columns"), py::arg("options"), py::arg("device"))
       .def("add", &add, py::arg("columns"), py::arg("stream"))
       .def("sample", &sample, py::arg("batch_size"), py::arg("beta"), py::arg("mode"), py::arg("out"), py::arg("mark"),
@@ -498,10 +503,9 @@ void register_replay(py::module_& m) {
       .def_property_readonly("capacity", [](Handle self) { return self->replay->capacity(); })
       .def_property_readonly("seed", [](Handle self) { return self->replay->settings().seed; })
       .def_property_readonly("nbytes", [](Handle self) { return self->replay->num_bytes(); })
-      .def_property_readonly("bytes_per_transition",
-                             [](Handle self) {
-                               return self->replay->num_bytes() / static_cast<std::size_t>(self->replay->capacity());
-                             })
+      .def_property_readonly(
+          "bytes_per_transition",
+          [](Handle self) { return self->replay->num_bytes() / static_cast<std::size_t>(self->replay->capacity()); })
       .def_property_readonly("device", [](Handle self) { return self->device().name(); })
       .def("__len__", [](Handle self) { return read_state(*self).tree.num_valid; });
 }

@@ -46,13 +46,14 @@ class Batch(dict[str, NDArray[Any]]):
             A dict from column name to tensor of the same shape and dtype; nested fields stay nested.
         """
         import torch
+        import torch.utils.dlpack
 
         def convert(value: Any) -> Any:
             if isinstance(value, dict):
                 return {name: convert(part) for name, part in value.items()}
             if isinstance(value, tuple):
                 return tuple(convert(part) for part in value)
-            tensor = torch.from_numpy(value) if isinstance(value, np.ndarray) else torch.from_dlpack(value)
+            tensor = torch.from_numpy(value) if isinstance(value, np.ndarray) else torch.utils.dlpack.from_dlpack(value)
             return tensor if device is None else tensor.to(device, non_blocking=True)
 
         return {name: convert(value) for name, value in self.items()}

