@@ -99,6 +99,10 @@ Replay::Replay(std::shared_ptr<Device> device, const ReplaySettings& settings)
 
 Replay::~Replay() { device().release(memory_); }
 
+bool Replay::overflows(float error) const {
+  return scaled_priority(replay_, raw_priority(replay_, error)) * kPowerMargin > kLargestDouble;
+}
+
 void Replay::place_columns() {
   const auto slots = static_cast<std::size_t>(capacity());
   std::size_t used = 0;

@@ -56,6 +56,8 @@ class Replay {
   std::size_t num_bytes() const { return tree_.num_bytes() + num_bytes_; }
   std::size_t bytes_per_slot() const { return bytes_per_slot_; }
   const ReplaySettings& settings() const { return settings_; }
+  // Whether an error's priority to the power of alpha does.
+  bool overflows(float error) const;
   Tree& tree() { return tree_; }
   Device& device() const { return tree_.device(); }
 

@@ -2,14 +2,15 @@
 #include <pybind11/numpy.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "bindings/arrays.h"
 #include "bindings/built.h"
-#include "bindings/columns.h"
 #include "cuda/replay.h"
 #include "cuda_bindings/call.h"
 #include "cuda_bindings/register.h"
@@ -18,10 +19,16 @@
 namespace metarl::cuda {
 namespace {
 
+struct Column {
+  std::string name;
+  py::dtype dtype;
+  dlpack::DataType code;
+  std::vector<std::int64_t> shape;  // of one element
+  std::size_t bytes;
+};
+
 struct PyDeviceReplay {
   std::vector<Column> columns;
-  std::vector<dlpack::DataType> dtypes;  // of the columns
-  std::vector<std::vector<std::int64_t>> shapes;
   SamplingMode mode;
   std::int64_t num_envs;
   std::unique_ptr<Replay> replay;
@@ -43,26 +50,36 @@ struct ReleaseUnlocked {
   }
 };
 
-dlpack::DataType dtype_of(const Column& column) {
-  const auto bits = static_cast<std::uint8_t>(column.itemsize * 8);
-  switch (column.kind) {
-    case 'b':
-      return {dlpack::kBool, 8, 1};
-    case 'i':
-      return {dlpack::kInt, bits, 1};
-    case 'u':
-      return {dlpack::kUint, bits, 1};
-    case 'f':
-      if (bits <= 64) return {dlpack::kFloat, bits, 1};
-      break;
-    case 'c':
-      if (column.itemsize <= 16) return {dlpack::kComplex, bits, 1};
-      break;
-    default:
-      break;
-  }
-  throw py::type_error("dtype of field '" + column.text() + "' is " + py::cast<std::string>(py::str(column.dtype)) +
+dlpack::DataType code_of(const std::string& name, const py::dtype& dtype) {
+  const py::ssize_t bytes = dtype.itemsize();
+  const auto bits = static_cast<std::uint8_t>(bytes * 8);
+  const char kind = dtype.kind();
+  if (kind == 'b') return {dlpack::kBool, 8, 1};
+  if (kind == 'i') return {dlpack::kInt, bits, 1};
+  if (kind == 'u') return {dlpack::kUint, bits, 1};
+  if (kind == 'f' && bytes <= 8) return {dlpack::kFloat, bits, 1};
+  if (kind == 'c' && bytes <= 16) return {dlpack::kComplex, bits, 1};
+  throw py::type_error("dtype of field '" + name + "' is " + py::cast<std::string>(py::str(dtype)) +
                        "; on a GPU it must be bool, an integer, a real or a complex number of at most 64 bits a part");
+}
+
+// From (name, shape, dtype) tuples that metarl_core/replay/fields.py has checked.
+std::vector<Column> parse_columns(const py::sequence& fields) {
+  std::vector<Column> columns;
+  for (const py::handle field : fields) {
+    const py::tuple parts(py::reinterpret_borrow<py::object>(field));
+    Column column;
+    column.name = py::cast<std::string>(parts[0]);
+    column.dtype = py::dtype::from_args(parts[2]);
+    column.code = code_of(column.name, column.dtype);
+    column.bytes = static_cast<std::size_t>(column.dtype.itemsize());
+    for (const py::handle extent : py::tuple(parts[1])) {
+      column.shape.push_back(py::cast<std::int64_t>(extent));
+      column.bytes *= static_cast<std::size_t>(column.shape.back());
+    }
+    columns.push_back(std::move(column));
+  }
+  return columns;
 }
 
 std::unique_ptr<PyDeviceReplay, ReleaseUnlocked> make_replay(const py::sequence& fields, const py::dict& options,
@@ -70,11 +87,7 @@ std::unique_ptr<PyDeviceReplay, ReleaseUnlocked> make_replay(const py::sequence&
   std::unique_ptr<PyDeviceReplay, ReleaseUnlocked> self(new PyDeviceReplay());
   self->columns = parse_columns(fields);
   ReplaySettings settings{};
-  for (const Column& column : self->columns) {
-    self->dtypes.push_back(dtype_of(column));
-    self->shapes.emplace_back(column.shape.begin(), column.shape.end());
-    settings.field_bytes.push_back(column.bytes);
-  }
+  for (const Column& column : self->columns) settings.field_bytes.push_back(column.bytes);
   settings.capacity = capacity_argument(py::object(options["capacity"]).ptr(), [&] {
     std::size_t bytes = 13;
     for (const Column& column : self->columns) bytes += column.bytes;
@@ -98,8 +111,7 @@ std::unique_ptr<PyDeviceReplay, ReleaseUnlocked> make_replay(const py::sequence&
   return self;
 }
 
-// ---- add
-// -------------------------------------------------------------------------------------------------------------
+// ---- add ------------------------------------------------------------------------------------------------------------
 
 void check_rows(const PyDeviceReplay& self, std::int64_t n) {
   check_count(n, "add");
@@ -111,7 +123,7 @@ void check_rows(const PyDeviceReplay& self, std::int64_t n) {
 
 // The number of rows that an array of a field has; -1 if it is one element without the axis of rows.
 std::int64_t rows_of(const PyDeviceReplay& self, std::size_t c, const std::vector<std::int64_t>& shape) {
-  const std::vector<std::int64_t>& element = self.shapes[c];
+  const std::vector<std::int64_t>& element = self.columns[c].shape;
   if (shape == element) return -1;
   if (shape.size() == element.size() + 1 && std::equal(element.begin(), element.end(), shape.begin() + 1)) {
     return shape[0];
@@ -120,7 +132,7 @@ std::int64_t rows_of(const PyDeviceReplay& self, std::size_t c, const std::vecto
   wanted.insert(wanted.begin(), 0);
   std::string text = shape_text(wanted);
   text.replace(1, 1, "B");
-  throw py::value_error("'" + self.columns[c].text() + "' has shape " + shape_text(shape) + "; must have shape " +
+  throw py::value_error("'" + self.columns[c].name + "' has shape " + shape_text(shape) + "; must have shape " +
                         shape_text(element) + " or " + text);
 }
 
@@ -128,11 +140,11 @@ void add_from_device(const PyDeviceReplay& self, Call* call, const std::vector<P
   std::vector<std::byte*> sources;
   std::int64_t n = 0;
   for (std::size_t c = 0; c < values.size(); ++c) {
-    const DeviceView view = call->block(values[c], "'" + self.columns[c].text() + "'", self.dtypes[c]);
+    const DeviceView view = call->block(values[c], "'" + self.columns[c].name + "'", self.columns[c].code);
     const std::int64_t rows = rows_of(self, c, view.shape);
     if (c > 0 && rows != n) {
-      throw py::value_error("'" + self.columns[c].text() + "' has shape " + shape_text(view.shape) + ", '" +
-                            self.columns[0].text() + "' has " + (n < 0 ? "one element" : std::to_string(n) + " rows") +
+      throw py::value_error("'" + self.columns[c].name + "' has shape " + shape_text(view.shape) + ", '" +
+                            self.columns[0].name + "' has " + (n < 0 ? "one element" : std::to_string(n) + " rows") +
                             "; all must have the same");
     }
     n = rows;
@@ -143,74 +155,65 @@ void add_from_device(const PyDeviceReplay& self, Call* call, const std::vector<P
   if (n > 0) self.replay->add(sources.data(), n, call->stream());
 }
 
-void add_from_host(const PyDeviceReplay& self, Call* call, const std::vector<PyObject*>& values, PyObject* names) {
+// Dense rows in host memory, of the fields' dtypes.
+void add_from_host(const PyDeviceReplay& self, Call* call, const std::vector<PyObject*>& values) {
   if (call->is_capturing()) {
     throw std::runtime_error(
-        "the stream records a graph, which cannot copy from host memory: every column must be an "
-        "array on " +
+        "the stream records a graph, which cannot copy from host memory: every column must be an array on " +
         self.device().name());
   }
-  RowArguments rows(self.columns);
-  rows.parse(values.data(), names);
-  const std::int64_t n = rows.rows();
-  check_rows(self, n);
-  if (n == 0) return;
   std::vector<std::byte*> sources;
-  std::vector<std::byte> dense;
-  for (std::size_t c = 0; c < values.size(); ++c) {
-    const std::size_t bytes = self.columns[c].bytes;
-    const ColumnSource& from = rows.sources()[c];
-    const std::byte* data = from.data;
-    if (n > 1 && from.stride != static_cast<std::ptrdiff_t>(bytes)) {
-      dense.resize(static_cast<std::size_t>(n) * bytes);
-      for (std::int64_t i = 0; i < n; ++i) {
-        std::memcpy(dense.data() + static_cast<std::size_t>(i) * bytes, from.data + i * from.stride, bytes);
-      }
-      data = dense.data();
-    }
-    auto* to = static_cast<std::byte*>(call->scratch(static_cast<std::size_t>(n) * bytes, "rows to be added"));
-    self.device().write(to, data, static_cast<std::size_t>(n) * bytes, call->stream());
+  std::int64_t n = 0;
+  for (PyObject* value : values) {
+    const auto array = py::reinterpret_borrow<py::array>(value);
+    n = array.shape(0);
+    const auto bytes = static_cast<std::size_t>(array.nbytes());
+    auto* to = static_cast<std::byte*>(call->scratch(bytes, "rows to be added"));
+    self.device().write(to, array.data(), bytes, call->stream());
     sources.push_back(to);
   }
-  self.replay->add(sources.data(), n, call->stream());
+  check_rows(self, n);
+  if (n > 0) self.replay->add(sources.data(), n, call->stream());
 }
 
-void add(Handle self, const py::dict& given, py::handle stream) {
-  const std::size_t count = self->columns.size();
+std::vector<PyObject*> values_of(const PyDeviceReplay& self, const py::dict& given) {
   std::vector<PyObject*> values;
-  py::tuple names(count);
-  std::size_t on_device = 0;
-  for (std::size_t c = 0; c < count; ++c) {
-    const Column& column = self->columns[c];
-    PyObject* value = PyDict_GetItemWithError(given.ptr(), column.name.ptr());
-    if (value == nullptr) {
-      if (PyErr_Occurred() != nullptr) throw py::error_already_set();
-      throw py::key_error("missing field " + text_of(column.name));
-    }
-    values.push_back(value);
-    names[c] = column.name;
-    on_device += is_on_device(value, self->device()) ? 1 : 0;
+  for (const Column& column : self.columns) {
+    if (!given.contains(column.name.c_str())) throw py::key_error("missing field '" + column.name + "'");
+    values.push_back(py::object(given[column.name.c_str()]).ptr());
   }
-  if (given.size() > count) {
-    for (const auto& item : given) {
-      if (!names.contains(item.first)) throw py::key_error("unknown field " + text_of(item.first));
-    }
+  if (given.size() == values.size()) return values;
+  for (const auto& item : given) {
+    const bool known = std::any_of(self.columns.begin(), self.columns.end(),
+                                   [&](const Column& column) { return py::str(column.name).equal(item.first); });
+    if (!known) throw py::key_error("unknown field " + text_of(item.first));
   }
-  if (on_device != 0 && on_device != count) {
-    throw py::type_error("add() got " + std::to_string(on_device) + " of " + std::to_string(count) + " columns on " +
-                         self->device().name() + " and the others in host memory; all must be on one side");
-  }
+  return values;
+}
+
+// Whether columns are on the device; they are all there or all elsewhere.
+bool are_on_device(Handle self, const py::dict& given) {
+  const std::vector<PyObject*> values = values_of(*self, given);
+  const auto there =
+      std::count_if(values.begin(), values.end(), [&](PyObject* value) { return is_on_device(value, self->device()); });
+  const auto count = static_cast<std::ptrdiff_t>(values.size());
+  if (there == 0 || there == count) return there != 0;
+  throw py::type_error("add() got " + std::to_string(there) + " of " + std::to_string(count) + " columns on " +
+                       self->device().name() + " and the others in host memory; all must be on one side");
+}
+
+void add(Handle self, const py::dict& given, bool on_device, py::handle stream) {
+  const std::vector<PyObject*> values = values_of(*self, given);
   Call call(self->tree(), stream);
-  if (on_device != 0) {
+  if (on_device) {
     add_from_device(*self, &call, values);
   } else {
-    add_from_host(*self, &call, values, names.ptr());
+    add_from_host(*self, &call, values);
   }
   call.done();
 }
 
-// ---- sample
-// ----------------------------------------------------------------------------------------------------------
+// ---- sample ---------------------------------------------------------------------------------------------------------
 
 // The arrays of a batch: new ones, or those of `out`.
 class BatchArrays {
@@ -280,7 +283,8 @@ py::tuple sample(Handle self, py::handle batch_size, py::handle beta, py::handle
   BatchArrays arrays(&call, draw.n, out);
   std::vector<std::byte*> fields;
   for (std::size_t c = 0; c < self->columns.size(); ++c) {
-    fields.push_back(static_cast<std::byte*>(arrays.array(self->columns[c].text(), self->dtypes[c], self->shapes[c])));
+    fields.push_back(
+        static_cast<std::byte*>(arrays.array(self->columns[c].name, self->columns[c].code, self->columns[c].shape)));
   }
   draw.fields = fields.data();
   draw.indices = static_cast<std::int64_t*>(arrays.array("indices", kInt64, {}));
@@ -298,8 +302,7 @@ py::tuple sample(Handle self, py::handle batch_size, py::handle beta, py::handle
   return py::make_tuple(arrays.batch(), mark);
 }
 
-// ---- priorities
-// ------------------------------------------------------------------------------------------------------
+// ---- priorities -----------------------------------------------------------------------------------------------------
 
 void update_priorities(Handle self, py::handle indices_object, py::handle errors_object, py::handle mark, bool strict,
                        py::handle stream) {
@@ -343,26 +346,27 @@ void check(Handle self) {
   const std::string call = "call number " + std::to_string(tree.error_call) + " of this buffer: ";
   const std::string at = " at position " + std::to_string(tree.error_item);
   const std::string value = text_of(py::float_(tree.error_value));
-  // Only the first error is kept, with all bits of that call: of an update at most these three.
-  if ((tree.error & kErrorPriority) != 0 &&
-      !(std::abs(tree.error_value) <= static_cast<double>(std::numeric_limits<float>::max()))) {
-    throw py::value_error(call + "td_errors[" + std::to_string(tree.error_item) + "] is " + value +
-                          (std::isfinite(tree.error_value) ? "; overflows float32" : "; must be finite"));
+  const std::string index = call + "index " + std::to_string(tree.error_index) + at;
+  // The bits are those of the whole call, of which the first bad item is known: its own come first.
+  const bool outside = tree.error_index < 0 || tree.error_index >= state.slots_used;
+  if ((tree.error & kErrorIndex) != 0 && outside) {
+    throw py::index_error(index + " out of range for size " + std::to_string(state.slots_used));
   }
-  if ((tree.error & kErrorIndex) != 0 &&
-      (tree.error_index < 0 || tree.error_index >= std::max<std::int64_t>(state.slots_used, 0))) {
-    throw py::index_error(call + "index " + std::to_string(tree.error_index) + at + " out of range for size " +
-                          std::to_string(state.slots_used));
+  const std::string error = call + "td_errors[" + std::to_string(tree.error_item) + "] is " + value;
+  if ((tree.error & kErrorPriority) != 0) {
+    if (!std::isfinite(tree.error_value)) throw py::value_error(error + "; must be finite");
+    if (std::abs(tree.error_value) > static_cast<double>(std::numeric_limits<float>::max())) {
+      throw py::value_error(error + "; overflows float32");
+    }
+    if (self->replay->overflows(static_cast<float>(tree.error_value))) {
+      throw py::value_error(error + "; to the power of alpha it overflows; set max_priority");
+    }
   }
   if ((tree.error & kErrorStale) != 0) {
-    raise_metarl_error("StaleIndexError", (call + "index " + std::to_string(tree.error_index) + at +
-                                           " is not in the buffer any more (overwritten, cleared or hidden)")
-                                              .c_str());
+    raise_metarl_error("StaleIndexError",
+                       (index + " is not in the buffer any more (overwritten, cleared or hidden)").c_str());
   }
-  if ((tree.error & kErrorPriority) != 0) {
-    throw py::value_error(call + "td_errors[" + std::to_string(tree.error_item) + "] is " + value +
-                          "; to the power of alpha it overflows; set max_priority");
-  }
+  if ((tree.error & kErrorIndex) != 0) throw py::index_error(index + " had not been written yet");
   raise_device_error(tree, self->replay->capacity(), "buffer");
 }
 
@@ -379,8 +383,7 @@ py::array_t<double> priorities(Handle self) {
   return result;
 }
 
-// ---- state
-// -----------------------------------------------------------------------------------------------------------
+// ---- state ----------------------------------------------------------------------------------------------------------
 
 // The same entries as the CPU buffer's _snapshot.
 py::dict snapshot(Handle self) {
@@ -396,7 +399,7 @@ py::dict snapshot(Handle self) {
   result["changes_since_rescale"] = state.tree.changes;
   py::dict columns;
   for (std::size_t c = 0; c < self->columns.size(); ++c) {
-    std::vector<py::ssize_t> shape = self->columns[c].shape;
+    std::vector<py::ssize_t> shape(self->columns[c].shape.begin(), self->columns[c].shape.end());
     shape.insert(shape.begin(), n);
     py::array column(self->columns[c].dtype, shape);
     auto* to = static_cast<std::byte*>(column.mutable_data());
@@ -404,7 +407,7 @@ py::dict snapshot(Handle self) {
       const py::gil_scoped_release released;
       self->replay->read_field(c, n, to, stream);
     }
-    columns[self->columns[c].name] = std::move(column);
+    columns[self->columns[c].name.c_str()] = std::move(column);
   }
   result["columns"] = std::move(columns);
   py::array_t<float> raw(n);
@@ -463,10 +466,10 @@ void restore(Handle self, const py::dict& state) {
   content.valid = reinterpret_cast<const std::uint32_t*>(valid);
   const py::dict columns = state["columns"];
   for (const Column& column : self->columns) {
-    const auto array = py::cast<py::array>(columns[column.name]);
+    const auto array = py::cast<py::array>(columns[column.name.c_str()]);
     if (!is_c_contiguous(array) ||
         static_cast<std::size_t>(array.nbytes()) != static_cast<std::size_t>(content.n) * column.bytes) {
-      throw py::value_error("state['columns'][" + text_of(column.name) + "] has another size or order");
+      throw py::value_error("state['columns']['" + column.name + "'] has another size or order");
     }
     content.fields.push_back(static_cast<const std::byte*>(array.data()));
   }
@@ -481,7 +484,8 @@ void register_replay(py::module_& m) {
       m, "ReplayBuffer", py::module_local(),
       "Use it through metarl_core.PrioritizedReplayBuffer(..., device=\"cuda\").")
       .def(py::init(&make_replay), py::arg("columns"), py::arg("options"), py::arg("device"))
-      .def("add", &add, py::arg("columns"), py::arg("stream"))
+      .def("are_on_device", &are_on_device, py::arg("columns"))
+      .def("add", &add, py::arg("columns"), py::arg("on_device"), py::arg("stream"))
       .def("sample", &sample, py::arg("batch_size"), py::arg("beta"), py::arg("mode"), py::arg("out"), py::arg("mark"),
            py::arg("stream"))
       .def("update_priorities", &update_priorities, py::arg("indices"), py::arg("td_errors"), py::arg("mark"),

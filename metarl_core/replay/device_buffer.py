@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from metarl_core._cuda_module import cuda_module, device_number
 from metarl_core.replay.batch import Batch
-from metarl_core.replay.buffers import PrioritizedReplayBuffer
+from metarl_core.replay.buffers import PrioritizedReplayBuffer, ReplayBuffer
 from metarl_core.replay.state import load_buffer_state
 
 __all__ = ["DevicePrioritizedReplayBuffer", "make_on_device", "move_to_device"]
@@ -74,6 +74,7 @@ class DevicePrioritizedReplayBuffer:
             raise ValueError("field name 'stream' is reserved on a GPU; add() has an argument of that name")
         self._given = options
         self._structure = self._model._structure
+        self._staging: ReplayBuffer | None = None  # of rows that come from host memory
         model = self._model
         self._buffer = module.ReplayBuffer(
             [(name, shape, dtype) for name, (shape, dtype) in model.columns.items()],
@@ -198,7 +199,20 @@ class DevicePrioritizedReplayBuffer:
             raise NotImplementedError("env_ids is given; on a GPU nothing depends on a row's environment: leave it out")
         if self._structure is not None:
             columns = self._structure.flatten(columns)
-        self._buffer.add(columns, stream)
+        on_device = self._buffer.are_on_device(columns)
+        self._buffer.add(columns if on_device else self._converted(columns), on_device, stream)
+
+    def _converted(self, columns: dict[str, Any]) -> dict[str, Any]:
+        """Rows in host memory as dense arrays: a buffer there checks and converts them as ``add`` does on the CPU."""
+        first = next(iter(columns))
+        shape = np.shape(columns[first])
+        rows = shape[0] if len(shape) > len(self.columns[first][0]) else 1
+        if self._staging is None or self._staging.capacity < rows:
+            self._staging = ReplayBuffer(max(rows, 1), self.columns)
+        self._staging.clear()
+        self._staging.add(**columns)
+        dense: dict[str, Any] = self._staging._snapshot()["columns"]
+        return dense
 
     def sample(
         self,

@@ -305,6 +305,11 @@ def test_bad_updates_change_nothing(indices, errors, error, message):
     with pytest.raises(error, match=message):
         device.check()
     device.check()  # once
+    if error is IndexError and indices[1] == 30:  # which is there when the error is found
+        device.update_priorities(np.array(indices), np.array(errors))
+        device.add(**batch)
+        with pytest.raises(IndexError, match="index 30 at position 1 had not been written yet"):
+            device.check()
     with pytest.raises(error):
         cpu.update_priorities(np.array(indices), np.array(errors))
 
