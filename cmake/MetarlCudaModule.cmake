@@ -8,11 +8,15 @@ function(metarl_add_cuda_module target)
   find_package(pybind11 CONFIG REQUIRED HINTS ${folder})
   pybind11_add_module(${target} MODULE NO_EXTRAS
     ${PROJECT_SOURCE_DIR}/csrc/bindings/errors.cpp
+    ${PROJECT_SOURCE_DIR}/csrc/cuda/replay.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda/tree.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/array_argument.cpp
+    ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/call.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/device_array.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/module.cpp
+    ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/register_replay.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/register_tree.cpp
+    ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/register_weights.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/stream_argument.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/tree_arguments.cpp
     ${ARGN})
@@ -20,7 +24,8 @@ function(metarl_add_cuda_module target)
   target_compile_definitions(${target} PRIVATE METARL_CUDA_MODULE=${target})
   target_precompile_headers(${target} PRIVATE <pybind11/pybind11.h> <pybind11/numpy.h> <pybind11/stl.h>)
   if(NOT MSVC)
+    # The work is the device's; the bindings' templates are most of the module's host code, and half as large with -Os.
     # NumPy's flags are in two enumerations of pybind11's.
-    target_compile_options(${target} PRIVATE -O2 -Wno-deprecated-enum-enum-conversion)
+    target_compile_options(${target} PRIVATE -Os -Wno-deprecated-enum-enum-conversion)
   endif()
 endfunction()

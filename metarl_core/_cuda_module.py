@@ -8,7 +8,7 @@ from typing import Any
 
 from metarl_core import _core
 
-__all__ = ["cuda_devices", "cuda_module", "device_number"]
+__all__ = ["cuda_devices", "cuda_module", "device_number", "is_device_array"]
 
 _NOT_BUILT = (
     "this build of metarl_core has no CUDA kernels; build it where nvcc 12 or newer is on PATH (METARL_CUDA=ON)"
@@ -34,6 +34,17 @@ def device_number(device: Any) -> int | None:
     if match is None:
         raise ValueError(f"device is {device!r}; must be 'cpu', 'cuda' or 'cuda:N'")
     return int(match.group(1) or 0)
+
+
+# As DLPack numbers them: CUDA memory, and managed memory.
+_DEVICE_MEMORY = (2, 13)
+
+
+def is_device_array(array: Any) -> bool:
+    """Tell whether an object is an array in a GPU's memory."""
+    if hasattr(array, "__dlpack_device__"):
+        return int(array.__dlpack_device__()[0]) in _DEVICE_MEMORY
+    return hasattr(array, "__cuda_array_interface__")
 
 
 def cuda_module(device: Any) -> Any:

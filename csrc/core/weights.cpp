@@ -5,7 +5,7 @@
 
 #include "core/poll.h"
 #include "core/tree_kernels.h"
-#include "metarl/detail/pow.h"
+#include "metarl/detail/probability_weights.h"
 #include "metarl/importance_weights.h"
 
 namespace metarl {
@@ -21,13 +21,6 @@ void normalize_sum(T* weights, std::int64_t n, const Poll& poll) {
   in_parts(n, poll, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) weights[i] = static_cast<T>(weights[i] / sum);
   });
-}
-
-// (p / smallest)^-beta where the quotient may overflow: it is then split into two, whose powers do not exceed 1.
-double weight_of_extreme_quotient(double p, double smallest, double beta) {
-  const double quotient = p / smallest;
-  if (quotient <= std::numeric_limits<double>::max()) return pow_positive(quotient, -beta);
-  return pow_positive(p * 0x1p-200 / smallest, -beta) * pow_positive(0x1p-200, beta);
 }
 
 }  // namespace
@@ -121,12 +114,12 @@ bool importance_weights(const double* probabilities, std::int64_t n, std::int64_
   // (N P)^-beta over its largest value is (P / P_min)^-beta: N cancels.
   const double factor = normalization == WeightNormalization::none ? static_cast<double>(size) : 1.0;
   // A quotient by less could overflow.
-  const bool extreme = smallest < 0x1p-1000 && beta != 1.0;
+  const bool extreme = smallest < kExtremeProbability && beta != 1.0;
   bool finite = true;
   in_parts(n, poll, [&](std::int64_t begin, std::int64_t end) {
     if (extreme) {
       for (std::int64_t i = begin; i < end; ++i) {
-        weights[i] = weight_of_extreme_quotient(probabilities[i], smallest, beta);
+        weights[i] = extreme_probability_weight(probabilities[i], smallest, beta);
       }
       return;
     }
@@ -147,7 +140,8 @@ bool short_importance_weights(const T* probabilities, std::int64_t n, std::int64
                               const Poll& poll) {
   double smallest = 1.0;
   if (!check(probabilities, n, &smallest, poll)) return false;
-  const bool extreme = smallest < 0x1p-1000 || (min_probability > 0.0 && min_probability < 0x1p-1000);
+  const bool extreme =
+      smallest < kExtremeProbability || (min_probability > 0.0 && min_probability < kExtremeProbability);
   if (extreme || beta == 1.0 || beta == 0.0) {
     std::vector<double> given;
     std::vector<double> wide;

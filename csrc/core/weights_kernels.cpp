@@ -10,6 +10,7 @@
 #include "core/pow_wide.h"
 #include "metarl/detail/fixed_point.h"
 #include "metarl/detail/pow.h"
+#include "metarl/detail/probability_weights.h"
 
 namespace metarl::METARL_ISA_NS {
 namespace {
@@ -50,8 +51,7 @@ bool short_weights(const T* probabilities, std::int64_t n, double log2_ratio, do
 #else
   std::uint32_t largest = 0;
   for (std::int64_t i = 0; i < n; ++i) {
-    const double exponent = beta * (log2_ratio - log2_short(static_cast<double>(probabilities[i])));
-    const float weight = static_cast<float>(exp2_short(exponent));
+    const float weight = short_probability_weight(static_cast<double>(probabilities[i]), log2_ratio, beta);
     std::uint32_t bits;
     std::memcpy(&bits, &weight, sizeof bits);
     largest = bits > largest ? bits : largest;
@@ -166,7 +166,7 @@ bool probability_weights(const double* probabilities, std::int64_t n, double fac
   std::uint64_t outside = 0;
   if (beta == 1.0) {
     for (std::int64_t i = 0; i < n; ++i) {
-      weights[i] = divisor / (probabilities[i] * factor);
+      weights[i] = inverse_probability_weight(probabilities[i], factor, divisor);
       outside |= limit - double_bits(weights[i]);
     }
   } else if (beta == 0.0) {
@@ -189,7 +189,7 @@ bool probability_weights(const double* probabilities, std::int64_t n, double fac
     return infinite == 0;
 #else
     for (std::int64_t i = 0; i < n; ++i) {
-      weights[i] = pow_general(probabilities[i] * factor / divisor, -beta);
+      weights[i] = general_probability_weight(probabilities[i], factor, divisor, beta);
       outside |= limit - double_bits(weights[i]);
     }
 #endif

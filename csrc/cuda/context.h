@@ -68,6 +68,13 @@ class GpuContext {
   __device__ void store(T* to, U value) {
     *to = value;
   }
+  template <int N, typename T>
+  __device__ void store_vector(T* to, const Vector<T, N>& values) {
+    static_assert(N * sizeof(T) == 16);
+    uint4 words;
+    memcpy(&words, &values, 16);
+    *reinterpret_cast<uint4*>(to) = words;
+  }
   __device__ void atomic_add(std::uint64_t* at, std::uint64_t value) { atomicAdd(word(at), value); }
   __device__ void atomic_add(std::uint32_t* at, std::uint32_t value) { atomicAdd(at, value); }
   __device__ void atomic_max(std::uint64_t* at, std::uint64_t value) { atomicMax(word(at), value); }

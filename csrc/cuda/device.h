@@ -8,9 +8,12 @@
 #include <string>
 #include <vector>
 
+#include "cuda/copy_bodies.h"
 #include "cuda/get_bodies.h"
+#include "cuda/replay_bodies.h"
 #include "cuda/sample_bodies.h"
 #include "cuda/set_bodies.h"
+#include "cuda/weight_bodies.h"
 
 namespace metarl::cuda {
 
@@ -58,6 +61,9 @@ class Device {
   virtual void start(const SampleCall& call, Stream stream) = 0;
   virtual void start(const FindCall& call, Stream stream) = 0;
   virtual void start(const GetCall& call, Stream stream) = 0;
+  virtual void start(const PriorityCall& call, Stream stream) = 0;
+  virtual void start(const CopyCall& call, Stream stream) = 0;
+  virtual void start(const WeightCall& call, Stream stream) = 0;
 };
 
 // Device `number`, with its kernels loaded: one object each. Throws std::runtime_error if it cannot be used.

@@ -27,6 +27,8 @@ enum TreeError : std::uint32_t {
   kErrorEmpty = 4,     // a sample of a tree without valid leaves
   kErrorPrefix = 8,    // a prefix mass is not in [0, total)
   kErrorBeta = 16,     // beta is negative, infinite or NaN
+  kErrorWeight = 32,   // a weight that nothing divides overflows
+  kErrorStale = 64,    // a slot was overwritten since its batch was drawn, and the caller refuses that
 };
 
 // What SumTree::State, its members and MassTree's are on the CPU. Between calls every field of the second part is zero.

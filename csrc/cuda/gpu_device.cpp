@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "cuda/device.h"
+#include "cuda/replay_kernels.h"
 #include "cuda/tree_kernels.h"
 #include "metarl/errors.h"
 
@@ -52,7 +53,8 @@ class GpuDevice : public Device {
  public:
   explicit GpuDevice(int number) : number_(number) {
     const Current current(number_);
-    const cudaError_t error = load_kernels();
+    cudaError_t error = load_tree_kernels();
+    if (error == cudaSuccess) error = load_replay_kernels();
     cudaGetLastError();
     if (error == cudaErrorNoKernelImageForDevice || error == cudaErrorUnsupportedPtxVersion) {
       cudaDeviceProp properties{};
@@ -144,6 +146,11 @@ class GpuDevice : public Device {
   void start(const SampleCall& call, Stream stream) override { launch("sample", launch_sample, call, stream); }
   void start(const FindCall& call, Stream stream) override { launch("find", launch_find, call, stream); }
   void start(const GetCall& call, Stream stream) override { launch("get", launch_get, call, stream); }
+  void start(const PriorityCall& call, Stream stream) override {
+    launch("set priorities", launch_priorities, call, stream);
+  }
+  void start(const CopyCall& call, Stream stream) override { launch("copy", launch_copy, call, stream); }
+  void start(const WeightCall& call, Stream stream) override { launch("weigh", launch_weights, call, stream); }
 
  private:
   template <typename Call>

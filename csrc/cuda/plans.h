@@ -4,8 +4,11 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "cuda/copy_bodies.h"
 #include "cuda/get_bodies.h"
+#include "cuda/replay_bodies.h"
 #include "cuda/sample_bodies.h"
+#include "cuda/weight_bodies.h"
 
 namespace metarl::cuda {
 
@@ -27,6 +30,8 @@ enum class Kernel : std::uint8_t {
   finish_find,
   get_items,
   finish_get,
+  copy_rows,
+  weigh_probabilities,
 };
 
 struct Launch {
@@ -48,7 +53,9 @@ constexpr int kOneBlockThreads = 1024;
 
 // Most threads of a block; what a kernel is compiled for, as registers are shared out among them.
 constexpr int most_threads(Kernel kernel) {
-  return kernel == Kernel::set_in_one_block || kernel == Kernel::sample_in_one_block ? kOneBlockThreads : kBlockThreads;
+  const bool one_block = kernel == Kernel::set_in_one_block || kernel == Kernel::sample_in_one_block ||
+                         kernel == Kernel::weigh_probabilities;
+  return one_block ? kOneBlockThreads : kBlockThreads;
 }
 
 // What a plan depends on besides the call. The tests vary it; results do not depend on it.
@@ -57,6 +64,8 @@ struct PlanLimits {
   std::int64_t one_block_draws = 512;              // of a sample call: 1024 threads make 128 at once
   std::int64_t one_block_tree_blocks = 16 * 1024;  // one block reads a key of each: about 16 million leaves
   std::int64_t most_blocks = 1024;                 // threads take more than one item beyond that
+  std::int64_t most_copy_blocks = 16 * 1024;       // a copy has little to do for each unit
+  std::int64_t most_weight_blocks = 32;            // each reads all probabilities
   int block_threads = kBlockThreads;
   int one_block_threads = kOneBlockThreads;
 };
@@ -113,10 +122,26 @@ inline Plan plan_get(std::int64_t n, const PlanLimits& limits = {}) {
   return plan;
 }
 
+inline Plan plan_copy(const CopyCall& call, const PlanLimits& limits = {}) {
+  Plan plan;
+  const std::int64_t blocks = (call.num_units + limits.block_threads - 1) / limits.block_threads;
+  plan.add(Kernel::copy_rows, std::clamp<std::int64_t>(blocks, 1, limits.most_copy_blocks), limits.block_threads);
+  return plan;
+}
+
+inline Plan plan_weights(const WeightCall& call, const PlanLimits& limits = {}) {
+  Plan plan;
+  const bool one = call.normalization == WeightNormalization::sum;
+  const std::int64_t blocks = (call.n + limits.one_block_threads - 1) / limits.one_block_threads;
+  plan.add(Kernel::weigh_probabilities, one ? 1 : std::clamp<std::int64_t>(blocks, 1, limits.most_weight_blocks),
+           limits.one_block_threads);
+  return plan;
+}
+
 // run(kernel): the body of each kernel, for who launches them. Every context and shared memory goes through here, so
 // the emulator and the GPU run the same text.
-template <typename Context, typename Priority>
-METARL_KERNEL void run_set(Kernel kernel, Context& ctx, const SetCall<Priority>& call, SetShared* shared) {
+template <typename Context, typename Call>
+METARL_KERNEL void run_set(Kernel kernel, Context& ctx, const Call& call, SetShared* shared) {
   switch (kernel) {
     case Kernel::set_in_one_block:
       return set_in_one_block(ctx, call, shared);

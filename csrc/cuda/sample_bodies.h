@@ -192,7 +192,11 @@ METARL_KERNEL void draw_items(Context& ctx, const SampleCall& call, SampleShared
         const double share = by_mass ? static_cast<double>(leaf.mass) : 1.0;
         ctx.store(call.probabilities + item, share / static_cast<double>(population));
       }
-      if (weigh) ctx.store(call.weights + item, mass_weight(leaf.mass, numerator, beta));
+      if (weigh) {
+        const float weight = mass_weight(leaf.mass, numerator, beta);
+        ctx.store(call.weights + item, weight);
+        if (!(weight <= 0x1.fffffep127f)) ctx.atomic_or(&tree.state->bad, kErrorWeight);
+      }
       const std::uint32_t key = extreme_key(1, leaf.mass);
       least = key > least ? key : least;
     }
@@ -251,13 +255,14 @@ template <typename Context>
 METARL_KERNEL void finish_sample(Context& ctx, const SampleCall& call) {
   if (grid_thread(ctx) != 0) return;
   TreeState* state = call.tree.state;
-  const std::uint32_t bad = sample_error(ctx, call);
+  const std::uint32_t bad = sample_error(ctx, call) | ctx.load(&state->bad);
   if (bad != 0) {
-    record_error(ctx, state, bad, 0, 0, bad == kErrorBeta ? beta_of(ctx, call) : 0.0);
+    record_error(ctx, state, bad, 0, 0, call.weights != nullptr ? beta_of(ctx, call) : 0.0);
   } else {
     ctx.store(&state->draws, ctx.load(&state->draws) + 1);
   }
   ctx.store(&state->calls, ctx.load(&state->calls) + 1);
+  ctx.store(&state->bad, 0u);
   ctx.store(&state->batch_least, 0u);
   ctx.store(&state->weight_sum, 0.0);
 }

@@ -9,6 +9,8 @@
 //   finish   the new state, by one thread
 //
 // A batch with a bad item changes nothing but the error.
+//
+// What differs between calls are the functions after SetCall: a replay buffer has its own of them (replay_bodies.h).
 #pragma once
 
 #include "cuda/context.h"
@@ -42,6 +44,42 @@ METARL_KERNEL double priority_at(Context& ctx, const SetCall<Priority>& call, st
 }
 
 template <typename Context, typename Priority>
+METARL_KERNEL std::int64_t index_at(Context& ctx, const SetCall<Priority>& call, std::int64_t item) {
+  return ctx.load(call.indices + item);
+}
+
+// Whether an item is the last one that sets its leaf. The others find the owner's tag or nothing: no more than one item
+// sees its own.
+template <typename Context, typename Call>
+METARL_KERNEL bool take_ownership(Context& ctx, const Call& call, std::int64_t item, std::int64_t index) {
+  if (ctx.peek(call.tree.owners + index) != static_cast<std::uint32_t>(item + 1)) return false;
+  ctx.store(call.tree.owners + index, 0u);
+  return true;
+}
+
+// How many items set leaves, and a bound of their priorities, after the check.
+template <typename Context, typename Priority>
+METARL_KERNEL std::uint64_t count_set(Context&, const SetCall<Priority>& call) {
+  return static_cast<std::uint64_t>(call.n);
+}
+template <typename Context, typename Priority>
+METARL_KERNEL double top_priority(Context& ctx, const SetCall<Priority>& call) {
+  return bits_double(ctx.load(&call.tree.state->top_bits));
+}
+
+// What a call does besides, for each leaf that it sets and at its end.
+template <typename Context, typename Priority>
+METARL_KERNEL void note_item(Context&, const SetCall<Priority>&, std::int64_t, std::int64_t) {}
+template <typename Context, typename Priority>
+METARL_KERNEL void finish_owner(Context&, const SetCall<Priority>&, std::uint32_t) {}
+
+// What was given as the item of an error.
+template <typename Context, typename Priority>
+METARL_KERNEL double given_value(Context& ctx, const SetCall<Priority>& call, std::int64_t item) {
+  return priority_at(ctx, call, item);
+}
+
+template <typename Context, typename Priority>
 METARL_KERNEL void check_items(Context& ctx, const SetCall<Priority>& call) {
   const DeviceTree& tree = call.tree;
   std::uint64_t top = 0;
@@ -62,20 +100,20 @@ METARL_KERNEL void check_items(Context& ctx, const SetCall<Priority>& call) {
   if (ctx.lane() == 0 && top != 0) ctx.atomic_max(&tree.state->top_bits, top);
 }
 
-template <typename Context, typename Priority>
-METARL_KERNEL ScaleChange planned_fit(Context& ctx, const SetCall<Priority>& call) {
+template <typename Context, typename Call>
+METARL_KERNEL ScaleChange planned_fit(Context& ctx, const Call& call) {
   TreeState* state = call.tree.state;
   const int exponent = ctx.load(&state->scale_exponent);
   if (call.kind == SetKind::invalidate) return ScaleChange{0, exponent, false};
-  return fit_scale(bits_double(ctx.load(&state->top_bits)), ctx.load(&state->total), exponent);
+  return fit_scale(top_priority(ctx, call), ctx.load(&state->total), exponent);
 }
 
-template <typename Context, typename Priority>
-METARL_KERNEL ScaleChange planned_raise(Context& ctx, const SetCall<Priority>& call) {
+template <typename Context, typename Call>
+METARL_KERNEL ScaleChange planned_raise(Context& ctx, const Call& call) {
   TreeState* state = call.tree.state;
   const ScaleChange fit = planned_fit(ctx, call);
   if (call.kind == SetKind::invalidate) return fit;
-  const std::uint64_t changes = (fit.changed ? 0 : ctx.load(&state->changes)) + static_cast<std::uint64_t>(call.n);
+  const std::uint64_t changes = (fit.changed ? 0 : ctx.load(&state->changes)) + count_set(ctx, call);
   return raise_scale(ctx.load(&state->next_extremes[0]), changes, call.tree.capacity, fit.exponent);
 }
 
@@ -112,8 +150,8 @@ METARL_KERNEL void shift_tree(Context& ctx, const DeviceTree& tree, int shift) {
   }
 }
 
-template <typename Context, typename Priority>
-METARL_KERNEL void fit_masses(Context& ctx, const SetCall<Priority>& call) {
+template <typename Context, typename Call>
+METARL_KERNEL void fit_masses(Context& ctx, const Call& call) {
   if (ctx.load(&call.tree.state->bad) != 0) return;
   const ScaleChange change = planned_fit(ctx, call);
   if (change.shift != 0) shift_tree(ctx, call.tree, change.shift);
@@ -148,8 +186,8 @@ METARL_KERNEL void note_extremes(Context& ctx, const DeviceTree& tree, std::int6
   }
 }
 
-template <typename Context, typename Priority>
-METARL_KERNEL void apply_items(Context& ctx, const SetCall<Priority>& call, SetShared* shared) {
+template <typename Context, typename Call>
+METARL_KERNEL void apply_items(Context& ctx, const Call& call, SetShared* shared) {
   const DeviceTree& tree = call.tree;
   const bool refused = ctx.load(&tree.state->bad) != 0;
   const double factor = power_of_two(planned_fit(ctx, call).exponent);
@@ -159,12 +197,9 @@ METARL_KERNEL void apply_items(Context& ctx, const SetCall<Priority>& call, SetS
   for (std::int64_t s = ctx.thread(); s < count; s += ctx.block_threads()) ctx.store(&shared->sums[0][s], 0u);
   ctx.sync();
   for (std::int64_t i = grid_thread(ctx); i < call.n; i += grid_threads(ctx)) {
-    const std::int64_t index = ctx.load(call.indices + i);
-    if (index < 0 || index >= tree.capacity) continue;
-    // The others find the owner's tag or nothing: no more than one sees its own.
-    if (ctx.peek(tree.owners + index) != static_cast<std::uint32_t>(i + 1)) continue;
-    ctx.store(tree.owners + index, 0u);
-    if (refused) continue;
+    const std::int64_t index = index_at(ctx, call, i);
+    if (index < 0 || index >= tree.capacity || !take_ownership(ctx, call, i, index) || refused) continue;
+    note_item(ctx, call, i, index);
     const std::uint32_t old = ctx.load(tree.leaves + index);
     const std::uint32_t mass = to_mass(priority_at(ctx, call, i), factor);
     change_validity(ctx, tree, index, call.kind);
@@ -201,8 +236,8 @@ METARL_KERNEL void apply_items(Context& ctx, const SetCall<Priority>& call, SetS
 }
 
 // A lane reads the keys of one block; a warp looks through the leaves of those that are dirty.
-template <typename Context, typename Priority>
-METARL_KERNEL void settle_extremes(Context& ctx, const SetCall<Priority>& call) {
+template <typename Context, typename Call>
+METARL_KERNEL void settle_extremes(Context& ctx, const Call& call) {
   const DeviceTree& tree = call.tree;
   std::uint32_t tops[2] = {0, 0};
   for (std::int64_t first = grid_thread(ctx) / kWarp * kWarp; first < tree.num_blocks; first += grid_threads(ctx)) {
@@ -238,8 +273,8 @@ METARL_KERNEL void settle_extremes(Context& ctx, const SetCall<Priority>& call) 
   }
 }
 
-template <typename Context, typename Priority>
-METARL_KERNEL void raise_masses(Context& ctx, const SetCall<Priority>& call) {
+template <typename Context, typename Call>
+METARL_KERNEL void raise_masses(Context& ctx, const Call& call) {
   if (ctx.load(&call.tree.state->bad) != 0) return;
   const ScaleChange change = planned_raise(ctx, call);
   if (change.shift != 0) shift_tree(ctx, call.tree, change.shift);
@@ -258,22 +293,22 @@ METARL_KERNEL void record_error(Context& ctx, TreeState* state, std::uint32_t ba
   ctx.store(&state->error_value, value);
 }
 
-template <typename Context, typename Priority>
-METARL_KERNEL void finish_set(Context& ctx, const SetCall<Priority>& call) {
+template <typename Context, typename Call>
+METARL_KERNEL void finish_set(Context& ctx, const Call& call) {
   if (grid_thread(ctx) != 0) return;
   const DeviceTree& tree = call.tree;
   TreeState* state = tree.state;
   const std::uint32_t bad = ctx.load(&state->bad);
   if (bad != 0) {
     const auto item = static_cast<std::int64_t>(~ctx.load(&state->first_bad));
-    record_error(ctx, state, bad, static_cast<std::uint64_t>(item), ctx.load(call.indices + item),
-                 priority_at(ctx, call, item));
+    record_error(ctx, state, bad, static_cast<std::uint64_t>(item), index_at(ctx, call, item),
+                 given_value(ctx, call, item));
   } else {
     const ScaleChange fit = planned_fit(ctx, call);
     const ScaleChange raise = planned_raise(ctx, call);
     if (call.kind == SetKind::set) {
       const std::uint64_t before = fit.changed ? 0 : ctx.load(&state->changes);
-      ctx.store(&state->changes, raise.shift != 0 ? 0 : before + static_cast<std::uint64_t>(call.n));
+      ctx.store(&state->changes, raise.shift != 0 ? 0 : before + count_set(ctx, call));
       ctx.store(&state->rescales,
                 ctx.load(&state->rescales) + (fit.shift != 0 ? 1u : 0u) + (raise.shift != 0 ? 1u : 0u));
       ctx.store(&state->scale_exponent, raise.exponent);
@@ -285,6 +320,7 @@ METARL_KERNEL void finish_set(Context& ctx, const SetCall<Priority>& call) {
     }
     ctx.store(&state->total, ctx.load(tree.sums[tree.num_levels - 1]));
   }
+  finish_owner(ctx, call, bad);
   ctx.store(&state->calls, ctx.load(&state->calls) + 1);
   ctx.store(&state->top_bits, 0u);
   ctx.store(&state->first_bad, 0u);
@@ -293,8 +329,8 @@ METARL_KERNEL void finish_set(Context& ctx, const SetCall<Priority>& call) {
 }
 
 // The whole call, by one block.
-template <typename Context, typename Priority>
-METARL_KERNEL void set_in_one_block(Context& ctx, const SetCall<Priority>& call, SetShared* shared) {
+template <typename Context, typename Call>
+METARL_KERNEL void set_in_one_block(Context& ctx, const Call& call, SetShared* shared) {
   check_items(ctx, call);
   ctx.sync();
   fit_masses(ctx, call);

@@ -21,6 +21,8 @@ class Tree {
   Tree& operator=(const Tree&) = delete;
 
   std::int64_t capacity() const { return tree_.capacity; }
+  const DeviceTree& arrays() const { return tree_; }
+  std::uint64_t key() const { return key_; }
   std::size_t num_bytes() const { return num_bytes_; }
   Device& device() const { return *device_; }
   const std::shared_ptr<Timeline>& timeline() const { return timeline_; }
@@ -42,6 +44,12 @@ class Tree {
   TreeState state(Stream stream);
   // Forgets the error that state() shows.
   void clear_error(Stream stream);
+
+  // For checkpoints; these wait. Masses of the leaves [0, n), and which of them are valid: bit i % 32 of word i / 32.
+  void read_leaves(std::int64_t n, std::uint32_t* masses, std::uint32_t* valid, Stream stream);
+  // Replaces everything. Of `state`, draws, changes, scale_exponent, rescales and calls are taken over.
+  void load(const TreeState& state, std::int64_t n, const std::uint32_t* masses, const std::uint32_t* valid,
+            Stream stream);
 
  private:
   template <typename Call>

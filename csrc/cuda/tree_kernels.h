@@ -15,6 +15,6 @@ cudaError_t launch_find(const FindCall& call, cudaStream_t stream);
 cudaError_t launch_get(const GetCall& call, cudaStream_t stream);
 
 // Loads every kernel onto the current device: the driver may not do so while a stream records a graph.
-cudaError_t load_kernels();
+cudaError_t load_tree_kernels();
 
 }  // namespace metarl::cuda

@@ -12,10 +12,29 @@ namespace {
 
 struct Found {
   DeviceView view;
-  std::int64_t stride = 1;  // in elements
-  int ndim = 1;
+  std::int64_t stride = 1;  // of the last axis, in elements
+  bool dense = true;
   bool read_only = false;
+
+  // stride_at(d): in elements.
+  template <typename F>
+  void set_strides(F&& stride_at) {
+    std::int64_t expected = 1;
+    for (std::size_t d = view.shape.size(); d-- > 0;) {
+      const std::int64_t given = stride_at(d);
+      if (d + 1 == view.shape.size()) stride = given;
+      dense = dense && (view.shape[d] == 1 || given == expected);
+      expected *= view.shape[d];
+    }
+    dense = dense || view.size == 0;
+  }
 };
+
+std::int64_t product(const std::vector<std::int64_t>& shape) {
+  std::int64_t size = 1;
+  for (const std::int64_t extent : shape) size *= extent;
+  return size;
+}
 
 std::string type_of(py::handle object) { return type_name(object); }
 
@@ -42,9 +61,9 @@ Found take(const py::object& capsule, const char* name, const char* used_name) {
   });
   found.view.data = static_cast<std::byte*>(tensor.data) + tensor.byte_offset;
   found.view.dtype = tensor.dtype;
-  found.ndim = tensor.ndim;
-  found.view.size = tensor.ndim == 1 ? tensor.shape[0] : 1;
-  found.stride = tensor.ndim == 1 && tensor.strides != nullptr ? tensor.strides[0] : 1;
+  found.view.shape.assign(tensor.shape, tensor.shape + tensor.ndim);
+  found.view.size = product(found.view.shape);
+  if (tensor.strides != nullptr) found.set_strides([&](std::size_t d) { return tensor.strides[d]; });
   if constexpr (std::is_same_v<Managed, dlpack::ManagedVersioned>)
     found.read_only = (managed->flags & dlpack::kReadOnly) != 0;
   return found;
@@ -84,12 +103,13 @@ dlpack::DataType dtype_of(const std::string& typestr, const std::string& name) {
                             : typestr[1] == 'i' ? dlpack::kInt
                             : typestr[1] == 'u' ? dlpack::kUint
                             : typestr[1] == 'f' ? dlpack::kFloat
+                            : typestr[1] == 'b' ? dlpack::kBool
+                            : typestr[1] == 'c' ? dlpack::kComplex
                                                 : 255;
-  if (code == 255 || (typestr[0] != '<' && typestr[0] != '|') || typestr.size() > 3) {
-    throw py::type_error(name + " has typestr '" + typestr +
-                         "' in __cuda_array_interface__; must be integers or real numbers");
+  if (code == 255 || (typestr[0] != '<' && typestr[0] != '|') || typestr.size() > 4) {
+    throw py::type_error(name + " has typestr '" + typestr + "' in __cuda_array_interface__; must be numbers");
   }
-  return dlpack::DataType{code, static_cast<std::uint8_t>((typestr[2] - '0') * 8), 1};
+  return dlpack::DataType{code, static_cast<std::uint8_t>(std::stoi(typestr.substr(2)) * 8), 1};
 }
 
 Found from_array_interface(py::handle object, const char* name, Device& device, Stream stream) {
@@ -98,15 +118,17 @@ Found from_array_interface(py::handle object, const char* name, Device& device, 
   found.view.dtype = dtype_of(py::cast<std::string>(interface["typestr"]), name);
   const py::tuple shape = interface["shape"];
   const py::tuple data = interface["data"];
-  found.ndim = static_cast<int>(shape.size());
-  found.view.size = found.ndim == 1 ? py::cast<std::int64_t>(shape[0]) : 1;
+  for (const py::handle extent : shape) found.view.shape.push_back(py::cast<std::int64_t>(extent));
+  found.view.size = product(found.view.shape);
   found.view.data = reinterpret_cast<void*>(py::cast<std::uintptr_t>(data[0]));
   found.read_only = py::cast<bool>(data[1]);
-  if (found.ndim == 1 && interface.contains("strides") && !interface["strides"].is_none()) {
+  if (interface.contains("strides") && !interface["strides"].is_none()) {
     const py::tuple strides = interface["strides"];
     const std::int64_t bytes = found.view.dtype.bits / 8;
-    const auto stride = py::cast<std::int64_t>(strides[0]);
-    found.stride = stride % bytes == 0 ? stride / bytes : 0;
+    found.set_strides([&](std::size_t d) {
+      const auto stride = py::cast<std::int64_t>(strides[d]);
+      return stride % bytes == 0 ? stride / bytes : 0;
+    });
   }
   if (interface.contains("mask") && !interface["mask"].is_none()) {
     throw py::type_error(std::string(name) + " has a mask; must be an array without one");
@@ -140,7 +162,7 @@ Found from_own(py::handle object, const char* name, const Device& device, Stream
   }
   array.timeline->follow(stream);
   Found found;
-  found.view = DeviceView{array.memory, array.memory.get(), array.size, array.dtype};
+  found.view = DeviceView{array.memory, array.memory.get(), array.size, array.dtype, array.shape};
   return found;
 }
 
@@ -159,20 +181,47 @@ Found find(py::handle object, const char* name, Device& device, const StreamChoi
 DeviceView device_argument(py::handle object, const char* name, Device& device, const StreamChoice& on,
                            std::initializer_list<dlpack::DataType> dtypes, Access access) {
   const Found found = find(object, name, device, on);
-  if (found.ndim > 1) {
-    throw py::value_error(std::string(name) + " has " + std::to_string(found.ndim) + " axes; must have one");
+  if (found.view.shape.size() > 1) {
+    throw py::value_error(std::string(name) + " has " + std::to_string(found.view.shape.size()) +
+                          " axes; must have one");
   }
   if (std::find(dtypes.begin(), dtypes.end(), found.view.dtype) == dtypes.end()) {
     std::string wanted;
     for (const dlpack::DataType dtype : dtypes) wanted += (wanted.empty() ? "" : " or ") + dtype_name(dtype);
     throw py::type_error(std::string(name) + " is of " + dtype_name(found.view.dtype) + "; must be of " + wanted);
   }
-  if (found.view.size > 1 && found.stride != 1) {
+  if (!found.dense) {
     throw py::value_error(std::string(name) + " has a stride of " + std::to_string(found.stride) +
                           " elements; must be contiguous");
   }
   if (access == Access::write && found.read_only) throw py::value_error(std::string(name) + " is read-only");
   return found.view;
+}
+
+bool is_on_device(py::handle object, const Device& device) {
+  if (py::isinstance<DeviceArray>(object)) return true;
+  if (py::hasattr(object, "__dlpack_device__")) {
+    const py::tuple place(object.attr("__dlpack_device__")());
+    return device.can_use(py::cast<int>(py::int_(place[0])), py::cast<int>(py::int_(place[1])));
+  }
+  return py::hasattr(object, "__cuda_array_interface__");
+}
+
+DeviceView block_argument(py::handle object, const std::string& name, Device& device, const StreamChoice& on,
+                          dlpack::DataType dtype, Access access) {
+  const Found found = find(object, name.c_str(), device, on);
+  if (found.view.dtype != dtype) {
+    throw py::type_error(name + " is of " + dtype_name(found.view.dtype) + "; must be of " + dtype_name(dtype));
+  }
+  if (!found.dense) throw py::value_error(name + " has gaps or another order of axes; must be contiguous");
+  if (access == Access::write && found.read_only) throw py::value_error(name + " is read-only");
+  return found.view;
+}
+
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+  std::string text = "(";
+  for (std::size_t d = 0; d < shape.size(); ++d) text += (d > 0 ? ", " : "") + std::to_string(shape[d]);
+  return text + (shape.size() == 1 ? ",)" : ")");
 }
 
 DeviceView output_argument(py::handle object, const char* name, Device& device, const StreamChoice& on,

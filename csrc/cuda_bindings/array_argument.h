@@ -5,6 +5,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "cuda/device.h"
 #include "cuda/timeline.h"
@@ -13,12 +15,13 @@
 
 namespace metarl::cuda {
 
-// Holds its memory as long as it lives. One axis, contiguous.
+// Holds its memory as long as it lives. Contiguous.
 struct DeviceView {
   std::shared_ptr<void> owner;
   void* data = nullptr;
-  std::int64_t size = 0;
+  std::int64_t size = 0;  // of all axes together
   dlpack::DataType dtype{};
+  std::vector<std::int64_t> shape = {};
 
   template <typename T>
   T* as() const {
@@ -33,6 +36,15 @@ enum class Access : std::uint8_t { read, write };
 // and ValueError if it has several axes or gaps.
 DeviceView device_argument(pybind11::handle object, const char* name, Device& device, const StreamChoice& on,
                            std::initializer_list<dlpack::DataType> dtypes, Access access = Access::read);
+
+// Whether an object says that it lies in memory of the device: such are not copied.
+bool is_on_device(pybind11::handle object, const Device& device);
+
+// An array of that dtype with any number of axes. Raises as device_argument.
+DeviceView block_argument(pybind11::handle object, const std::string& name, Device& device, const StreamChoice& on,
+                          dlpack::DataType dtype, Access access = Access::read);
+
+std::string shape_text(const std::vector<std::int64_t>& shape);
 
 // A result's place: device_argument of that size that may be written.
 DeviceView output_argument(pybind11::handle object, const char* name, Device& device, const StreamChoice& on,

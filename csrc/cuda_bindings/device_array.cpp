@@ -19,24 +19,25 @@ template <typename Managed>
 struct Export {
   Managed managed{};
   std::shared_ptr<void> memory;
-  std::int64_t shape[1];
-  std::int64_t strides[1];
+  std::vector<std::int64_t> shape;
+  std::vector<std::int64_t> strides;
 };
 
 template <typename Managed>
 Managed* exported(const DeviceArray& array) {
   auto* result = new Export<Managed>();
   result->memory = array.memory;
-  result->shape[0] = array.size;
-  result->strides[0] = 1;
+  result->shape = array.shape;
+  result->strides.assign(array.shape.size(), 1);
+  for (std::size_t d = array.shape.size(); d-- > 1;) result->strides[d - 1] = result->strides[d] * array.shape[d];
   const Device& device = array.timeline->device();
   result->managed.tensor =
       dlpack::Tensor{array.memory.get(),
                      {device.memory_type(), device.memory_type() == kHostMemory ? 0 : device.number()},
-                     1,
+                     static_cast<std::int32_t>(array.shape.size()),
                      array.dtype,
-                     result->shape,
-                     result->strides,
+                     result->shape.data(),
+                     result->strides.data(),
                      0};
   result->managed.context = result;
   result->managed.deleter = [](Managed* managed) { delete static_cast<Export<Managed>*>(managed->context); };
@@ -84,11 +85,16 @@ py::capsule to_dlpack(Array self, py::handle stream, py::handle max_version, py:
   return capsule_of(exported<dlpack::Managed>(*self), dlpack::kName);
 }
 
+py::tuple shape_of(Array self) {
+  py::tuple shape(self->shape.size());
+  for (std::size_t d = 0; d < self->shape.size(); ++d) shape[d] = self->shape[d];
+  return shape;
+}
+
 py::dict array_interface(Array self) {
   py::dict result;
-  result["shape"] = py::make_tuple(self->size);
-  result["typestr"] =
-      std::string(self->dtype.code == dlpack::kFloat ? "<f" : "<i") + std::to_string(self->dtype.bits / 8);
+  result["shape"] = shape_of(self);
+  result["typestr"] = py::dtype(dtype_name(self->dtype)).attr("str");
   result["data"] = py::make_tuple(reinterpret_cast<std::uintptr_t>(self->memory.get()), false);
   result["strides"] = py::none();
   result["version"] = 3;
@@ -98,7 +104,8 @@ py::dict array_interface(Array self) {
 }
 
 py::array to_numpy(Array self, py::handle stream) {
-  py::array result(py::dtype(dtype_name(self->dtype)), py::array::ShapeContainer{static_cast<py::ssize_t>(self->size)});
+  const py::array::ShapeContainer shape(self->shape.begin(), self->shape.end());
+  py::array result(py::dtype(dtype_name(self->dtype)), shape);
   Device& device = self->timeline->device();
   const Stream on = stream_argument(stream, device).stream;
   self->timeline->follow(on);
@@ -115,14 +122,29 @@ py::array to_numpy(Array self, py::handle stream) {
 }  // namespace
 
 std::string dtype_name(dlpack::DataType dtype) {
-  const char* kind = dtype.code == dlpack::kInt ? "int" : dtype.code == dlpack::kUint ? "uint" : "float";
-  if (dtype.code > dlpack::kFloat || dtype.lanes != 1) return "another dtype";
+  if (dtype == dlpack::DataType{dlpack::kBool, 8, 1}) return "bool";
+  const char* kind = dtype.code == dlpack::kInt       ? "int"
+                     : dtype.code == dlpack::kUint    ? "uint"
+                     : dtype.code == dlpack::kFloat   ? "float"
+                     : dtype.code == dlpack::kComplex ? "complex"
+                                                      : nullptr;
+  if (kind == nullptr || dtype.lanes != 1) return "another dtype";
   return kind + std::to_string(dtype.bits);
+}
+
+std::unique_ptr<DeviceArray> new_device_array(const std::shared_ptr<Timeline>& timeline, MemoryPool& pool,
+                                              dlpack::DataType dtype, std::vector<std::int64_t> shape, Stream stream,
+                                              const std::string& purpose) {
+  std::int64_t size = 1;
+  for (const std::int64_t extent : shape) size *= extent;
+  const std::size_t bytes = static_cast<std::size_t>(size) * dtype.bits / 8;
+  return std::make_unique<DeviceArray>(
+      DeviceArray{timeline, pool.take(bytes, stream, purpose), size, dtype, std::move(shape)});
 }
 
 void register_device_array(py::module_& m) {
   py::class_<DeviceArray>(m, "DeviceArray", py::module_local(),
-                          R"(A result in device memory, of one axis. Other libraries use it without a copy:
+                          R"(A result in device memory, contiguous. Other libraries use it without a copy:
 ``torch.from_dlpack(array)``, ``cupy.asarray(array)``.
 
 The memory is used again after the last reference to it, from here or from there, is gone, by later calls on the same
@@ -135,14 +157,14 @@ calls that write it. With ``max_version=(1, 0)`` or newer the capsule is a versi
       .def("__dlpack_device__", &dlpack_device)
       .def_property_readonly("__cuda_array_interface__", &array_interface)
       .def("numpy", &to_numpy, py::arg("stream") = py::none(), "Copy to a NumPy array; waits for the device.")
-      .def("__len__", [](Array self) { return self->size; })
+      .def("__len__", [](Array self) { return self->shape.at(0); })
       .def_property_readonly("size", [](Array self) { return self->size; })
-      .def_property_readonly("shape", [](Array self) { return py::make_tuple(self->size); })
+      .def_property_readonly("shape", &shape_of)
       .def_property_readonly("dtype", [](Array self) { return py::dtype(dtype_name(self->dtype)); })
       .def_property_readonly("device", [](Array self) { return self->timeline->device().name(); })
       .def("__repr__", [](Array self) {
-        return "DeviceArray(shape=(" + std::to_string(self->size) + ",), dtype=" + dtype_name(self->dtype) +
-               ", device='" + self->timeline->device().name() + "')";
+        return "DeviceArray(shape=" + text_of(shape_of(self)) + ", dtype=" + dtype_name(self->dtype) + ", device='" +
+               self->timeline->device().name() + "')";
       });
 }
 

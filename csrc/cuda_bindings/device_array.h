@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "cuda/memory_pool.h"
 #include "cuda/timeline.h"
@@ -28,26 +29,28 @@ struct DataTypeOf<double> {
   static constexpr dlpack::DataType value{dlpack::kFloat, 64, 1};
 };
 
+template <>
+struct DataTypeOf<std::uint64_t> {
+  static constexpr dlpack::DataType value{dlpack::kUint, 64, 1};
+};
+
 // As NumPy names it: "int64".
 std::string dtype_name(dlpack::DataType dtype);
 
-// One axis, contiguous.
+// Contiguous.
 struct DeviceArray {
   std::shared_ptr<Timeline> timeline;  // of the object whose calls write the array
   std::shared_ptr<void> memory;
-  std::int64_t size;
+  std::int64_t size;  // of all axes together
   dlpack::DataType dtype;
+  std::vector<std::int64_t> shape;
 
   std::size_t num_bytes() const { return static_cast<std::size_t>(size) * dtype.bits / 8; }
 };
 
-template <typename T>
 std::unique_ptr<DeviceArray> new_device_array(const std::shared_ptr<Timeline>& timeline, MemoryPool& pool,
-                                              std::int64_t size, Stream stream, const char* purpose) {
-  const std::size_t bytes = static_cast<std::size_t>(size) * sizeof(T);
-  return std::make_unique<DeviceArray>(
-      DeviceArray{timeline, pool.take(bytes, stream, purpose), size, DataTypeOf<T>::value});
-}
+                                              dlpack::DataType dtype, std::vector<std::int64_t> shape, Stream stream,
+                                              const std::string& purpose);
 
 void register_device_array(pybind11::module_& m);
 

@@ -6,21 +6,14 @@
 #include "bindings/arrays.h"
 #include "bindings/built.h"
 #include "cuda/tree.h"
-#include "cuda_bindings/array_argument.h"
-#include "cuda_bindings/device_array.h"
+#include "cuda_bindings/call.h"
 #include "cuda_bindings/register.h"
-#include "cuda_bindings/stream_argument.h"
 #include "cuda_bindings/tree_arguments.h"
 
 namespace metarl::cuda {
 namespace {
 
 using Handle = Built<Tree>;
-
-constexpr auto kInt64 = DataTypeOf<std::int64_t>::value;
-constexpr auto kFloat32 = DataTypeOf<float>::value;
-constexpr auto kFloat64 = DataTypeOf<double>::value;
-constexpr std::int64_t kMostItems = (std::int64_t{1} << 31) - 1;
 
 // Freeing device memory waits for the device.
 struct ReleaseUnlocked {
@@ -36,60 +29,9 @@ std::unique_ptr<Tree, ReleaseUnlocked> make_tree(py::handle capacity, py::handle
     throw OutOfMemoryError("cannot allocate " + std::to_string(leaves) + " leaves; a tree has at most 2**31 - 1");
   }
   const std::uint64_t key = seed_argument(seed.ptr());
-  const std::int64_t number = integer_argument(device.ptr(), "device");
-  if (number < 0 || number > 1023) {
-    throw py::value_error("device is " + std::to_string(number) + "; must be the number of a device");
-  }
+  const int number = device_number(device);
   const py::gil_scoped_release released;
-  return std::unique_ptr<Tree, ReleaseUnlocked>(new Tree(open_device(static_cast<int>(number)), leaves, key));
-}
-
-// A call's stream, and what it holds until the device is done with it.
-class Call {
- public:
-  Call(Tree& tree, py::handle stream)
-      : tree_(tree), keeps_(!stream.is_none()), on_(stream_argument(stream, tree.device())) {}
-
-  Stream stream() const { return on_.stream; }
-  DeviceView input(py::handle object, const char* name, std::initializer_list<dlpack::DataType> dtypes) {
-    return held(device_argument(object, name, tree_.device(), on_, dtypes));
-  }
-  template <typename T>
-  T* output(py::handle object, const char* name, std::int64_t size) {
-    return held(output_argument(object, name, tree_.device(), on_, DataTypeOf<T>::value, size)).template as<T>();
-  }
-  // A new result. A graph would keep its memory after it went back to the pool.
-  template <typename T>
-  py::object result(std::int64_t size, const char* purpose, T** data) {
-    if (tree_.device().is_capturing(on_.stream)) {
-      throw std::runtime_error("the stream records a graph, in which no memory can be allocated: pass out=");
-    }
-    auto array = new_device_array<T>(tree_.timeline(), tree_.pool(), size, on_.stream, purpose);
-    *data = static_cast<T*>(array->memory.get());
-    return py::cast(std::move(array));
-  }
-  // On the stream that the library behind the arguments works on, its memory is used again in order. Elsewhere it must
-  // not be freed before the call is done.
-  void done() {
-    if (!keeps_ || tree_.device().is_capturing(on_.stream)) return;
-    for (auto& owner : owners_) tree_.timeline()->keep(std::move(owner));
-  }
-
- private:
-  DeviceView held(DeviceView view) {
-    if (keeps_) owners_.push_back(view.owner);
-    return view;
-  }
-
-  Tree& tree_;
-  bool keeps_;
-  StreamChoice on_;
-  std::vector<std::shared_ptr<void>> owners_;
-};
-
-void check_count(std::int64_t n, const char* name) {
-  if (n > kMostItems)
-    throw py::value_error(std::string(name) + " has " + std::to_string(n) + " items; must have at most 2**31 - 1");
+  return std::unique_ptr<Tree, ReleaseUnlocked>(new Tree(open_device(number), leaves, key));
 }
 
 void set(Handle self, py::handle indices_object, py::handle priorities_object, py::handle stream) {
@@ -128,14 +70,7 @@ py::tuple sample(Handle self, py::handle batch_size, py::handle stratified, py::
   request.normalization = normalization_argument(normalization);
   Call call(*self, stream);
   const bool weigh = !beta.is_none();
-  if (weigh && PyNumber_Check(beta.ptr()) != 0 && !py::hasattr(beta, "__dlpack__")) {
-    request.beta = real_number(beta.ptr(), "beta");
-    if (!is_good_beta(request.beta)) throw py::value_error("beta is " + text_of(beta) + "; must be finite and >= 0");
-  } else if (weigh) {
-    const DeviceView view = call.input(beta, "beta", {kFloat64});
-    if (view.size != 1) throw py::value_error("beta has " + std::to_string(view.size) + " elements; must have one");
-    request.beta_memory = view.as<double>();
-  }
+  if (weigh) call.read_beta(beta, &request.beta, &request.beta_memory);
   py::object results[3];
   const std::size_t count = weigh ? 3 : 2;
   if (out.is_none()) {
@@ -193,10 +128,7 @@ py::object get(Handle self, py::handle indices_object, py::handle out, py::handl
 
 // Waits for the device without Python's lock.
 TreeState read_state(Tree& tree) {
-  const Stream stream = stream_argument(py::none(), tree.device()).stream;
-  if (tree.device().is_capturing(stream)) {
-    throw std::runtime_error("the stream records a graph, in which nothing can be read back");
-  }
+  const Stream stream = waiting_stream(py::none(), tree.device());
   const py::gil_scoped_release released;
   return tree.state(stream);
 }
@@ -205,7 +137,7 @@ void check(Handle self) {
   const TreeState state = read_state(*self);
   if (state.error == 0) return;
   self->clear_error(stream_argument(py::none(), self->device()).stream);
-  raise_device_error(state, self->capacity());
+  raise_device_error(state, self->capacity(), "tree");
 }
 
 }  // namespace

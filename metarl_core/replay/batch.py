@@ -19,7 +19,7 @@ class Batch(dict[str, NDArray[Any]]):
     """
 
     __slots__ = ("_mark",)
-    _mark: tuple[int, int]
+    _mark: Any  # two integers, in the memory of the device that drew the batch
 
     @property
     def indices(self) -> NDArray[np.int64]:
@@ -40,19 +40,20 @@ class Batch(dict[str, NDArray[Any]]):
         """Return the columns as torch tensors.
 
         Args:
-            device: A torch device; the CPU by default, where the tensors share the arrays' memory.
+            device: A torch device; by default the arrays' own, where the tensors share their memory.
 
         Returns:
             A dict from column name to tensor of the same shape and dtype; nested fields stay nested.
         """
         import torch
+        import torch.utils.dlpack
 
         def convert(value: Any) -> Any:
             if isinstance(value, dict):
                 return {name: convert(part) for name, part in value.items()}
             if isinstance(value, tuple):
                 return tuple(convert(part) for part in value)
-            tensor = torch.from_numpy(value)
+            tensor = torch.from_numpy(value) if isinstance(value, np.ndarray) else torch.utils.dlpack.from_dlpack(value)
             return tensor if device is None else tensor.to(device, non_blocking=True)
 
         return {name: convert(value) for name, value in self.items()}

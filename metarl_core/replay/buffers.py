@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metarl_core import _core
+from metarl_core._cuda_module import device_number
 from metarl_core.replay.face import ReplayFace
 from metarl_core.replay.fields import Fields
 from metarl_core.replay.schedules import Schedule
@@ -182,6 +185,9 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
             One buffer at a time has a folder; a forked child cannot use its parent's. Not with a reservoir.
         priority_mix: A sequence's priority is this share of its largest absolute error plus the rest of the mean one
             (Kapturowski et al., "Recurrent experience replay in distributed reinforcement learning", ICLR 2019).
+        device: "cpu", or "cuda", "cuda:1", ...: the buffer then lies in the memory of that GPU, and the object is a
+            ``DevicePrioritizedReplayBuffer``, whose methods take and return arrays there. It has no options that link
+            transitions, no tasks, no reservoir and no files (docs/cuda.md).
 
     Raises:
         ValueError: A value is out of range.
@@ -191,9 +197,19 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
         StorageInUseError: Another buffer, in this process or another one, has the folder open.
         CheckpointMismatchError: The folder holds a buffer with other arguments; the message lists them.
         CheckpointCorruptError: The folder's files are damaged; the message names the file or section.
+        NotImplementedError: A buffer on a GPU lacks an option that was given; the message says what to do.
+        RuntimeError: The device cannot be used: CUDA is not in this build, or there is no driver or no such GPU.
     """
 
     _kind = "prioritized"
+
+    def __new__(cls, *arguments: Any, device: Any = "cpu", **keywords: Any) -> Any:
+        """Make the buffer of the device."""
+        if device == "cpu" or device_number(device) is None:
+            return super().__new__(cls)
+        from metarl_core.replay.device_buffer import make_on_device
+
+        return make_on_device(device, arguments, keywords)
 
     def __init__(
         self,
@@ -222,6 +238,7 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
         num_threads: int | None = None,
         storage: str = "memory",
         priority_mix: float = 0.9,
+        device: Any = "cpu",  # noqa: ARG002
     ) -> None:
         options = {
             "capacity": capacity,
@@ -249,3 +266,16 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
             "priority_mix": priority_mix,
         }
         self._build(_core.PrioritizedReplayBase, fields, options)
+
+    # Or the signature of the class would be that of __new__.
+    __new__.__signature__ = inspect.signature(__init__)  # type: ignore[attr-defined]
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, device: Any = "cpu") -> Any:
+        """As of ReplayBuffer; with ``device`` the buffer lies there, whichever one the checkpoint was saved from."""
+        buffer = super().load(path)
+        if device == "cpu" or device_number(device) is None:
+            return buffer
+        from metarl_core.replay.device_buffer import move_to_device
+
+        return move_to_device(buffer, device)

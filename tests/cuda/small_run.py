@@ -1,13 +1,55 @@
-"""Every kernel of the tree once or more, on little data: what compute-sanitizer watches."""
+"""Every kernel of tree and replay buffer once or more, on little data: what compute-sanitizer watches."""
 
 from __future__ import annotations
 
 import torch
 
-from metarl_core import SumTree
+from metarl_core import PrioritizedReplayBuffer, SumTree, importance_weights
+
+
+def replay(capacity: int, rows: int, batch: int) -> None:
+    """A buffer that goes round, with fields of all widths."""
+    fields = {
+        "image": ((3, 20, 20), "u1"),
+        "obs": ((5,), "f4"),
+        "wide": ((3,), "f8"),
+        "done": ((), "?"),
+        "a": ((), "i2"),
+    }
+    buffer = PrioritizedReplayBuffer(capacity, fields, device="cuda")
+    given = {
+        "image": torch.randint(255, (rows, 3, 20, 20), dtype=torch.uint8, device="cuda"),
+        "obs": torch.rand(rows, 5, device="cuda"),
+        "wide": torch.rand(rows, 3, device="cuda", dtype=torch.float64),
+        "done": torch.rand(rows, device="cuda") < 0.5,
+        "a": torch.randint(100, (rows,), dtype=torch.int16, device="cuda"),
+    }
+    for step in range(4):
+        buffer.add(**given)
+        sampled = buffer.sample(batch, beta=0.5)
+        buffer.update_priorities(sampled, torch.rand(batch, device="cuda") * 10.0 ** (3 * step))
+        buffer.sample(batch, out=sampled)
+        buffer.add(**given)
+        buffer.update_priorities(sampled, torch.rand(batch, device="cuda", dtype=torch.float64))
+    buffer.check()
+    buffer.load_state_dict(buffer.state_dict())
+    buffer.clear()
+    buffer.sample(batch)
+
+
+def weights(n: int) -> None:
+    """Importance weights of every kind."""
+    for dtype in (torch.float32, torch.float64):
+        probabilities = torch.rand(n, device="cuda", dtype=dtype) * 0.9 + 0.05
+        for normalization in ("max", "batch_max", "sum", "none"):
+            importance_weights(probabilities, n, 0.5, normalization)
+            importance_weights(probabilities, n, 0.5, normalization, dtype="float32")
 
 
 def main() -> None:
+    replay(100, 70, 40)
+    replay(6000, 4000, 3000)
+    weights(5000)
     for capacity, batch in ((5000, 300), (70_000, 5000)):  # one block, and several
         tree = SumTree(capacity, device="cuda")
         for step in range(3):

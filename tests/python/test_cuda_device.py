@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import metarl_core
-from metarl_core import SumTree, _cuda_module
+from metarl_core import PrioritizedReplayBuffer, SumTree, _cuda_module
 from metarl_core.cli import main
 
 
@@ -21,10 +21,15 @@ def test_import_loads_no_cuda():
 def test_unknown_devices(device):
     with pytest.raises(ValueError, match=r"device is .*; must be 'cpu', 'cuda' or 'cuda:N'"):
         SumTree(4, device=device)
+    with pytest.raises(ValueError, match=r"device is .*; must be 'cpu', 'cuda' or 'cuda:N'"):
+        PrioritizedReplayBuffer(4, {"x": ((), bool)}, device=device)
 
 
 def test_cpu_is_the_default():
     assert type(SumTree(4, 1, device="cpu")) is type(SumTree(4)) is SumTree
+    fields = {"x": ((), bool)}
+    for options in ({}, {"device": "cpu"}):
+        assert type(PrioritizedReplayBuffer(4, fields, **options)) is PrioritizedReplayBuffer
     with pytest.raises(TypeError):
         SumTree(4, 1, "cpu")
 

@@ -82,6 +82,44 @@ class EmulatedDevice : public Device {
     run<char>(plan_find(call.n), [&](Kernel kernel, auto& ctx, char*) { run_find(kernel, ctx, call); });
     copies.finish();
   }
+  void start(const PriorityCall& given, Stream) override {
+    PriorityCall call = given;
+    Copies copies(this);
+    const auto n = static_cast<std::size_t>(call.n);
+    call.indices = copies.in(given.indices, n);
+    call.errors = copies.in(given.errors, n);
+    call.wide_errors = copies.in(given.wide_errors, n);
+    call.mark = copies.in(given.mark, kMarkWords);
+    run<SetShared>(plan_set(call.tree, call.n),
+                   [&](Kernel kernel, auto& ctx, auto* shared) { run_set(kernel, ctx, call, shared); });
+  }
+  void start(const CopyCall& given, Stream) override {
+    CopyCall call = given;
+    Copies copies(this);
+    call.indices = copies.in(given.indices, static_cast<std::size_t>(call.n));
+    call.mark = copies.out(given.mark, kMarkWords);
+    for (int k = 0; k < call.num_fields; ++k) {
+      CopiedField& field = call.fields[k];
+      const auto bytes = static_cast<std::size_t>((call.dropped + call.n) * field.row_bytes);
+      field.rows = call.kind == CopyKind::gather ? copies.out(field.rows, bytes)
+                                                 : const_cast<std::byte*>(copies.in<std::byte>(field.rows, bytes));
+    }
+    run<char>(plan_copy(call), [&](Kernel, auto& ctx, char*) { copy_rows(ctx, call); });
+    copies.finish();
+  }
+  void start(const WeightCall& given, Stream) override {
+    WeightCall call = given;
+    Copies copies(this);
+    const auto n = static_cast<std::size_t>(call.n);
+    call.probabilities = copies.in(given.probabilities, n);
+    call.short_probabilities = copies.in(given.short_probabilities, n);
+    call.beta_memory = copies.in(given.beta_memory, 1);
+    call.weights = copies.out(given.weights, n);
+    call.short_weights = copies.out(given.short_weights, n);
+    run<WeightShared>(plan_weights(call),
+                      [&](Kernel, auto& ctx, auto* shared) { weigh_probabilities(ctx, call, shared); });
+    copies.finish();
+  }
   void start(const GetCall& given, Stream) override {
     GetCall call = given;
     Copies copies(this);

@@ -94,6 +94,13 @@ class Context {
     check(to, sizeof(T), alignof(T), false);
     *to = value;
   }
+  template <std::size_t N, typename T>
+  void store_vector(T* to, const std::array<T, N>& values) {
+    static_assert(N * sizeof(T) == 16);
+    interleave(8);
+    check(to, 16, 16, false);
+    std::memcpy(to, values.data(), 16);
+  }
   template <typename T>
   void atomic_add(T* at, std::type_identity_t<T> value) {
     atomic(at, [&](T old) { return static_cast<T>(old + value); });

@@ -1,0 +1,125 @@
+"""The loop of an agent on a GPU: add rows, sample a batch, update its priorities; and each call alone.
+
+    make bench-cuda
+
+A row is one kind of call at one capacity and batch size, timed as in sum_tree.py. ``loop`` adds as many rows as it
+samples. ``graph`` rows replay a captured call. ``roofline`` is the time that the bytes which a call must touch take at
+the copy bandwidth measured here, over the time it took: those of sum_tree.py for the tree, and for a transition its
+packed row, in sectors of 32 bytes, once in the buffer and once in a batch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from sum_tree import BATCHES, call_bytes, captured, copy_bandwidth, seconds_of
+
+from metarl_core import PrioritizedReplayBuffer
+from metarl_core._cuda_module import cuda_devices
+
+CAPACITIES = (1 << 20, 10_000_000)
+# HalfCheetah's: 17 numbers an observation, 6 an action.
+FIELDS = {
+    "obs": ((17,), "float32"),
+    "action": ((6,), "float32"),
+    "reward": ((), "float32"),
+    "next_obs": ((17,), "float32"),
+    "terminated": ((), "bool"),
+}
+ROW_BYTES = 17 * 4 + 6 * 4 + 4 + 17 * 4 + 1
+
+
+def loop_bytes(capacity: int, batch: int, kind: str) -> int:
+    """Bytes that a call must move: see the head of this file."""
+    sectors = (ROW_BYTES + 31) // 32 * 32
+    sampled = call_bytes(capacity, batch, "sample") + batch * (sectors + ROW_BYTES)
+    updated = call_bytes(capacity, batch, "update") + batch * 32
+    added = call_bytes(capacity, batch, "update") + batch * (sectors + ROW_BYTES + 32)
+    return {"sample": sampled, "update": updated, "add": added, "loop": sampled + updated + added}[kind]
+
+
+def calls_of(buffer: Any, batch: int) -> dict[str, Callable[[], Any]]:
+    """The calls to be timed, on a full buffer."""
+    import torch
+
+    rows = {
+        name: torch.rand((batch, *shape), device="cuda") < 0.01
+        if dtype == "bool"
+        else torch.rand((batch, *shape), device="cuda")
+        for name, (shape, dtype) in FIELDS.items()
+    }
+    sampled = buffer.sample(batch)
+    errors = torch.rand(batch, device="cuda") + 0.01
+
+    def loop() -> None:
+        buffer.add(**rows)
+        buffer.sample(batch, beta=0.4, out=sampled)
+        buffer.update_priorities(sampled, errors)
+
+    return {
+        "add": lambda: buffer.add(**rows),
+        "sample": lambda: buffer.sample(batch, beta=0.4, out=sampled),
+        "update": lambda: buffer.update_priorities(sampled, errors),
+        "loop": loop,
+    }
+
+
+def measure(capacity: int, batches: list[int], bandwidth: float, rows: list[dict[str, Any]]) -> None:
+    """Every call at one capacity."""
+    buffer = PrioritizedReplayBuffer(capacity, FIELDS, device="cuda")
+    fill = calls_of(buffer, 1 << 18)["add"]
+    for _ in range(capacity // (1 << 18) + 1):
+        fill()
+    for batch in batches:
+        calls = calls_of(buffer, batch)
+        calls |= {f"{kind} graph": captured(call) for kind, call in list(calls.items())}
+        for kind, call in calls.items():
+            seconds = seconds_of(call)
+            roofline = loop_bytes(capacity, batch, kind.split()[0]) / bandwidth / seconds
+            row = {"call": kind, "capacity": capacity, "batch": batch, "microseconds": seconds * 1e6}
+            rows.append(row | {"calls_per_second": 1 / seconds, "roofline": roofline})
+            print(
+                f"  {kind:13} {capacity:>11,} {batch:>7,} {seconds * 1e6:>10.1f} us {1 / seconds:>10.0f} /s "
+                f"{batch / seconds / 1e6:>10.1f} M/s {roofline:9.1%}",
+                flush=True,
+            )
+    buffer.check()
+
+
+def main() -> int:
+    """Return the exit status: 2 without a GPU."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--capacities", type=int, nargs="+", default=list(CAPACITIES))
+    parser.add_argument("--batches", type=int, nargs="+", default=list(BATCHES))
+    parser.add_argument("--json", metavar="FILE", help="write the rows there, too")
+    args = parser.parse_args()
+    devices, problem = cuda_devices()
+    if not devices:
+        print(f"bench/cuda needs a GPU: {problem}", file=sys.stderr)
+        return 2
+    try:
+        import torch
+    except ImportError:
+        print("bench/cuda needs torch: pip install 'metarl-core[agents]'", file=sys.stderr)
+        return 2
+    if not torch.cuda.is_available():
+        print(f"bench/cuda needs a torch that can use {devices[0]}", file=sys.stderr)
+        return 2
+    bandwidth = copy_bandwidth()
+    print(f"{devices[0]}, torch {torch.__version__}, copy bandwidth {bandwidth / 1e12:.2f} TB/s")
+    print(f"  {'call':13} {'capacity':>11} {'batch':>7} {'time':>13} {'calls':>13} {'items':>14} {'roofline':>9}")
+    rows: list[dict[str, Any]] = []
+    for capacity in args.capacities:
+        measure(capacity, args.batches, bandwidth, rows)
+    if args.json:
+        with open(args.json, "w", encoding="utf-8") as file:  # noqa: PTH123
+            json.dump({"device": devices[0], "copy_bytes_per_second": bandwidth, "rows": rows}, file, indent=2)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,306 @@
+#include "cuda/replay.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <numeric>
+#include <random>
+#include <stdexcept>
+#include <string>
+
+#include "metarl/errors.h"
+
+namespace metarl::cuda {
+namespace {
+
+constexpr std::size_t kAlignment = 256;
+constexpr std::size_t kMaxPackedBytes = 256;  // larger fields have an array of their own
+constexpr std::size_t kMaxUnit = 16;          // what one instruction copies
+// What reading and writing columns holds in host memory besides the result.
+constexpr std::size_t kStagingBytes = std::size_t{64} << 20;
+
+std::size_t round_up(std::size_t bytes, std::size_t to) { return (bytes + to - 1) / to * to; }
+
+// The largest power of two that divides a number, at most 16.
+std::size_t unit_of(std::size_t bytes) {
+  return bytes == 0 ? kMaxUnit : std::min(kMaxUnit, std::size_t{1} << std::countr_zero(bytes));
+}
+
+// Unique among processes, too: a batch may come back from another one.
+std::uint64_t next_epoch() {
+  static std::uint64_t epoch = [] {
+    std::random_device device;
+    return std::uint64_t{device()} << 32 | device();
+  }();
+  return ++epoch;
+}
+
+}  // namespace
+
+Replay::Replay(std::shared_ptr<Device> device, const ReplaySettings& settings)
+    : settings_(settings), tree_(std::move(device), settings.capacity, settings.seed) {
+  replay_.alpha = settings.alpha;
+  replay_.eps = settings.eps;
+  replay_.max_priority = settings.max_priority;
+  const auto check_power = [&](float priority, const char* name) {
+    if (std::isfinite(scaled_priority(replay_, priority))) return;
+    throw std::invalid_argument(std::string(name) + " to the power of alpha = " + std::to_string(settings.alpha) +
+                                " overflows");
+  };
+  check_power(settings.eps, "eps");
+  if (settings.max_priority < std::numeric_limits<float>::max()) check_power(settings.max_priority, "max_priority");
+
+  // What is divisible by more comes first: then every field is aligned to what divides its own size.
+  std::vector<std::size_t> order(settings.field_bytes.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return unit_of(settings.field_bytes[a]) > unit_of(settings.field_bytes[b]);
+  });
+  columns_.resize(order.size());
+  for (const std::size_t f : order) {
+    Column& column = columns_[f];
+    column.bytes = settings.field_bytes[f];
+    column.packed = column.bytes <= kMaxPackedBytes;
+    if (column.packed) {
+      column.data = nullptr;
+      column.stride = row_bytes_;  // its offset until the memory is there
+      row_bytes_ += column.bytes;
+    } else {
+      column.stride = round_up(column.bytes, kMaxUnit);
+      bytes_per_slot_ += column.stride;
+    }
+  }
+  row_bytes_ = row_bytes_ <= 8 ? std::bit_ceil(row_bytes_) : round_up(row_bytes_, kMaxUnit);
+  bytes_per_slot_ += row_bytes_;
+  const auto slots = static_cast<std::size_t>(settings.capacity);
+  const std::size_t fixed = round_up(sizeof(ReplayState), kAlignment) + round_up(slots * sizeof(float), kAlignment) +
+                            kAlignment * (columns_.size() + 1);
+  if (bytes_per_slot_ > (static_cast<std::size_t>(PTRDIFF_MAX) - fixed) / slots) {
+    throw OutOfMemoryError("cannot allocate " + std::to_string(settings.capacity) + " transitions of " +
+                           std::to_string(bytes_per_slot_) + " bytes on " + this->device().name());
+  }
+  num_bytes_ = fixed + slots * bytes_per_slot_;
+  memory_ = static_cast<std::byte*>(
+      this->device().allocate(num_bytes_, "a replay buffer of " + std::to_string(settings.capacity) + " transitions, " +
+                                              std::to_string(bytes_per_slot_) + " bytes each"));
+  try {
+    this->device().fill_with_zeros(memory_, num_bytes_);
+    place_columns();
+    const float first = std::max(settings.eps, std::min(1.0f, settings.max_priority));
+    const ReplayState state = new_state(first);
+    this->device().write(replay_.state, &state, sizeof state, kLegacyStream);
+  } catch (...) {
+    this->device().release(memory_);
+    throw;
+  }
+}
+
+Replay::~Replay() { device().release(memory_); }
+
+bool Replay::overflows(float error) const {
+  return scaled_priority(replay_, raw_priority(replay_, error)) * kPowerMargin > kLargestDouble;
+}
+
+void Replay::place_columns() {
+  const auto slots = static_cast<std::size_t>(capacity());
+  std::size_t used = 0;
+  const auto take = [&](std::size_t bytes) {
+    std::byte* at = memory_ + used;
+    used += round_up(bytes, kAlignment);
+    return at;
+  };
+  replay_.state = reinterpret_cast<ReplayState*>(take(sizeof(ReplayState)));
+  replay_.raw = reinterpret_cast<float*>(take(slots * sizeof(float)));
+  std::byte* rows = take(slots * row_bytes_);
+  for (Column& column : columns_) {
+    if (column.packed) {
+      column.data = rows + column.stride;
+      column.stride = row_bytes_;
+    } else {
+      column.data = take(slots * column.stride);
+    }
+  }
+}
+
+ReplayState Replay::new_state(float running_max) const {
+  ReplayState state{};
+  state.epoch = next_epoch();
+  state.running_max = running_max;
+  state.running_max_scaled = scaled_priority(replay_, running_max);
+  return state;
+}
+
+CopyCall Replay::copy_call(CopyKind kind, std::int64_t n) const {
+  CopyCall call{};
+  call.kind = kind;
+  call.n = n;
+  call.capacity = capacity();
+  call.replay = replay_.state;
+  call.tree = tree_.arrays().state;
+  return call;
+}
+
+// One launch for all fields, unless there are very many.
+void Replay::start_copies(CopyCall call, std::byte* const* rows, Stream stream) {
+  for (std::size_t first = 0; first < columns_.size(); first += kMostCopiedFields) {
+    const std::size_t count = std::min<std::size_t>(columns_.size() - first, kMostCopiedFields);
+    call.num_fields = static_cast<int>(count);
+    call.num_units = 0;
+    for (std::size_t k = 0; k < count; ++k) {
+      const Column& column = columns_[first + k];
+      CopiedField& field = call.fields[k];
+      field.slots = column.data;
+      field.stride = static_cast<std::int64_t>(column.stride);
+      field.rows = rows[first + k];
+      field.row_bytes = static_cast<std::int64_t>(column.bytes);
+      const std::size_t unit = std::min({unit_of(column.bytes), unit_of(column.stride),
+                                         unit_of(reinterpret_cast<std::uintptr_t>(column.data)),
+                                         unit_of(reinterpret_cast<std::uintptr_t>(field.rows))});
+      field.unit_bits = std::countr_zero(unit);
+      field.units = column.bytes / unit;
+      field.reciprocal = ~std::uint64_t{0} / field.units;
+      field.first_unit = call.num_units;
+      call.num_units += call.n * static_cast<std::int64_t>(field.units);
+    }
+    device().start(call, stream);
+    call.mark = nullptr;  // once is enough
+  }
+}
+
+void Replay::add(const std::byte* const* fields, std::int64_t n, Stream stream) {
+  const std::int64_t dropped = std::max<std::int64_t>(n - capacity(), 0);  // the rest would overwrite them
+  Timeline& timeline = *tree_.timeline();
+  timeline.follow(stream);
+  CopyCall copy = copy_call(CopyKind::scatter, n - dropped);
+  copy.dropped = dropped;
+  // The kernel reads these.
+  start_copies(copy, const_cast<std::byte* const*>(fields), stream);
+  PriorityCall call{};
+  call.tree = tree_.arrays();
+  call.replay = replay_;
+  call.n = n - dropped;
+  call.kind = SetKind::set;
+  call.change = ReplayChange::add;
+  call.dropped = dropped;
+  device().start(call, stream);
+  timeline.end_call(stream);
+}
+
+void Replay::sample(const ReplayDraw& draw, Stream stream) {
+  Timeline& timeline = *tree_.timeline();
+  timeline.follow(stream);
+  SampleCall call{};
+  call.tree = tree_.arrays();
+  call.key = tree_.key();
+  call.n = draw.n;
+  call.mode = draw.mode;
+  call.normalization = settings_.normalization;
+  call.beta = draw.beta;
+  call.beta_memory = draw.beta_memory;
+  call.indices = draw.indices;
+  call.weights = draw.weights;
+  call.probabilities = draw.probabilities;
+  device().start(call, stream);
+  CopyCall copy = copy_call(CopyKind::gather, draw.n);
+  copy.indices = draw.indices;
+  copy.mark = draw.mark;
+  start_copies(copy, draw.fields, stream);
+  timeline.end_call(stream);
+}
+
+void Replay::update(const PriorityUpdate& update, Stream stream) {
+  if (update.n == 0) return;
+  Timeline& timeline = *tree_.timeline();
+  timeline.follow(stream);
+  PriorityCall call{};
+  call.tree = tree_.arrays();
+  call.replay = replay_;
+  call.n = update.n;
+  call.kind = SetKind::set;
+  call.change = ReplayChange::update;
+  call.strict = update.strict;
+  call.indices = update.indices;
+  call.errors = update.errors;
+  call.wide_errors = update.wide_errors;
+  call.mark = update.mark;
+  device().start(call, stream);
+  timeline.end_call(stream);
+}
+
+Replay::State Replay::state(Stream stream) {
+  State state{};
+  state.tree = tree_.state(stream);
+  device().read(&state.replay, replay_.state, sizeof state.replay, stream);
+  const auto slots = static_cast<std::uint64_t>(capacity());
+  state.slots_used = static_cast<std::int64_t>(std::min(state.replay.written, slots));
+  return state;
+}
+
+void Replay::clear(Stream stream) {
+  Content empty{};
+  empty.tree = state(stream).tree;
+  empty.tree.changes = 0;
+  empty.tree.scale_exponent = 0;
+  ++empty.tree.rescales;
+  empty.stale_updates = state(stream).replay.stale_updates;
+  empty.running_max = std::max(settings_.eps, std::min(1.0f, settings_.max_priority));
+  load(empty, stream);
+}
+
+void Replay::read_field(std::size_t f, std::int64_t n, std::byte* rows, Stream stream) {
+  const Column& column = columns_[f];
+  const std::int64_t part = std::max<std::int64_t>(static_cast<std::int64_t>(kStagingBytes / column.stride), 1);
+  std::vector<std::byte> staged;
+  tree_.timeline()->follow(stream);
+  for (std::int64_t begin = 0; begin < n; begin += part) {
+    const auto count = static_cast<std::size_t>(std::min(part, n - begin));
+    // The last slot's other fields lie before or behind this one's.
+    staged.resize((count - 1) * column.stride + column.bytes);
+    device().read(staged.data(), column.data + static_cast<std::size_t>(begin) * column.stride, staged.size(), stream);
+    for (std::size_t i = 0; i < count; ++i) {
+      std::memcpy(rows + (static_cast<std::size_t>(begin) + i) * column.bytes, staged.data() + i * column.stride,
+                  column.bytes);
+    }
+  }
+}
+
+void Replay::write_field(const Column& column, std::int64_t n, const std::byte* rows, Stream stream) {
+  const std::int64_t part = std::max<std::int64_t>(static_cast<std::int64_t>(kStagingBytes / column.stride), 1);
+  std::vector<std::byte> staged;
+  for (std::int64_t begin = 0; begin < n; begin += part) {
+    const auto count = static_cast<std::size_t>(std::min(part, n - begin));
+    staged.resize((count - 1) * column.stride + column.bytes);
+    std::byte* at = column.data + static_cast<std::size_t>(begin) * column.stride;
+    // What lies between: the slots' other fields.
+    if (column.packed) device().read(staged.data(), at, staged.size(), stream);
+    for (std::size_t i = 0; i < count; ++i) {
+      std::memcpy(staged.data() + i * column.stride, rows + (static_cast<std::size_t>(begin) + i) * column.bytes,
+                  column.bytes);
+    }
+    device().write(at, staged.data(), staged.size(), stream);
+  }
+}
+
+void Replay::read_priorities(std::int64_t n, float* raw, Stream stream) {
+  tree_.timeline()->follow(stream);
+  if (n > 0) device().read(raw, replay_.raw, static_cast<std::size_t>(n) * sizeof *raw, stream);
+}
+
+void Replay::load(const Content& content, Stream stream) {
+  tree_.load(content.tree, content.n, content.masses, content.valid, stream);
+  for (std::size_t f = 0; f < content.fields.size(); ++f) {
+    write_field(columns_[f], content.n, content.fields[f], stream);
+  }
+  if (content.n > 0) {
+    device().write(replay_.raw, content.raw, static_cast<std::size_t>(content.n) * sizeof *content.raw, stream);
+  }
+  ReplayState state = new_state(content.running_max);
+  state.written = content.written;
+  state.stale_updates = content.stale_updates;
+  device().write(replay_.state, &state, sizeof state, stream);
+  tree_.timeline()->end_call(stream);
+}
+
+}  // namespace metarl::cuda

@@ -1,0 +1,118 @@
+// The prioritized replay buffer as a host object: owns tree and columns, hands calls to the device. As with the tree,
+// what it is given are pointers to device memory, and their content is checked there.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "cuda/tree.h"
+
+namespace metarl::cuda {
+
+struct ReplaySettings {
+  std::int64_t capacity;
+  std::uint64_t seed;
+  double alpha;
+  float eps;
+  float max_priority;
+  WeightNormalization normalization;
+  std::vector<std::size_t> field_bytes;  // of one element, all its dimensions together
+};
+
+// A draw: arrays with room for n elements. Null where not wanted: probabilities and mark.
+struct ReplayDraw {
+  std::int64_t n;  // >= 1
+  SamplingMode mode;
+  double beta;
+  const double* beta_memory;  // not null: in place of beta
+  std::int64_t* indices;
+  float* weights;
+  double* probabilities;
+  std::uint64_t* mark;       // kMarkWords
+  std::byte* const* fields;  // dense rows, one array a field
+};
+
+struct PriorityUpdate {
+  std::int64_t n;
+  const std::int64_t* indices;
+  const float* errors;  // one of these two
+  const double* wide_errors;
+  const std::uint64_t* mark;  // or null
+  bool strict;
+};
+
+// Not synchronised: the caller holds Python's lock. add, sample and update neither allocate nor wait.
+class Replay {
+ public:
+  // Needs 1 <= capacity <= kMaxTreeCapacity. Throws OutOfMemoryError, and std::invalid_argument if the power of eps or
+  // max_priority overflows.
+  Replay(std::shared_ptr<Device> device, const ReplaySettings& settings);
+  ~Replay();
+  Replay(const Replay&) = delete;
+  Replay& operator=(const Replay&) = delete;
+
+  std::int64_t capacity() const { return tree_.capacity(); }
+  std::size_t num_bytes() const { return tree_.num_bytes() + num_bytes_; }
+  std::size_t bytes_per_slot() const { return bytes_per_slot_; }
+  const ReplaySettings& settings() const { return settings_; }
+  // Whether an error's priority to the power of alpha does.
+  bool overflows(float error) const;
+  Tree& tree() { return tree_; }
+  Device& device() const { return tree_.device(); }
+
+  // n >= 1 rows from dense arrays, one a field.
+  void add(const std::byte* const* fields, std::int64_t n, Stream stream);
+  void sample(const ReplayDraw& draw, Stream stream);
+  void update(const PriorityUpdate& update, Stream stream);
+
+  // These wait for the calls so far.
+  struct State {
+    TreeState tree;
+    ReplayState replay;
+    std::int64_t slots_used;
+  };
+  State state(Stream stream);
+  void clear(Stream stream);
+  // Of the slots [0, slots_used()) to dense rows in host memory, and back.
+  void read_field(std::size_t f, std::int64_t n, std::byte* rows, Stream stream);
+  void read_priorities(std::int64_t n, float* raw, Stream stream);
+  struct Content {
+    TreeState tree;  // as of Tree::load
+    std::uint64_t written;
+    std::uint64_t stale_updates;
+    float running_max;
+    std::int64_t n;  // slots used
+    const std::uint32_t* masses;
+    const std::uint32_t* valid;
+    const float* raw;
+    std::vector<const std::byte*> fields;
+  };
+  void load(const Content& content, Stream stream);
+
+ private:
+  struct Column {
+    std::size_t bytes;
+    std::size_t stride;
+    std::byte* data;  // of slot 0
+    bool packed;
+  };
+  void place_columns();
+  CopyCall copy_call(CopyKind kind, std::int64_t n) const;
+  void start_copies(CopyCall call, std::byte* const* rows, Stream stream);
+  ReplayState new_state(float running_max) const;
+  void write_field(const Column& column, std::int64_t n, const std::byte* rows, Stream stream);
+  template <typename T>
+  T* place(std::size_t* offset, std::size_t count) const;
+
+  ReplaySettings settings_;
+  Tree tree_;
+  std::vector<Column> columns_;
+  std::size_t row_bytes_ = 0;
+  std::size_t bytes_per_slot_ = 0;
+  std::size_t num_bytes_ = 0;
+  std::byte* memory_ = nullptr;
+  DeviceReplay replay_{};
+};
+
+}  // namespace metarl::cuda
