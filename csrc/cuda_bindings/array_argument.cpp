@@ -1,5 +1,7 @@
 #include "cuda_bindings/array_argument.h"
 
+#include <pybind11/stl.h>
+
 #include <algorithm>
 #include <string>
 
@@ -12,9 +14,19 @@ namespace {
 
 struct Found {
   DeviceView view;
-  std::int64_t stride = 1;  // in elements
-  int ndim = 1;
+  Shape strides;  // in elements; empty: compact
   bool read_only = false;
+
+  int ndim() const { return static_cast<int>(view.shape.size()); }
+  // The first stride that is not a compact array's, or 0. Where an axis has one element, its stride does not matter.
+  std::int64_t gap() const {
+    std::int64_t compact = 1;
+    for (std::size_t axis = strides.size(); axis-- > 0;) {
+      if (view.shape[axis] != 1 && strides[axis] != compact && view.size > 0) return strides[axis];
+      compact *= view.shape[axis];
+    }
+    return 0;
+  }
 };
 
 std::string type_of(py::handle object) { return type_name(object); }
@@ -42,9 +54,9 @@ Found take(const py::object& capsule, const char* name, const char* used_name) {
   });
   found.view.data = static_cast<std::byte*>(tensor.data) + tensor.byte_offset;
   found.view.dtype = tensor.dtype;
-  found.ndim = tensor.ndim;
-  found.view.size = tensor.ndim == 1 ? tensor.shape[0] : 1;
-  found.stride = tensor.ndim == 1 && tensor.strides != nullptr ? tensor.strides[0] : 1;
+  found.view.shape.assign(tensor.shape, tensor.shape + tensor.ndim);
+  found.view.size = size_of(found.view.shape);
+  if (tensor.strides != nullptr) found.strides.assign(tensor.strides, tensor.strides + tensor.ndim);
   if constexpr (std::is_same_v<Managed, dlpack::ManagedVersioned>)
     found.read_only = (managed->flags & dlpack::kReadOnly) != 0;
   return found;
@@ -84,10 +96,11 @@ dlpack::DataType dtype_of(const std::string& typestr, const std::string& name) {
                             : typestr[1] == 'i' ? dlpack::kInt
                             : typestr[1] == 'u' ? dlpack::kUint
                             : typestr[1] == 'f' ? dlpack::kFloat
+                            : typestr[1] == 'b' ? dlpack::kBool
                                                 : 255;
   if (code == 255 || (typestr[0] != '<' && typestr[0] != '|') || typestr.size() > 3) {
     throw py::type_error(name + " has typestr '" + typestr +
-                         "' in __cuda_array_interface__; must be integers or real numbers");
+                         "' in __cuda_array_interface__; must be integers, real numbers or bools");
   }
   return dlpack::DataType{code, static_cast<std::uint8_t>((typestr[2] - '0') * 8), 1};
 }
@@ -98,15 +111,15 @@ Found from_array_interface(py::handle object, const char* name, Device& device, 
   found.view.dtype = dtype_of(py::cast<std::string>(interface["typestr"]), name);
   const py::tuple shape = interface["shape"];
   const py::tuple data = interface["data"];
-  found.ndim = static_cast<int>(shape.size());
-  found.view.size = found.ndim == 1 ? py::cast<std::int64_t>(shape[0]) : 1;
+  found.view.shape = py::cast<Shape>(shape);
+  found.view.size = size_of(found.view.shape);
   found.view.data = reinterpret_cast<void*>(py::cast<std::uintptr_t>(data[0]));
   found.read_only = py::cast<bool>(data[1]);
-  if (found.ndim == 1 && interface.contains("strides") && !interface["strides"].is_none()) {
-    const py::tuple strides = interface["strides"];
+  if (interface.contains("strides") && !interface["strides"].is_none()) {
     const std::int64_t bytes = found.view.dtype.bits / 8;
-    const auto stride = py::cast<std::int64_t>(strides[0]);
-    found.stride = stride % bytes == 0 ? stride / bytes : 0;
+    for (const std::int64_t stride : py::cast<Shape>(interface["strides"])) {
+      found.strides.push_back(stride % bytes == 0 ? stride / bytes : stride);
+    }
   }
   if (interface.contains("mask") && !interface["mask"].is_none()) {
     throw py::type_error(std::string(name) + " has a mask; must be an array without one");
@@ -140,7 +153,7 @@ Found from_own(py::handle object, const char* name, const Device& device, Stream
   }
   array.timeline->follow(stream);
   Found found;
-  found.view = DeviceView{array.memory, array.memory.get(), array.size, array.dtype};
+  found.view = DeviceView{array.memory, array.memory.get(), array.size(), array.dtype, array.shape};
   return found;
 }
 
@@ -154,24 +167,48 @@ Found find(py::handle object, const char* name, Device& device, const StreamChoi
                        " with __dlpack__ or __cuda_array_interface__, such as a torch tensor");
 }
 
+std::string shape_name(const Shape& shape) {
+  std::string text = "(";
+  for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+    text += (axis > 0 ? ", " : "") + (shape[axis] < 0 ? std::string("n") : std::to_string(shape[axis]));
+  }
+  return text + (shape.size() == 1 ? ",)" : ")");
+}
+
+template <typename Types>
+void check_found(const Found& found, const std::string& name, const Types& dtypes, Access access) {
+  if (std::size(dtypes) > 0 && std::find(dtypes.begin(), dtypes.end(), found.view.dtype) == dtypes.end()) {
+    std::string wanted;
+    for (const dlpack::DataType dtype : dtypes) wanted += (wanted.empty() ? "" : " or ") + dtype_name(dtype);
+    throw py::type_error(name + " is of " + dtype_name(found.view.dtype) + "; must be of " + wanted);
+  }
+  if (const std::int64_t gap = found.gap(); gap != 0) {
+    throw py::value_error(name + " has a stride of " + std::to_string(gap) + " elements; must be contiguous");
+  }
+  if (access == Access::write && found.read_only) throw py::value_error(name + " is read-only");
+}
+
 }  // namespace
 
 DeviceView device_argument(py::handle object, const char* name, Device& device, const StreamChoice& on,
                            std::initializer_list<dlpack::DataType> dtypes, Access access) {
   const Found found = find(object, name, device, on);
-  if (found.ndim > 1) {
-    throw py::value_error(std::string(name) + " has " + std::to_string(found.ndim) + " axes; must have one");
+  if (found.ndim() > 1) {
+    throw py::value_error(std::string(name) + " has " + std::to_string(found.ndim()) + " axes; must have one");
   }
-  if (std::find(dtypes.begin(), dtypes.end(), found.view.dtype) == dtypes.end()) {
-    std::string wanted;
-    for (const dlpack::DataType dtype : dtypes) wanted += (wanted.empty() ? "" : " or ") + dtype_name(dtype);
-    throw py::type_error(std::string(name) + " is of " + dtype_name(found.view.dtype) + "; must be of " + wanted);
+  check_found(found, name, dtypes, access);
+  return found.view;
+}
+
+DeviceView shaped_argument(py::handle object, const char* name, Device& device, const StreamChoice& on,
+                           const std::vector<dlpack::DataType>& dtypes, const Shape& shape, Access access) {
+  const Found found = find(object, name, device, on);
+  if (!std::equal(shape.begin(), shape.end(), found.view.shape.begin(), found.view.shape.end(),
+                  [](std::int64_t expected, std::int64_t axis) { return expected == -1 || expected == axis; })) {
+    throw py::value_error(std::string(name) + " has shape " + shape_name(found.view.shape) + "; must have shape " +
+                          shape_name(shape));
   }
-  if (found.view.size > 1 && found.stride != 1) {
-    throw py::value_error(std::string(name) + " has a stride of " + std::to_string(found.stride) +
-                          " elements; must be contiguous");
-  }
-  if (access == Access::write && found.read_only) throw py::value_error(std::string(name) + " is read-only");
+  check_found(found, name, dtypes, access);
   return found.view;
 }
 

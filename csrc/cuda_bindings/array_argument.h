@@ -8,17 +8,19 @@
 
 #include "cuda/device.h"
 #include "cuda/timeline.h"
+#include "cuda_bindings/device_array.h"
 #include "cuda_bindings/dlpack.h"
 #include "cuda_bindings/stream_argument.h"
 
 namespace metarl::cuda {
 
-// Holds its memory as long as it lives. One axis, contiguous.
+// Holds its memory as long as it lives. Contiguous.
 struct DeviceView {
   std::shared_ptr<void> owner;
   void* data = nullptr;
   std::int64_t size = 0;
   dlpack::DataType dtype{};
+  Shape shape;
 
   template <typename T>
   T* as() const {
@@ -33,6 +35,11 @@ enum class Access : std::uint8_t { read, write };
 // and ValueError if it has several axes or gaps.
 DeviceView device_argument(pybind11::handle object, const char* name, Device& device, const StreamChoice& on,
                            std::initializer_list<dlpack::DataType> dtypes, Access access = Access::read);
+
+// The same, of exactly that shape; no dtypes: of any. One axis of the shape may be -1: of any length.
+DeviceView shaped_argument(pybind11::handle object, const char* name, Device& device, const StreamChoice& on,
+                           const std::vector<dlpack::DataType>& dtypes, const Shape& shape,
+                           Access access = Access::read);
 
 // A result's place: device_argument of that size that may be written.
 DeviceView output_argument(pybind11::handle object, const char* name, Device& device, const StreamChoice& on,

@@ -19,24 +19,27 @@ template <typename Managed>
 struct Export {
   Managed managed{};
   std::shared_ptr<void> memory;
-  std::int64_t shape[1];
-  std::int64_t strides[1];
+  Shape shape;
+  Shape strides;
 };
 
 template <typename Managed>
 Managed* exported(const DeviceArray& array) {
   auto* result = new Export<Managed>();
   result->memory = array.memory;
-  result->shape[0] = array.size;
-  result->strides[0] = 1;
+  result->shape = array.shape;
+  result->strides = Shape(array.shape.size(), 1);
+  for (std::size_t axis = array.shape.size(); axis-- > 1;) {
+    result->strides[axis - 1] = result->strides[axis] * array.shape[axis];
+  }
   const Device& device = array.timeline->device();
   result->managed.tensor =
       dlpack::Tensor{array.memory.get(),
                      {device.memory_type(), device.memory_type() == kHostMemory ? 0 : device.number()},
-                     1,
+                     static_cast<std::int32_t>(array.shape.size()),
                      array.dtype,
-                     result->shape,
-                     result->strides,
+                     result->shape.data(),
+                     result->strides.data(),
                      0};
   result->managed.context = result;
   result->managed.deleter = [](Managed* managed) { delete static_cast<Export<Managed>*>(managed->context); };
@@ -84,11 +87,20 @@ py::capsule to_dlpack(Array self, py::handle stream, py::handle max_version, py:
   return capsule_of(exported<dlpack::Managed>(*self), dlpack::kName);
 }
 
+py::tuple shape_of(Array self) { return py::tuple(py::cast(self->shape)); }
+
+std::string typestr_of(dlpack::DataType dtype) {
+  const char kind = dtype.code == dlpack::kFloat  ? 'f'
+                    : dtype.code == dlpack::kBool ? 'b'
+                    : dtype.code == dlpack::kUint ? 'u'
+                                                  : 'i';
+  return std::string(dtype.bits == 8 ? "|" : "<") + kind + std::to_string(dtype.bits / 8);
+}
+
 py::dict array_interface(Array self) {
   py::dict result;
-  result["shape"] = py::make_tuple(self->size);
-  result["typestr"] =
-      std::string(self->dtype.code == dlpack::kFloat ? "<f" : "<i") + std::to_string(self->dtype.bits / 8);
+  result["shape"] = shape_of(self);
+  result["typestr"] = typestr_of(self->dtype);
   result["data"] = py::make_tuple(reinterpret_cast<std::uintptr_t>(self->memory.get()), false);
   result["strides"] = py::none();
   result["version"] = 3;
@@ -98,7 +110,8 @@ py::dict array_interface(Array self) {
 }
 
 py::array to_numpy(Array self, py::handle stream) {
-  py::array result(py::dtype(dtype_name(self->dtype)), py::array::ShapeContainer{static_cast<py::ssize_t>(self->size)});
+  py::array result(py::dtype(dtype_name(self->dtype)),
+                   py::array::ShapeContainer(self->shape.begin(), self->shape.end()));
   Device& device = self->timeline->device();
   const Stream on = stream_argument(stream, device).stream;
   self->timeline->follow(on);
@@ -112,17 +125,38 @@ py::array to_numpy(Array self, py::handle stream) {
   return result;
 }
 
+std::int64_t length_of(Array self) {
+  if (self->shape.empty()) throw py::type_error("an array without axes has no length");
+  return self->shape[0];
+}
+
+// Part `index` along the first axis; it holds the memory of the whole.
+std::unique_ptr<DeviceArray> part_of(Array self, std::int64_t index) {
+  const std::int64_t length = length_of(self);
+  const std::int64_t at = index < 0 ? index + length : index;
+  if (at < 0 || at >= length) {
+    throw py::index_error("index " + std::to_string(index) + " out of range for size " + std::to_string(length));
+  }
+  auto part = std::make_unique<DeviceArray>(*self);
+  part->shape.erase(part->shape.begin());
+  auto* const data = static_cast<std::byte*>(self->memory.get()) + part->num_bytes() * static_cast<std::size_t>(at);
+  part->memory = std::shared_ptr<void>(self->memory, data);
+  return part;
+}
+
 }  // namespace
 
 std::string dtype_name(dlpack::DataType dtype) {
+  if (dtype.lanes != 1) return "another dtype";
+  if (dtype.code == dlpack::kBool && dtype.bits == 8) return "bool";
   const char* kind = dtype.code == dlpack::kInt ? "int" : dtype.code == dlpack::kUint ? "uint" : "float";
-  if (dtype.code > dlpack::kFloat || dtype.lanes != 1) return "another dtype";
+  if (dtype.code > dlpack::kFloat) return "another dtype";
   return kind + std::to_string(dtype.bits);
 }
 
 void register_device_array(py::module_& m) {
   py::class_<DeviceArray>(m, "DeviceArray", py::module_local(),
-                          R"(A result in device memory, of one axis. Other libraries use it without a copy:
+                          R"(A result in device memory. Other libraries use it without a copy:
 ``torch.from_dlpack(array)``, ``cupy.asarray(array)``.
 
 The memory is used again after the last reference to it, from here or from there, is gone, by later calls on the same
@@ -135,14 +169,16 @@ calls that write it. With ``max_version=(1, 0)`` or newer the capsule is a versi
       .def("__dlpack_device__", &dlpack_device)
       .def_property_readonly("__cuda_array_interface__", &array_interface)
       .def("numpy", &to_numpy, py::arg("stream") = py::none(), "Copy to a NumPy array; waits for the device.")
-      .def("__len__", [](Array self) { return self->size; })
-      .def_property_readonly("size", [](Array self) { return self->size; })
-      .def_property_readonly("shape", [](Array self) { return py::make_tuple(self->size); })
+      .def("__len__", &length_of)
+      .def("__getitem__", &part_of, py::arg("index"), "Part ``index`` along the first axis, in the same memory.")
+      .def_property_readonly("size", [](Array self) { return self->size(); })
+      .def_property_readonly("shape", &shape_of)
+      .def_property_readonly("ndim", [](Array self) { return self->shape.size(); })
       .def_property_readonly("dtype", [](Array self) { return py::dtype(dtype_name(self->dtype)); })
       .def_property_readonly("device", [](Array self) { return self->timeline->device().name(); })
       .def("__repr__", [](Array self) {
-        return "DeviceArray(shape=(" + std::to_string(self->size) + ",), dtype=" + dtype_name(self->dtype) +
-               ", device='" + self->timeline->device().name() + "')";
+        return "DeviceArray(shape=" + text_of(shape_of(self)) + ", dtype=" + dtype_name(self->dtype) + ", device='" +
+               self->timeline->device().name() + "')";
       });
 }
 

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "cuda/memory_pool.h"
 #include "cuda/timeline.h"
@@ -31,23 +33,23 @@ struct DataTypeOf<double> {
 // As NumPy names it: "int64".
 std::string dtype_name(dlpack::DataType dtype);
 
-// One axis, contiguous.
+using Shape = std::vector<std::int64_t>;
+inline std::int64_t size_of(const Shape& shape) {
+  std::int64_t size = 1;
+  for (const std::int64_t axis : shape) size *= axis;
+  return size;
+}
+
+// Contiguous, the last axis varies fastest.
 struct DeviceArray {
   std::shared_ptr<Timeline> timeline;  // of the object whose calls write the array
   std::shared_ptr<void> memory;
-  std::int64_t size;
+  Shape shape;
   dlpack::DataType dtype;
 
-  std::size_t num_bytes() const { return static_cast<std::size_t>(size) * dtype.bits / 8; }
+  std::int64_t size() const { return size_of(shape); }
+  std::size_t num_bytes() const { return static_cast<std::size_t>(size()) * dtype.bits / 8; }
 };
-
-template <typename T>
-std::unique_ptr<DeviceArray> new_device_array(const std::shared_ptr<Timeline>& timeline, MemoryPool& pool,
-                                              std::int64_t size, Stream stream, const char* purpose) {
-  const std::size_t bytes = static_cast<std::size_t>(size) * sizeof(T);
-  return std::make_unique<DeviceArray>(
-      DeviceArray{timeline, pool.take(bytes, stream, purpose), size, DataTypeOf<T>::value});
-}
 
 void register_device_array(pybind11::module_& m);
 

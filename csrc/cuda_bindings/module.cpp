@@ -24,4 +24,5 @@ PYBIND11_MODULE(METARL_CUDA_MODULE, m) {
       "One line a device, and where there is none the reason. Starts the driver.");
   metarl::cuda::register_device_array(m);
   metarl::cuda::register_tree(m);
+  metarl::cuda::register_env(m);
 }

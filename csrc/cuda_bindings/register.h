@@ -5,5 +5,6 @@
 namespace metarl::cuda {
 
 void register_tree(pybind11::module_& m);
+void register_env(pybind11::module_& m);
 
 }  // namespace metarl::cuda

@@ -6,10 +6,8 @@
 #include "bindings/arrays.h"
 #include "bindings/built.h"
 #include "cuda/tree.h"
-#include "cuda_bindings/array_argument.h"
-#include "cuda_bindings/device_array.h"
+#include "cuda_bindings/device_call.h"
 #include "cuda_bindings/register.h"
-#include "cuda_bindings/stream_argument.h"
 #include "cuda_bindings/tree_arguments.h"
 
 namespace metarl::cuda {
@@ -44,56 +42,13 @@ std::unique_ptr<Tree, ReleaseUnlocked> make_tree(py::handle capacity, py::handle
   return std::unique_ptr<Tree, ReleaseUnlocked>(new Tree(open_device(static_cast<int>(number)), leaves, key));
 }
 
-// A call's stream, and what it holds until the device is done with it.
-class Call {
- public:
-  Call(Tree& tree, py::handle stream)
-      : tree_(tree), keeps_(!stream.is_none()), on_(stream_argument(stream, tree.device())) {}
-
-  Stream stream() const { return on_.stream; }
-  DeviceView input(py::handle object, const char* name, std::initializer_list<dlpack::DataType> dtypes) {
-    return held(device_argument(object, name, tree_.device(), on_, dtypes));
-  }
-  template <typename T>
-  T* output(py::handle object, const char* name, std::int64_t size) {
-    return held(output_argument(object, name, tree_.device(), on_, DataTypeOf<T>::value, size)).template as<T>();
-  }
-  // A new result. A graph would keep its memory after it went back to the pool.
-  template <typename T>
-  py::object result(std::int64_t size, const char* purpose, T** data) {
-    if (tree_.device().is_capturing(on_.stream)) {
-      throw std::runtime_error("the stream records a graph, in which no memory can be allocated: pass out=");
-    }
-    auto array = new_device_array<T>(tree_.timeline(), tree_.pool(), size, on_.stream, purpose);
-    *data = static_cast<T*>(array->memory.get());
-    return py::cast(std::move(array));
-  }
-  // On the stream that the library behind the arguments works on, its memory is used again in order. Elsewhere it must
-  // not be freed before the call is done.
-  void done() {
-    if (!keeps_ || tree_.device().is_capturing(on_.stream)) return;
-    for (auto& owner : owners_) tree_.timeline()->keep(std::move(owner));
-  }
-
- private:
-  DeviceView held(DeviceView view) {
-    if (keeps_) owners_.push_back(view.owner);
-    return view;
-  }
-
-  Tree& tree_;
-  bool keeps_;
-  StreamChoice on_;
-  std::vector<std::shared_ptr<void>> owners_;
-};
-
 void check_count(std::int64_t n, const char* name) {
   if (n > kMostItems)
     throw py::value_error(std::string(name) + " has " + std::to_string(n) + " items; must have at most 2**31 - 1");
 }
 
 void set(Handle self, py::handle indices_object, py::handle priorities_object, py::handle stream) {
-  Call call(*self, stream);
+  DeviceCall call(*self, stream);
   const DeviceView indices = call.input(indices_object, "indices", {kInt64});
   const DeviceView priorities = call.input(priorities_object, "priorities", {kFloat32, kFloat64});
   if (indices.size != priorities.size) {
@@ -110,7 +65,7 @@ void set(Handle self, py::handle indices_object, py::handle priorities_object, p
 }
 
 void invalidate(Handle self, py::handle indices_object, py::handle stream) {
-  Call call(*self, stream);
+  DeviceCall call(*self, stream);
   const DeviceView indices = call.input(indices_object, "indices", {kInt64});
   check_count(indices.size, "indices");
   self->invalidate(indices.as<std::int64_t>(), indices.size, call.stream());
@@ -126,7 +81,7 @@ py::tuple sample(Handle self, py::handle batch_size, py::handle stratified, py::
   }
   request.mode = mode_argument(stratified, mode);
   request.normalization = normalization_argument(normalization);
-  Call call(*self, stream);
+  DeviceCall call(*self, stream);
   const bool weigh = !beta.is_none();
   if (weigh && PyNumber_Check(beta.ptr()) != 0 && !py::hasattr(beta, "__dlpack__")) {
     request.beta = real_number(beta.ptr(), "beta");
@@ -160,7 +115,7 @@ py::tuple sample(Handle self, py::handle batch_size, py::handle stratified, py::
 }
 
 py::object find(Handle self, py::handle mass_object, py::handle out, py::handle stream) {
-  Call call(*self, stream);
+  DeviceCall call(*self, stream);
   const DeviceView mass = call.input(mass_object, "mass", {kFloat64});
   check_count(mass.size, "mass");
   std::int64_t* indices = nullptr;
@@ -176,7 +131,7 @@ py::object find(Handle self, py::handle mass_object, py::handle out, py::handle 
 }
 
 py::object get(Handle self, py::handle indices_object, py::handle out, py::handle stream) {
-  Call call(*self, stream);
+  DeviceCall call(*self, stream);
   const DeviceView indices = call.input(indices_object, "indices", {kInt64});
   check_count(indices.size, "indices");
   double* priorities = nullptr;
