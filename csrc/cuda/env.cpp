@@ -7,8 +7,9 @@
 namespace metarl::cuda {
 namespace {
 
-constexpr const char* kNames[] = {"state", "elapsed",   "episode",     "seed",    "stream",  "done",       "ended",
-                                  "end_flag", "final_obs", "task_values", "task_id", "layouts", "task_table", "table_layouts"};
+constexpr const char* kNames[] = {"state",   "elapsed", "episode",    "seed",         "stream",
+                                  "done",    "ended",   "end_flag",   "final_obs",    "task_values",
+                                  "task_id", "layouts", "task_table", "table_layouts"};
 
 bool is_of_tasks(const std::string& name) {
   return name == "task_values" || name == "task_id" || name == "layouts" || name == "task_table" ||
@@ -111,8 +112,9 @@ void Env::check_sizes(const HostArrays& arrays) const {
   const std::size_t tasks = task == 0 ? 0 : size("task_table") / task;
   const auto num_values = static_cast<std::size_t>(description_.num_task_values);
   if (size("task_values") != n * task || (task != 0 && (num_values == 0 || task % num_values != 0)) ||
-      size("task_id") != (task == 0 ? 0 : n * sizeof(std::int32_t)) || size("layouts") != (task == 0 ? 0 : n * layout) ||
-      size("task_table") != tasks * task || size("table_layouts") != tasks * layout) {
+      size("task_id") != (task == 0 ? 0 : n * sizeof(std::int32_t)) ||
+      size("layouts") != (task == 0 ? 0 : n * layout) || size("task_table") != tasks * task ||
+      size("table_layouts") != tasks * layout) {
     throw std::invalid_argument("the arrays of tasks do not fit together");
   }
 }

@@ -43,8 +43,8 @@ using HostArrays = std::map<std::string, std::vector<std::byte>>;
 // Not synchronised: the caller holds Python's lock. reset, step, rollout and observe neither allocate nor wait.
 class Env {
  public:
-  // arrays: those of a BatchEnv of that description, all of them. Throws std::invalid_argument if the environment has no
-  // kernels for GPUs, and OutOfMemoryError.
+  // arrays: those of a BatchEnv of that description, all of them. Throws std::invalid_argument if the environment has
+  // no kernels for GPUs, and OutOfMemoryError.
   Env(std::shared_ptr<Device> device, EnvDescription description, const HostArrays& arrays);
   ~Env();
   Env(const Env&) = delete;
@@ -62,7 +62,8 @@ class Env {
   bool is_ready() const { return ready_; }
   void set_ready(bool ready) { ready_ = ready; }
 
-  // Copies of host memory, so they wait: rows to seed before a reset, those in the mask (device memory) if there is one.
+  // Copies of host memory, so they wait: rows to seed before a reset, those in the mask (device memory) if there is
+  // one.
   void seed(const std::int64_t* rows, const std::uint64_t* seeds, const std::uint32_t* streams, std::int64_t count,
             const std::uint8_t* mask, Stream stream);
   HostArrays read_arrays(Stream stream);

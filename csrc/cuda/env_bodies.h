@@ -39,7 +39,8 @@ METARL_HD GivenAction read_action(const void* actions, std::int64_t item, int nu
   }
 }
 
-[[maybe_unused]] METARL_HD_CALL GivenAction read_action(const void* data, ActionType type, std::int64_t item, int num_actions) {
+[[maybe_unused]] METARL_HD_CALL GivenAction read_action(const void* data, ActionType type, std::int64_t item,
+                                                        int num_actions) {
   switch (type) {
     case ActionType::int8:
       return read_action<std::int8_t>(data, item, num_actions);

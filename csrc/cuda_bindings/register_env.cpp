@@ -33,8 +33,9 @@ Shape joined(std::initializer_list<Shape> parts) {
 }
 
 // Rows to seed: their numbers, seeds and streams.
-using Seeding = std::tuple<py::array_t<std::int64_t, py::array::c_style>, py::array_t<std::uint64_t, py::array::c_style>,
-                           py::array_t<std::uint32_t, py::array::c_style>>;
+using Seeding =
+    std::tuple<py::array_t<std::int64_t, py::array::c_style>, py::array_t<std::uint64_t, py::array::c_style>,
+               py::array_t<std::uint32_t, py::array::c_style>>;
 
 class PyEnv {
  public:
@@ -147,7 +148,8 @@ class PyEnv {
         env.device().start_zeros(b.final_obs, static_cast<std::size_t>(n * env.description().obs_row_bytes),
                                  call.stream());
       }
-      if (b.final_obs == nullptr) outputs.add("final_obs", own_array("final_obs", joined({{n}, obs_shape_}), obs_type_));
+      if (b.final_obs == nullptr)
+        outputs.add("final_obs", own_array("final_obs", joined({{n}, obs_shape_}), obs_type_));
       if (b.ended == nullptr) outputs.add("_final_obs", own_array("ended", {n}, kBool));
     }
     add_told(outputs, request, {n});
@@ -328,12 +330,11 @@ class PyEnv {
     static const struct {
       dlpack::DataType dtype;
       ActionType type;
-    } kTypes[] = {
-        {{dlpack::kInt, 8, 1}, ActionType::int8},       {{dlpack::kInt, 16, 1}, ActionType::int16},
-        {{dlpack::kInt, 32, 1}, ActionType::int32},     {{dlpack::kInt, 64, 1}, ActionType::int64},
-        {{dlpack::kUint, 8, 1}, ActionType::uint8},     {{dlpack::kUint, 16, 1}, ActionType::uint16},
-        {{dlpack::kUint, 32, 1}, ActionType::uint32},   {{dlpack::kUint, 64, 1}, ActionType::uint64},
-        {{dlpack::kFloat, 32, 1}, ActionType::float32}, {{dlpack::kFloat, 64, 1}, ActionType::float64}};
+    } kTypes[] = {{{dlpack::kInt, 8, 1}, ActionType::int8},       {{dlpack::kInt, 16, 1}, ActionType::int16},
+                  {{dlpack::kInt, 32, 1}, ActionType::int32},     {{dlpack::kInt, 64, 1}, ActionType::int64},
+                  {{dlpack::kUint, 8, 1}, ActionType::uint8},     {{dlpack::kUint, 16, 1}, ActionType::uint16},
+                  {{dlpack::kUint, 32, 1}, ActionType::uint32},   {{dlpack::kUint, 64, 1}, ActionType::uint64},
+                  {{dlpack::kFloat, 32, 1}, ActionType::float32}, {{dlpack::kFloat, 64, 1}, ActionType::float64}};
     // Of one step, as the step has them, too.
     const bool one = shape[0] == 1 && shape.size() == action_shape_.size() + 2 && py::hasattr(actions, "ndim") &&
                      py::cast<std::size_t>(actions.attr("ndim")) + 1 == shape.size();
@@ -418,9 +419,8 @@ void register_env(py::module_& m) {
       .def(
           "rollout",
           [](Handle self, py::handle actions, std::int64_t steps, std::int64_t begin, std::int64_t end, double low,
-             double high, py::handle out, py::handle stream) {
-            return self->rollout(actions, steps, begin, end, low, high, out, stream);
-          },
+             double high, py::handle out,
+             py::handle stream) { return self->rollout(actions, steps, begin, end, low, high, out, stream); },
           py::arg("actions"), py::arg("steps"), py::arg("begin"), py::arg("end"), py::arg("low"), py::arg("high"),
           py::arg("out") = py::none(), py::arg("stream") = py::none())
       .def(

@@ -111,8 +111,8 @@ def make_vec(
             unwrapped environment, or what ``apply_task`` takes. None: those known of its class.
         apply_task: For environments that are not native: called with one and a dict of all ``task_parameters`` when a
             row with another task is reset; may return another environment to use instead.
-        device: ``"cpu"``, or ``"cuda"``, ``"cuda:1"``, ...: native environments then live in the memory of that GPU, and
-            take and return arrays there (docs/cuda.md).
+        device: ``"cpu"``, or ``"cuda"``, ``"cuda:1"``, ...: native environments then live in the memory of that GPU,
+            and take and return arrays there (docs/cuda.md).
         **params: Parameters of the environment: ``env_spec(id).parameters`` describes them; for others, what
             ``gymnasium.make`` takes.
 

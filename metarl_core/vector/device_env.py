@@ -34,21 +34,21 @@ class DeviceVectorEnv(NumpyVectorEnv):
     """``num_envs`` equal environments in the memory of a GPU; made by :func:`metarl_core.make_vec`.
 
     States, observations, rewards and flags have the bits of the CPU's environment. ``step``, ``rollout`` and ``reset``
-    hand their work to a stream and return: with ``out`` they neither allocate nor wait nor read back, so a CUDA graph can
-    record them (a ``reset`` without seeds, and with the mask on the device). What is wrong with the content of actions
-    is found there: the call changes nothing, what it returns is undefined, and :meth:`check` raises it.
+    hand their work to a stream and return: with ``out`` they neither allocate nor wait nor read back, so a CUDA graph
+    can record them (a ``reset`` without seeds, and with the mask on the device). What is wrong with the content of
+    actions is found there: the call changes nothing, what it returns is undefined, and :meth:`check` raises it.
 
-    Arrays are ``DeviceArray`` objects with ``__dlpack__`` and ``__cuda_array_interface__`` (``torch.from_dlpack(obs)``),
-    or what is passed as ``out``. Results are new; ``info`` is what the CPU's is, except:
+    Arrays are ``DeviceArray`` objects with ``__dlpack__`` and ``__cuda_array_interface__``
+    (``torch.from_dlpack(obs)``), or what is passed as ``out``. Results are new; ``info`` is what the CPU's is, except:
 
     - What the CPU marks by a mask that is always True has none: ``_prob``, ``_action_mask``, ``_task_id``.
     - ``same_step``: ``final_obs``, dense, and its mask ``_final_obs`` are there in every step, as nobody knows whether
       an episode ended without waiting; there is no ``final_info``, and ``prob`` is that of the transition.
     - A Tuple observation (Blackjack) is one array ``(num_envs, 3)``.
 
-    ``stream`` is an integer such as torch's ``stream.cuda_stream``; by default torch's current stream if torch uses CUDA,
-    else the legacy default stream. A call on another stream than the one before waits for it; replays of a graph and the
-    calls around them must be put in order by the caller.
+    ``stream`` is an integer such as torch's ``stream.cuda_stream``; by default torch's current stream if torch uses
+    CUDA, else the legacy default stream. A call on another stream than the one before waits for it; replays of a graph
+    and the calls around them must be put in order by the caller.
 
     States and tasks are read and written on the host, in the CPU environment's formats, so that :meth:`snapshot` and
     :meth:`restore` take them from one to the other; these methods wait for the device. After tasks were set, or a table
@@ -127,8 +127,8 @@ class DeviceVectorEnv(NumpyVectorEnv):
 
         Args:
             seed: As of the CPU's environment; seeds are copied to the device, which waits.
-            options: ``{"reset_mask": mask}`` resets the rows where it is True only: bool or uint8 ``(num_envs,)`` on the
-                device, or a NumPy array of bools, which is copied.
+            options: ``{"reset_mask": mask}`` resets the rows where it is True only: bool or uint8 ``(num_envs,)`` on
+                the device, or a NumPy array of bools, which is copied.
             out: A dict with the array ``obs``, and with ``action_mask`` or ``task_id`` if they are wanted; None: new
                 ones of all.
             stream: Where the work is done.

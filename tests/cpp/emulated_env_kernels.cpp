@@ -1,10 +1,11 @@
 // The kernels of all environments on the emulator: the bodies that nvcc compiles, by the names that definitions have.
 #define METARL_ONE_ROW 1
 
+#include "emulated_env_kernels.h"
+
 #include <stdexcept>
 
 #include "cuda/env_bodies.h"
-#include "emulated_env_kernels.h"
 #include "envs/bsuite/rows.h"
 #include "envs/classic_control/rows.h"
 #include "envs/meta/rows.h"

@@ -1,13 +1,32 @@
-"""Every kernel of the tree once or more, on little data: what compute-sanitizer watches."""
+"""Every kernel of the tree once or more and some environments', on little data: what compute-sanitizer watches."""
 
 from __future__ import annotations
 
 import torch
 
-from metarl_core import SumTree
+from metarl_core import SumTree, make_vec
+
+ENVIRONMENTS = ("CartPole-v1", "Taxi-v4", "DeepSea-v0", "MinAtar/Breakout-v1", "MiniGrid-DoorKey-5x5-v0", "Maze-v0")
+
+
+def step_environments() -> None:
+    """Reset, seeded and masked, steps, rollouts and tasks."""
+    for env_id in ENVIRONMENTS:
+        envs = make_vec(env_id, 300, device="cuda", autoreset_mode="same_step", max_episode_steps=9)
+        envs.reset(seed=1)
+        buffers = envs.make_buffers()
+        for step in range(20):
+            if step == 10 and envs.task_parameters:
+                name = envs.task_parameters[0]
+                envs.sample_tasks_at_reset({name: [float(envs.get_tasks()[name][0])] * 3})
+            envs.step(torch.zeros(300, dtype=torch.int64, device="cuda"), out=buffers if step % 2 else None)
+        envs.reset(options={"reset_mask": torch.arange(300, device="cuda") % 2 == 0})
+        envs.rollout("random", 20)
+        envs.check()
 
 
 def main() -> None:
+    step_environments()
     for capacity, batch in ((5000, 300), (70_000, 5000)):  # one block, and several
         tree = SumTree(capacity, device="cuda")
         for step in range(3):

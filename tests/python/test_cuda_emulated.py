@@ -3,38 +3,17 @@
 from __future__ import annotations
 
 import gc
-import importlib.util
-import os
 import sys
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from emulated_module import CAPTURING, emulated, needs_emulator
 
 import metarl_core
 from metarl_core import BufferEmptyError, _core
 
-FOLDER = Path(__file__).parents[2] / "build" / "cpp" / "tests" / "cpp"
-CAPTURING = 99  # a stream on which the emulator plays the recording of a graph
-
-
-def load() -> ModuleType | None:
-    found = sorted(FOLDER.glob("_cuda_emulated.*.so"))
-    if not found:
-        return None
-    spec = importlib.util.spec_from_file_location("_cuda_emulated", found[0])
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-emulated = load()
-if emulated is None and "emulated" in os.environ.get("METARL_REQUIRE", ""):
-    raise RuntimeError(f"no _cuda_emulated in {FOLDER}; make test-cpp builds it")
-pytestmark = pytest.mark.skipif(emulated is None, reason="make test-cpp builds the emulated module")
+pytestmark = needs_emulator
 
 
 def pair(capacity: int, seed: int = 3):
