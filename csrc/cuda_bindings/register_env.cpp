@@ -153,7 +153,7 @@ class PyEnv {
       if (b.ended == nullptr) outputs.add("_final_obs", own_array("ended", {n}, kBool));
     }
     add_told(outputs, request, {n});
-    const bool own = !out.is_none() && outputs.given()["obs"].is(own_obs_) && !captured_;
+    const bool own = !out.is_none() && py::object(outputs.given()["obs"]).is(own_obs_) && !captured_;
     b.obs_holds_last = own && holds_last_;
     request.keeps_obs = own;
     env.step(request, call.stream());
