@@ -132,7 +132,9 @@ function(metarl_add_cuda_kernels target)
       list(APPEND ptx ${assembly})
     endif()
   endforeach()
-  add_custom_target(${target} ALL DEPENDS ${objects} ${ptx})
+  # Apart, as who links the objects needs no PTX.
+  add_custom_target(${target} ALL DEPENDS ${objects})
+  add_custom_target(${target}_ptx ALL DEPENDS ${ptx})
   set_target_properties(${target} PROPERTIES METARL_CUDA_OBJECTS "${objects}" METARL_CUDA_PTX "${ptx}")
 endfunction()
 

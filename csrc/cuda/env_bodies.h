@@ -26,7 +26,7 @@ struct GivenAction {
 };
 
 template <class T>
-METARL_HD GivenAction read_action(const void* actions, std::int64_t item, int num_actions) {
+METARL_KERNEL GivenAction read_action(const void* actions, std::int64_t item, int num_actions) {
   const T value = static_cast<const T*>(actions)[item];
   if constexpr (static_cast<T>(0.5) == T{0}) {
     // A negative one becomes a very large one.
@@ -39,8 +39,7 @@ METARL_HD GivenAction read_action(const void* actions, std::int64_t item, int nu
   }
 }
 
-[[maybe_unused]] METARL_HD_CALL GivenAction read_action(const void* data, ActionType type, std::int64_t item,
-                                                        int num_actions) {
+METARL_KERNEL_CALL GivenAction read_action(const void* data, ActionType type, std::int64_t item, int num_actions) {
   switch (type) {
     case ActionType::int8:
       return read_action<std::int8_t>(data, item, num_actions);
