@@ -11,8 +11,8 @@ function(metarl_add_cuda_module target)
     ${PROJECT_SOURCE_DIR}/csrc/cuda/env.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda/tree.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/array_argument.cpp
+    ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/call.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/device_array.cpp
-    ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/device_call.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/env_arguments.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/module.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/register_env.cpp

@@ -1,7 +1,5 @@
 #include "cuda_bindings/array_argument.h"
 
-#include <pybind11/stl.h>
-
 #include <algorithm>
 #include <string>
 
@@ -14,20 +12,29 @@ namespace {
 
 struct Found {
   DeviceView view;
-  Shape strides;  // in elements; empty: compact
+  std::int64_t stride = 1;  // of the last axis, in elements
+  bool dense = true;
   bool read_only = false;
 
-  int ndim() const { return static_cast<int>(view.shape.size()); }
-  // The first stride that is not a compact array's, or 0. Where an axis has one element, its stride does not matter.
-  std::int64_t gap() const {
-    std::int64_t compact = 1;
-    for (std::size_t axis = strides.size(); axis-- > 0;) {
-      if (view.shape[axis] != 1 && strides[axis] != compact && view.size > 0) return strides[axis];
-      compact *= view.shape[axis];
+  // stride_at(d): in elements.
+  template <typename F>
+  void set_strides(F&& stride_at) {
+    std::int64_t expected = 1;
+    for (std::size_t d = view.shape.size(); d-- > 0;) {
+      const std::int64_t given = stride_at(d);
+      if (d + 1 == view.shape.size()) stride = given;
+      dense = dense && (view.shape[d] == 1 || given == expected);
+      expected *= view.shape[d];
     }
-    return 0;
+    dense = dense || view.size == 0;
   }
 };
+
+std::int64_t product(const std::vector<std::int64_t>& shape) {
+  std::int64_t size = 1;
+  for (const std::int64_t extent : shape) size *= extent;
+  return size;
+}
 
 std::string type_of(py::handle object) { return type_name(object); }
 
@@ -55,8 +62,8 @@ Found take(const py::object& capsule, const char* name, const char* used_name) {
   found.view.data = static_cast<std::byte*>(tensor.data) + tensor.byte_offset;
   found.view.dtype = tensor.dtype;
   found.view.shape.assign(tensor.shape, tensor.shape + tensor.ndim);
-  found.view.size = size_of(found.view.shape);
-  if (tensor.strides != nullptr) found.strides.assign(tensor.strides, tensor.strides + tensor.ndim);
+  found.view.size = product(found.view.shape);
+  if (tensor.strides != nullptr) found.set_strides([&](std::size_t d) { return tensor.strides[d]; });
   if constexpr (std::is_same_v<Managed, dlpack::ManagedVersioned>)
     found.read_only = (managed->flags & dlpack::kReadOnly) != 0;
   return found;
@@ -97,12 +104,12 @@ dlpack::DataType dtype_of(const std::string& typestr, const std::string& name) {
                             : typestr[1] == 'u' ? dlpack::kUint
                             : typestr[1] == 'f' ? dlpack::kFloat
                             : typestr[1] == 'b' ? dlpack::kBool
+                            : typestr[1] == 'c' ? dlpack::kComplex
                                                 : 255;
-  if (code == 255 || (typestr[0] != '<' && typestr[0] != '|') || typestr.size() > 3) {
-    throw py::type_error(name + " has typestr '" + typestr +
-                         "' in __cuda_array_interface__; must be integers, real numbers or bools");
+  if (code == 255 || (typestr[0] != '<' && typestr[0] != '|') || typestr.size() > 4) {
+    throw py::type_error(name + " has typestr '" + typestr + "' in __cuda_array_interface__; must be numbers");
   }
-  return dlpack::DataType{code, static_cast<std::uint8_t>((typestr[2] - '0') * 8), 1};
+  return dlpack::DataType{code, static_cast<std::uint8_t>(std::stoi(typestr.substr(2)) * 8), 1};
 }
 
 Found from_array_interface(py::handle object, const char* name, Device& device, Stream stream) {
@@ -111,15 +118,17 @@ Found from_array_interface(py::handle object, const char* name, Device& device, 
   found.view.dtype = dtype_of(py::cast<std::string>(interface["typestr"]), name);
   const py::tuple shape = interface["shape"];
   const py::tuple data = interface["data"];
-  found.view.shape = py::cast<Shape>(shape);
-  found.view.size = size_of(found.view.shape);
+  for (const py::handle extent : shape) found.view.shape.push_back(py::cast<std::int64_t>(extent));
+  found.view.size = product(found.view.shape);
   found.view.data = reinterpret_cast<void*>(py::cast<std::uintptr_t>(data[0]));
   found.read_only = py::cast<bool>(data[1]);
   if (interface.contains("strides") && !interface["strides"].is_none()) {
+    const py::tuple strides = interface["strides"];
     const std::int64_t bytes = found.view.dtype.bits / 8;
-    for (const std::int64_t stride : py::cast<Shape>(interface["strides"])) {
-      found.strides.push_back(stride % bytes == 0 ? stride / bytes : stride);
-    }
+    found.set_strides([&](std::size_t d) {
+      const auto stride = py::cast<std::int64_t>(strides[d]);
+      return stride % bytes == 0 ? stride / bytes : 0;
+    });
   }
   if (interface.contains("mask") && !interface["mask"].is_none()) {
     throw py::type_error(std::string(name) + " has a mask; must be an array without one");
@@ -153,7 +162,7 @@ Found from_own(py::handle object, const char* name, const Device& device, Stream
   }
   array.timeline->follow(stream);
   Found found;
-  found.view = DeviceView{array.memory, array.memory.get(), array.size(), array.dtype, array.shape};
+  found.view = DeviceView{array.memory, array.memory.get(), array.size, array.dtype, array.shape};
   return found;
 }
 
@@ -167,49 +176,70 @@ Found find(py::handle object, const char* name, Device& device, const StreamChoi
                        " with __dlpack__ or __cuda_array_interface__, such as a torch tensor");
 }
 
-std::string shape_name(const Shape& shape) {
-  std::string text = "(";
-  for (std::size_t axis = 0; axis < shape.size(); ++axis) {
-    text += (axis > 0 ? ", " : "") + (shape[axis] < 0 ? std::string("n") : std::to_string(shape[axis]));
-  }
-  return text + (shape.size() == 1 ? ",)" : ")");
-}
-
-template <typename Types>
-void check_found(const Found& found, const std::string& name, const Types& dtypes, Access access) {
-  if (std::size(dtypes) > 0 && std::find(dtypes.begin(), dtypes.end(), found.view.dtype) == dtypes.end()) {
-    std::string wanted;
-    for (const dlpack::DataType dtype : dtypes) wanted += (wanted.empty() ? "" : " or ") + dtype_name(dtype);
-    throw py::type_error(name + " is of " + dtype_name(found.view.dtype) + "; must be of " + wanted);
-  }
-  if (const std::int64_t gap = found.gap(); gap != 0) {
-    throw py::value_error(name + " has a stride of " + std::to_string(gap) + " elements; must be contiguous");
-  }
-  if (access == Access::write && found.read_only) throw py::value_error(name + " is read-only");
-}
-
 }  // namespace
 
 DeviceView device_argument(py::handle object, const char* name, Device& device, const StreamChoice& on,
                            std::initializer_list<dlpack::DataType> dtypes, Access access) {
   const Found found = find(object, name, device, on);
-  if (found.ndim() > 1) {
-    throw py::value_error(std::string(name) + " has " + std::to_string(found.ndim()) + " axes; must have one");
+  if (found.view.shape.size() > 1) {
+    throw py::value_error(std::string(name) + " has " + std::to_string(found.view.shape.size()) +
+                          " axes; must have one");
   }
-  check_found(found, name, dtypes, access);
+  if (std::find(dtypes.begin(), dtypes.end(), found.view.dtype) == dtypes.end()) {
+    std::string wanted;
+    for (const dlpack::DataType dtype : dtypes) wanted += (wanted.empty() ? "" : " or ") + dtype_name(dtype);
+    throw py::type_error(std::string(name) + " is of " + dtype_name(found.view.dtype) + "; must be of " + wanted);
+  }
+  if (!found.dense) {
+    throw py::value_error(std::string(name) + " has a stride of " + std::to_string(found.stride) +
+                          " elements; must be contiguous");
+  }
+  if (access == Access::write && found.read_only) throw py::value_error(std::string(name) + " is read-only");
   return found.view;
 }
 
-DeviceView shaped_argument(py::handle object, const char* name, Device& device, const StreamChoice& on,
-                           const std::vector<dlpack::DataType>& dtypes, const Shape& shape, Access access) {
-  const Found found = find(object, name, device, on);
-  if (!std::equal(shape.begin(), shape.end(), found.view.shape.begin(), found.view.shape.end(),
-                  [](std::int64_t expected, std::int64_t axis) { return expected == -1 || expected == axis; })) {
-    throw py::value_error(std::string(name) + " has shape " + shape_name(found.view.shape) + "; must have shape " +
-                          shape_name(shape));
+bool is_on_device(py::handle object, const Device& device) {
+  if (py::isinstance<DeviceArray>(object)) return true;
+  if (py::hasattr(object, "__dlpack_device__")) {
+    const py::tuple place(object.attr("__dlpack_device__")());
+    return device.can_use(py::cast<int>(py::int_(place[0])), py::cast<int>(py::int_(place[1])));
   }
-  check_found(found, name, dtypes, access);
+  return py::hasattr(object, "__cuda_array_interface__");
+}
+
+DeviceView block_argument(py::handle object, const std::string& name, Device& device, const StreamChoice& on,
+                          dlpack::DataType dtype, Access access) {
+  const Found found = find(object, name.c_str(), device, on);
+  if (found.view.dtype != dtype) {
+    throw py::type_error(name + " is of " + dtype_name(found.view.dtype) + "; must be of " + dtype_name(dtype));
+  }
+  if (!found.dense) throw py::value_error(name + " has gaps or another order of axes; must be contiguous");
+  if (access == Access::write && found.read_only) throw py::value_error(name + " is read-only");
   return found.view;
+}
+
+DeviceView shaped_argument(py::handle object, const std::string& name, Device& device, const StreamChoice& on,
+                           const std::vector<dlpack::DataType>& dtypes, const std::vector<std::int64_t>& shape,
+                           Access access) {
+  const Found found = find(object, name.c_str(), device, on);
+  if (found.view.shape != shape) {
+    throw py::value_error(name + " has shape " + shape_text(found.view.shape) + "; must have shape " +
+                          shape_text(shape));
+  }
+  if (!dtypes.empty() && std::find(dtypes.begin(), dtypes.end(), found.view.dtype) == dtypes.end()) {
+    std::string wanted;
+    for (const dlpack::DataType dtype : dtypes) wanted += (wanted.empty() ? "" : " or ") + dtype_name(dtype);
+    throw py::type_error(name + " is of " + dtype_name(found.view.dtype) + "; must be of " + wanted);
+  }
+  if (!found.dense) throw py::value_error(name + " has gaps or another order of axes; must be contiguous");
+  if (access == Access::write && found.read_only) throw py::value_error(name + " is read-only");
+  return found.view;
+}
+
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+  std::string text = "(";
+  for (std::size_t d = 0; d < shape.size(); ++d) text += (d > 0 ? ", " : "") + std::to_string(shape[d]);
+  return text + (shape.size() == 1 ? ",)" : ")");
 }
 
 DeviceView output_argument(py::handle object, const char* name, Device& device, const StreamChoice& on,

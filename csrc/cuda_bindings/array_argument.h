@@ -5,10 +5,11 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "cuda/device.h"
 #include "cuda/timeline.h"
-#include "cuda_bindings/device_array.h"
 #include "cuda_bindings/dlpack.h"
 #include "cuda_bindings/stream_argument.h"
 
@@ -18,9 +19,9 @@ namespace metarl::cuda {
 struct DeviceView {
   std::shared_ptr<void> owner;
   void* data = nullptr;
-  std::int64_t size = 0;
+  std::int64_t size = 0;  // of all axes together
   dlpack::DataType dtype{};
-  Shape shape;
+  std::vector<std::int64_t> shape = {};
 
   template <typename T>
   T* as() const {
@@ -36,10 +37,19 @@ enum class Access : std::uint8_t { read, write };
 DeviceView device_argument(pybind11::handle object, const char* name, Device& device, const StreamChoice& on,
                            std::initializer_list<dlpack::DataType> dtypes, Access access = Access::read);
 
-// The same, of exactly that shape; no dtypes: of any. One axis of the shape may be -1: of any length.
-DeviceView shaped_argument(pybind11::handle object, const char* name, Device& device, const StreamChoice& on,
-                           const std::vector<dlpack::DataType>& dtypes, const Shape& shape,
+// Whether an object says that it lies in memory of the device: such are not copied.
+bool is_on_device(pybind11::handle object, const Device& device);
+
+// An array of that dtype with any number of axes. Raises as device_argument.
+DeviceView block_argument(pybind11::handle object, const std::string& name, Device& device, const StreamChoice& on,
+                          dlpack::DataType dtype, Access access = Access::read);
+
+// An array of exactly that shape and one of the dtypes; no dtypes: of any. Raises as device_argument.
+DeviceView shaped_argument(pybind11::handle object, const std::string& name, Device& device, const StreamChoice& on,
+                           const std::vector<dlpack::DataType>& dtypes, const std::vector<std::int64_t>& shape,
                            Access access = Access::read);
+
+std::string shape_text(const std::vector<std::int64_t>& shape);
 
 // A result's place: device_argument of that size that may be written.
 DeviceView output_argument(pybind11::handle object, const char* name, Device& device, const StreamChoice& on,

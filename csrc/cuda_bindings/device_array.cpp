@@ -19,8 +19,8 @@ template <typename Managed>
 struct Export {
   Managed managed{};
   std::shared_ptr<void> memory;
-  Shape shape;
-  Shape strides;
+  std::vector<std::int64_t> shape;
+  std::vector<std::int64_t> strides;
 };
 
 template <typename Managed>
@@ -28,10 +28,8 @@ Managed* exported(const DeviceArray& array) {
   auto* result = new Export<Managed>();
   result->memory = array.memory;
   result->shape = array.shape;
-  result->strides = Shape(array.shape.size(), 1);
-  for (std::size_t axis = array.shape.size(); axis-- > 1;) {
-    result->strides[axis - 1] = result->strides[axis] * array.shape[axis];
-  }
+  result->strides.assign(array.shape.size(), 1);
+  for (std::size_t d = array.shape.size(); d-- > 1;) result->strides[d - 1] = result->strides[d] * array.shape[d];
   const Device& device = array.timeline->device();
   result->managed.tensor =
       dlpack::Tensor{array.memory.get(),
@@ -87,20 +85,16 @@ py::capsule to_dlpack(Array self, py::handle stream, py::handle max_version, py:
   return capsule_of(exported<dlpack::Managed>(*self), dlpack::kName);
 }
 
-py::tuple shape_of(Array self) { return py::tuple(py::cast(self->shape)); }
-
-std::string typestr_of(dlpack::DataType dtype) {
-  const char kind = dtype.code == dlpack::kFloat  ? 'f'
-                    : dtype.code == dlpack::kBool ? 'b'
-                    : dtype.code == dlpack::kUint ? 'u'
-                                                  : 'i';
-  return std::string(dtype.bits == 8 ? "|" : "<") + kind + std::to_string(dtype.bits / 8);
+py::tuple shape_of(Array self) {
+  py::tuple shape(self->shape.size());
+  for (std::size_t d = 0; d < self->shape.size(); ++d) shape[d] = self->shape[d];
+  return shape;
 }
 
 py::dict array_interface(Array self) {
   py::dict result;
   result["shape"] = shape_of(self);
-  result["typestr"] = typestr_of(self->dtype);
+  result["typestr"] = py::dtype(dtype_name(self->dtype)).attr("str");
   result["data"] = py::make_tuple(reinterpret_cast<std::uintptr_t>(self->memory.get()), false);
   result["strides"] = py::none();
   result["version"] = 3;
@@ -110,8 +104,8 @@ py::dict array_interface(Array self) {
 }
 
 py::array to_numpy(Array self, py::handle stream) {
-  py::array result(py::dtype(dtype_name(self->dtype)),
-                   py::array::ShapeContainer(self->shape.begin(), self->shape.end()));
+  const py::array::ShapeContainer shape(self->shape.begin(), self->shape.end());
+  py::array result(py::dtype(dtype_name(self->dtype)), shape);
   Device& device = self->timeline->device();
   const Stream on = stream_argument(stream, device).stream;
   self->timeline->follow(on);
@@ -125,20 +119,17 @@ py::array to_numpy(Array self, py::handle stream) {
   return result;
 }
 
-std::int64_t length_of(Array self) {
-  if (self->shape.empty()) throw py::type_error("an array without axes has no length");
-  return self->shape[0];
-}
-
 // Part `index` along the first axis; it holds the memory of the whole.
 std::unique_ptr<DeviceArray> part_of(Array self, std::int64_t index) {
-  const std::int64_t length = length_of(self);
+  if (self->shape.empty()) throw py::index_error("an array without axes has no parts");
+  const std::int64_t length = self->shape[0];
   const std::int64_t at = index < 0 ? index + length : index;
   if (at < 0 || at >= length) {
     throw py::index_error("index " + std::to_string(index) + " out of range for size " + std::to_string(length));
   }
   auto part = std::make_unique<DeviceArray>(*self);
   part->shape.erase(part->shape.begin());
+  part->size = self->size / length;
   auto* const data = static_cast<std::byte*>(self->memory.get()) + part->num_bytes() * static_cast<std::size_t>(at);
   part->memory = std::shared_ptr<void>(self->memory, data);
   return part;
@@ -147,16 +138,29 @@ std::unique_ptr<DeviceArray> part_of(Array self, std::int64_t index) {
 }  // namespace
 
 std::string dtype_name(dlpack::DataType dtype) {
-  if (dtype.lanes != 1) return "another dtype";
-  if (dtype.code == dlpack::kBool && dtype.bits == 8) return "bool";
-  const char* kind = dtype.code == dlpack::kInt ? "int" : dtype.code == dlpack::kUint ? "uint" : "float";
-  if (dtype.code > dlpack::kFloat) return "another dtype";
+  if (dtype == dlpack::DataType{dlpack::kBool, 8, 1}) return "bool";
+  const char* kind = dtype.code == dlpack::kInt       ? "int"
+                     : dtype.code == dlpack::kUint    ? "uint"
+                     : dtype.code == dlpack::kFloat   ? "float"
+                     : dtype.code == dlpack::kComplex ? "complex"
+                                                      : nullptr;
+  if (kind == nullptr || dtype.lanes != 1) return "another dtype";
   return kind + std::to_string(dtype.bits);
+}
+
+std::unique_ptr<DeviceArray> new_device_array(const std::shared_ptr<Timeline>& timeline, MemoryPool& pool,
+                                              dlpack::DataType dtype, std::vector<std::int64_t> shape, Stream stream,
+                                              const std::string& purpose) {
+  std::int64_t size = 1;
+  for (const std::int64_t extent : shape) size *= extent;
+  const std::size_t bytes = static_cast<std::size_t>(size) * dtype.bits / 8;
+  return std::make_unique<DeviceArray>(
+      DeviceArray{timeline, pool.take(bytes, stream, purpose), size, dtype, std::move(shape)});
 }
 
 void register_device_array(py::module_& m) {
   py::class_<DeviceArray>(m, "DeviceArray", py::module_local(),
-                          R"(A result in device memory. Other libraries use it without a copy:
+                          R"(A result in device memory, contiguous. Other libraries use it without a copy:
 ``torch.from_dlpack(array)``, ``cupy.asarray(array)``.
 
 The memory is used again after the last reference to it, from here or from there, is gone, by later calls on the same
@@ -169,11 +173,11 @@ calls that write it. With ``max_version=(1, 0)`` or newer the capsule is a versi
       .def("__dlpack_device__", &dlpack_device)
       .def_property_readonly("__cuda_array_interface__", &array_interface)
       .def("numpy", &to_numpy, py::arg("stream") = py::none(), "Copy to a NumPy array; waits for the device.")
-      .def("__len__", &length_of)
+      .def("__len__", [](Array self) { return self->shape.at(0); })
       .def("__getitem__", &part_of, py::arg("index"), "Part ``index`` along the first axis, in the same memory.")
-      .def_property_readonly("size", [](Array self) { return self->size(); })
-      .def_property_readonly("shape", &shape_of)
       .def_property_readonly("ndim", [](Array self) { return self->shape.size(); })
+      .def_property_readonly("size", [](Array self) { return self->size; })
+      .def_property_readonly("shape", &shape_of)
       .def_property_readonly("dtype", [](Array self) { return py::dtype(dtype_name(self->dtype)); })
       .def_property_readonly("device", [](Array self) { return self->timeline->device().name(); })
       .def("__repr__", [](Array self) {

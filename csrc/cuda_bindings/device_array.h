@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "cuda/memory_pool.h"
@@ -30,26 +29,28 @@ struct DataTypeOf<double> {
   static constexpr dlpack::DataType value{dlpack::kFloat, 64, 1};
 };
 
+template <>
+struct DataTypeOf<std::uint64_t> {
+  static constexpr dlpack::DataType value{dlpack::kUint, 64, 1};
+};
+
 // As NumPy names it: "int64".
 std::string dtype_name(dlpack::DataType dtype);
 
-using Shape = std::vector<std::int64_t>;
-inline std::int64_t size_of(const Shape& shape) {
-  std::int64_t size = 1;
-  for (const std::int64_t axis : shape) size *= axis;
-  return size;
-}
-
-// Contiguous, the last axis varies fastest.
+// Contiguous.
 struct DeviceArray {
   std::shared_ptr<Timeline> timeline;  // of the object whose calls write the array
   std::shared_ptr<void> memory;
-  Shape shape;
+  std::int64_t size;  // of all axes together
   dlpack::DataType dtype;
+  std::vector<std::int64_t> shape;
 
-  std::int64_t size() const { return size_of(shape); }
-  std::size_t num_bytes() const { return static_cast<std::size_t>(size()) * dtype.bits / 8; }
+  std::size_t num_bytes() const { return static_cast<std::size_t>(size) * dtype.bits / 8; }
 };
+
+std::unique_ptr<DeviceArray> new_device_array(const std::shared_ptr<Timeline>& timeline, MemoryPool& pool,
+                                              dlpack::DataType dtype, std::vector<std::int64_t> shape, Stream stream,
+                                              const std::string& purpose);
 
 void register_device_array(pybind11::module_& m);
 

@@ -10,7 +10,7 @@ struct DeviceOf {
   std::int32_t number;
 };
 
-enum Code : std::uint8_t { kInt = 0, kUint = 1, kFloat = 2, kBool = 6 };
+enum Code : std::uint8_t { kInt = 0, kUint = 1, kFloat = 2, kComplex = 5, kBool = 6 };
 
 struct DataType {
   std::uint8_t code;

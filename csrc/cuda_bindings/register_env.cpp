@@ -12,7 +12,7 @@
 #include "bindings/arrays.h"
 #include "bindings/built.h"
 #include "cuda/env.h"
-#include "cuda_bindings/device_call.h"
+#include "cuda_bindings/call.h"
 #include "cuda_bindings/env_arguments.h"
 #include "cuda_bindings/register.h"
 
@@ -22,9 +22,13 @@ namespace {
 constexpr dlpack::DataType kBool{dlpack::kBool, 8, 1};
 constexpr dlpack::DataType kUint8{dlpack::kUint, 8, 1};
 constexpr dlpack::DataType kInt8{dlpack::kInt, 8, 1};
-constexpr dlpack::DataType kInt64{dlpack::kInt, 64, 1};
-constexpr dlpack::DataType kFloat32{dlpack::kFloat, 32, 1};
-constexpr dlpack::DataType kFloat64{dlpack::kFloat, 64, 1};
+
+using Shape = std::vector<std::int64_t>;
+std::int64_t size_of(const Shape& shape) {
+  std::int64_t size = 1;
+  for (const std::int64_t extent : shape) size *= extent;
+  return size;
+}
 
 Shape joined(std::initializer_list<Shape> parts) {
   Shape shape;
@@ -79,7 +83,7 @@ class PyEnv {
     if (!mask.is_none() && !env.is_ready()) {
       raise_metarl_error("ResetNeededError", "reset every environment once before resetting some of them");
     }
-    DeviceCall call(env, stream);
+    Call call(env.timeline(), env.pool(), stream);
     note_graph(call);
     EnvCall request{};
     const std::int64_t n = env.description().num_envs;
@@ -93,7 +97,7 @@ class PyEnv {
       env.device().write(copied.get(), flags.data(), static_cast<std::size_t>(n), call.stream());
       request.mask = static_cast<const std::uint8_t*>(copied.get());
     } else if (!mask.is_none()) {
-      request.mask = call.input(mask, "options['reset_mask']", {kBool, kUint8}, {n}).as<std::uint8_t>();
+      request.mask = call.shaped(mask, "options['reset_mask']", {kBool, kUint8}, {n}).as<std::uint8_t>();
     }
     Outputs outputs(call, out);
     request.batch.obs = outputs.required("obs", obs_type_, joined({{n}, obs_shape_}));
@@ -112,10 +116,10 @@ class PyEnv {
   }
 
   py::object observe(py::handle stream) {
-    DeviceCall call(env(), stream);
+    Call call(env().timeline(), env().pool(), stream);
     void* obs = nullptr;
     py::object result =
-        call.result(joined({{env().description().num_envs}, obs_shape_}), obs_type_, "observations", &obs);
+        call.result(obs_type_, joined({{env().description().num_envs}, obs_shape_}), "observations", &obs);
     env().observe(obs, call.stream());
     call.done();
     return result;
@@ -126,7 +130,7 @@ class PyEnv {
   py::dict step(py::handle actions, py::handle out, py::handle stream) {
     Env& env = this->env();
     if (!env.is_ready()) raise_metarl_error("ResetNeededError", "reset must be called before step");
-    DeviceCall call(env, stream);
+    Call call(env.timeline(), env.pool(), stream);
     note_graph(call);
     const std::int64_t n = env.description().num_envs;
     EnvCall request{};
@@ -169,7 +173,7 @@ class PyEnv {
     Env& env = this->env();
     if (!env.is_ready()) raise_metarl_error("ResetNeededError", "reset must be called before step");
     if (begin < 0 || begin >= end || end > steps) throw py::value_error("steps out of range");
-    DeviceCall call(env, stream);
+    Call call(env.timeline(), env.pool(), stream);
     note_graph(call);
     const std::int64_t n = env.description().num_envs;
     EnvCall request{};
@@ -188,7 +192,7 @@ class PyEnv {
 
   // Buffers for step that it may update in place of writing them anew; see EnvBatch::obs_holds_last.
   py::dict make_buffers(py::handle stream) {
-    DeviceCall call(env(), stream);
+    Call call(env().timeline(), env().pool(), stream);
     const std::int64_t n = env().description().num_envs;
     Outputs outputs(call, py::none());
     outputs.required("obs", obs_type_, joined({{n}, obs_shape_}));
@@ -202,7 +206,7 @@ class PyEnv {
 
   // New arrays for rollout.
   py::dict make_rollout_buffers(std::int64_t steps, py::handle stream) {
-    DeviceCall call(env(), stream);
+    Call call(env().timeline(), env().pool(), stream);
     Outputs outputs(call, py::none());
     EnvCall request{};
     add_rollout(call, outputs, request, steps);
@@ -220,7 +224,7 @@ class PyEnv {
 
   py::dict read_arrays() {
     Env& env = this->env();
-    const Stream stream = waiting_stream(env);
+    const Stream stream = waiting_stream(py::none(), env.device());
     HostArrays arrays;
     {
       const py::gil_scoped_release released;
@@ -230,14 +234,14 @@ class PyEnv {
   }
   void write_arrays(const py::dict& arrays, bool ready) {
     Env& env = this->env();
-    env.write_arrays(host_arrays(arrays), waiting_stream(env));
+    env.write_arrays(host_arrays(arrays), waiting_stream(py::none(), env.device()));
     env.set_ready(ready);
     holds_last_ = false;
   }
 
   void check() {
     Env& env = this->env();
-    const Stream stream = waiting_stream(env);
+    const Stream stream = waiting_stream(py::none(), env.device());
     EnvStatus status{};
     {
       const py::gil_scoped_release released;
@@ -252,7 +256,7 @@ class PyEnv {
   // Results by name: new ones, or the caller's.
   class Outputs {
    public:
-    Outputs(DeviceCall& call, py::handle out) : call_(call), new_(out.is_none()) {
+    Outputs(Call& call, py::handle out) : call_(call), new_(out.is_none()) {
       if (new_) return;
       if (!py::isinstance<py::dict>(out)) throw py::type_error("out must be a dict of arrays by name");
       out_ = py::reinterpret_borrow<py::dict>(out);
@@ -265,12 +269,12 @@ class PyEnv {
     void* optional(const char* name, dlpack::DataType dtype, const Shape& shape) {
       void* data = nullptr;
       if (new_) {
-        given_[name] = call_.result(shape, dtype, name, &data);
+        given_[name] = call_.result(dtype, shape, name, &data);
       } else if (out_.contains(name) && !out_[name].is_none()) {
         const std::string place = std::string("out['") + name + "']";
         std::vector<dlpack::DataType> dtypes = {dtype};
         if (dtype == kBool) dtypes.push_back(kUint8);  // for libraries whose bools DLPack cannot name
-        data = call_.output(out_[name], place.c_str(), dtypes, shape);
+        data = call_.shaped(out_[name], place, dtypes, shape, Access::write).data;
         given_[name] = out_[name];
       }
       return data;
@@ -280,7 +284,7 @@ class PyEnv {
     bool are_new() const { return new_; }
 
    private:
-    DeviceCall& call_;
+    Call& call_;
     bool new_;
     py::dict out_;
     py::dict given_;
@@ -289,7 +293,7 @@ class PyEnv {
   static std::uint8_t* flags(void* data) { return static_cast<std::uint8_t*>(data); }
   bool is_same_step() const { return env_->description().mode == AutoresetMode::same_step; }
 
-  void add_rollout(const DeviceCall& call, Outputs& outputs, EnvCall& request, std::int64_t steps) {
+  void add_rollout(const Call& call, Outputs& outputs, EnvCall& request, std::int64_t steps) {
     const Env& env = *env_;
     const std::int64_t n = env.description().num_envs;
     RolloutOutputs& o = request.out;
@@ -326,7 +330,7 @@ class PyEnv {
     request.masks = static_cast<std::int8_t*>(outputs.optional("action_mask", kInt8, shape));
   }
 
-  void set_actions(DeviceCall& call, EnvCall& request, py::handle actions, const Shape& shape) {
+  void set_actions(Call& call, EnvCall& request, py::handle actions, const Shape& shape) {
     static const struct {
       dlpack::DataType dtype;
       ActionType type;
@@ -338,8 +342,7 @@ class PyEnv {
     // Of one step, as the step has them, too.
     const bool one = shape[0] == 1 && shape.size() == action_shape_.size() + 2 && py::hasattr(actions, "ndim") &&
                      py::cast<std::size_t>(actions.attr("ndim")) + 1 == shape.size();
-    const DeviceView view = call.input(actions, "actions", std::vector<dlpack::DataType>(),
-                                       one ? Shape(shape.begin() + 1, shape.end()) : shape);
+    const DeviceView view = call.shaped(actions, "actions", {}, one ? Shape(shape.begin() + 1, shape.end()) : shape);
     const bool discrete = env_->description().num_actions > 0;
     for (const auto& known : kTypes) {
       if (known.dtype == view.dtype && discrete == (view.dtype.code != dlpack::kFloat)) {
@@ -363,25 +366,18 @@ class PyEnv {
     }
   }
 
-  static void refuse_copy(const DeviceCall& call, const std::string& what) {
+  static void refuse_copy(const Call& call, const std::string& what) {
     if (!call.is_capturing()) return;
     throw std::runtime_error("the stream records a graph, in which " + what +
                              " cannot be copied from host memory; seed before, and give a reset_mask on the device");
   }
-  static Stream waiting_stream(const Env& env) {
-    const Stream stream = stream_argument(py::none(), env.device()).stream;
-    if (env.device().is_capturing(stream)) {
-      throw std::runtime_error("the stream records a graph, in which nothing can be copied from or to the host");
-    }
-    return stream;
-  }
-
   py::object own_array(const std::string& name, const Shape& shape, dlpack::DataType dtype) const {
-    return py::cast(std::make_unique<DeviceArray>(DeviceArray{env_->timeline(), env_->array(name), shape, dtype}));
+    return py::cast(
+        std::make_unique<DeviceArray>(DeviceArray{env_->timeline(), env_->array(name), size_of(shape), dtype, shape}));
   }
 
   // A graph's replays step the environments without this object knowing of it: what the buffers hold is unknown then.
-  void note_graph(const DeviceCall& call) { captured_ = captured_ || call.is_capturing(); }
+  void note_graph(const Call& call) { captured_ = captured_ || call.is_capturing(); }
 
   Shape obs_shape_, action_shape_;
   dlpack::DataType obs_type_;

@@ -6,7 +6,7 @@
 #include "bindings/arrays.h"
 #include "bindings/built.h"
 #include "cuda/tree.h"
-#include "cuda_bindings/device_call.h"
+#include "cuda_bindings/call.h"
 #include "cuda_bindings/register.h"
 #include "cuda_bindings/tree_arguments.h"
 
@@ -14,11 +14,6 @@ namespace metarl::cuda {
 namespace {
 
 using Handle = Built<Tree>;
-
-constexpr auto kInt64 = DataTypeOf<std::int64_t>::value;
-constexpr auto kFloat32 = DataTypeOf<float>::value;
-constexpr auto kFloat64 = DataTypeOf<double>::value;
-constexpr std::int64_t kMostItems = (std::int64_t{1} << 31) - 1;
 
 // Freeing device memory waits for the device.
 struct ReleaseUnlocked {
@@ -34,21 +29,13 @@ std::unique_ptr<Tree, ReleaseUnlocked> make_tree(py::handle capacity, py::handle
     throw OutOfMemoryError("cannot allocate " + std::to_string(leaves) + " leaves; a tree has at most 2**31 - 1");
   }
   const std::uint64_t key = seed_argument(seed.ptr());
-  const std::int64_t number = integer_argument(device.ptr(), "device");
-  if (number < 0 || number > 1023) {
-    throw py::value_error("device is " + std::to_string(number) + "; must be the number of a device");
-  }
+  const int number = device_number(device);
   const py::gil_scoped_release released;
-  return std::unique_ptr<Tree, ReleaseUnlocked>(new Tree(open_device(static_cast<int>(number)), leaves, key));
-}
-
-void check_count(std::int64_t n, const char* name) {
-  if (n > kMostItems)
-    throw py::value_error(std::string(name) + " has " + std::to_string(n) + " items; must have at most 2**31 - 1");
+  return std::unique_ptr<Tree, ReleaseUnlocked>(new Tree(open_device(number), leaves, key));
 }
 
 void set(Handle self, py::handle indices_object, py::handle priorities_object, py::handle stream) {
-  DeviceCall call(*self, stream);
+  Call call(*self, stream);
   const DeviceView indices = call.input(indices_object, "indices", {kInt64});
   const DeviceView priorities = call.input(priorities_object, "priorities", {kFloat32, kFloat64});
   if (indices.size != priorities.size) {
@@ -65,7 +52,7 @@ void set(Handle self, py::handle indices_object, py::handle priorities_object, p
 }
 
 void invalidate(Handle self, py::handle indices_object, py::handle stream) {
-  DeviceCall call(*self, stream);
+  Call call(*self, stream);
   const DeviceView indices = call.input(indices_object, "indices", {kInt64});
   check_count(indices.size, "indices");
   self->invalidate(indices.as<std::int64_t>(), indices.size, call.stream());
@@ -81,16 +68,9 @@ py::tuple sample(Handle self, py::handle batch_size, py::handle stratified, py::
   }
   request.mode = mode_argument(stratified, mode);
   request.normalization = normalization_argument(normalization);
-  DeviceCall call(*self, stream);
+  Call call(*self, stream);
   const bool weigh = !beta.is_none();
-  if (weigh && PyNumber_Check(beta.ptr()) != 0 && !py::hasattr(beta, "__dlpack__")) {
-    request.beta = real_number(beta.ptr(), "beta");
-    if (!is_good_beta(request.beta)) throw py::value_error("beta is " + text_of(beta) + "; must be finite and >= 0");
-  } else if (weigh) {
-    const DeviceView view = call.input(beta, "beta", {kFloat64});
-    if (view.size != 1) throw py::value_error("beta has " + std::to_string(view.size) + " elements; must have one");
-    request.beta_memory = view.as<double>();
-  }
+  if (weigh) call.read_beta(beta, &request.beta, &request.beta_memory);
   py::object results[3];
   const std::size_t count = weigh ? 3 : 2;
   if (out.is_none()) {
@@ -115,7 +95,7 @@ py::tuple sample(Handle self, py::handle batch_size, py::handle stratified, py::
 }
 
 py::object find(Handle self, py::handle mass_object, py::handle out, py::handle stream) {
-  DeviceCall call(*self, stream);
+  Call call(*self, stream);
   const DeviceView mass = call.input(mass_object, "mass", {kFloat64});
   check_count(mass.size, "mass");
   std::int64_t* indices = nullptr;
@@ -131,7 +111,7 @@ py::object find(Handle self, py::handle mass_object, py::handle out, py::handle 
 }
 
 py::object get(Handle self, py::handle indices_object, py::handle out, py::handle stream) {
-  DeviceCall call(*self, stream);
+  Call call(*self, stream);
   const DeviceView indices = call.input(indices_object, "indices", {kInt64});
   check_count(indices.size, "indices");
   double* priorities = nullptr;
@@ -148,10 +128,7 @@ py::object get(Handle self, py::handle indices_object, py::handle out, py::handl
 
 // Waits for the device without Python's lock.
 TreeState read_state(Tree& tree) {
-  const Stream stream = stream_argument(py::none(), tree.device()).stream;
-  if (tree.device().is_capturing(stream)) {
-    throw std::runtime_error("the stream records a graph, in which nothing can be read back");
-  }
+  const Stream stream = waiting_stream(py::none(), tree.device());
   const py::gil_scoped_release released;
   return tree.state(stream);
 }
@@ -160,7 +137,7 @@ void check(Handle self) {
   const TreeState state = read_state(*self);
   if (state.error == 0) return;
   self->clear_error(stream_argument(py::none(), self->device()).stream);
-  raise_device_error(state, self->capacity());
+  raise_device_error(state, self->capacity(), "tree");
 }
 
 }  // namespace

@@ -31,8 +31,8 @@ WeightNormalization normalization_argument(py::handle name) {
   throw py::value_error("normalization is " + text_of(name) + "; must be 'max', 'batch_max', 'sum' or 'none'");
 }
 
-void raise_device_error(const TreeState& state, std::int64_t capacity) {
-  const std::string call = "call number " + std::to_string(state.error_call) + " of this tree: ";
+void raise_device_error(const TreeState& state, std::int64_t capacity, const char* object) {
+  const std::string call = "call number " + std::to_string(state.error_call) + " of this " + object + ": ";
   const std::string at = " at position " + std::to_string(state.error_item);
   const std::string value = text_of(py::float_(state.error_value));
   const bool fits = std::isfinite(state.error_value) && state.error_value >= 0.0;

@@ -14,6 +14,6 @@ SamplingMode mode_argument(pybind11::handle stratified, pybind11::handle mode);
 WeightNormalization normalization_argument(pybind11::handle name);
 
 // Raises what the state's error stands for: IndexError, ValueError or BufferEmptyError.
-[[noreturn]] void raise_device_error(const TreeState& state, std::int64_t capacity);
+[[noreturn]] void raise_device_error(const TreeState& state, std::int64_t capacity, const char* object);
 
 }  // namespace metarl::cuda

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from emulated_module import CAPTURING, emulated, needs_emulator
+from emulated_cuda import CAPTURING, ArrayInterface, emulated, needs_emulator
 
 import metarl_core
 from metarl_core import BufferEmptyError, _core
@@ -262,23 +262,6 @@ def test_torch_reads_and_is_read():
     np.testing.assert_array_equal(out[0].numpy(), cpu.sample(7)[0])
     with pytest.raises((BufferError, RuntimeError), match="grad"):
         device.set(indices, priorities.requires_grad_())
-
-
-class ArrayInterface:
-    """An array of a library that knows __cuda_array_interface__ alone."""
-
-    def __init__(self, array: np.ndarray, **changes: object) -> None:
-        self.array = array
-        host = array.__array_interface__
-        self.__cuda_array_interface__ = {
-            "shape": host["shape"],
-            "typestr": host["typestr"],
-            "data": host["data"],
-            "strides": host["strides"],
-            "version": 3,
-            "stream": 1,
-            **changes,
-        }
 
 
 def test_cuda_array_interface():

@@ -1,4 +1,4 @@
-"""The CUDA backend's Python module around the emulator, which `make test-cpp` builds; for the tests that use it."""
+"""The CUDA backend's Python module without a GPU, as its tests load it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import importlib.util
 import os
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "build" / "cpp" / "tests" / "cpp"
@@ -25,7 +27,24 @@ def load() -> ModuleType | None:
     return module
 
 
-emulated = load()
+emulated: Any = load()
 if emulated is None and "emulated" in os.environ.get("METARL_REQUIRE", ""):
     raise RuntimeError(f"no _cuda_emulated in {FOLDER}; make test-cpp builds it")
 needs_emulator = pytest.mark.skipif(emulated is None, reason="make test-cpp builds the emulated module")
+
+
+class ArrayInterface:
+    """An array of a library that knows __cuda_array_interface__ alone."""
+
+    def __init__(self, array: np.ndarray, **changes: object) -> None:
+        self.array = array
+        host = array.__array_interface__
+        self.__cuda_array_interface__ = {
+            "shape": host["shape"],
+            "typestr": host["typestr"],
+            "data": host["data"],
+            "strides": host["strides"],
+            "version": 3,
+            "stream": 1,
+            **changes,
+        }
