@@ -399,7 +399,7 @@ def test_what_make_vec_refuses():
         ({"device": "gpu"}, ValueError, "device is 'gpu'; must be 'cpu', 'cuda' or 'cuda:N'"),
         ({"device": "cuda:7"}, RuntimeError, "there is no cuda:7"),
         ({"autoreset_mode": "never"}, ValueError, "autoreset_mode is 'never'"),
-        ({"gravity": -1}, ValueError, "gravity"),
+        ({"length": -1.0}, ValueError, "length"),
     ):
         with pytest.raises(error, match=message):
             metarl_core.make_vec("CartPole-v1", 4, **{"device": "cuda", **arguments})
