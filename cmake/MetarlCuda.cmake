@@ -68,7 +68,7 @@ endfunction()
 
 # metarl_add_cuda_kernels(<target> [PTX_ONLY | EMBED_PTX] file.cu...): compiles every file into an object and, for the
 # tests, into PTX. PTX_ONLY: no object. EMBED_PTX: where the architectures are the default, objects hold PTX and no machine
-# code, which the driver makes when it first loads a kernel, and keeps: for files of which that takes nvcc minutes. Target
+# code, which the driver makes when it first loads a kernel, and keeps: for files where most of nvcc's time goes into that. Target
 # properties METARL_CUDA_OBJECTS and METARL_CUDA_PTX hold the paths.
 function(metarl_add_cuda_kernels target)
   cmake_parse_arguments(PARSE_ARGV 1 kernels "PTX_ONLY;EMBED_PTX" "" "")
