@@ -41,8 +41,8 @@ struct Place {
   PhiloxBlock random;
 };
 
-// A game's step and drawing are calls on a GPU, as their code is large and would be there for every kernel, for episodes
-// with tasks and without, for those that end and that start.
+// A game's step and drawing are calls on a GPU, as their code is large and would be there for every kernel, for
+// episodes with tasks and without, for those that end and that start.
 #if defined(__CUDACC__)
 #define METARL_GAME METARL_HD_CALL
 #else
@@ -55,7 +55,8 @@ METARL_GAME void step_game(const StepRows& rows) {
 }
 
 template <class Game>
-METARL_GAME void draw_game_rows(const std::int32_t* fields, std::int64_t stride, std::int64_t count, std::uint8_t* obs) {
+METARL_GAME void draw_game_rows(const std::int32_t* fields, std::int64_t stride, std::int64_t count,
+                                std::uint8_t* obs) {
   constexpr std::int64_t kBytes = std::int64_t{kCells} * Game::kChannels;
   for (std::int64_t first = 0; first < count; first += kDrawRows) {
     const std::int64_t n = count - first < kDrawRows ? count - first : kDrawRows;
