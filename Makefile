@@ -51,7 +51,7 @@ test-cpp: setup
 	$(DEFAULT_PRESET) >/dev/null && cmake --build --preset default && ctest --preset default
 	cmake --preset asan >/dev/null && cmake --build --preset asan && ctest --preset asan
 
-test-cuda: setup ## On a GPU: tree and replay buffer against the CPU's bit for bit, graphs, streams, compute-sanitizer
+test-cuda: setup ## On a GPU: tree, replay buffer and environments against the CPU's bit for bit, graphs, streams, compute-sanitizer
 	$(BIN)/python tests/cuda/run.py
 
 test-wheel: wheel
@@ -137,9 +137,10 @@ format: setup ## Rewrite the sources in the project's style
 bench: setup ## Measure replay and environments against the peers (makes their venvs the first time)
 	$(BIN)/python bench/run.py
 
-bench-cuda: setup ## On a GPU: samples and updates a second beside torch's cumsum and searchsorted, and TorchRL's tree
+bench-cuda: setup ## On a GPU: samples, updates and environment steps a second, beside torch, TorchRL's tree and gymnax
 	$(BIN)/python bench/cuda/sum_tree.py
 	$(BIN)/python bench/cuda/replay.py
+	$(BIN)/python bench/cuda/envs.py
 
 bench-cpp: setup ## Time tree and buffer from C++, the tree beside the floor that memory sets
 	$(DEFAULT_PRESET) >/dev/null && cmake --build --preset default --target metarl_bench_tree metarl_bench_replay

@@ -1,7 +1,8 @@
 # The CUDA compiler, called directly. CMake's own CUDA language is not used: CMake 3.25 does not know nvcc 13 and
 # silently drops C++20.
 
-set(METARL_CUDA_ARCHITECTURES "75" CACHE STRING
+set(METARL_CUDA_DEFAULT_ARCHITECTURES "75")
+set(METARL_CUDA_ARCHITECTURES "${METARL_CUDA_DEFAULT_ARCHITECTURES}" CACHE STRING
   "Compute capabilities to compile for, the last one also as PTX, or 'all': more take longer, about 3 s each")
 
 # Sets METARL_CUDA_INCLUDE and METARL_CUDART, header folder and static runtime of METARL_NVCC, in the cache.
@@ -65,10 +66,12 @@ function(metarl_find_nvcc)
   set(METARL_NVCC_VERSION "${version}" PARENT_SCOPE)
 endfunction()
 
-# metarl_add_cuda_kernels(<target> [PTX_ONLY] file.cu...): compiles every file into an object and, for the tests, into PTX.
-# Target properties METARL_CUDA_OBJECTS and METARL_CUDA_PTX hold the paths.
+# metarl_add_cuda_kernels(<target> [PTX_ONLY | EMBED_PTX] file.cu...): compiles every file into an object and, for the
+# tests, into PTX. PTX_ONLY: no object. EMBED_PTX: where the architectures are the default, objects hold PTX and no machine
+# code, which the driver makes when it first loads a kernel, and keeps: for files where most of nvcc's time goes into that. Target
+# properties METARL_CUDA_OBJECTS and METARL_CUDA_PTX hold the paths.
 function(metarl_add_cuda_kernels target)
-  cmake_parse_arguments(PARSE_ARGV 1 kernels "PTX_ONLY" "" "")
+  cmake_parse_arguments(PARSE_ARGV 1 kernels "PTX_ONLY;EMBED_PTX" "" "")
   set(architectures ${METARL_CUDA_ARCHITECTURES})
   if(architectures STREQUAL "all")
     set(architectures 75 80 86 89 90)
@@ -90,6 +93,9 @@ function(metarl_add_cuda_kernels target)
     endif()
     list(APPEND codes -gencode arch=compute_${architecture},code=${code})
   endforeach()
+  if(kernels_EMBED_PTX AND METARL_CUDA_ARCHITECTURES STREQUAL METARL_CUDA_DEFAULT_ARCHITECTURES)
+    set(codes -gencode arch=compute_${lowest},code=compute_${lowest})
+  endif()
   # Kernels are most of the module; the driver unpacks them when they are loaded.
   if(METARL_NVCC_VERSION VERSION_GREATER_EQUAL 12.8)
     list(APPEND codes --compress-mode=size)
@@ -126,17 +132,21 @@ function(metarl_add_cuda_kernels target)
       list(APPEND ptx ${assembly})
     endif()
   endforeach()
-  add_custom_target(${target} ALL DEPENDS ${objects} ${ptx})
+  # Apart, as who links the objects needs no PTX.
+  add_custom_target(${target} ALL DEPENDS ${objects})
+  add_custom_target(${target}_ptx ALL DEPENDS ${ptx})
   set_target_properties(${target} PROPERTIES METARL_CUDA_OBJECTS "${objects}" METARL_CUDA_PTX "${ptx}")
 endfunction()
 
-# metarl_link_cuda_runtime(<target> <kernels>): the objects of metarl_add_cuda_kernels and the static runtime, which looks
+# metarl_link_cuda_runtime(<target> <kernels>...): the objects of metarl_add_cuda_kernels and the static runtime, which looks
 # for a driver when it is first used. So the target loads where there is none, and no two runtimes' symbols meet.
-function(metarl_link_cuda_runtime target kernels)
-  get_target_property(objects ${kernels} METARL_CUDA_OBJECTS)
-  add_dependencies(${target} ${kernels})
-  set_source_files_properties(${objects} PROPERTIES EXTERNAL_OBJECT TRUE GENERATED TRUE)
-  target_sources(${target} PRIVATE ${objects})
+function(metarl_link_cuda_runtime target)
+  foreach(kernels IN LISTS ARGN)
+    get_target_property(objects ${kernels} METARL_CUDA_OBJECTS)
+    add_dependencies(${target} ${kernels})
+    set_source_files_properties(${objects} PROPERTIES EXTERNAL_OBJECT TRUE GENERATED TRUE)
+    target_sources(${target} PRIVATE ${objects})
+  endforeach()
   target_include_directories(${target} SYSTEM PRIVATE ${METARL_CUDA_INCLUDE})
   target_link_libraries(${target} PRIVATE ${METARL_CUDART} Threads::Threads ${CMAKE_DL_LIBS} rt)
   target_link_options(${target} PRIVATE -Wl,--exclude-libs,ALL)

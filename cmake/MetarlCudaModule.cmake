@@ -8,12 +8,15 @@ function(metarl_add_cuda_module target)
   find_package(pybind11 CONFIG REQUIRED HINTS ${folder})
   pybind11_add_module(${target} MODULE NO_EXTRAS
     ${PROJECT_SOURCE_DIR}/csrc/bindings/errors.cpp
+    ${PROJECT_SOURCE_DIR}/csrc/cuda/env.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda/replay.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda/tree.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/array_argument.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/call.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/device_array.cpp
+    ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/env_arguments.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/module.cpp
+    ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/register_env.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/register_replay.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/register_tree.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/register_weights.cpp

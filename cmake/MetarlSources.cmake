@@ -4,6 +4,7 @@ set(METARL_CORE_SOURCES
   csrc/core/aligned_memory.cpp
   csrc/core/async_env.cpp
   csrc/core/batch_env.cpp
+  csrc/core/batch_env_arrays.cpp
   csrc/core/batch_env_rollout.cpp
   csrc/core/batch_env_state.cpp
   csrc/core/checkpoint_io.cpp

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "bindings/async_object.h"
+#include "bindings/env_arrays.h"
 #include "bindings/env_calls.h"
 #include "bindings/errors.h"
 #include "bindings/output_pool.h"
@@ -298,6 +299,7 @@ class PyBatchEnv {
     const Call call(*this);
     translated([&] { env_->check_ready(rows_may_have_ended); });
   }
+  bool ready() { return open().is_ready(); }
   bool has_end_flag() { return open().definition().has_end_flag; }
 
   bool has_prob() { return open().definition().has_prob; }
@@ -363,6 +365,21 @@ class PyBatchEnv {
     py::array numbers = new_rows(&ids, row_dim_);
     std::copy_n(env_->task_ids(), row_dim_, ids);
     return numbers;
+  }
+
+  // For copies in a GPU's memory: see metarl_core/vector/device_core.py.
+  py::dict describe() {
+    const Call call(*this);
+    return describe_env(*env_);
+  }
+  py::dict read_arrays() {
+    const Call call(*this);
+    return read_env_arrays(*env_);
+  }
+  void write_arrays(const py::dict& arrays, bool ready) {
+    const Call call(*this);
+    write_env_arrays(*env_, arrays, ready);
+    buffers_hold_last_ = false;
   }
 
   // Frees the environments now, or when the call that is running ends.
@@ -614,6 +631,9 @@ void register_envs(py::module_& m) {
       .def("get_task_table", &PyBatchEnv::get_task_table)
       .def("get_tasks", &PyBatchEnv::get_tasks)
       .def("task_ids", &PyBatchEnv::task_ids)
+      .def("describe", &PyBatchEnv::describe)
+      .def("read_arrays", &PyBatchEnv::read_arrays)
+      .def("write_arrays", &PyBatchEnv::write_arrays, py::arg("arrays"), py::arg("ready"))
       .def("close", &PyBatchEnv::close)
       .def_property_readonly("task_parameters", &PyBatchEnv::task_parameters)
       .def_property_readonly("field_names", &PyBatchEnv::field_names)
@@ -621,6 +641,7 @@ void register_envs(py::module_& m) {
       .def_property_readonly("action_masks", &PyBatchEnv::action_masks)
       .def_property_readonly("num_threads", &PyBatchEnv::num_threads)
       .def_property_readonly("closed", &PyBatchEnv::closed)
+      .def_property_readonly("ready", &PyBatchEnv::ready)
       .def_property_readonly("has_end_flag", &PyBatchEnv::has_end_flag);
   const auto descriptor =
       py::reinterpret_steal<py::object>(PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(type.ptr()), &kStep));

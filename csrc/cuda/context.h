@@ -6,8 +6,11 @@
 
 #if defined(__CUDACC__)
 #define METARL_KERNEL __device__ __forceinline__
+// What is rare or large: a call, so that the code is there once.
+#define METARL_KERNEL_CALL static __device__ __noinline__
 #else
 #define METARL_KERNEL inline
+#define METARL_KERNEL_CALL [[maybe_unused]] static
 #endif
 
 namespace metarl::cuda {

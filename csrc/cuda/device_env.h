@@ -9,6 +9,7 @@
 
 #include <cstdint>
 
+#include "metarl/detail/hd.h"
 #include "metarl/env_batch.h"
 #include "metarl/rollout.h"
 
@@ -30,6 +31,7 @@ struct EnvStatus {
   std::uint64_t error_item;
   std::int64_t error_integer;  // of integer types
   double error_number;         // of floating-point types
+  std::uint32_t obs_held;      // see EnvCall::keeps_obs
 
   // Of the call under way.
   std::uint32_t bad;
@@ -47,20 +49,37 @@ struct EnvCall {
   RolloutActions actions;
   void* converted;  // uint8 or float32: num_envs (times action_size), of the step under way
   EnvStatus* status;
+  // step: the observations go where they stay between calls. With batch.obs_holds_last the last call had put its own
+  // there, if it was not refused: EnvStatus::obs_held says so.
+  bool keeps_obs;
 
   // reset: of these rows, null: of all. They are seeded before.
   const std::uint8_t* mask;
 
-  // rollout: steps [begin, end) of the arrays; with begin = 0, obs[0] first.
+  // What is told beside the step, to be written to masks: for the observation that is a number in [0, num_masks), which
+  // actions change the state, num_actions a row. Null: nothing.
+  const std::int8_t* action_masks;
+  std::int64_t num_masks;
+  std::int8_t* masks;
+
+  // rollout: steps [begin, end) of the arrays; with begin = 0, obs[0] first. Of a reset or a step, only task_id, of one
+  // step: the task that each row has afterwards.
   RolloutOutputs out;
   std::int64_t begin;
   std::int64_t end;
   std::int64_t obs_row_bytes;
 };
 
-// Rows to seed before a reset, each named once.
+// Observations that a call tells more of, beside its main kernel: masks, and but for a rollout the rows' tasks.
+METARL_HD std::int64_t told_rows(const EnvCall& call) {
+  if (call.out.obs == nullptr) return call.masks != nullptr || call.out.task_id != nullptr ? call.num_envs : 0;
+  return call.masks == nullptr ? 0 : (call.end - call.begin + (call.begin == 0 ? 1 : 0)) * call.num_envs;
+}
+
+// Rows to seed before a reset, each named once; of them those in the mask, if there is one.
 struct SeedCall {
   EnvBatch batch;
+  const std::uint8_t* mask;
   const std::int64_t* rows;
   const std::uint64_t* seeds;
   const std::uint32_t* streams;

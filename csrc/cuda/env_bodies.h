@@ -39,7 +39,7 @@ METARL_KERNEL GivenAction read_action(const void* actions, std::int64_t item, in
   }
 }
 
-METARL_HD_CALL GivenAction read_action(const void* data, ActionType type, std::int64_t item, int num_actions) {
+METARL_KERNEL_CALL GivenAction read_action(const void* data, ActionType type, std::int64_t item, int num_actions) {
   switch (type) {
     case ActionType::int8:
       return read_action<std::int8_t>(data, item, num_actions);
@@ -100,6 +100,7 @@ METARL_KERNEL void finish_call(Context& ctx, const EnvCall& call) {
   const std::uint32_t bad = ctx.load(&status->bad);
   const std::uint64_t number = ctx.load(&status->calls);
   ctx.store(&status->calls, number + 1);
+  if (call.keeps_obs && (bad == 0 || !call.batch.obs_holds_last)) ctx.store(&status->obs_held, std::uint32_t{bad == 0});
   if (bad == 0) return;
   const std::uint32_t error = ctx.load(&status->error);
   if (error == 0) {
@@ -125,6 +126,7 @@ template <class Context>
 METARL_KERNEL void seed_rows(Context& ctx, const SeedCall& call) {
   for (std::int64_t k = grid_thread(ctx); k < call.count; k += grid_threads(ctx)) {
     const std::int64_t row = call.rows[k];
+    if (call.mask != nullptr && !call.mask[row]) continue;
     call.batch.seed[row] = call.seeds[k];
     call.batch.stream[row] = call.streams[k];
     call.batch.episode[row] = 0;
@@ -165,9 +167,30 @@ METARL_KERNEL void step_envs(Context& ctx, const EnvCall& call) {
   if (ctx.load(&call.status->bad) != 0) return;
   EnvBatch b = call.batch;
   b.draws = nullptr;
+  b.obs_holds_last = b.obs_holds_last && ctx.load(&call.status->obs_held) != 0;
   for (std::int64_t row = grid_thread(ctx); row < call.num_envs; row += grid_threads(ctx)) {
     b.actions = convert_row(call, row, 0);
     Rows::step(b, row, row + 1);
+  }
+}
+
+METARL_KERNEL bool is_rollout(const EnvCall& call) { return call.out.obs != nullptr; }
+
+// Action masks of what is observed now, and the rows' tasks. (A rollout writes tasks itself, as they change in it.)
+template <class Context>
+METARL_KERNEL void tell_call(Context& ctx, const EnvCall& call) {
+  if (ctx.load(&call.status->bad) != 0) return;
+  const bool many = is_rollout(call);
+  const std::int64_t first = many && call.begin > 0 ? (call.begin + 1) * call.num_envs : 0;
+  const auto* const obs = static_cast<const std::int64_t*>(many ? call.out.obs : call.batch.obs);
+  for (std::int64_t k = grid_thread(ctx); k < told_rows(call); k += grid_threads(ctx)) {
+    const std::int64_t at = first + k;
+    for (int action = 0; call.masks != nullptr && action < call.num_actions; ++action) {
+      const bool known = obs[at] >= 0 && obs[at] < call.num_masks;
+      call.masks[at * call.num_actions + action] =
+          known ? call.action_masks[obs[at] * call.num_actions + action] : std::int8_t{0};
+    }
+    if (!many && call.out.task_id != nullptr) call.out.task_id[at] = call.batch.task_id[at];
   }
 }
 

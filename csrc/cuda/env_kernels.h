@@ -18,6 +18,10 @@ struct EnvKernels {
 // Null: there is no such name.
 const EnvKernels* find_env_kernels(const char* name);
 
+// Loads an environment's kernels onto the current device, as load_tree_kernels does: where they are PTX
+// alone, the driver compiles them now, unless it has them in its cache.
+cudaError_t load_env_kernels(const EnvKernels& kernels);
+
 // The error of the launches, for the caller to raise; what is wrong with the data shows in EnvStatus::error later.
 cudaError_t launch_seeds(const SeedCall& call, cudaStream_t stream);
 cudaError_t launch_reset(const EnvKernels& kernels, const EnvCall& call, cudaStream_t stream);

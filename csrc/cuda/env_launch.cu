@@ -12,6 +12,11 @@ __global__ void __launch_bounds__(kEnvThreads) check_kernel(const __grid_constan
   check_call(ctx, call);
 }
 
+__global__ void __launch_bounds__(kEnvThreads) tell_kernel(const __grid_constant__ EnvCall call) {
+  GpuContext ctx;
+  tell_call(ctx, call);
+}
+
 __global__ void __launch_bounds__(1) finish_kernel(const __grid_constant__ EnvCall call) {
   GpuContext ctx;
   finish_call(ctx, call);
@@ -34,10 +39,16 @@ cudaError_t start(void (*kernel)(Call), std::int64_t items, const Call& call, cu
   return cudaGetLastError();
 }
 
-// Checks, runs and finishes.
+cudaError_t tell(const EnvCall& call, cudaStream_t stream) {
+  const std::int64_t rows = told_rows(call);
+  return rows == 0 ? cudaSuccess : start(tell_kernel, rows, call, stream);
+}
+
+// Checks, runs, tells and finishes.
 cudaError_t run(void (*kernel)(EnvCall), const EnvCall& call, cudaStream_t stream) {
   cudaError_t error = start(check_kernel, call.num_envs, call, stream);
   if (error == cudaSuccess) error = start(kernel, call.num_envs, call, stream);
+  if (error == cudaSuccess) error = tell(call, stream);
   if (error != cudaSuccess) return error;
   finish_kernel<<<1, 1, 0, stream>>>(call);
   return cudaGetLastError();
@@ -55,12 +66,27 @@ const EnvKernels* find_env_kernels(const char* name) {
   return nullptr;
 }
 
+cudaError_t load_env_kernels(const EnvKernels& kernels) {
+  const void* const all[] = {
+      reinterpret_cast<const void*>(kernels.reset),    reinterpret_cast<const void*>(kernels.step),
+      reinterpret_cast<const void*>(kernels.roll_out), reinterpret_cast<const void*>(check_kernel),
+      reinterpret_cast<const void*>(tell_kernel),      reinterpret_cast<const void*>(finish_kernel),
+      reinterpret_cast<const void*>(seed_kernel)};
+  for (const void* kernel : all) {
+    cudaFuncAttributes attributes;
+    const cudaError_t error = cudaFuncGetAttributes(&attributes, kernel);
+    if (error != cudaSuccess) return error;
+  }
+  return cudaSuccess;
+}
+
 cudaError_t launch_seeds(const SeedCall& call, cudaStream_t stream) {
   return call.count == 0 ? cudaSuccess : start(seed_kernel, call.count, call, stream);
 }
 
 cudaError_t launch_reset(const EnvKernels& kernels, const EnvCall& call, cudaStream_t stream) {
-  return start(kernels.reset, call.num_envs, call, stream);
+  const cudaError_t error = start(kernels.reset, call.num_envs, call, stream);
+  return error == cudaSuccess ? tell(call, stream) : error;
 }
 
 cudaError_t launch_step(const EnvKernels& kernels, const EnvCall& call, cudaStream_t stream) {

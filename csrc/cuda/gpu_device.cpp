@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "cuda/device.h"
+#include "cuda/env_kernels.h"
 #include "cuda/replay_kernels.h"
 #include "cuda/tree_kernels.h"
 #include "metarl/errors.h"
@@ -55,17 +56,15 @@ class GpuDevice : public Device {
     const Current current(number_);
     cudaError_t error = load_tree_kernels();
     if (error == cudaSuccess) error = load_replay_kernels();
-    cudaGetLastError();
-    if (error == cudaErrorNoKernelImageForDevice || error == cudaErrorUnsupportedPtxVersion) {
-      cudaDeviceProp properties{};
-      check("cudaGetDeviceProperties", cudaGetDeviceProperties(&properties, number_));
-      const std::string capability = std::to_string(properties.major) + std::to_string(properties.minor);
-      throw std::runtime_error(name() + " (" + properties.name + ", sm_" + capability +
-                               ") runs none of the kernels in this build of metarl_core; build it with "
-                               "METARL_CUDA_ARCHITECTURES=" +
-                               capability + " or all, or update the driver");
-    }
-    check("loading the kernels", error);
+    check_loaded(error);
+  }
+
+  const EnvKernels* find_env(const std::string& name) override {
+    const EnvKernels* const kernels = find_env_kernels(name.c_str());
+    if (kernels == nullptr) return nullptr;
+    const Current current(number_);
+    check_loaded(load_env_kernels(*kernels));
+    return kernels;
   }
 
   std::string name() const override { return "cuda:" + std::to_string(number_); }
@@ -151,8 +150,37 @@ class GpuDevice : public Device {
   }
   void start(const CopyCall& call, Stream stream) override { launch("copy", launch_copy, call, stream); }
   void start(const WeightCall& call, Stream stream) override { launch("weigh", launch_weights, call, stream); }
+  void start(EnvWork work, const EnvKernels& kernels, const EnvCall& call, Stream stream) override {
+    const Current current(number_);
+    switch (work) {
+      case EnvWork::reset:
+        return check("reset", launch_reset(kernels, call, handle(stream)));
+      case EnvWork::step:
+        return check("step", launch_step(kernels, call, handle(stream)));
+      case EnvWork::rollout:
+        return check("rollout", launch_rollout(kernels, call, handle(stream)));
+    }
+  }
+  void start(const SeedCall& call, Stream stream) override { launch("seed", launch_seeds, call, stream); }
+  void start_zeros(void* memory, std::size_t bytes, Stream stream) override {
+    const Current current(number_);
+    check("cudaMemsetAsync", cudaMemsetAsync(memory, 0, bytes, handle(stream)));
+  }
 
  private:
+  void check_loaded(cudaError_t error) const {
+    cudaGetLastError();
+    if (error == cudaErrorNoKernelImageForDevice || error == cudaErrorUnsupportedPtxVersion) {
+      cudaDeviceProp properties{};
+      check("cudaGetDeviceProperties", cudaGetDeviceProperties(&properties, number_));
+      const std::string capability = std::to_string(properties.major) + std::to_string(properties.minor);
+      throw std::runtime_error(name() + " (" + properties.name + ", sm_" + capability +
+                               ") runs none of the kernels in this build of metarl_core; build it with "
+                               "METARL_CUDA_ARCHITECTURES=" +
+                               capability + " or all, or update the driver");
+    }
+    check("loading the kernels", error);
+  }
   template <typename Call>
   void launch(const char* what, cudaError_t (*start)(const Call&, cudaStream_t), const Call& call, Stream stream) {
     const Current current(number_);

@@ -218,6 +218,24 @@ DeviceView block_argument(py::handle object, const std::string& name, Device& de
   return found.view;
 }
 
+DeviceView shaped_argument(py::handle object, const std::string& name, Device& device, const StreamChoice& on,
+                           const std::vector<dlpack::DataType>& dtypes, const std::vector<std::int64_t>& shape,
+                           Access access) {
+  const Found found = find(object, name.c_str(), device, on);
+  if (found.view.shape != shape) {
+    throw py::value_error(name + " has shape " + shape_text(found.view.shape) + "; must have shape " +
+                          shape_text(shape));
+  }
+  if (!dtypes.empty() && std::find(dtypes.begin(), dtypes.end(), found.view.dtype) == dtypes.end()) {
+    std::string wanted;
+    for (const dlpack::DataType dtype : dtypes) wanted += (wanted.empty() ? "" : " or ") + dtype_name(dtype);
+    throw py::type_error(name + " is of " + dtype_name(found.view.dtype) + "; must be of " + wanted);
+  }
+  if (!found.dense) throw py::value_error(name + " has gaps or another order of axes; must be contiguous");
+  if (access == Access::write && found.read_only) throw py::value_error(name + " is read-only");
+  return found.view;
+}
+
 std::string shape_text(const std::vector<std::int64_t>& shape) {
   std::string text = "(";
   for (std::size_t d = 0; d < shape.size(); ++d) text += (d > 0 ? ", " : "") + std::to_string(shape[d]);

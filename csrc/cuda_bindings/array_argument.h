@@ -44,6 +44,11 @@ bool is_on_device(pybind11::handle object, const Device& device);
 DeviceView block_argument(pybind11::handle object, const std::string& name, Device& device, const StreamChoice& on,
                           dlpack::DataType dtype, Access access = Access::read);
 
+// An array of exactly that shape and one of the dtypes; no dtypes: of any. Raises as device_argument.
+DeviceView shaped_argument(pybind11::handle object, const std::string& name, Device& device, const StreamChoice& on,
+                           const std::vector<dlpack::DataType>& dtypes, const std::vector<std::int64_t>& shape,
+                           Access access = Access::read);
+
 std::string shape_text(const std::vector<std::int64_t>& shape);
 
 // A result's place: device_argument of that size that may be written.

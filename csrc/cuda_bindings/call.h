@@ -53,6 +53,11 @@ class Call {
   DeviceView block(py::handle object, const std::string& name, dlpack::DataType dtype, Access access = Access::read) {
     return held(block_argument(object, name, device_, on_, dtype, access));
   }
+  // Of exactly that shape; no dtypes: of any.
+  DeviceView shaped(py::handle object, const std::string& name, const std::vector<dlpack::DataType>& dtypes,
+                    const std::vector<std::int64_t>& shape, Access access = Access::read) {
+    return held(shaped_argument(object, name, device_, on_, dtypes, shape, access));
+  }
   // Memory for this call alone, which later calls on its stream use again.
   void* scratch(std::size_t bytes, const std::string& purpose) {
     owners_.push_back(pool_.take(bytes, on_.stream, purpose));

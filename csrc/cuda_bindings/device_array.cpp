@@ -119,6 +119,22 @@ py::array to_numpy(Array self, py::handle stream) {
   return result;
 }
 
+// Part `index` along the first axis; it holds the memory of the whole.
+std::unique_ptr<DeviceArray> part_of(Array self, std::int64_t index) {
+  if (self->shape.empty()) throw py::index_error("an array without axes has no parts");
+  const std::int64_t length = self->shape[0];
+  const std::int64_t at = index < 0 ? index + length : index;
+  if (at < 0 || at >= length) {
+    throw py::index_error("index " + std::to_string(index) + " out of range for size " + std::to_string(length));
+  }
+  auto part = std::make_unique<DeviceArray>(*self);
+  part->shape.erase(part->shape.begin());
+  part->size = self->size / length;
+  auto* const data = static_cast<std::byte*>(self->memory.get()) + part->num_bytes() * static_cast<std::size_t>(at);
+  part->memory = std::shared_ptr<void>(self->memory, data);
+  return part;
+}
+
 }  // namespace
 
 std::string dtype_name(dlpack::DataType dtype) {
@@ -158,6 +174,8 @@ calls that write it. With ``max_version=(1, 0)`` or newer the capsule is a versi
       .def_property_readonly("__cuda_array_interface__", &array_interface)
       .def("numpy", &to_numpy, py::arg("stream") = py::none(), "Copy to a NumPy array; waits for the device.")
       .def("__len__", [](Array self) { return self->shape.at(0); })
+      .def("__getitem__", &part_of, py::arg("index"), "Part ``index`` along the first axis, in the same memory.")
+      .def_property_readonly("ndim", [](Array self) { return self->shape.size(); })
       .def_property_readonly("size", [](Array self) { return self->size; })
       .def_property_readonly("shape", &shape_of)
       .def_property_readonly("dtype", [](Array self) { return py::dtype(dtype_name(self->dtype)); })

@@ -26,4 +26,5 @@ PYBIND11_MODULE(METARL_CUDA_MODULE, m) {
   metarl::cuda::register_tree(m);
   metarl::cuda::register_replay(m);
   metarl::cuda::register_weights(m);
+  metarl::cuda::register_env(m);
 }

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from metarl_core import _core
+from metarl_core._cuda_module import device_number
 from metarl_core.vector.async_env import AsyncEnvs
 from metarl_core.vector.base import AutoresetMode, StepBuffers, VectorEnvMethods
 from metarl_core.vector.checks import checked_integer
@@ -87,6 +88,7 @@ def make_vec(
     timeout: float | None = None,
     task_parameters: Sequence[str] | None = None,
     apply_task: Callable[[Any, dict[str, float]], Any] | None = None,
+    device: Any = "cpu",
     **params: Any,
 ) -> Any:
     """Make a batch of environments: native ones, or any that Gymnasium or a function makes, with the same methods.
@@ -109,23 +111,33 @@ def make_vec(
             unwrapped environment, or what ``apply_task`` takes. None: those known of its class.
         apply_task: For environments that are not native: called with one and a dict of all ``task_parameters`` when a
             row with another task is reset; may return another environment to use instead.
+        device: ``"cpu"``, or ``"cuda"``, ``"cuda:1"``, ...: native environments then live in the memory of that GPU,
+            and take and return arrays there (docs/cuda.md).
         **params: Parameters of the environment: ``env_spec(id).parameters`` describes them; for others, what
             ``gymnasium.make`` takes.
 
     Returns:
         A :class:`gymnasium.vector.VectorEnv` where Gymnasium >= 1.1 is installed, else an object with the same methods.
         Observations have the reference's dtype, rewards are float64. Results depend on the seed, the environment's
-        index and the actions only, not on threads or instruction set.
+        index and the actions only, not on threads, instruction set or device. On a GPU, a
+        :class:`metarl_core.vector.device_env.DeviceVectorEnv`.
 
     Raises:
-        ValueError: The id is unknown, or an argument is out of range.
+        ValueError: The id is unknown, or an argument is out of range, or the environment does not run on the device.
         TypeError: A parameter is unknown or has the wrong type.
         MemoryError: The batch does not fit into memory.
+        RuntimeError: The device cannot be used: CUDA is not in this build, or there is no driver or no such GPU.
         ImportError: The module of an id cannot be imported, or a package that the environment needs is not installed.
     """
     if backend not in _BACKENDS:
         raise ValueError(f"backend is {backend!r}; must be one of {', '.join(map(repr, _BACKENDS))}")
+    on_gpu = device != "cpu" and device_number(device) is not None
     if not _is_native(id, backend):
+        if on_gpu:
+            raise ValueError(
+                f"device is {str(device)!r}, but {id!r} is not native: Gymnasium's and functions run on the CPU; "
+                "list_envs() has what runs on a GPU"
+            )
         from metarl_core.vector.wrapped.make import make_wrapped
 
         if render_mode is not None:
@@ -147,6 +159,12 @@ def make_vec(
         if value is not None:
             raise TypeError(f"{name} is for environments that are not native; choose a backend to wrap {id!r}")
     spec, num_envs = env_spec(cast(str, id)), 1 if num_envs is None else num_envs
+    if on_gpu:
+        from metarl_core.vector.device_env import DeviceVectorEnv
+
+        return DeviceVectorEnv(
+            spec, num_envs, num_threads, autoreset_mode, seed, dense_final_obs, params, render_mode, device
+        )
     if importlib.util.find_spec("gymnasium") is None:
         from metarl_core.vector.numpy_env import NumpyVectorEnv
 
@@ -192,6 +210,8 @@ def make_async(
         TypeError: A parameter is unknown or has the wrong type.
         MemoryError: The environments do not fit into memory.
     """
+    if params.pop("device", "cpu") != "cpu":
+        raise ValueError("make_async steps on the CPU; make_vec(..., device=...) makes environments on a GPU")
     threads = _core.available_cpus() if num_threads is None else checked_integer("num_threads", num_threads, 1, 1024)
     envs = make_vec(id, num_envs, num_threads=1, autoreset_mode=autoreset_mode, seed=seed, backend="native", **params)
     return AsyncEnvs(envs, envs.num_envs if batch_size is None else batch_size, threads)

@@ -79,6 +79,24 @@ def _check_memory(num_envs: int, plan: BuildPlan, same_step: bool) -> None:
     check_fits_memory(f"num_envs={shown(num_envs)}", num_envs * rows)
 
 
+def make_batch(
+    env_id: str, num_envs: int, threads: int, mode: AutoresetMode, limit: int | None, seed: int, plan: BuildPlan
+) -> _core.BatchEnv:
+    """Make the core's batch of checked arguments."""
+    return _core.BatchEnv(
+        env_id,
+        num_envs,
+        threads,
+        mode.name.lower(),
+        _NO_LIMIT if limit is None else limit,
+        seed,
+        plan.observation_shape,
+        plan.action_shape,
+        plan.numbers,
+        plan.table,
+    )
+
+
 class VectorEnvMethods(StateMethods, RolloutMethods, TaskMethods, RenderMethods):
     """Steps ``num_envs`` equal environments together; made by :func:`metarl_core.make_vec`.
 
@@ -131,18 +149,7 @@ class VectorEnvMethods(StateMethods, RolloutMethods, TaskMethods, RenderMethods)
             "autoreset_mode": self._mode_class(mode.value),
         }
         self.max_episode_steps: int | None = self.params["max_episode_steps"]
-        self._core = _core.BatchEnv(
-            spec.id,
-            self.num_envs,
-            threads,
-            mode.name.lower(),
-            _NO_LIMIT if self.max_episode_steps is None else self.max_episode_steps,
-            seed,
-            plan.observation_shape,
-            plan.action_shape,
-            plan.numbers,
-            plan.table,
-        )
+        self._core = self._make_core(plan, threads, mode, seed)
         self._core_step = self._core.step
         if self.render_mode is not None:
             self._keep_actions()
@@ -150,6 +157,9 @@ class VectorEnvMethods(StateMethods, RolloutMethods, TaskMethods, RenderMethods)
         self._action_masks: npt.NDArray[np.int8] | None = self._core.action_masks
         # The core's is complete where it is dense and has no more to tell.
         self._completes_final = self._same_step and (not self._dense_final_obs or self._reports_prob or self._tuple_obs)
+
+    def _make_core(self, plan: BuildPlan, threads: int, mode: AutoresetMode, seed: int) -> Any:
+        return make_batch(self.env_spec.id, self.num_envs, threads, mode, self.max_episode_steps, seed, plan)
 
     def _make_spaces(self, plan: BuildPlan) -> None:
         spaces, n = self._spaces, self.num_envs

@@ -58,6 +58,30 @@ class Rollout:
         return len(self.reward)
 
 
+def agreed_steps(steps: int | None, length: int | None, out: Rollout | None) -> int:
+    """Return the number of steps, of which a rollout's arguments say the same.
+
+    Args:
+        steps: What the caller says.
+        length: How many there are actions for; None: for any number.
+        out: Arrays that are to be written.
+
+    Raises:
+        TypeError: Nothing says it, or ``out`` is no :class:`Rollout`.
+        ValueError: They differ.
+    """
+    if out is not None and not isinstance(out, Rollout):
+        raise TypeError(f"out must be a Rollout from make_rollout_buffers, got {type(out).__name__}")
+    number = None if steps is None else checked_integer("steps", steps, 1, None)
+    for other, what in ((length, "actions have"), (None if out is None else len(out), "out has")):
+        if other is not None and number is not None and other != number:
+            raise ValueError(f"steps is {number}; {what} {other}")
+        number = other if number is None else number
+    if number is None:
+        raise TypeError("rollout needs steps, or arrays in out")
+    return number
+
+
 class RolloutMethods:
     """The methods of a vector environment that take many steps at once."""
 
@@ -178,15 +202,7 @@ class RolloutMethods:
 
     def _rollout_out(self, steps: int | None, length: int | None, out: Rollout | None) -> Rollout:
         """Return arrays of a number of steps on which all agree."""
-        if out is not None and not isinstance(out, Rollout):
-            raise TypeError(f"out must be a Rollout from make_rollout_buffers, got {type(out).__name__}")
-        number = None if steps is None else checked_integer("steps", steps, 1, None)
-        for other, what in ((length, "actions have"), (None if out is None else len(out), "out has")):
-            if other is not None and number is not None and other != number:
-                raise ValueError(f"steps is {number}; {what} {other}")
-            number = other if number is None else number
-        if number is None:
-            raise TypeError("rollout needs steps, or arrays in out")
+        number = agreed_steps(steps, length, out)
         if out is None:
             return self.make_rollout_buffers(number)
         mask = self._action_masks

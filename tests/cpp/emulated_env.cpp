@@ -139,7 +139,7 @@ void EmulatedEnv::reset(const std::uint8_t* mask, void* obs, const metarl::RowSe
   cuda::EnvCall c = call();
   c.mask = mask;
   c.batch.obs = obs;
-  const cuda::SeedCall seeding{c.batch, seeds.rows, seeds.seeds, seeds.streams, seeds.count};
+  const cuda::SeedCall seeding{c.batch, nullptr, seeds.rows, seeds.seeds, seeds.streams, seeds.count};
   device_.launch<char>("seed", 1, kBlockThreads,
                        [&](simt::Context& context, char*) { emulated_seed(context, seeding); });
   launch("reset", kernels_.reset, c);

@@ -1,10 +1,11 @@
 // The kernels of all environments on the emulator: the bodies that nvcc compiles, by the names that definitions have.
 #define METARL_ONE_ROW 1
 
+#include "emulated_env_kernels.h"
+
 #include <stdexcept>
 
 #include "cuda/env_bodies.h"
-#include "emulated_env.h"
 #include "envs/bsuite/rows.h"
 #include "envs/classic_control/rows.h"
 #include "envs/meta/rows.h"
@@ -41,6 +42,7 @@ const EmulatedKernels& find_emulated_kernels(const std::string& name) {
 int num_emulated_kernels() { return static_cast<int>(std::size(metarl::METARL_ISA_NS::kAll)); }
 
 void emulated_check(simt::Context& context, const cuda::EnvCall& call) { cuda::check_call(context, call); }
+void emulated_tell(simt::Context& context, const cuda::EnvCall& call) { cuda::tell_call(context, call); }
 void emulated_finish(simt::Context& context, const cuda::EnvCall& call) { cuda::finish_call(context, call); }
 void emulated_seed(simt::Context& context, const cuda::SeedCall& call) { cuda::seed_rows(context, call); }
 

@@ -1,10 +1,12 @@
-"""Every kernel of tree and replay buffer once or more, on little data: what compute-sanitizer watches."""
+"""Every kernel of tree and replay buffer once or more and some environments', on little data: what compute-sanitizer watches."""
 
 from __future__ import annotations
 
 import torch
 
-from metarl_core import PrioritizedReplayBuffer, SumTree, importance_weights
+from metarl_core import PrioritizedReplayBuffer, SumTree, importance_weights, make_vec
+
+ENVIRONMENTS = ("CartPole-v1", "Taxi-v4", "DeepSea-v0", "MinAtar/Breakout-v1", "MiniGrid-DoorKey-5x5-v0", "Maze-v0")
 
 
 def replay(capacity: int, rows: int, batch: int) -> None:
@@ -46,7 +48,24 @@ def weights(n: int) -> None:
             importance_weights(probabilities, n, 0.5, normalization, dtype="float32")
 
 
+def step_environments() -> None:
+    """Reset, seeded and masked, steps, rollouts and tasks."""
+    for env_id in ENVIRONMENTS:
+        envs = make_vec(env_id, 300, device="cuda", autoreset_mode="same_step", max_episode_steps=9)
+        envs.reset(seed=1)
+        buffers = envs.make_buffers()
+        for step in range(20):
+            if step == 10 and envs.task_parameters:
+                name = envs.task_parameters[0]
+                envs.sample_tasks_at_reset({name: [float(envs.get_tasks()[name][0])] * 3})
+            envs.step(torch.zeros(300, dtype=torch.int64, device="cuda"), out=buffers if step % 2 else None)
+        envs.reset(options={"reset_mask": torch.arange(300, device="cuda") % 2 == 0})
+        envs.rollout("random", 20)
+        envs.check()
+
+
 def main() -> None:
+    step_environments()
     replay(100, 70, 40)
     replay(6000, 4000, 3000)
     weights(5000)

@@ -25,6 +25,18 @@ def test_unknown_devices(device):
         PrioritizedReplayBuffer(4, {"x": ((), bool)}, device=device)
 
 
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", None])
+def test_unknown_devices_of_environments(device):
+    with pytest.raises(ValueError, match=r"device is .*; must be 'cpu', 'cuda' or 'cuda:N'"):
+        metarl_core.make_vec("CartPole-v1", 2, device=device)
+
+
+def test_environments_of_the_cpu_are_the_default():
+    envs = metarl_core.make_vec("CartPole-v1", 2, device="cpu")
+    assert type(envs) is type(metarl_core.make_vec("CartPole-v1", 2))
+    metarl_core.make_async("CartPole-v1", 2, device="cpu").close()
+
+
 def test_cpu_is_the_default():
     assert type(SumTree(4, 1, device="cpu")) is type(SumTree(4)) is SumTree
     fields = {"x": ((), bool)}
@@ -41,6 +53,8 @@ def test_a_build_without_cuda_says_so_even_where_an_old_module_lies(monkeypatch,
         RuntimeError, match=r"device 'cuda:1' cannot be used: this build .* has no CUDA kernels; build it"
     ):
         SumTree(4, device="cuda:1")
+    with pytest.raises(RuntimeError, match=r"device 'cuda:1' cannot be used: this build .* has no CUDA kernels"):
+        metarl_core.make_vec("CartPole-v1", 4, device="cuda:1")
     assert main(["info"]) == 0
     assert "GPUs              none: this build of metarl_core has no CUDA kernels" in capsys.readouterr().out
 
@@ -56,6 +70,9 @@ def test_without_driver_or_gpu_the_message_says_which(capsys):
     )
     with pytest.raises(RuntimeError) as raised:
         SumTree(4, device="cuda")
+    assert str(raised.value) == f"device 'cuda' cannot be used: {problem}, or use device='cpu'"
+    with pytest.raises(RuntimeError) as raised:
+        metarl_core.make_vec("CartPole-v1", 4, device="cuda")
     assert str(raised.value) == f"device 'cuda' cannot be used: {problem}, or use device='cpu'"
     assert main(["info"]) == 0
     assert f"GPUs              none: {problem}" in capsys.readouterr().out

@@ -41,8 +41,22 @@ struct Place {
   PhiloxBlock random;
 };
 
+// A game's step and drawing are calls on a GPU, as their code is large and would be there for every kernel, for
+// episodes with tasks and without, for those that end and that start.
+#if defined(__CUDACC__)
+#define METARL_GAME METARL_HD_CALL
+#else
+#define METARL_GAME METARL_HD
+#endif
+
 template <class Game>
-METARL_HD void draw_game_rows(const std::int32_t* fields, std::int64_t stride, std::int64_t count, std::uint8_t* obs) {
+METARL_GAME void step_game(const StepRows& rows) {
+  Game::step(rows);
+}
+
+template <class Game>
+METARL_GAME void draw_game_rows(const std::int32_t* fields, std::int64_t stride, std::int64_t count,
+                                std::uint8_t* obs) {
   constexpr std::int64_t kBytes = std::int64_t{kCells} * Game::kChannels;
   for (std::int64_t first = 0; first < count; first += kDrawRows) {
     const std::int64_t n = count - first < kDrawRows ? count - first : kDrawRows;
@@ -134,7 +148,7 @@ METARL_HD void step_game_blocks(const EnvBatch& batch, std::int64_t begin, std::
       action[k] = taken;
       last_action[k] = done[k] ? last_action[k] : taken;  // a step that resets ignores its action
     }
-    Game::step({ramping, fields + first, b.stride, n, action, draws, word, reward, ended});
+    step_game<Game>({ramping, fields + first, b.stride, n, action, draws, word, reward, ended});
     METARL_VECTORIZE
     for (std::int64_t k = 0; k < n; ++k) reward_out[first + k] = static_cast<double>(reward[k]);
     METARL_VECTORIZE

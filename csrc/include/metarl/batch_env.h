@@ -190,11 +190,27 @@ class BatchEnv {
   // Writes every row's observation, changes nothing.
   void observe(void* obs);
 
+  std::int32_t max_episode_steps() const { return max_episode_steps_; }
+  bool is_ready() const { return ready_; }
+  // Everything that steps change or read, by name and as the kernels have it: for a copy in other memory, such as a
+  // GPU's (csrc/cuda/env.h).
+  struct Array {
+    std::string name;
+    const void* data;
+    std::size_t bytes;
+  };
+  std::vector<Array> arrays() const;
+  // Takes over what arrays() of an equal batch gave, and whether it was ready to step. Throws std::invalid_argument
+  // unless these are all names, in any order, with sizes that fit, with nothing changed.
+  void set_arrays(const std::vector<Array>& arrays, bool ready);
+
   // Ends the threads.
   void stop_threads() { pool_.stop(); }
 
  private:
   friend class AsyncEnv;
+  template <class Env, class Visit>
+  static void visit_arrays(Env& env, const Visit& visit);
   class InUse;
   struct Chosen;
   struct Rollout;

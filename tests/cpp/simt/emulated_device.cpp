@@ -9,6 +9,7 @@
 
 #include "cuda/device.h"
 #include "cuda/plans.h"
+#include "emulated_env_kernels.h"
 #include "metarl/errors.h"
 #include "simt/emulator.h"
 
@@ -129,8 +130,42 @@ class EmulatedDevice : public Device {
     run<char>(plan_get(call.n), [&](Kernel kernel, auto& ctx, char*) { run_get(kernel, ctx, call); });
     copies.finish();
   }
+  // An environment's rows are read and written where they are: threads share nothing of them but the status.
+  const EnvKernels* find_env(const std::string& name) override {
+    try {
+      return reinterpret_cast<const EnvKernels*>(&metarl_test::find_emulated_kernels(name));
+    } catch (const std::out_of_range&) {
+      return nullptr;
+    }
+  }
+  void start(EnvWork work, const EnvKernels& kernels, const EnvCall& call, Stream) override {
+    const auto& bodies = reinterpret_cast<const metarl_test::EmulatedKernels&>(kernels);
+    const auto launch = [&](auto body, std::int64_t rows) {
+      if (rows > 0) launch_rows(rows, [&](auto& ctx) { body(ctx, call); });
+    };
+    if (work != EnvWork::reset) launch(metarl_test::emulated_check, call.num_envs);
+    launch(work == EnvWork::reset  ? bodies.reset
+           : work == EnvWork::step ? bodies.step
+                                   : bodies.roll_out,
+           call.num_envs);
+    launch(metarl_test::emulated_tell, told_rows(call));
+    if (work != EnvWork::reset) {
+      emulator_.launch<char>("finish", 1, 1, [&](auto& ctx, char*) { metarl_test::emulated_finish(ctx, call); });
+    }
+  }
+  void start(const SeedCall& call, Stream) override {
+    launch_rows(call.count, [&](auto& ctx) { metarl_test::emulated_seed(ctx, call); });
+  }
+  void start_zeros(void* memory, std::size_t bytes, Stream) override { std::memset(memory, 0, bytes); }
 
  private:
+  template <typename Body>
+  void launch_rows(std::int64_t rows, Body body) {
+    constexpr int kThreads = 8;  // several blocks of few rows
+    const int blocks = static_cast<int>(std::min<std::int64_t>((rows + kThreads - 1) / kThreads, 16));
+    emulator_.launch<char>("environments", blocks, kThreads, [&](auto& ctx, char*) { body(ctx); });
+  }
+
   // The arguments of a call in the emulator's memory, where each is a buffer of its exact size.
   class Copies {
    public:
