@@ -1,4 +1,4 @@
-"""Every kernel of tree and replay buffer once or more and some environments', on little data: what compute-sanitizer watches."""
+"""Every kernel of tree, replay buffer and some environments, on little data: what compute-sanitizer watches."""
 
 from __future__ import annotations
 
