@@ -2,6 +2,9 @@
 
 #include <cstdlib>
 #include <cstring>
+#if defined(METARL_HAVE_X86_LEVELS)
+#include <cpuid.h>
+#endif
 
 namespace metarl {
 
@@ -27,19 +30,35 @@ std::vector<Isa> compiled_isa_levels() {
 
 namespace {
 
-Isa supported_by_cpu() {
 #if defined(METARL_HAVE_X86_LEVELS)
-  // The builtins also ask the operating system (XGETBV) whether it saves the wide registers.
-  __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-                      __builtin_cpu_supports("avx512cd");
-  if (avx512) return Isa::avx512;
-  if (avx2) return Isa::avx2;
-#endif
-  return Isa::baseline;
+// Asked of the processor, not of __builtin_cpu_supports: what stands behind that is the compiler's runtime library, and
+// that of zig, which builds wheels for older systems, knows no feature.
+Isa supported_by_cpu() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx)) return Isa::baseline;
+  constexpr unsigned kOsSavesState = 1u << 27, kAvx = 1u << 28;
+  if ((ecx & kOsSavesState) == 0 || (ecx & kAvx) == 0) return Isa::baseline;
+  // XGETBV: which registers the operating system saves.
+  unsigned saved = 0, high = 0;
+  __asm__("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
+  constexpr unsigned kYmm = 0x6, kZmm = 0xe6;
+  if ((saved & kYmm) != kYmm) return Isa::baseline;
+
+  if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return Isa::baseline;
+  constexpr unsigned kBmi = 1u << 3, kAvx2 = 1u << 5, kBmi2 = 1u << 8;
+  constexpr unsigned kAvx512f = 1u << 16, kAvx512dq = 1u << 17, kAvx512cd = 1u << 28, kAvx512bw = 1u << 30,
+                     kAvx512vl = 1u << 31;
+  const unsigned features = ebx;
+  const auto has = [features](unsigned all) { return (features & all) == all; };
+  if (!has(kAvx2 | kBmi | kBmi2)) return Isa::baseline;
+  constexpr unsigned kLzcnt = 1u << 5;
+  if (!__get_cpuid(0x80000001, &eax, &ebx, &ecx, &edx) || (ecx & kLzcnt) == 0) return Isa::baseline;
+  const bool wide = (saved & kZmm) == kZmm && has(kAvx512f | kAvx512dq | kAvx512cd | kAvx512bw | kAvx512vl);
+  return wide ? Isa::avx512 : Isa::avx2;
 }
+#else
+Isa supported_by_cpu() { return Isa::baseline; }
+#endif
 
 Isa decide() {
   const Isa supported = supported_by_cpu();
