@@ -17,7 +17,7 @@ function(metarl_configure_target target)
       $<$<BOOL:${METARL_WERROR}>:-Werror>)
   endif()
   if(METARL_SANITIZE)
-    target_compile_options(${target} PUBLIC -fsanitize=${METARL_SANITIZE} -fno-omit-frame-pointer -g
+    target_compile_options(${target} PUBLIC -fsanitize=${METARL_SANITIZE} -fno-omit-frame-pointer -g1
       -fno-sanitize-recover=all)
     target_link_options(${target} PUBLIC -fsanitize=${METARL_SANITIZE})
   endif()
