@@ -112,7 +112,8 @@ chaos: setup ## Break things on purpose: kills, full disks, dying workers, forks
 	$(BIN)/python tools/chaos.py
 
 sanitize: setup ## C++ tests under ASan+UBSan, then under ThreadSanitizer
-	for preset in asan tsan; do cmake --preset $$preset >/dev/null && cmake --build --preset $$preset && ctest --preset $$preset; done
+	cmake --preset asan >/dev/null && cmake --build --preset asan --target all test_device_env && ctest --preset asan -C sanitize
+	cmake --preset tsan >/dev/null && cmake --build --preset tsan && ctest --preset tsan
 
 CONFORMANCE_RECORDS ?= build/conformance.jsonl
 conformance: setup ## Compare a million steps of every environment with the package that defines it, print the table
