@@ -17,7 +17,7 @@ from elftools.elf.gnuversions import GNUVerNeedSection
 
 # The kernels are there three times, the sources of the core once; the headroom is for environments to come.
 MAX_BYTES = 5 * 1024 * 1024
-MAX_CUDA_BYTES = 1536 * 1024  # unpacked, with CUDA's runtime
+MAX_CUDA_BYTES = 1536 * 1024  # what _cuda, with CUDA's runtime and all kernels, adds to a download
 # W002, duplicate files: headers of the core that environments of one's own include, and agents with equal settings.
 IGNORED = "W002"
 
@@ -47,6 +47,14 @@ def newest_glibc(elf: ELFFile) -> tuple[int, ...]:
                 names = [v.name for v in versions if v.name.startswith("GLIBC_2")]
                 found.update(tuple(int(part) for part in name[6:].split(".")) for name in names)
     return max(found)
+
+
+def highest_level() -> str:
+    """Return the level that Linux says this processor has."""
+    flags = set(re.findall(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.M)[0].split())
+    if not {"avx2", "bmi1", "bmi2", "abm"} <= flags:
+        return "baseline"
+    return "avx512" if {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"} <= flags else "avx2"
 
 
 def check(python: Path, wheel: Path, glibc: tuple[int, int]) -> dict[str, str]:
@@ -82,7 +90,8 @@ def check(python: Path, wheel: Path, glibc: tuple[int, int]) -> dict[str, str]:
         ]
         exports += names
         needed = max(needed, version)
-    cuda = len(extensions.get("_cuda", b""))
+    with zipfile.ZipFile(wheel) as archive:
+        cuda = sum(i.compress_size for i in archive.infolist() if i.filename.startswith("metarl_core/_cuda."))
     failures.append((cuda > MAX_CUDA_BYTES, f"_cuda has {cuda} bytes, expected at most {MAX_CUDA_BYTES}"))
     for failed, message in failures:
         if failed:
@@ -98,6 +107,8 @@ def check(python: Path, wheel: Path, glibc: tuple[int, int]) -> dict[str, str]:
         subprocess.run([*installed, "-W", "error", str(smoke)], check=True, cwd=folder)
         levels = ("baseline", "avx2", "avx512")
         run = [level for level in levels if golden_hashes.active_level(installed, level) == level]
+        if run[-1] != (expected := highest_level()):
+            sys.exit(f"{wheel.name}: the highest level that it runs here is {run[-1]}; this processor has {expected}")
         hashes = {golden_hashes.digest(installed, level) for level in run}
     return {
         "wheel": wheel.name,
