@@ -156,7 +156,7 @@ def test_an_unknown_hyperparameter_in_a_stored_configuration(capsys, copy):
     ("key", "value", "expected"),
     [
         ("size", "x", "size is 'x'; must be an integer >= 1"),
-        ("siez", 4, "has no parameter 'siez'"),
+        ("length", 4, "has no parameter 'length'"),
     ],
 )
 def test_a_bad_environment_parameter_in_a_stored_configuration(capsys, copy, key, value, expected):
