@@ -23,6 +23,16 @@ function(metarl_configure_target target)
   endif()
 endfunction()
 
+# Of an extension module only what Python looks for is to be seen: hidden visibility does not cover templates of the C++
+# library and what a static runtime brings along.
+function(metarl_export_entry_alone target)
+  if(CMAKE_SYSTEM_NAME STREQUAL "Linux" AND NOT METARL_SANITIZE)
+    set(map ${METARL_SOURCE_DIR}/cmake/exported_symbols.map)
+    target_link_options(${target} PRIVATE LINKER:--version-script=${map})
+    set_property(TARGET ${target} APPEND PROPERTY LINK_DEPENDS ${map})
+  endif()
+endfunction()
+
 # metarl_add_isa_kernels(<target> file...): compiles every file once per level into <target>, with METARL_ISA_NS set to
 # the level's name (baseline, avx2, avx512). Such a file may define symbols in namespace metarl::METARL_ISA_NS only and
 # must not instantiate templates or inline functions with external linkage: the linker would keep one copy of those,

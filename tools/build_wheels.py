@@ -54,7 +54,9 @@ def compiler(choice: str) -> dict[str, str]:
     target = f"x86_64-linux-gnu.{GLIBC[0]}.{GLIBC[1]}"
     # -fno-sanitize: zig's clang turns one on in some builds. -s: one libc++, without debug information, for everything.
     flags = f"-target {target} -fno-sanitize=undefined -s"
-    wrapper.write_text(f'#!/bin/sh\nexec "{zig}" c++ {flags} "$@"\n', encoding="utf-8")
+    text = f'#!/bin/sh\nexec "{zig}" c++ {flags} "$@"\n'
+    if not wrapper.exists() or wrapper.read_text(encoding="utf-8") != text:  # compiler caches look at its time
+        wrapper.write_text(text, encoding="utf-8")
     wrapper.chmod(0o755)
     print(f"zig's clang for {target}: the machine's glibc is {own[0]}.{own[1]}.")
     cache = os.environ.get("ZIG_GLOBAL_CACHE_DIR", str(ROOT / "build" / "zig-cache"))
@@ -96,7 +98,9 @@ def build_wheel(python: Path, version: str, source: Path, env: dict[str, str]) -
         # it has compiled libc++ for programs: libraries for CMake's own tests, too.
         "cmake.define.CMAKE_DISABLE_PRECOMPILE_HEADERS": "ON",
         "cmake.define.CMAKE_TRY_COMPILE_TARGET_TYPE": "STATIC_LIBRARY",
-        "cmake.define.METARL_CUDA": "OFF",
+        # Where there is an nvcc. The machine's own compiler builds the host side of its objects, which is C alone.
+        "cmake.define.METARL_CUDA": "AUTO",
+        "cmake.define.METARL_CUDA_ARCHITECTURES": "all",
         "build-dir": str(WORK / f"cmake-{version}"),
     }
     pip = (build_environment(python, version), "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "--no-index")
