@@ -234,7 +234,7 @@ options = { weighting = "uniform" }
 """
 
 
-def test_weighting_controls_differ_from_the_default_in_the_weights_alone():
+def test_weighting_controls_differ_from_the_default_in_the_weights_and_the_round_alone():
     """So that their rows, and those of the experiment on transfer, are to be compared by seed."""
     transfer = {cell.key: cell for cell in find_experiment("imt-transfer").cells}
     experiment = find_experiment("imt-weights")
@@ -243,7 +243,8 @@ def test_weighting_controls_differ_from_the_default_in_the_weights_alone():
         default = transfer[("imt", *cell.key[1:])]
         if cell.method.name == "imt":
             assert cell.digest == default.digest
-        hyper = dataclasses.replace(cell.config.hyperparameters, weighting="similarity_accuracy")
+        assert cell.config.hyperparameters.keep == ("last" if cell.method.name.endswith("-last") else "best")
+        hyper = dataclasses.replace(cell.config.hyperparameters, weighting="similarity_accuracy", keep="best")
         assert dataclasses.replace(cell.config, hyperparameters=hyper) == default.config
 
 
