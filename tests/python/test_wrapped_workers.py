@@ -38,17 +38,25 @@ def children():
 
 
 def left_over():
-    folders = [Path("/dev/shm"), Path("/proc/self/fd")]
-    return {"processes": set(children()), **{str(folder): len(list(folder.iterdir())) for folder in folders}}
+    return {"processes": set(children()), "descriptors": len(list(Path("/proc/self/fd").iterdir()))}
+
+
+def shared_files():
+    return {path.name for path in Path("/dev/shm").iterdir()}
 
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left():
     gc.collect()
-    before = left_over()
+    before, files = left_over(), shared_files()
     yield
     gc.collect()
     assert left_over() == before
+    # The folder is everybody's: files of tests that run beside this one go away with them.
+    deadline = time.monotonic() + 30
+    while (new := shared_files() - files) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not new
 
 
 def made(backend="process", **options):
