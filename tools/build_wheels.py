@@ -98,8 +98,8 @@ def build_wheel(python: Path, version: str, source: Path, env: dict[str, str]) -
         # it has compiled libc++ for programs: libraries for CMake's own tests, too.
         "cmake.define.CMAKE_DISABLE_PRECOMPILE_HEADERS": "ON",
         "cmake.define.CMAKE_TRY_COMPILE_TARGET_TYPE": "STATIC_LIBRARY",
-        # Where there is an nvcc. The machine's own compiler builds the host side of its objects, which needs nothing of a
-        # C++ library. Machine code for every GPU would be several times the limit: newer ones compile the PTX.
+        # Where there is an nvcc. The machine's own compiler builds the host side of its objects, which needs nothing of
+        # a C++ library. Machine code for every GPU would be several times the limit: newer ones compile the PTX.
         "cmake.define.METARL_CUDA": "AUTO",
         "build-dir": str(WORK / f"cmake-{version}"),
     }

@@ -442,7 +442,7 @@ def test_interrupts_at_random_moments_never_lose_or_repeat_a_batch():
     previous = signal.signal(signal.SIGALRM, handler)
     hits, got = 0, []
     sampler = PrefetchSampler(make(ReplayBuffer, seed=9), 4, 2)
-    # The worker starts undisturbed: an exception inside of Thread.start leaves CPython a thread that ends in a KeyError.
+    # The worker starts undisturbed: an exception in Thread.start leaves CPython a thread that ends in a KeyError.
     got.append(next(sampler)["x"])
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.001, 0.0007)
