@@ -6,9 +6,7 @@ import contextlib
 import operator
 import os
 import re
-import secrets
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -214,6 +212,8 @@ def _namespace() -> str:
 
 
 def _folders() -> list[Path]:
+    import tempfile  # late: it brings compression and random numbers along
+
     shared = Path("/dev/shm")
     folders = [shared] if shared.is_dir() and os.access(shared, os.W_OK) else []
     return [*folders, Path(tempfile.gettempdir())]
@@ -223,7 +223,7 @@ def _create(
     buffer: Any, num_writers: int, slots: int, folder: str | os.PathLike[str] | None
 ) -> tuple[_core.SharedLanes, Path]:
     folders = _folders() if folder is None else [Path(folder)]
-    name = f"metarl-lanes-{_namespace()}-{os.getpid()}-{secrets.token_hex(8)}"
+    name = f"metarl-lanes-{_namespace()}-{os.getpid()}-{os.urandom(8).hex()}"
     while True:
         path = folders.pop(0) / name
         try:
