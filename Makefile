@@ -29,12 +29,12 @@ $(VENV)/.dependencies: constraints.txt pyproject.toml tools/list_requirements.py
 # ON in .ci/run: a compiler that is newer than the code warns of things that stop nobody.
 WERROR ?= OFF
 # One build folder for the package and the C++ tests, so that the core is compiled once.
-IN_PLACE := -C build-dir=build/cpp -C build.targets=metarl_package -C cmake.define.METARL_PYTHON=ON -C cmake.define.METARL_WERROR=$(WERROR)
+SHARED_BUILD := -C build-dir=build/cpp -C build.targets=metarl_package -C cmake.define.METARL_PYTHON=ON -C cmake.define.METARL_WERROR=$(WERROR)
 DEFAULT_PRESET := cmake --preset default -DMETARL_PYTHON=ON -DMETARL_WERROR=$(WERROR)
 CPP_SOURCES := $(shell find csrc cmake -type f) CMakeLists.txt
 $(VENV)/.installed: $(VENV)/.dependencies $(CPP_SOURCES)
 	@echo "Building the C++ core ..."
-	$(PIP) install --quiet --no-build-isolation --no-deps $(IN_PLACE) -e .
+	$(PIP) install --quiet --no-build-isolation --no-deps $(SHARED_BUILD) -e .
 	touch $@
 
 setup: $(VENV)/.installed ## Make .venv, build the core, install the package
@@ -150,7 +150,7 @@ bench-cpp: setup ## Time tree and buffer from C++, the tree beside the floor tha
 
 wheel: setup ## Build the wheel into dist/
 	rm -rf dist
-	$(PIP) wheel --quiet --no-build-isolation --no-deps $(IN_PLACE) -w dist .
+	$(PIP) wheel --quiet --no-build-isolation --no-deps $(SHARED_BUILD) -w dist .
 
 WHEELS_VENV := build/venv-wheels
 WHEELS_ARGS ?=

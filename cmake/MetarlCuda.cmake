@@ -3,7 +3,7 @@
 
 set(METARL_CUDA_DEFAULT_ARCHITECTURES "75")
 set(METARL_CUDA_ARCHITECTURES "${METARL_CUDA_DEFAULT_ARCHITECTURES}" CACHE STRING
-  "Compute capabilities to compile for, the last one also as PTX, or 'all': more take longer, about 3 s each")
+  "Compute capabilities to compile for, the last one also as PTX, or 'all': others than the default take minutes, for machine code of the environments")
 
 # Sets METARL_CUDA_INCLUDE and METARL_CUDART, header folder and static runtime of METARL_NVCC, in the cache.
 function(metarl_find_cuda_runtime)
@@ -67,9 +67,9 @@ function(metarl_find_nvcc)
 endfunction()
 
 # metarl_add_cuda_kernels(<target> [PTX_ONLY | EMBED_PTX] file.cu...): compiles every file into an object and, for the
-# tests, into PTX. PTX_ONLY: no object. EMBED_PTX: where the architectures are the default, objects hold PTX and no machine
-# code, which the driver makes when it first loads a kernel, and keeps: for files where most of nvcc's time goes into that. Target
-# properties METARL_CUDA_OBJECTS and METARL_CUDA_PTX hold the paths.
+# tests, into PTX. PTX_ONLY: no object. EMBED_PTX: with the default architectures objects hold PTX and no machine code,
+# which the driver then makes when it first loads a kernel, and keeps: for files where most of nvcc's time goes into it.
+# Target properties METARL_CUDA_OBJECTS and METARL_CUDA_PTX hold the paths.
 function(metarl_add_cuda_kernels target)
   cmake_parse_arguments(PARSE_ARGV 1 kernels "PTX_ONLY;EMBED_PTX" "" "")
   set(architectures ${METARL_CUDA_ARCHITECTURES})

@@ -11,17 +11,15 @@ bandwidth measured here, over the time it took: the state read and written, the 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from sum_tree import captured, copy_bandwidth, seconds_of
+from measuring import captured, run, seconds_of
 
 from metarl_core import make_vec
-from metarl_core._cuda_module import cuda_devices
 
 ENVIRONMENTS: tuple[tuple[str, dict[str, Any], str | None], ...] = (
     ("CartPole-v1", {"precision": "float32"}, "CartPole-v1"),
@@ -161,35 +159,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--envs", nargs="+", metavar="ID", help="these alone")
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
-    parser.add_argument("--json", metavar="FILE", help="write the rows there, too")
-    args = parser.parse_args()
-    devices, problem = cuda_devices()
-    if not devices:
-        print(f"bench/cuda needs a GPU: {problem}", file=sys.stderr)
-        return 2
-    try:
-        import torch
-    except ImportError:
-        print("bench/cuda needs torch: pip install 'metarl-core[agents]'", file=sys.stderr)
-        return 2
-    if not torch.cuda.is_available():
-        print(f"bench/cuda needs a torch that can use {devices[0]}", file=sys.stderr)
-        return 2
-    bandwidth = copy_bandwidth()
-    print(f"{devices[0]}, torch {torch.__version__}, copy bandwidth {bandwidth / 1e12:.2f} TB/s")
-    print(
-        f"  {'library':13} {'environment':24} {'call':18} {'envs':>9} {'time a step':>14} {'steps':>14} {'roofline':>9}"
+
+    def measure_all(args: argparse.Namespace, bandwidth: float, rows: list[dict[str, Any]]) -> None:
+        for env_id, params, peer in ENVIRONMENTS:
+            if args.envs and env_id not in args.envs:
+                continue
+            for size in args.sizes:
+                measure(env_id, params, peer, size, bandwidth, rows)
+
+    return run(
+        parser,
+        f"  {'library':13} {'environment':24} {'call':18} {'envs':>9} {'time a step':>14} {'steps':>14} "
+        f"{'roofline':>9}",
+        measure_all,
     )
-    rows: list[dict[str, Any]] = []
-    for env_id, params, peer in ENVIRONMENTS:
-        if args.envs and env_id not in args.envs:
-            continue
-        for size in args.sizes:
-            measure(env_id, params, peer, size, bandwidth, rows)
-    if args.json:
-        with open(args.json, "w", encoding="utf-8") as file:  # noqa: PTH123
-            json.dump({"device": devices[0], "copy_bytes_per_second": bandwidth, "rows": rows}, file, indent=2)
-    return 0
 
 
 if __name__ == "__main__":

@@ -11,15 +11,14 @@ packed row, in sectors of 32 bytes, once in the buffer and once in a batch.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from sum_tree import BATCHES, call_bytes, captured, copy_bandwidth, seconds_of
+from measuring import captured, run, seconds_of
+from sum_tree import BATCHES, call_bytes
 
 from metarl_core import PrioritizedReplayBuffer
-from metarl_core._cuda_module import cuda_devices
 
 CAPACITIES = (1 << 20, 10_000_000)
 # HalfCheetah's: 17 numbers an observation, 6 an action.
@@ -95,30 +94,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--capacities", type=int, nargs="+", default=list(CAPACITIES))
     parser.add_argument("--batches", type=int, nargs="+", default=list(BATCHES))
-    parser.add_argument("--json", metavar="FILE", help="write the rows there, too")
-    args = parser.parse_args()
-    devices, problem = cuda_devices()
-    if not devices:
-        print(f"bench/cuda needs a GPU: {problem}", file=sys.stderr)
-        return 2
-    try:
-        import torch
-    except ImportError:
-        print("bench/cuda needs torch: pip install 'metarl-core[agents]'", file=sys.stderr)
-        return 2
-    if not torch.cuda.is_available():
-        print(f"bench/cuda needs a torch that can use {devices[0]}", file=sys.stderr)
-        return 2
-    bandwidth = copy_bandwidth()
-    print(f"{devices[0]}, torch {torch.__version__}, copy bandwidth {bandwidth / 1e12:.2f} TB/s")
-    print(f"  {'call':13} {'capacity':>11} {'batch':>7} {'time':>13} {'calls':>13} {'items':>14} {'roofline':>9}")
-    rows: list[dict[str, Any]] = []
-    for capacity in args.capacities:
-        measure(capacity, args.batches, bandwidth, rows)
-    if args.json:
-        with open(args.json, "w", encoding="utf-8") as file:  # noqa: PTH123
-            json.dump({"device": devices[0], "copy_bytes_per_second": bandwidth, "rows": rows}, file, indent=2)
-    return 0
+
+    def measure_all(args: argparse.Namespace, bandwidth: float, rows: list[dict[str, Any]]) -> None:
+        for capacity in args.capacities:
+            measure(capacity, args.batches, bandwidth, rows)
+
+    return run(
+        parser,
+        f"  {'call':13} {'capacity':>11} {'batch':>7} {'time':>13} {'calls':>13} {'items':>14} {'roofline':>9}",
+        measure_all,
+    )
 
 
 if __name__ == "__main__":

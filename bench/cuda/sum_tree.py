@@ -11,58 +11,16 @@ descent reads a line of 128 bytes a level, an update reads and writes a sector o
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
+from measuring import captured, run, seconds_of
+
 from metarl_core import SumTree
-from metarl_core._cuda_module import cuda_devices
 
 CAPACITIES = (1 << 20, 10_000_000, 100_000_000)
 BATCHES = (256, 1024, 4096, 16_384, 65_536)
-REPEATS = 7
-LOOP_SECONDS = 0.02
-
-
-def seconds_of(call: Callable[[], Any]) -> float:
-    """Median time of a call, everything warm."""
-    import torch
-
-    def loop(times: int) -> float:
-        torch.cuda.synchronize()
-        started = time.perf_counter()
-        for _ in range(times):
-            call()
-        torch.cuda.synchronize()
-        return (time.perf_counter() - started) / times
-
-    loop(3)
-    times = max(3, min(2000, int(LOOP_SECONDS / max(loop(3), 1e-7))))
-    return statistics.median(loop(times) for _ in range(REPEATS))
-
-
-def copy_bandwidth() -> float:
-    """Bytes read and written a second by a copy of 1 GiB."""
-    import torch
-
-    source = torch.empty(1 << 30, dtype=torch.uint8, device="cuda")
-    target = torch.empty_like(source)
-    return 2 * source.numel() / seconds_of(lambda: target.copy_(source))
-
-
-def captured(call: Callable[[], Any]) -> Callable[[], Any]:
-    """The call as a graph to be replayed."""
-    import torch
-
-    call()
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        call()
-    return graph.replay
 
 
 def call_bytes(capacity: int, batch: int, kind: str) -> int:
@@ -216,30 +174,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--capacities", type=int, nargs="+", default=list(CAPACITIES))
     parser.add_argument("--batches", type=int, nargs="+", default=list(BATCHES))
-    parser.add_argument("--json", metavar="FILE", help="write the rows there, too")
-    args = parser.parse_args()
-    devices, problem = cuda_devices()
-    if not devices:
-        print(f"bench/cuda needs a GPU: {problem}", file=sys.stderr)
-        return 2
-    try:
-        import torch
-    except ImportError:
-        print("bench/cuda needs torch: pip install 'metarl-core[agents]'", file=sys.stderr)
-        return 2
-    if not torch.cuda.is_available():
-        print(f"bench/cuda needs a torch that can use {devices[0]}", file=sys.stderr)
-        return 2
-    bandwidth = copy_bandwidth()
-    print(f"{devices[0]}, torch {torch.__version__}, copy bandwidth {bandwidth / 1e12:.2f} TB/s")
-    print(f"  {'library':13} {'call':13} {'capacity':>11} {'batch':>7} {'time':>13} {'items':>14} {'roofline':>9}")
-    rows: list[dict[str, Any]] = []
-    for capacity in args.capacities:
-        measure(capacity, args.batches, bandwidth, rows)
-    if args.json:
-        with open(args.json, "w", encoding="utf-8") as file:  # noqa: PTH123
-            json.dump({"device": devices[0], "copy_bytes_per_second": bandwidth, "rows": rows}, file, indent=2)
-    return 0
+
+    def measure_all(args: argparse.Namespace, bandwidth: float, rows: list[dict[str, Any]]) -> None:
+        for capacity in args.capacities:
+            measure(capacity, args.batches, bandwidth, rows)
+
+    return run(
+        parser,
+        f"  {'library':13} {'call':13} {'capacity':>11} {'batch':>7} {'time':>13} {'items':>14} {'roofline':>9}",
+        measure_all,
+    )
 
 
 if __name__ == "__main__":

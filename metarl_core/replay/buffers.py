@@ -205,7 +205,7 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
 
     def __new__(cls, *arguments: Any, device: Any = "cpu", **keywords: Any) -> Any:
         """Make the buffer of the device."""
-        if device == "cpu" or device_number(device) is None:
+        if device_number(device) is None:
             return super().__new__(cls)
         from metarl_core.replay.device_buffer import make_on_device
 
@@ -274,7 +274,7 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
     def load(cls, path: str | os.PathLike[str], *, device: Any = "cpu") -> Any:
         """As of ReplayBuffer; with ``device`` the buffer lies there, whichever one the checkpoint was saved from."""
         buffer = super().load(path)
-        if device == "cpu" or device_number(device) is None:
+        if device_number(device) is None:
             return buffer
         from metarl_core.replay.device_buffer import move_to_device
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,34 +17,32 @@ from metarl_core.replay.state import load_buffer_state
 
 __all__ = ["DevicePrioritizedReplayBuffer", "make_on_device", "move_to_device"]
 
-# Arguments of which a buffer on a GPU knows one value alone, and what to do instead.
-_MISSING = {
-    "n_step": (1, "compute n-step returns before adding them"),
-    "next_obs": ("stored", "store next_obs"),
-    "frame_stack": (1, "add whole stacks"),
-    "autoreset_mode": (None, "leave reset rows out"),
-    "sequence_length": (None, "add sequences as fields with an axis of time"),
-    "recurrent_fields": ([], "store recurrent states as fields"),
-    "task_field": (None, "use a buffer for each task"),
-    "eviction": ("fifo", "leave eviction out"),
-    "storage": ("memory", "leave storage out"),
-    "num_threads": (None, "leave num_threads out: the GPU copies"),
+# Options that a buffer on a GPU lacks: which values ask for nothing of them, and what to do instead.
+_MISSING: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "n_step": (lambda value: value == 1, "compute n-step returns before adding them"),
+    "next_obs": (lambda value: value in (None, "stored", {}), "store next_obs"),
+    "frame_stack": (
+        lambda value: all(depth == 1 for depth in value.values()) if isinstance(value, Mapping) else value == 1,
+        "add whole stacks",
+    ),
+    "autoreset_mode": (
+        lambda value: value is None or str(getattr(value, "name", value)).lower() in ("same_step", "disabled"),
+        "leave reset rows out",
+    ),
+    "sequence_length": (lambda value: value is None, "add sequences as fields with an axis of time"),
+    "recurrent_fields": (lambda value: len(value) == 0, "store recurrent states as fields"),
+    "task_field": (lambda value: value is None, "use a buffer for each task"),
+    "eviction": (lambda value: value == "fifo", "leave eviction out"),
+    "storage": (lambda value: value == "memory", "leave storage out"),
+    "num_threads": (lambda value: value is None, "leave num_threads out: the GPU copies"),
 }
 
 
 def _refuse_missing(options: Mapping[str, Any]) -> None:
-    for name, (known, instead) in _MISSING.items():
-        value = options[name]
-        same = value == {} or value == known or (name == "next_obs" and value is None)
-        if name == "recurrent_fields":
-            same = len(value) == 0
-        if name == "frame_stack" and isinstance(value, Mapping):
-            same = all(depth == 1 for depth in value.values())
-        if name == "autoreset_mode" and value is not None:
-            same = str(getattr(value, "name", value)).lower() in ("same_step", "disabled")
-        if not same:
+    for name, (asks_nothing, instead) in _MISSING.items():
+        if not asks_nothing(options[name]):
             raise NotImplementedError(
-                f"{name} is {value!r}; a buffer on a GPU has no {name} yet: {instead}, or use device='cpu'"
+                f"{name} is {options[name]!r}; a buffer on a GPU has no {name} yet: {instead}, or use device='cpu'"
             )
 
 
@@ -301,9 +299,10 @@ class DevicePrioritizedReplayBuffer:
         if indices is None:
             return priorities
         slots = np.asarray(indices)
-        for position, slot in enumerate(slots.ravel()):
-            if not 0 <= slot < len(priorities):
-                raise IndexError(f"index {slot} at position {position} out of range for size {len(priorities)}")
+        outside = np.flatnonzero((slots < 0) | (slots >= len(priorities)))
+        if len(outside):
+            bad = outside[0]
+            raise IndexError(f"index {slots.flat[bad]} at position {bad} out of range for size {len(priorities)}")
         chosen: NDArray[np.float64] = priorities[slots]
         return chosen
 

@@ -131,7 +131,7 @@ def make_vec(
     """
     if backend not in _BACKENDS:
         raise ValueError(f"backend is {backend!r}; must be one of {', '.join(map(repr, _BACKENDS))}")
-    on_gpu = device != "cpu" and device_number(device) is not None
+    on_gpu = device_number(device) is not None
     if not _is_native(id, backend):
         if on_gpu:
             raise ValueError(

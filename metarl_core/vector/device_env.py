@@ -30,6 +30,10 @@ def _rollout_of(arrays: dict[str, Any]) -> Rollout:
     return Rollout(**fields, info={name: array for name, array in arrays.items() if name not in fields})  # type: ignore[arg-type]
 
 
+def _arrays_of(out: Rollout) -> dict[str, Any]:
+    return {name: array for name in _ROLLOUT if (array := getattr(out, name)) is not None} | out.info
+
+
 class DeviceVectorEnv(NumpyVectorEnv):
     """``num_envs`` equal environments in the memory of a GPU; made by :func:`metarl_core.make_vec`.
 
@@ -249,17 +253,14 @@ class DeviceVectorEnv(NumpyVectorEnv):
         number = agreed_steps(steps, int(shape[0]) if shape else None, out)
         batch = self._core.batch
         low, high = self._plan.action_low, self._plan.action_high
-        arrays = None
-        if out is not None:
-            arrays = {name: array for name in _ROLLOUT if (array := getattr(out, name)) is not None} | out.info
         try:
             if not callable(policy):
                 actions = None if isinstance(policy, str) else policy
+                arrays = None if out is None else _arrays_of(out)
                 found = batch.rollout(actions, number, 0, number, low, high, arrays, stream)
                 return _rollout_of(found) if out is None else out
             out = self.make_rollout_buffers(number) if out is None else out
-            if arrays is None:
-                arrays = {name: array for name in _ROLLOUT if (array := getattr(out, name)) is not None} | out.info
+            arrays = _arrays_of(out)
             obs = batch.observe(stream)
             for t in range(number):
                 batch.rollout(policy(obs), number, t, t + 1, low, high, arrays, stream)

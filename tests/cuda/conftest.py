@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from metarl_core._cuda_module import cuda_devices
 
 FOLDER = Path(__file__).parent
+# What these tests have in common with those on the emulator.
+sys.path.append(str(FOLDER.parent / "python"))
 
 
 def _problem() -> str:

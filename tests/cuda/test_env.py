@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-import metarl_core
-from metarl_core import ResetNeededError
-
-sys.path.append(str(Path(__file__).parents[1] / "python"))
 from device_env_helpers import (
     MODES,
     actions_of,
@@ -23,6 +16,9 @@ from device_env_helpers import (
     pair,
     play,
 )
+
+import metarl_core
+from metarl_core import ResetNeededError
 
 torch = pytest.importorskip("torch")
 

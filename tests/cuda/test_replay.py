@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from device_replay_helpers import rows
 
 import metarl_core
 from metarl_core import BufferEmptyError, PrioritizedReplayBuffer, importance_weights
@@ -24,15 +25,6 @@ SMALL = {"obs": ((4,), np.float32), "action": ((), np.int64), "reward": ((), np.
 def pair(capacity, fields, **options):
     gpu = PrioritizedReplayBuffer(capacity, fields, device="cuda", **options)
     return gpu, PrioritizedReplayBuffer(capacity, fields, **options)
-
-
-def rows(rng, fields, n):
-    made = {}
-    for name, (shape, dtype) in fields.items():
-        kind = np.dtype(dtype).kind
-        values = rng.integers(0, 2 if kind == "b" else 200, (n, *shape)) if kind in "biu" else rng.random((n, *shape))
-        made[name] = values.astype(dtype)
-    return made
 
 
 def to_gpu(batch):

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from device_replay_helpers import rows
 from emulated_cuda import CAPTURING, ArrayInterface, emulated, needs_emulator
 
 import metarl_core
@@ -37,15 +38,6 @@ def pair(capacity, fields=None, **options):
     fields = FLAT if fields is None else fields
     device = PrioritizedReplayBuffer(capacity, fields, device="cuda", **options)
     return device, PrioritizedReplayBuffer(capacity, fields, **options)
-
-
-def rows(rng, fields, n):
-    made = {}
-    for name, (shape, dtype) in fields.items():
-        kind = np.dtype(dtype).kind
-        values = rng.integers(0, 2 if kind == "b" else 100, (n, *shape)) if kind in "biu" else rng.random((n, *shape))
-        made[name] = values.astype(dtype)
-    return made
 
 
 def host(value):
