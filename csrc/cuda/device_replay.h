@@ -65,9 +65,10 @@ struct CopiedField {
   std::byte* slots;     // of slot 0
   std::int64_t stride;  // from slot to slot
   std::byte* rows;
-  std::int64_t row_bytes;
+  std::int64_t row_bytes;    // from row to row
+  std::int64_t row_offset;   // in a row, of what is copied
   std::int64_t first_unit;   // of this field, among those of all fields
-  std::uint64_t units;       // in a row: each is copied by one instruction
+  std::uint64_t units;       // of a row: each is copied by one instruction
   std::uint64_t reciprocal;  // ~0 / units
   int unit_bits;             // a unit has 2^unit_bits bytes, at most 16, and is aligned to them everywhere
 };
@@ -75,6 +76,7 @@ struct CopiedField {
 enum class CopyKind : std::uint8_t {
   gather,   // the slots `indices` to rows
   scatter,  // rows to the slots that are written next
+  place,    // rows to the slots `indices`; to none where that is negative
 };
 
 struct CopyCall {
@@ -86,7 +88,7 @@ struct CopyCall {
   std::int64_t dropped;  // scatter: rows left out at the beginning
   const ReplayState* replay;
   const TreeState* tree;
-  const std::int64_t* indices;  // gather
+  const std::int64_t* indices;  // gather, place
   std::uint64_t* mark;          // gather, may be null: becomes that of now
   CopiedField fields[kMostCopiedFields];
 };

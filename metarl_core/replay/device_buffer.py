@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import operator
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,16 +20,6 @@ __all__ = ["DevicePrioritizedReplayBuffer", "make_on_device", "move_to_device"]
 
 # Options that a buffer on a GPU lacks: which values ask for nothing of them, and what to do instead.
 _MISSING: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "n_step": (lambda value: value == 1, "compute n-step returns before adding them"),
-    "next_obs": (lambda value: value in (None, "stored", {}), "store next_obs"),
-    "frame_stack": (
-        lambda value: all(depth == 1 for depth in value.values()) if isinstance(value, Mapping) else value == 1,
-        "add whole stacks",
-    ),
-    "autoreset_mode": (
-        lambda value: value is None or str(getattr(value, "name", value)).lower() in ("same_step", "disabled"),
-        "leave reset rows out",
-    ),
     "sequence_length": (lambda value: value is None, "add sequences as fields with an axis of time"),
     "recurrent_fields": (lambda value: len(value) == 0, "store recurrent states as fields"),
     "task_field": (lambda value: value is None, "use a buffer for each task"),
@@ -44,6 +35,19 @@ def _refuse_missing(options: Mapping[str, Any]) -> None:
             raise NotImplementedError(
                 f"{name} is {options[name]!r}; a buffer on a GPU has no {name} yet: {instead}, or use device='cpu'"
             )
+
+
+def _model_capacity(capacity: Any, options: Mapping[str, Any]) -> Any:
+    """A small capacity of which all arguments are as good or bad as of the given one."""
+    if isinstance(capacity, bool) or not hasattr(capacity, "__index__"):
+        return 1  # whoever makes the buffer refuses it
+    stack = options["frame_stack"]
+    depths = list(stack.values()) if isinstance(stack, Mapping) else [stack]
+    steps, envs = options["n_step"], options["num_envs"]
+    if not all(hasattr(number, "__index__") for number in (steps, envs, *depths)):
+        return 1  # the model refuses these
+    depth = max([1, *depths])
+    return min(operator.index(capacity), max(steps, 2 * (depth + 2), envs * (depth + 1)))
 
 
 class DevicePrioritizedReplayBuffer:
@@ -67,7 +71,7 @@ class DevicePrioritizedReplayBuffer:
         _refuse_missing(options)
         options = {name: value for name, value in options.items() if name not in _MISSING}
         # Checks the arguments, holds beta, and says how the configuration is written.
-        self._model = PrioritizedReplayBuffer(1, fields, **options)
+        self._model = PrioritizedReplayBuffer(_model_capacity(capacity, options), fields, **options)
         if "stream" in self._model.fields:
             raise ValueError("field name 'stream' is reserved on a GPU; add() has an argument of that name")
         self._given = options
@@ -84,7 +88,7 @@ class DevicePrioritizedReplayBuffer:
                 "max_priority": model.max_priority,
                 "weight_normalization": model.weight_normalization,
                 "stratified": model.stratified,
-                "num_envs": model._argument("num_envs"),
+                "links": model._links(),
             },
             number,
         )
@@ -194,7 +198,9 @@ class DevicePrioritizedReplayBuffer:
             RuntimeError: The stream records a graph, and the columns are in host memory.
         """
         if "env_ids" in columns:
-            raise NotImplementedError("env_ids is given; on a GPU nothing depends on a row's environment: leave it out")
+            raise NotImplementedError(
+                "env_ids is given; on a GPU rows are one of each environment, in their order: leave it out"
+            )
         if self._structure is not None:
             columns = self._structure.flatten(columns)
         on_device = self._buffer.are_on_device(columns)
@@ -206,7 +212,7 @@ class DevicePrioritizedReplayBuffer:
         shape = np.shape(columns[first])
         rows = shape[0] if len(shape) > len(self.columns[first][0]) else 1
         if self._staging is None or self._staging.capacity < rows:
-            self._staging = ReplayBuffer(max(rows, 1), self.columns)
+            self._staging = ReplayBuffer(max(rows, 1), self.columns)  # without links: rows as they are given
         self._staging.clear()
         self._staging.add(**columns)
         dense: dict[str, Any] = self._staging._snapshot()["columns"]
