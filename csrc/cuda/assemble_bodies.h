@@ -1,4 +1,4 @@
-// Kernel bodies that read chains while sampling: n-step returns, next observations and frame stacks. As
+// Kernel bodies that read chains while sampling: n-step returns, next observations, frame stacks and sequences. As
 // csrc/core/streams_gather.cpp.
 #pragma once
 
@@ -50,6 +50,20 @@ METARL_KERNEL void follow_returns(Context& ctx, const ReturnCall& call) {
   }
 }
 
+// A thread follows a sequence.
+template <typename Context>
+METARL_KERNEL void follow_sequences(Context& ctx, const SequenceCall& call) {
+  const bool empty = ctx.load(&call.tree->num_valid) == 0;
+  for (std::int64_t item = grid_thread(ctx); item < call.n; item += grid_threads(ctx)) {
+    std::int64_t at = empty ? -1 : ctx.load(call.indices + item);
+    for (int t = 0; t < call.length; ++t) {
+      ctx.store(call.steps + item * call.length + t, at);
+      ctx.store(call.mask + item * call.length + t, at >= 0 ? 1 : 0);
+      if (at >= 0) at = links::follow(link_of(ctx, call.next_links, call.link_stride, at));
+    }
+  }
+}
+
 // The frame `back` before a slot's; the oldest one is repeated where there are none before.
 template <typename Context>
 METARL_KERNEL const std::byte* frame_before(Context& ctx, const AssembleCall& call, const AssembledField& field,
@@ -90,9 +104,10 @@ METARL_KERNEL void assemble_rows(Context& ctx, const AssembleCall& call) {
     const UnitPlace place = place_of(field.copied, unit);
     const std::int64_t offset = static_cast<std::int64_t>(place.part << field.copied.unit_bits);
     const std::int64_t slot = ctx.load((field.of_last ? call.last : call.indices) + place.item);
-    const std::byte* from = empty ? nullptr : assembled_from(ctx, call, field, slot, offset);
+    const bool nothing = empty || slot < 0;
+    const std::byte* from = nothing ? nullptr : assembled_from(ctx, call, field, slot, offset);
     std::byte* to = field.copied.rows + static_cast<std::int64_t>(place.item) * field.copied.row_bytes + offset;
-    copy_unit(ctx, from, to, field.copied.unit_bits, empty);
+    copy_unit(ctx, from, to, field.copied.unit_bits, nothing);
   }
   if (call.mark == nullptr || grid_thread(ctx) != 0) return;
   ctx.store(call.mark + kMarkEpoch, ctx.load(&call.replay->epoch));

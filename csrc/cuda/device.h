@@ -71,6 +71,7 @@ class Device {
   virtual void start(const CopyCall& call, Stream stream) = 0;
   virtual void start(const StreamCall& call, Stream stream) = 0;
   virtual void start(const ReturnCall& call, Stream stream) = 0;
+  virtual void start(const SequenceCall& call, Stream stream) = 0;
   virtual void start(const AssembleCall& call, Stream stream) = 0;
   virtual void start(const WeightCall& call, Stream stream) = 0;
   virtual void start(EnvWork work, const EnvKernels& kernels, const EnvCall& call, Stream stream) = 0;

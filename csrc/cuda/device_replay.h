@@ -56,6 +56,11 @@ struct PriorityCall {
   const float* errors;
   const double* wide_errors;
   const std::uint64_t* mark;  // or null: the indices are of now
+  // Errors of the steps of sequences, `length` each; 0: one error an item.
+  int length;
+  int burn_in;
+  double priority_mix;
+  const std::uint8_t* steps_mask;  // or null: all steps exist
 };
 
 // Copies between slots and dense rows, of all fields in one launch.

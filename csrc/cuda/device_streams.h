@@ -120,6 +120,18 @@ struct ReturnCall {
   float* discounts;
 };
 
+// Follows sequences from their first slots.
+struct SequenceCall {
+  std::int64_t n;
+  int length;
+  const std::int64_t* indices;
+  const TreeState* tree;
+  const std::byte* next_links;
+  std::int64_t link_stride;
+  std::int64_t* steps;  // [n][length], -1 where a chain was over
+  std::uint8_t* mask;   // [n][length], 1 for the steps that exist
+};
+
 // Copies elements that lie in several slots to dense rows, of all fields in one launch.
 enum class AssembledFrom : std::uint8_t {
   slot,     // the slot's own
@@ -130,8 +142,9 @@ enum class AssembledFrom : std::uint8_t {
 struct AssembledField {
   CopiedField copied;
   AssembledFrom from;
-  bool of_last;  // of a return's last transition
+  bool of_last;  // of a return's last transition, or of a sequence's steps
   int stack;
+  std::int64_t rows;
   std::int64_t frame;    // bytes
   std::int64_t pending;  // next: offset in what a stream keeps aside
 };
@@ -145,8 +158,8 @@ struct AssembleCall {
   const ReplayState* replay;
   const TreeState* tree;
   const std::int64_t* indices;
-  const std::int64_t* last;
-  std::uint64_t* mark;  // may be null: becomes that of now
+  const std::int64_t* last;  // the slots of fields with of_last; negative: zeros
+  std::uint64_t* mark;       // may be null: becomes that of now
   const std::byte* next_links;
   const std::byte* previous_links;
   std::int64_t link_stride;

@@ -153,6 +153,7 @@ class GpuDevice : public Device {
   void start(const CopyCall& call, Stream stream) override { launch("copy", launch_copy, call, stream); }
   void start(const StreamCall& call, Stream stream) override { launch("add", launch_rows, call, stream); }
   void start(const ReturnCall& call, Stream stream) override { launch("returns", launch_returns, call, stream); }
+  void start(const SequenceCall& call, Stream stream) override { launch("sequences", launch_sequences, call, stream); }
   void start(const AssembleCall& call, Stream stream) override { launch("assemble", launch_assembly, call, stream); }
   void start(const WeightCall& call, Stream stream) override { launch("weigh", launch_weights, call, stream); }
   void start(EnvWork work, const EnvKernels& kernels, const EnvCall& call, Stream stream) override {

@@ -38,6 +38,7 @@ enum class Kernel : std::uint8_t {
   plan_rows,
   write_frames,
   follow_returns,
+  follow_sequences,
   assemble_rows,
   weigh_probabilities,
 };
@@ -159,6 +160,12 @@ inline Plan plan_rows_of(const StreamCall& call, const PlanLimits& limits = {}) 
 inline Plan plan_returns(const ReturnCall& call, const PlanLimits& limits = {}) {
   Plan plan;
   plan.add(Kernel::follow_returns, blocks_for(call.n * call.reward_items, limits), limits.block_threads);
+  return plan;
+}
+
+inline Plan plan_sequences(const SequenceCall& call, const PlanLimits& limits = {}) {
+  Plan plan;
+  plan.add(Kernel::follow_sequences, blocks_for(call.n, limits), limits.block_threads);
   return plan;
 }
 

@@ -228,6 +228,13 @@ void Replay::update(const PriorityUpdate& update, Stream stream) {
   call.errors = update.errors;
   call.wide_errors = update.wide_errors;
   call.mark = update.mark;
+  if (update.of_steps) {
+    const StreamOptions& streams = settings_.options.streams;
+    call.length = streams.sequence_length;
+    call.burn_in = streams.burn_in;
+    call.priority_mix = streams.priority_mix;
+    call.steps_mask = update.steps_mask;
+  }
   device().start(call, stream);
   timeline.end_call(stream);
 }

@@ -33,6 +33,7 @@ struct ReplayDraw {
   std::uint64_t* mark;       // kMarkWords
   std::byte* const* fields;  // dense rows, one array a field
   float* discounts;          // of n-step returns
+  std::uint8_t* steps_mask;  // of sequences: which steps exist
 };
 
 struct PriorityUpdate {
@@ -42,6 +43,8 @@ struct PriorityUpdate {
   const double* wide_errors;
   const std::uint64_t* mark;  // or null
   bool strict;
+  bool of_steps;                   // errors of each step of sequences
+  const std::uint8_t* steps_mask;  // or null
 };
 
 // Not synchronised: the caller holds Python's lock. add, sample and update neither allocate nor wait.

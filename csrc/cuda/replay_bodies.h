@@ -8,6 +8,7 @@
 #include "cuda/sample_bodies.h"
 #include "cuda/set_bodies.h"
 #include "metarl/detail/pow.h"
+#include "metarl/detail/sequence_errors.h"
 
 namespace metarl::cuda {
 
@@ -41,8 +42,25 @@ METARL_HD double scaled_priority(const DeviceReplay& replay, float raw) {
 }
 
 template <typename Context>
+METARL_KERNEL float given_error(Context& ctx, const PriorityCall& call, std::int64_t at) {
+  return call.errors != nullptr ? ctx.load(call.errors + at) : static_cast<float>(ctx.load(call.wide_errors + at));
+}
+
+METARL_HD bool is_finite(float x) { return (float_bits(x) & 0x7FFFFFFFu) < 0x7F800000u; }
+
+// Of a sequence: what its steps make together; if one that counts is not finite, or none counts, that or NaN.
+template <typename Context>
 METARL_KERNEL float error_at(Context& ctx, const PriorityCall& call, std::int64_t item) {
-  return call.errors != nullptr ? ctx.load(call.errors + item) : static_cast<float>(ctx.load(call.wide_errors + item));
+  if (call.length == 0) return given_error(ctx, call, item);
+  SequenceErrors errors;
+  for (int t = call.burn_in; t < call.length; ++t) {
+    const std::int64_t at = item * call.length + t;
+    if (call.steps_mask != nullptr && ctx.load(call.steps_mask + at) == 0) continue;
+    const float error = given_error(ctx, call, at);
+    if (!is_finite(error)) return error;
+    add_error(&errors, error);
+  }
+  return errors.count == 0 ? bits_float(0x7FC00000u) : mixed_error(errors, call.priority_mix);
 }
 
 template <typename Context>
@@ -119,7 +137,7 @@ METARL_KERNEL void check_items(Context& ctx, const PriorityCall& call) {
     const std::int64_t index = ctx.load(call.indices + i);
     const bool inside = index >= 0 && index < limit;
     const float error = error_at(ctx, call, i);
-    const bool finite = (float_bits(error) & 0x7FFFFFFFu) < 0x7F800000u;
+    const bool finite = is_finite(error);
     const float raw = finite ? raw_priority(call.replay, error) : 0.0f;
     const double scaled = scaled_priority(call.replay, raw);
     const bool fine = finite && scaled * kPowerMargin <= kLargestDouble;
@@ -191,6 +209,7 @@ METARL_KERNEL void finish_owner(Context& ctx, const PriorityCall& call, std::uin
 template <typename Context>
 METARL_KERNEL double given_value(Context& ctx, const PriorityCall& call, std::int64_t item) {
   if (call.change == ReplayChange::add) return 0.0;
+  if (call.length > 0) return static_cast<double>(error_at(ctx, call, item));
   return call.errors != nullptr ? static_cast<double>(ctx.load(call.errors + item)) : ctx.load(call.wide_errors + item);
 }
 

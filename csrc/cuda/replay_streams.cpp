@@ -13,7 +13,8 @@ namespace {
 
 constexpr std::size_t kAlignment = 256;
 constexpr std::int64_t kMostRows = 2048;          // of a part of an add
-constexpr std::int64_t kMostReturns = 64 * 1024;  // of a part of a draw
+constexpr std::int64_t kMostReturns = 64 * 1024;  // of a part of a draw; or steps of sequences
+constexpr std::int64_t kOne = 1;
 
 }  // namespace
 
@@ -92,7 +93,9 @@ void ReplayStreams::place_memory() {
   array(&streams_.hidden, slots * rules.stack);
   array(&streams_.shown, shown);
   array(&streams_.windows, rows + shown + 1);
-  array(&last_, options_.streams.n_step > 1 ? kMostReturns : 1);
+  const StreamOptions& given = options_.streams;
+  const bool follows = given.n_step > 1 || given.sequence_length > 0;
+  array(&last_, follows ? std::max<std::int64_t>(kMostReturns, given.sequence_length) : 1);
 }
 
 // ---- add ------------------------------------------------------------------------------------------------------------
@@ -196,10 +199,12 @@ void start_copies(Device& device, CopyCall call, const std::vector<FieldCopy>& f
 
 void ReplayStreams::gather(const ReplayDraw& draw, Stream stream) {
   const bool returns = options_.streams.n_step > 1;
-  const std::int64_t most = returns ? kMostReturns : draw.n;
+  const std::int64_t length = options_.streams.sequence_length;
+  const std::int64_t most = returns ? kMostReturns : length > 0 ? std::max(kMostReturns / length, kOne) : draw.n;
   for (std::int64_t first = 0; first < draw.n; first += most) {
     const std::int64_t n = std::min(most, draw.n - first);
     if (returns) follow(draw, first, n, stream);
+    if (length > 0) unroll(draw, first, n, stream);
     assemble(draw, first, n, stream);
   }
 }
@@ -228,6 +233,19 @@ void ReplayStreams::follow(const ReplayDraw& draw, std::int64_t first, std::int6
   device_.start(call, stream);
 }
 
+void ReplayStreams::unroll(const ReplayDraw& draw, std::int64_t first, std::int64_t n, Stream stream) {
+  SequenceCall call{};
+  call.n = n;
+  call.length = options_.streams.sequence_length;
+  call.indices = draw.indices + first;
+  call.tree = arrays_.tree.state;
+  call.next_links = streams_.next_links;
+  call.link_stride = streams_.link_stride;
+  call.steps = last_;
+  call.mask = draw.steps_mask + first * call.length;
+  device_.start(call, stream);
+}
+
 AssembledField ReplayStreams::assembled_field(const ReplayDraw& draw, std::size_t f, std::int64_t first, std::int64_t n,
                                               std::int64_t* num_units) const {
   const FieldSpec& spec = options_.fields[f];
@@ -238,17 +256,21 @@ AssembledField ReplayStreams::assembled_field(const ReplayDraw& draw, std::size_
   to.stack = spec.stack;
   to.frame = static_cast<std::int64_t>(spec.bytes) / spec.stack;
   to.from = is_next ? AssembledFrom::next : spec.stack > 1 ? AssembledFrom::history : AssembledFrom::slot;
-  to.of_last = given.n_step > 1 && (spec.next_of >= 0 || field == given.terminated || field == given.truncated);
+  const bool has_steps = given.sequence_length > 0 && !spec.recurrent;
+  const bool ends = spec.next_of >= 0 || field == given.terminated || field == given.truncated;
+  to.of_last = has_steps || (given.n_step > 1 && ends);
+  const std::int64_t steps = has_steps ? given.sequence_length : 1;
+  to.rows = n * steps;
   const ReplayArrays::Column& stored = column(is_next ? static_cast<std::size_t>(spec.next_of) : f);
-  const FieldCopy copy{stored.data, stored.stride, rows_from(draw.fields[f], first, spec.bytes), spec.bytes,
+  const FieldCopy copy{stored.data, stored.stride, rows_from(draw.fields[f], first * steps, spec.bytes), spec.bytes,
                        0,           spec.bytes};
   const auto frame = static_cast<std::size_t>(to.frame);
   if (is_next) {
     const Pair& pair = pairs_[static_cast<std::size_t>(pair_of_[f])];
     to.pending = static_cast<std::int64_t>(pair.pending);
-    to.copied = copied_field(copy, n, num_units, {frame, pair.pending, pending_bytes_});
+    to.copied = copied_field(copy, to.rows, num_units, {frame, pair.pending, pending_bytes_});
   } else {
-    to.copied = copied_field(copy, n, num_units, {frame});
+    to.copied = copied_field(copy, to.rows, num_units, {frame});
   }
   return to;
 }

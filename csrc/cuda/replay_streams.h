@@ -81,6 +81,7 @@ class ReplayStreams {
   void copy_rows(const std::byte* const* fields, const StreamCall& part, Stream stream);
   void keep_next(const std::byte* const* fields, const StreamCall& part, Stream stream);
   void follow(const ReplayDraw& draw, std::int64_t first, std::int64_t n, Stream stream);
+  void unroll(const ReplayDraw& draw, std::int64_t first, std::int64_t n, Stream stream);
   void assemble(const ReplayDraw& draw, std::int64_t first, std::int64_t n, Stream stream);
   AssembledField assembled_field(const ReplayDraw& draw, std::size_t f, std::int64_t first, std::int64_t n,
                                  std::int64_t* num_units) const;
@@ -99,7 +100,7 @@ class ReplayStreams {
   std::size_t num_bytes_ = 0;
   std::byte* memory_ = nullptr;
   DeviceStreams streams_{};
-  std::int64_t* last_ = nullptr;  // of a part of a draw
+  std::int64_t* last_ = nullptr;  // of a part of a draw: last transitions of returns, or steps of sequences
 };
 
 // Starts the copies of fields, in one launch unless there are very many; `call` says which rows and slots.

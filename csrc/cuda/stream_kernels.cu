@@ -22,6 +22,12 @@ __global__ void __launch_bounds__(most_threads(Kernel::follow_returns))
   follow_returns(ctx, call);
 }
 
+__global__ void __launch_bounds__(most_threads(Kernel::follow_sequences))
+    sequences_kernel(const __grid_constant__ SequenceCall call) {
+  GpuContext ctx;
+  follow_sequences(ctx, call);
+}
+
 __global__ void __launch_bounds__(most_threads(Kernel::assemble_rows))
     assemble_kernel(const __grid_constant__ AssembleCall call) {
   GpuContext ctx;
@@ -52,6 +58,11 @@ cudaError_t launch_returns(const ReturnCall& call, cudaStream_t stream) {
                   [&](const Launch& launch) { return start(returns_kernel, launch, call, stream); });
 }
 
+cudaError_t launch_sequences(const SequenceCall& call, cudaStream_t stream) {
+  return run_plan(plan_sequences(call),
+                  [&](const Launch& launch) { return start(sequences_kernel, launch, call, stream); });
+}
+
 cudaError_t launch_assembly(const AssembleCall& call, cudaStream_t stream) {
   return run_plan(plan_assembly(call),
                   [&](const Launch& launch) { return start(assemble_kernel, launch, call, stream); });
@@ -63,7 +74,8 @@ cudaError_t load_stream_kernels() {
     const cudaError_t error = load(kernel);
     if (error != cudaSuccess) return error;
   }
-  const cudaError_t error = load(returns_kernel);
+  cudaError_t error = load(returns_kernel);
+  if (error == cudaSuccess) error = load(sequences_kernel);
   return error == cudaSuccess ? load(assemble_kernel) : error;
 }
 

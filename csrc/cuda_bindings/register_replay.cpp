@@ -189,13 +189,17 @@ py::tuple sample(Handle self, py::handle batch_size, py::handle beta, py::handle
   call.read_beta(beta, &draw.beta, &draw.beta_memory);
   BatchArrays arrays(&call, draw.n, out);
   std::vector<std::byte*> fields;
+  const ReplayOptions& options = self->replay->settings().options;
+  const std::int64_t length = options.streams.sequence_length;
   for (std::size_t c = 0; c < self->columns.size(); ++c) {
-    fields.push_back(
-        static_cast<std::byte*>(arrays.array(self->columns[c].name, self->columns[c].code, self->columns[c].shape)));
+    std::vector<std::int64_t> shape = self->columns[c].shape;
+    if (length > 0 && !options.fields[c].recurrent) shape.insert(shape.begin(), length);
+    fields.push_back(static_cast<std::byte*>(arrays.array(self->columns[c].name, self->columns[c].code, shape)));
   }
   draw.fields = fields.data();
-  if (self->replay->settings().options.streams.n_step > 1) {
-    draw.discounts = static_cast<float*>(arrays.array("discount", kFloat32, {}));
+  if (options.streams.n_step > 1) draw.discounts = static_cast<float*>(arrays.array("discount", kFloat32, {}));
+  if (length > 0) {
+    draw.steps_mask = static_cast<std::uint8_t*>(arrays.array("mask", {dlpack::kBool, 8, 1}, {length}));
   }
   draw.indices = static_cast<std::int64_t*>(arrays.array("indices", kInt64, {}));
   draw.weights = static_cast<float*>(arrays.array("weights", kFloat32, {}));
@@ -215,11 +219,14 @@ py::tuple sample(Handle self, py::handle batch_size, py::handle beta, py::handle
 // ---- priorities -----------------------------------------------------------------------------------------------------
 
 void update_priorities(Handle self, py::handle indices_object, py::handle errors_object, py::handle mark, bool strict,
-                       py::handle stream) {
+                       bool of_steps, py::handle steps_mask, py::handle stream) {
   Call call(self->tree(), stream);
   const DeviceView indices = call.input(indices_object, "indices", {kInt64});
-  const DeviceView errors = call.input(errors_object, "td_errors", {kFloat32, kFloat64});
-  if (indices.size != errors.size) {
+  const std::int64_t length = self->replay->settings().options.streams.sequence_length;
+  const std::vector<std::int64_t> steps_shape = {indices.size, length};
+  const DeviceView errors = of_steps ? call.shaped(errors_object, "td_errors", {kFloat32, kFloat64}, steps_shape)
+                                     : call.input(errors_object, "td_errors", {kFloat32, kFloat64});
+  if (!of_steps && indices.size != errors.size) {
     throw py::value_error("indices has shape " + shape_text(indices.shape) + ", td_errors has shape " +
                           shape_text(errors.shape) + "; lengths must be equal");
   }
@@ -238,6 +245,11 @@ void update_priorities(Handle self, py::handle indices_object, py::handle errors
     update.mark = words.as<std::uint64_t>();
   }
   update.strict = strict;
+  update.of_steps = of_steps;
+  if (of_steps && !steps_mask.is_none()) {
+    update.steps_mask =
+        call.shaped(steps_mask, "the batch's mask of steps", {{dlpack::kBool, 8, 1}}, steps_shape).as<std::uint8_t>();
+  }
   self->replay->update(update, call.stream());
   call.done();
 }
@@ -296,7 +308,7 @@ void register_replay(py::module_& m) {
       .def("sample", &sample, py::arg("batch_size"), py::arg("beta"), py::arg("mode"), py::arg("out"), py::arg("mark"),
            py::arg("stream"))
       .def("update_priorities", &update_priorities, py::arg("indices"), py::arg("td_errors"), py::arg("mark"),
-           py::arg("strict"), py::arg("stream"))
+           py::arg("strict"), py::arg("of_steps"), py::arg("steps_mask"), py::arg("stream"))
       .def("check", &check)
       .def("clear",
            [](Handle self) {

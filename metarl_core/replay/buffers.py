@@ -186,8 +186,8 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
         priority_mix: A sequence's priority is this share of its largest absolute error plus the rest of the mean one
             (Kapturowski et al., "Recurrent experience replay in distributed reinforcement learning", ICLR 2019).
         device: "cpu", or "cuda", "cuda:1", ...: the buffer then lies in the memory of that GPU, and the object is a
-            ``DevicePrioritizedReplayBuffer``, whose methods take and return arrays there. It has no sequences,
-            no tasks, no reservoir and no files (docs/cuda.md).
+            ``DevicePrioritizedReplayBuffer``, whose methods take and return arrays there. It has no tasks, no
+            reservoir and no files (docs/cuda.md).
 
     Raises:
         ValueError: A value is out of range.

@@ -20,8 +20,6 @@ __all__ = ["DevicePrioritizedReplayBuffer", "make_on_device", "move_to_device"]
 
 # Options that a buffer on a GPU lacks: which values ask for nothing of them, and what to do instead.
 _MISSING: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "sequence_length": (lambda value: value is None, "add sequences as fields with an axis of time"),
-    "recurrent_fields": (lambda value: len(value) == 0, "store recurrent states as fields"),
     "task_field": (lambda value: value is None, "use a buffer for each task"),
     "eviction": (lambda value: value == "fifo", "leave eviction out"),
     "storage": (lambda value: value == "memory", "leave storage out"),
@@ -43,11 +41,11 @@ def _model_capacity(capacity: Any, options: Mapping[str, Any]) -> Any:
         return 1  # whoever makes the buffer refuses it
     stack = options["frame_stack"]
     depths = list(stack.values()) if isinstance(stack, Mapping) else [stack]
-    steps, envs = options["n_step"], options["num_envs"]
-    if not all(hasattr(number, "__index__") for number in (steps, envs, *depths)):
+    steps, envs, length = options["n_step"], options["num_envs"], options["sequence_length"] or 1
+    if not all(hasattr(number, "__index__") for number in (steps, envs, length, *depths)):
         return 1  # the model refuses these
     depth = max([1, *depths])
-    return min(operator.index(capacity), max(steps, 2 * (depth + 2), envs * (depth + 1)))
+    return min(operator.index(capacity), max(steps, length, 2 * (depth + 2), envs * (depth + 1)))
 
 
 class DevicePrioritizedReplayBuffer:
@@ -274,7 +272,9 @@ class DevicePrioritizedReplayBuffer:
             indices: The Batch that was sampled, or slots: int64 on the device, shape (B,). The last of equal ones wins.
                 Only with a Batch is it known which slots were overwritten since: these are skipped and counted in
                 ``stale_updates``.
-            td_errors: Signed TD errors: float32 or float64 on the device, finite in float32, shape (B,).
+            td_errors: Signed TD errors: float32 or float64 on the device, finite in float32, shape (B,). For sequences
+                also of shape (B, sequence_length): mixed as on the CPU, over the steps behind burn_in that the Batch's
+                mask has.
             strict: Refuse the whole update if a slot of the Batch is not in the buffer any more.
             stream: Where the work is done.
 
@@ -284,13 +284,15 @@ class DevicePrioritizedReplayBuffer:
 
         A bad index or error, and with ``strict`` a stale slot, leaves the priorities unchanged; ``check`` raises it.
         """
-        mark = None
+        mark = steps_mask = None
+        of_steps = self._model._options["sequence_length"] is not None and len(getattr(td_errors, "shape", ())) == 2
         if isinstance(indices, Batch):
             mark = getattr(indices, "_mark", None)
             if mark is None:
                 raise TypeError("indices is a Batch that was not sampled from a buffer; pass its indices")
+            steps_mask = indices["mask"] if of_steps else None
             indices = indices["indices"]
-        self._buffer.update_priorities(indices, td_errors, mark, bool(strict), stream)
+        self._buffer.update_priorities(indices, td_errors, mark, bool(strict), of_steps, steps_mask, stream)
 
     def priorities(self, indices: ArrayLike | None = None) -> NDArray[np.float64]:
         """Return raw priorities p, before the exponent alpha, in host memory; waits for the device.

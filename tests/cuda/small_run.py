@@ -97,6 +97,7 @@ def main() -> None:
     linked(100, n_step=3)
     linked(60, next_obs="next", n_step=2, num_envs=60)
     linked(60, frame_stack=3, autoreset_mode="next_step")
+    linked(60, sequence_length=5, burn_in=1, stride=2)
     weights(5000)
     for capacity, batch in ((5000, 300), (70_000, 5000)):  # one block, and several
         tree = SumTree(capacity, device="cuda")

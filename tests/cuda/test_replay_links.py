@@ -94,6 +94,38 @@ def test_a_replayed_graph_does_what_eager_calls_do(options):
     buffers[0].check()
 
 
+SEQUENCES = [
+    {"sequence_length": 5, "burn_in": 2, "stride": 1, "recurrent_fields": ["image"]},
+    {"sequence_length": 6, "burn_in": 1, "stride": 3, "next_obs": "next"},
+    {"sequence_length": 3, "stride": 2, "frame_stack": 3},
+]
+
+
+@pytest.mark.parametrize("options", SEQUENCES, ids=str)
+@pytest.mark.parametrize(("capacity", "num_envs"), [(60, 1), (6000, 1), (2000, 30)])
+def test_sequences(capacity, num_envs, options):
+    stack, length = options.get("frame_stack", 1), options["sequence_length"]
+    fields = linked_fields(stack)
+    gpu, cpu = pair(capacity, fields, num_envs=num_envs, seed=5, **options)
+    made = LinkedRows(fields, num_envs, stack, seed=capacity)
+    rng = np.random.default_rng(1)
+    for step in range(12):
+        for _ in range(1 if num_envs == 1 else 10):
+            given = made.next(int(rng.integers(1, capacity // 2)) if num_envs == 1 else 1)
+            gpu.add(**to_gpu(given))
+            cpu.add(**given)
+        assert_same_linked(gpu, cpu)
+        if len(cpu) == 0:
+            continue
+        ours, theirs = gpu.sample(100, beta=0.5), cpu.sample(100, beta=0.5)
+        assert_same_batch(ours, theirs)
+        errors = rng.standard_normal((100, length)) * 10.0 ** (step % 5 - 2)
+        gpu.update_priorities(ours, torch.from_numpy(errors).cuda())
+        cpu.update_priorities(theirs, errors)
+        assert_same_linked(gpu, cpu)
+    gpu.check()
+
+
 def test_stacks_that_do_not_move_on_change_nothing():
     fields = linked_fields(3)
     gpu, cpu = pair(60, fields, frame_stack=3)

@@ -248,3 +248,86 @@ def test_bad_arguments(capacity, options, message):
         fields = {"terminated": ((), bool), "reward": ((), np.float32)}
     with pytest.raises(ValueError, match=message):
         PrioritizedReplayBuffer(capacity, fields, device="cuda", **options)
+
+
+SEQUENCES = [
+    {"sequence_length": 4},
+    {"sequence_length": 5, "burn_in": 2, "stride": 1, "recurrent_fields": ["image"], "priority_mix": 0.7},
+    {"sequence_length": 6, "burn_in": 1, "stride": 3, "next_obs": "next", "recurrent_fields": ["image", "reward"]},
+    {"sequence_length": 3, "stride": 2, "frame_stack": 3},
+]
+
+
+@pytest.mark.parametrize("options", SEQUENCES, ids=name_of)
+@pytest.mark.parametrize(("capacity", "num_envs"), [(24, 1), (60, 3), (400, 1)])
+def test_sequences(capacity, num_envs, options):
+    stack, length = options.get("frame_stack", 1), options["sequence_length"]
+    fields = linked_fields(stack)
+    device, cpu = pair(capacity, fields, num_envs=num_envs, seed=5, **options)
+    made = LinkedRows(fields, num_envs, stack, seed=capacity)
+    rng = np.random.default_rng(1)
+    old = None
+    for step in range(14):
+        for _ in range(1 if num_envs == 1 else 6):
+            batch = made.next(int(rng.integers(1, 3 * capacity if step == 9 else 30)) if num_envs == 1 else 1)
+            device.add(**batch)
+            cpu.add(**batch)
+        assert_same_linked(device, cpu)
+        if len(cpu) == 0:
+            continue
+        ours, theirs = device.sample(11, beta=0.5), cpu.sample(11, beta=0.5)
+        assert_same_batch(ours, theirs)
+        shape = (11, length) if step % 3 else (11,)
+        errors = (rng.standard_normal(shape) * 10.0 ** (step % 5 - 2)).astype(np.float32 if step % 2 else np.float64)
+        for sampled in ((ours, theirs), old):
+            if sampled is not None:  # some of whose slots were overwritten
+                device.update_priorities(sampled[0], errors)
+                cpu.update_priorities(sampled[1], errors)
+        old = ours, theirs
+        assert_same_linked(device, cpu)
+    assert_same_batch(device.sample(11, beta=0.5, out=ours), cpu.sample(11, beta=0.5))
+    device.check()
+
+
+def test_errors_of_steps():
+    fields = linked_fields(1)
+    device, cpu = pair(40, fields, sequence_length=4, burn_in=1)
+    made = LinkedRows(fields, 1, 1, seed=0)
+    batch = made.next(40)
+    for buffer in (device, cpu):
+        buffer.add(**batch)
+    ours, theirs = device.sample(6), cpu.sample(6)
+    for buffer, sampled in ((device, ours), (cpu, theirs)):  # the first step does not count
+        buffer.update_priorities(sampled, np.array([[np.nan, 1.0, -2.0, 3.0]] * 6))
+        buffer.update_priorities(sampled["indices"], np.array([[np.inf, 3.0, 1.0, 1.0]] * 6))  # all steps exist
+    assert_same_linked(device, cpu)
+    device.check()
+    device.update_priorities(ours, np.array([[1.0] * 4] * 3 + [[1.0, np.inf, 1.0, 1.0]] + [[1.0] * 4] * 2))
+    with pytest.raises(ValueError, match=r"td_errors\[3\] is inf; must be finite"):
+        device.check()
+    assert_same_linked(device, cpu)
+    with pytest.raises(ValueError, match=r"td_errors has shape \(6, 3\); must have shape \(6, 4\)"):
+        device.update_priorities(ours, np.ones((6, 3)))
+
+
+def test_checkpoints_of_sequences(tmp_path):
+    fields = linked_fields(2)
+    options = {"sequence_length": 5, "stride": 2, "frame_stack": 2, "num_envs": 3}
+    device, cpu = pair(80, fields, **options)
+    made = LinkedRows(fields, 3, 2, seed=6)
+    for _ in range(31):
+        batch = made.next(1)
+        for buffer in (device, cpu):
+            buffer.add(**batch)
+    device.save(tmp_path / "device")
+    cpu.save(tmp_path / "cpu")
+    loaded = PrioritizedReplayBuffer.load(tmp_path / "cpu", device="cuda")
+    on_cpu = PrioritizedReplayBuffer.load(tmp_path / "device")
+    for _ in range(30):
+        batch = made.next(1)
+        for buffer in (device, cpu, loaded, on_cpu):
+            buffer.add(**batch)
+    assert_same_linked(loaded, cpu)
+    expected = cpu.sample(30)
+    assert_same_batch(loaded.sample(30), expected)
+    assert_same_batch(on_cpu.sample(30), expected)

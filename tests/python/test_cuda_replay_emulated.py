@@ -330,12 +330,7 @@ def test_samples_of_nothing_and_weights_that_overflow():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (
-            {"sequence_length": 5},
-            "sequence_length is 5; a buffer on a GPU has no sequence_length yet: add sequences",
-        ),
-        ({"recurrent_fields": ["obs"]}, "recurrent_fields is"),
-        ({"task_field": "action"}, "task_field is 'action'"),
+        ({"task_field": "action"}, "task_field is 'action'; a buffer on a GPU has no task_field yet: use a buffer for"),
         ({"eviction": "reservoir"}, "eviction is 'reservoir'"),
         ({"storage": "mmap:folder"}, "storage is 'mmap:folder'"),
         ({"num_threads": 2}, "num_threads is 2"),

@@ -87,9 +87,11 @@ class EmulatedDevice : public Device {
     PriorityCall call = given;
     Copies copies(this);
     const auto n = static_cast<std::size_t>(call.n);
+    const std::size_t steps = n * static_cast<std::size_t>(std::max(call.length, 1));
     call.indices = copies.in(given.indices, n);
-    call.errors = copies.in(given.errors, n);
-    call.wide_errors = copies.in(given.wide_errors, n);
+    call.errors = copies.in(given.errors, steps);
+    call.wide_errors = copies.in(given.wide_errors, steps);
+    call.steps_mask = copies.in(given.steps_mask, steps);
     call.mark = copies.in(given.mark, kMarkWords);
     run<SetShared>(plan_set(call.tree, call.n),
                    [&](Kernel kernel, auto& ctx, auto* shared) { run_set(kernel, ctx, call, shared); });
@@ -132,6 +134,15 @@ class EmulatedDevice : public Device {
     run<char>(plan_returns(call), [&](Kernel, auto& ctx, char*) { follow_returns(ctx, call); });
     copies.finish();
   }
+  void start(const SequenceCall& given, Stream) override {
+    SequenceCall call = given;
+    Copies copies(this);
+    const auto n = static_cast<std::size_t>(call.n);
+    call.indices = copies.in(given.indices, n);
+    call.mask = copies.out(given.mask, n * static_cast<std::size_t>(call.length));
+    run<char>(plan_sequences(call), [&](Kernel, auto& ctx, char*) { follow_sequences(ctx, call); });
+    copies.finish();
+  }
   void start(const AssembleCall& given, Stream) override {
     AssembleCall call = given;
     Copies copies(this);
@@ -139,7 +150,7 @@ class EmulatedDevice : public Device {
     call.mark = copies.out(given.mark, kMarkWords);
     for (int k = 0; k < call.num_fields; ++k) {
       CopiedField& field = call.fields[k].copied;
-      field.rows = copies.out(field.rows, static_cast<std::size_t>(call.n * field.row_bytes));
+      field.rows = copies.out(field.rows, static_cast<std::size_t>(call.fields[k].rows * field.row_bytes));
     }
     run<char>(plan_assembly(call), [&](Kernel, auto& ctx, char*) { assemble_rows(ctx, call); });
     copies.finish();
