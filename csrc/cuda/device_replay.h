@@ -40,6 +40,7 @@ struct DeviceReplay {
 enum class ReplayChange : std::uint8_t {
   add,     // the next n slots get the running maximum
   update,  // slots get priorities from errors
+  check,   // none: what an update of a buffer without priorities looks at
 };
 
 // A call of set_bodies.h.

@@ -90,8 +90,7 @@ Replay::Replay(std::shared_ptr<Device> device, const ReplaySettings& settings)
   try {
     this->device().fill_with_zeros(memory_, num_bytes_);
     place_columns();
-    const float first = std::max(settings.eps, std::min(1.0f, settings.max_priority));
-    const ReplayState state = new_state(first);
+    const ReplayState state = new_state(first_priority());
     this->device().write(replay_.state, &state, sizeof state, kLegacyStream);
     if (Streams::needed(settings.options)) make_streams(std::move(column_of));
   } catch (...) {
@@ -131,6 +130,11 @@ void Replay::make_streams(std::vector<int> column_of) {
   ReplayArrays arrays{tree_.arrays(), replay_, {}};
   for (const Column& column : columns_) arrays.columns.push_back({column.data, column.stride, column.bytes});
   streams_ = std::make_unique<ReplayStreams>(device(), settings_.options, std::move(column_of), std::move(arrays));
+}
+
+// Leaves without mass are drawn by their rank, all alike.
+float Replay::first_priority() const {
+  return settings_.uniform ? 0.0f : std::max(settings_.eps, std::min(1.0f, settings_.max_priority));
 }
 
 ReplayState Replay::new_state(float running_max) const {
@@ -193,6 +197,7 @@ void Replay::sample(const ReplayDraw& draw, Stream stream) {
   SampleCall call{};
   call.tree = tree_.arrays();
   call.key = tree_.key();
+  call.tag = settings_.uniform ? kTagUniformSample : kTagTreeSample;
   call.n = draw.n;
   call.mode = draw.mode;
   call.normalization = settings_.normalization;
@@ -222,7 +227,7 @@ void Replay::update(const PriorityUpdate& update, Stream stream) {
   call.replay = replay_;
   call.n = update.n;
   call.kind = SetKind::set;
-  call.change = ReplayChange::update;
+  call.change = settings_.uniform ? ReplayChange::check : ReplayChange::update;
   call.strict = update.strict;
   call.indices = update.indices;
   call.errors = update.errors;
@@ -255,7 +260,7 @@ void Replay::clear(Stream stream) {
   empty.tree.scale_exponent = 0;
   ++empty.tree.rescales;
   empty.stale_updates = state(stream).replay.stale_updates;
-  empty.running_max = std::max(settings_.eps, std::min(1.0f, settings_.max_priority));
+  empty.running_max = first_priority();
   if (streams_ != nullptr) {
     empty.streams = streams_->empty_tables();
     empty.streams.pending = read_streams(stream).pending;  // as on the CPU

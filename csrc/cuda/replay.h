@@ -15,6 +15,7 @@ namespace metarl::cuda {
 
 struct ReplaySettings {
   ReplayOptions options;
+  bool uniform;  // no priorities: all masses are 0, and what follows does not count
   double alpha;
   float eps;
   float max_priority;
@@ -118,6 +119,7 @@ class Replay {
   CopyCall copy_call(CopyKind kind, std::int64_t n) const;
   std::vector<FieldCopy> field_copies(std::byte* const* rows) const;
   void add_alone(const std::byte* const* fields, std::int64_t n, Stream stream);
+  float first_priority() const;
   ReplayState new_state(float running_max) const;
   void write_field(const Column& column, std::int64_t n, const std::byte* rows, Stream stream);
   template <typename T>

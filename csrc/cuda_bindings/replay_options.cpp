@@ -71,6 +71,24 @@ void take_links(const py::dict& links, ReplayOptions* options) {
   streams.reward_type = py::cast<bool>(links["wide_reward"]) ? RewardType::float64 : RewardType::float32;
 }
 
+OwnedReplay make_memory(OwnedReplay self, const ReplaySettings& settings, py::handle device) {
+  const int number = device_number(device);
+  {
+    const py::gil_scoped_release released;
+    self->replay = std::make_unique<Replay>(open_device(number), settings);
+  }
+  for (const FieldSpec& spec : self->replay->stored_fields()) {
+    const auto found = std::find_if(self->columns.begin(), self->columns.end(),
+                                    [&](const Column& column) { return column.name == spec.name; });
+    if (found == self->columns.end()) break;  // links follow
+    self->stored.push_back(*found);
+    Column& column = self->stored.back();
+    if (column.bytes != spec.bytes) column.shape[0] = 1;  // a frame of a stack
+    column.bytes = spec.bytes;
+  }
+  return self;
+}
+
 }  // namespace
 
 OwnedReplay make_replay(const py::sequence& fields, const py::dict& options, py::handle device) {
@@ -89,29 +107,23 @@ OwnedReplay make_replay(const py::sequence& fields, const py::dict& options, py:
                            " transitions; a buffer has at most 2**31 - 1");
   }
   core.seed = seed_argument(py::object(options["seed"]).ptr());
+  take_links(py::dict(options["links"]), &core);
+  self->num_envs = core.streams.num_envs;
+  settings.uniform = py::cast<bool>(options["uniform"]);
+  if (settings.uniform) {
+    settings.alpha = 1.0;
+    settings.normalization = WeightNormalization::none;
+    settings.max_priority = std::numeric_limits<float>::max();
+    self->mode = SamplingMode::independent;
+    return make_memory(std::move(self), settings, device);
+  }
   settings.alpha = py::cast<double>(options["alpha"]);
   settings.eps = py::cast<float>(options["eps"]);
   const py::object limit = options["max_priority"];
   settings.max_priority = limit.is_none() ? std::numeric_limits<float>::max() : py::cast<float>(limit);
   settings.normalization = normalization_argument(py::object(options["weight_normalization"]));
   self->mode = py::cast<bool>(options["stratified"]) ? SamplingMode::stratified : SamplingMode::independent;
-  take_links(py::dict(options["links"]), &core);
-  self->num_envs = core.streams.num_envs;
-  const int number = device_number(device);
-  {
-    const py::gil_scoped_release released;
-    self->replay = std::make_unique<Replay>(open_device(number), settings);
-  }
-  for (const FieldSpec& spec : self->replay->stored_fields()) {
-    const auto found = std::find_if(self->columns.begin(), self->columns.end(),
-                                    [&](const Column& column) { return column.name == spec.name; });
-    if (found == self->columns.end()) break;  // links follow
-    self->stored.push_back(*found);
-    Column& column = self->stored.back();
-    if (column.bytes != spec.bytes) column.shape[0] = 1;  // a frame of a stack
-    column.bytes = spec.bytes;
-  }
-  return self;
+  return make_memory(std::move(self), settings, device);
 }
 
 }  // namespace metarl::cuda

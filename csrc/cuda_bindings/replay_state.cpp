@@ -75,10 +75,13 @@ py::dict snapshot(Handle self) {
   py::dict result;
   result["written"] = state.replay.written;
   result["draws"] = state.tree.draws;
-  result["stale_updates"] = state.replay.stale_updates;
-  result["running_max_priority"] = static_cast<double>(state.replay.running_max);
-  result["scale_exponent"] = state.tree.scale_exponent;
-  result["changes_since_rescale"] = state.tree.changes;
+  const bool uniform = self->replay->settings().uniform;
+  if (!uniform) {
+    result["stale_updates"] = state.replay.stale_updates;
+    result["running_max_priority"] = static_cast<double>(state.replay.running_max);
+    result["scale_exponent"] = state.tree.scale_exponent;
+    result["changes_since_rescale"] = state.tree.changes;
+  }
   py::dict columns;
   for (std::size_t c = 0; c < self->replay->stored_fields().size(); ++c) {
     const bool is_link = self->replay->is_link(c);
@@ -110,8 +113,10 @@ py::dict snapshot(Handle self) {
     self->replay->read_priorities(n, to_raw, stream);
     self->tree().read_leaves(n, to_masses, to_valid, stream);
   }
-  result["priorities"] = std::move(raw);
-  result["masses"] = std::move(masses);
+  if (!uniform) {
+    result["priorities"] = std::move(raw);
+    result["masses"] = std::move(masses);
+  }
   if (static_cast<std::int64_t>(state.tree.num_valid) != n) result["valid"] = std::move(valid);
   if (self->replay->has_streams()) add_streams(*self, &result, stream);
   return result;
@@ -122,18 +127,27 @@ void restore(Handle self, const py::dict& state) {
   const Stream stream = waiting_stream(py::none(), self->device());
   Replay::Content content{};
   content.written = py::cast<std::uint64_t>(state["written"]);
-  content.stale_updates = py::cast<std::uint64_t>(state["stale_updates"]);
-  content.running_max = py::cast<float>(state["running_max_priority"]);
   const auto capacity = static_cast<std::uint64_t>(self->replay->capacity());
   content.n = static_cast<std::int64_t>(std::min(content.written, capacity));
   const Replay::State before = read_state(*self);
   content.tree.draws = py::cast<std::uint64_t>(state["draws"]);
-  content.tree.changes = py::cast<std::uint64_t>(state["changes_since_rescale"]);
-  content.tree.scale_exponent = py::cast<std::int32_t>(state["scale_exponent"]);
   content.tree.rescales = before.tree.rescales + 1;
   content.tree.calls = before.tree.calls;
-  content.masses = dense<std::uint32_t>(state, "masses", content.n);
-  content.raw = dense<float>(state, "priorities", content.n);
+  std::vector<std::uint32_t> no_masses;
+  std::vector<float> no_priorities;
+  if (self->replay->settings().uniform) {
+    no_masses.resize(static_cast<std::size_t>(content.n));
+    no_priorities.resize(static_cast<std::size_t>(content.n));
+    content.masses = no_masses.data();
+    content.raw = no_priorities.data();
+  } else {
+    content.stale_updates = py::cast<std::uint64_t>(state["stale_updates"]);
+    content.running_max = py::cast<float>(state["running_max_priority"]);
+    content.tree.changes = py::cast<std::uint64_t>(state["changes_since_rescale"]);
+    content.tree.scale_exponent = py::cast<std::int32_t>(state["scale_exponent"]);
+    content.masses = dense<std::uint32_t>(state, "masses", content.n);
+    content.raw = dense<float>(state, "priorities", content.n);
+  }
   std::vector<std::uint64_t> all;
   const std::uint64_t* valid = nullptr;
   if (state.contains("valid")) {

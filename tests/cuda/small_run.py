@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from metarl_core import PrioritizedReplayBuffer, SumTree, importance_weights, make_vec
+from metarl_core import PrioritizedReplayBuffer, ReplayBuffer, SumTree, importance_weights, make_vec
 
 ENVIRONMENTS = ("CartPole-v1", "Taxi-v4", "DeepSea-v0", "MinAtar/Breakout-v1", "MiniGrid-DoorKey-5x5-v0", "Maze-v0")
 
@@ -51,7 +51,8 @@ def linked(rows: int, **options: Any) -> None:
         "reward": ((), "f4"),
         "terminated": ((), "?"),
     }
-    buffer = PrioritizedReplayBuffer(3 * rows, fields, device="cuda", **options)
+    kind = ReplayBuffer if options.pop("uniform", False) else PrioritizedReplayBuffer
+    buffer = kind(3 * rows, fields, device="cuda", **options)
     for step in range(8):
         frames = torch.rand(shape, device="cuda")
         following = torch.rand(shape, device="cuda")
@@ -98,6 +99,7 @@ def main() -> None:
     linked(60, next_obs="next", n_step=2, num_envs=60)
     linked(60, frame_stack=3, autoreset_mode="next_step")
     linked(60, sequence_length=5, burn_in=1, stride=2)
+    linked(60, n_step=2, uniform=True)
     weights(5000)
     for capacity, batch in ((5000, 300), (70_000, 5000)):  # one block, and several
         tree = SumTree(capacity, device="cuda")

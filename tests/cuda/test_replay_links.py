@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from device_replay_helpers import LinkedRows, assert_same_linked, linked_fields
 
-from metarl_core import PrioritizedReplayBuffer
+from metarl_core import PrioritizedReplayBuffer, ReplayBuffer
 
 torch = pytest.importorskip("torch")
 
@@ -138,3 +138,22 @@ def test_stacks_that_do_not_move_on_change_nothing():
     with pytest.raises(ValueError, match="'next_obs' of row 7 is not 'obs' moved on by one frame"):
         gpu.check()
     assert_same_linked(gpu, cpu)
+
+
+@pytest.mark.parametrize("options", [{}, {"n_step": 3}, {"frame_stack": 3}, {"sequence_length": 4}], ids=str)
+def test_uniform_buffers(options):
+    stack = options.get("frame_stack", 1)
+    fields = linked_fields(stack)
+    gpu = ReplayBuffer(3000, fields, seed=2, device="cuda", **options)
+    cpu = ReplayBuffer(3000, fields, seed=2, **options)
+    made = LinkedRows(fields, 1, stack, seed=0)
+    for _ in range(5):
+        given = made.next(1300)
+        gpu.add(**to_gpu(given))
+        cpu.add(**given)
+        for mode in ("stratified", "iid"):
+            ours, theirs = gpu.sample(700, mode=mode), cpu.sample(700, mode=mode)
+            assert_same_batch(ours, theirs)
+        gpu.update_priorities(ours, torch.ones(700).cuda())
+        assert_same_linked(gpu, cpu)
+    gpu.check()
