@@ -67,9 +67,21 @@ def config_of(case, *more):
     return resolve_config(algorithm, env_id, None, [*SMALL, *options, *more])
 
 
-def open_loop(loop, config, folder):
-    run = RunWriter(folder, config.to_dict())
-    return loop(config, run)
+@pytest.fixture
+def open_loop(tmp_path):
+    """Makes loops that write below tmp_path; everything is closed at the end."""
+    opened = []
+
+    def make(loop, config):
+        run = RunWriter(tmp_path / loop.__name__, config.to_dict())
+        opened.append(run)
+        trainer = loop(config, run)
+        opened.append(trainer.envs)
+        return trainer
+
+    yield make
+    for item in opened:
+        item.close()
 
 
 @needs_emulator
@@ -116,8 +128,8 @@ def test_with_epsilon_a_run_repeats_and_resumes(tmp_path):
 
 @needs_emulator
 @pytest.mark.parametrize("case", ["cartpole", "deep_sea", "symbols", "ddqn-per", "bootdqn"])
-def test_between_two_looks_nothing_waits_or_is_copied(case, tmp_path, monkeypatch):
-    trainer = open_loop(DeviceTrainer, config_of(case, "epsilon_start=0.3"), tmp_path / "device")
+def test_between_two_looks_nothing_waits_or_is_copied(case, open_loop, monkeypatch):
+    trainer = open_loop(DeviceTrainer, config_of(case, "epsilon_start=0.3"))
     trainer.advance()  # allocates the batch and the optimiser's state
     assert trainer.agent.updates > 0
     updates, step = trainer.agent.updates, trainer.step
@@ -128,7 +140,7 @@ def test_between_two_looks_nothing_waits_or_is_copied(case, tmp_path, monkeypatc
             trainer.learn()
     assert trainer.step == step + 32
     assert trainer.agent.updates >= updates + 12
-    host = open_loop(Trainer, config_of(case), tmp_path / "host")
+    host = open_loop(Trainer, config_of(case))
     with pytest.raises(WaitedError), no_host_contact(monkeypatch):
         host.act()
 
@@ -153,8 +165,8 @@ def test_the_watch_sees_what_waits(monkeypatch):
 
 
 @needs_emulator
-def test_the_hosts_heads_are_the_devices(tmp_path):
-    trainer = open_loop(DeviceTrainer, config_of("deep_sea"), tmp_path / "run")
+def test_the_hosts_heads_are_the_devices(open_loop):
+    trainer = open_loop(DeviceTrainer, config_of("deep_sea"))
     for _ in range(4):
         trainer.advance()
         assert trainer.tracker.episodes > 4
