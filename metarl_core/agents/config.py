@@ -64,6 +64,9 @@ class RunConfig:
         choices=DEVICES,
     )
     compile: bool = option(False, "compile the loss with torch.compile; worth its half a minute in long runs")
+    cuda_graphs: bool = option(
+        False, "record gradient steps as CUDA graphs, where environments and replay live on the GPU, too"
+    )
     stop_when_solved: bool = option(False, "end the run when its solve rule is met")
     solve_return: float | None = option(
         None, "solve rule where the environment has none (DeepSea has one): mean return of 100 episodes"

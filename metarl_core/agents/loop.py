@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 import metarl_core
+from metarl_core.agents.common.devices import check_device
 from metarl_core.agents.common.options import ConfigError
 from metarl_core.agents.common.run_end import train_to_end
 from metarl_core.agents.config import RunConfig
@@ -127,6 +128,19 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
+def _make_loop(config: RunConfig, run: RunWriter, progress: Progress | None) -> TrainingLoop:
+    """Choose where environments and replay live, and say so where they stay behind the networks."""
+    check_device(config.device)
+    reason = "device is cpu" if config.device == "cpu" else why_on_host(config)
+    if reason is None:
+        return DeviceTrainer(config, run, progress, config.device)
+    if config.cuda_graphs:
+        raise ConfigError(f"cuda_graphs=True: needs environments and replay on a GPU, but {reason}")
+    if config.device != "cpu":
+        _log.warning("device %s: environments and replay stay in host memory: %s", config.device, reason)
+    return Trainer(config, run, progress)
+
+
 def train(config: RunConfig, run: RunWriter, progress: Progress | None = None) -> dict[str, Any]:
     """Train, or go on training if the run was opened with ``resume=True`` and has a checkpoint.
 
@@ -148,10 +162,6 @@ def train(config: RunConfig, run: RunWriter, progress: Progress | None = None) -
     own = ALGORITHMS[config.algorithm].train
     if own is not None:
         return own(config, run, progress)
-    reason = None if config.device == "cpu" else why_on_host(config)
-    if reason is not None:
-        _log.warning("device %s: environments and replay stay in host memory: %s", config.device, reason)
-    on_host = config.device == "cpu" or reason is not None
     with setting_up():
-        trainer = Trainer(config, run, progress) if on_host else DeviceTrainer(config, run, progress, config.device)
+        trainer = _make_loop(config, run, progress)
     return train_to_end(trainer, run, trainer.envs.close)

@@ -110,6 +110,10 @@ class Agent(abc.ABC):
     def stats(self, values: Mapping[str, float | Tensor]) -> None:
         self._stats = dict(values)
 
+    def unread_stats(self) -> dict[str, float | Tensor]:
+        """The figures where they are, float32 [] on the agent's device, without waiting for it."""
+        return dict(self._stats)
+
     @abc.abstractmethod
     def modules(self) -> dict[str, nn.Module]:
         """Named networks, for checkpoints."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from metarl_core.agents.common.learner import diverged
 from metarl_core.agents.config import RunConfig
 from metarl_core.agents.device.actors import ACTORS, Actor
 from metarl_core.agents.device.encoding import DeviceEncoder
+from metarl_core.agents.device.graphs import GradientStepGraphs
 from metarl_core.agents.device.trace import StepTrace
 from metarl_core.agents.training_loop import TrainingLoop
 from metarl_core.replay import Batch
@@ -73,6 +75,9 @@ class DeviceTrainer(TrainingLoop):
         self._finite_updates = torch.zeros((), dtype=torch.int64, device=device)
         self._loss = torch.zeros((), device=device)
         self._update_steps: list[int] = []  # environment steps of the gradient steps since the last look
+        self._step: Callable[[bool], None] = self.gradient_step
+        if config.cuda_graphs:
+            self._step = GradientStepGraphs(self.agent, self.gradient_step)
         self._begin()
 
     def _begin(self) -> None:
@@ -148,7 +153,7 @@ class DeviceTrainer(TrainingLoop):
         """Draw a batch, take one gradient step, refresh the batch's priorities."""
         self._beta.fill_(self.beta)
         self._update_steps.append(self.step)
-        self.gradient_step(collect)
+        self._step(collect)
         self.agent.end_step()
 
     def gradient_step(self, collect: bool) -> None:

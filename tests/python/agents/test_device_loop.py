@@ -216,7 +216,17 @@ def test_where_it_can_a_run_goes_to_the_device(monkeypatch):
     assert support.why_on_host(config) == "no GPU here"
 
 
-@needs_emulator
+@pytest.mark.parametrize(("device", "reason"), [("cpu", "device is cpu"), ("cuda", "n_step=2; on a GPU only n_step=1")])
+def test_graphs_need_everything_on_a_gpu(device, reason, tmp_path, monkeypatch):
+    monkeypatch.setattr("metarl_core.agents.loop.check_device", lambda device: None)
+    config = dataclasses.replace(config_of("cartpole", "cuda_graphs=true", "n_step=2"), device=device)
+    with (
+        RunWriter(tmp_path / "run", config.to_dict()) as run,
+        pytest.raises(ConfigError, match=f"cuda_graphs=True: needs environments and replay on a GPU, but {reason}"),
+    ):
+        train(config, run)
+
+
 def test_train_chooses_the_loop_and_says_why(tmp_path, monkeypatch, caplog):
     chosen = []
 
@@ -232,6 +242,7 @@ def test_train_chooses_the_loop_and_says_why(tmp_path, monkeypatch, caplog):
 
     monkeypatch.setattr("metarl_core.agents.loop.Trainer", loop_of("host"))
     monkeypatch.setattr("metarl_core.agents.loop.DeviceTrainer", loop_of("device"))
+    monkeypatch.setattr("metarl_core.agents.loop.check_device", lambda device: None)
     monkeypatch.setattr(support, "cuda_devices", lambda: (["cuda:0 a GPU"], ""))
     for name, options, expected in (
         ("a", [], ("device", "cuda")),
