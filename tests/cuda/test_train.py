@@ -20,6 +20,7 @@ from run_helpers import StopAt, contents  # noqa: E402
 CASES = {
     "cartpole": ("cder", "CartPole-v1", ["num_envs=256"]),
     "deep_sea": ("cder", "DeepSea-v0", ["size=10", "num_envs=64", "max_episodes=100000"]),
+    "first_visits": ("cder", "CartPole-v1", ["num_envs=64", "bonus_visits=first"]),
     "minatar": ("cder", "MinAtar/Breakout-v1", ["num_envs=64", "z_max=50"]),
     "ddqn-per": ("ddqn-per", "CartPole-v1", ["num_envs=64"]),
     "bootdqn": ("bootdqn", "CartPole-v1", ["num_envs=64", "epsilon_start=0.2"]),

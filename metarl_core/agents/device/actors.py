@@ -20,6 +20,7 @@ from metarl_core.agents.baselines.bootdqn import BootstrappedDQN
 from metarl_core.agents.baselines.dqn import DoubleDQN
 from metarl_core.agents.cder.learner import CderAgent
 from metarl_core.agents.common.learner import Agent
+from metarl_core.agents.device.visits import DeviceVisits
 
 __all__ = ["ACTORS", "Actor"]
 
@@ -71,12 +72,25 @@ class Actor(abc.ABC, Generic[_A]):
             return best
         return torch.where(self._uniform[at], self._drawn[at], best)
 
-    def columns(self, at: int) -> dict[str, Tensor]:
-        """Values of the agent's ``extra_fields`` for the transitions of step number ``at``, [num_envs, ...]."""
+    def columns(self, at: int, obs: Tensor, next_obs: Tensor, ended: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
+        """Values of the agent's ``extra_fields`` for the transitions of step number ``at``, [num_envs, ...].
+
+        Args:
+            at: number of the step in the stretch.
+            obs: encoded s, as in the replay.
+            next_obs: encoded s', the last one of an episode that ends.
+            ended: terminated or truncated, bool [num_envs].
+        """
         return {name: rows[at] for name, rows in self._extra.items()}
 
     def begin_episodes(self, ended: Tensor) -> None:
         """Tell which instances begin an episode with the next action, bool [num_envs]."""
+
+    def load(self) -> None:
+        """Take over the agent's state, which was loaded."""
+
+    def store(self) -> None:
+        """Give the agent what it does not follow step by step, before its state is saved."""
 
 
 class EpsilonGreedyActor(Actor[DoubleDQN]):
@@ -130,10 +144,34 @@ class CderActor(HeadActor[CderAgent]):
 
     def __init__(self, agent: CderAgent) -> None:
         super().__init__(agent, agent.config.members)
+        self.visits = None if agent.visits is None else DeviceVisits(agent.visits, agent.device)
 
     def host_heads(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         """Those of its policy."""
         return self.agent.policy.heads
+
+    def begin(self, step: int, length: int) -> None:
+        """See :class:`Actor`."""
+        super().begin(step, length)
+        if self.visits is not None:
+            self.visits.reserve(length)
+
+    def columns(self, at: int, obs: Tensor, next_obs: Tensor, ended: Tensor) -> dict[str, Tensor]:
+        """Bootstrap masks, and whether s' is visited for the first time in its episode."""
+        columns = super().columns(at, obs, next_obs, ended)
+        if self.visits is not None:
+            columns["first_visit"] = self.visits.step(obs, next_obs, ended)
+        return columns
+
+    def load(self) -> None:
+        """See :class:`Actor`."""
+        if self.visits is not None:
+            self.visits.load()
+
+    def store(self) -> None:
+        """See :class:`Actor`."""
+        if self.visits is not None:
+            self.visits.store()
 
     def best(self, obs: Tensor) -> Tensor:
         """Each instance's best by its head (and c std), mean + c std, or the mean."""

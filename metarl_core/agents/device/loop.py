@@ -87,11 +87,17 @@ class DeviceTrainer(TrainingLoop):
     def see(self, obs: NDArray[Any]) -> None:
         """Go on from observations in host memory."""
         self.obs.copy_(torch.from_numpy(obs))
+        self.actor.load()
         self._begin()
 
     def last_observations(self) -> NDArray[Any]:
         """Observations that the next actions are for, in host memory."""
         return np.array(self.obs.cpu().numpy())
+
+    def state_dict(self) -> dict[str, Any]:
+        """The whole run, as the host's loop has it."""
+        self.actor.store()
+        return super().state_dict()
 
     @property
     def stored(self) -> int:
@@ -139,7 +145,7 @@ class DeviceTrainer(TrainingLoop):
             "reward": reward.float(),
             "next_obs": following,
             "terminated": terminated,
-            **self.actor.columns(at),
+            **self.actor.columns(at, self.encoded, following, ended),
         }
         self.replay.add(stream=None, **columns)
         self.trace.note(at, reward=reward, ended=ended)

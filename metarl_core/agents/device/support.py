@@ -33,7 +33,6 @@ def why_on_host(config: RunConfig) -> str | None:
         unsupported += [
             ("imagined", hyper.imagined, False),
             ("normalize_bonus", hyper.normalize_bonus, False),
-            ("bonus_visits", hyper.bonus_visits, "all"),
         ]
         if hyper.behaviour == "distilled":
             return "behaviour=distilled draws its actions on the CPU"

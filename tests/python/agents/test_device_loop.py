@@ -51,6 +51,14 @@ CASES = {
     "float32": ("cder", "Acrobot-v1", [*CDER, "precision=float32", "max_episode_steps=30", "z_min=-60", "z_max=0"]),
     "binary_images": ("cder", "MinAtar/Breakout-v1", [*CDER, "conv_filters=2", "total_steps=120"]),
     "symbols": ("cder", "MiniGrid-DoorKey-5x5-v0", [*CDER, "conv_filters=2", "total_steps=120"]),
+    "first_visits": ("cder", "CartPole-v1", [*CDER, "bonus_visits=first", "visit_resolution=4", "novelty_alpha=0.5"]),
+    "first_visits_exact": ("cder", "CartPole-v1", [*CDER, "bonus_visits=first", "visit_resolution=0"]),
+    "first_visits_indices": ("cder", "FrozenLake-v1", [*CDER, "bonus_visits=first"]),
+    "first_visits_images": (
+        "cder",
+        "MiniGrid-Empty-5x5-v0",
+        [*CDER, "conv_filters=2", "total_steps=120", "bonus_visits=first"],
+    ),
     "ddqn-per": ("ddqn-per", "CartPole-v1", []),
     "bootdqn": ("bootdqn", "CartPole-v1", ["members=3"]),
 }
@@ -102,7 +110,7 @@ def test_the_run_is_the_hosts_bit_for_bit(case, tmp_path):
 @pytest.mark.parametrize(
     ("first", "second"), [(DeviceTrainer, DeviceTrainer), (DeviceTrainer, Trainer), (Trainer, DeviceTrainer)]
 )
-@pytest.mark.parametrize("case", ["cartpole", "deep_sea"])
+@pytest.mark.parametrize("case", ["cartpole", "deep_sea", "first_visits"])
 def test_a_resumed_run_is_the_uninterrupted_one_wherever_it_goes_on(case, first, second, tmp_path):
     config = config_of(case)
     run_loop(DeviceTrainer, config, tmp_path / "whole")
@@ -127,7 +135,7 @@ def test_with_epsilon_a_run_repeats_and_resumes(tmp_path):
 
 
 @needs_emulator
-@pytest.mark.parametrize("case", ["cartpole", "deep_sea", "symbols", "ddqn-per", "bootdqn"])
+@pytest.mark.parametrize("case", ["cartpole", "deep_sea", "first_visits", "symbols", "ddqn-per", "bootdqn"])
 def test_between_two_looks_nothing_waits_or_is_copied(case, open_loop, monkeypatch):
     trainer = open_loop(DeviceTrainer, config_of(case, "epsilon_start=0.3"))
     trainer.advance()  # allocates the batch and the optimiser's state
