@@ -68,16 +68,16 @@ def test_no_copy_and_no_wait_between_two_looks(case, graphs, open_loop):
     trainer.actor.begin(trainer.step, ITERATIONS)
     torch.cuda.synchronize()
     activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        with torch.profiler.profile(activities=activities) as profile:
+    with torch.profiler.profile(activities=activities) as profile:
+        torch.cuda.set_sync_debug_mode("error")
+        try:
             iterate(trainer)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    torch.cuda.synchronize()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        torch.cuda.synchronize()
     assert trainer.agent.updates > updates
     names = [event.name for event in profile.events()]
-    assert any("kernel" in name.lower() or "sample" in name.lower() for name in names)  # the GPU was watched
+    assert any(str(event.device_type).endswith("CUDA") for event in profile.events())  # the GPU was watched
     found = {name for name in names if "HtoD" in name or "DtoH" in name or name == "cudaStreamSynchronize"}
     assert not found
     trainer.replay.check()
@@ -88,12 +88,11 @@ def test_no_copy_and_no_wait_between_two_looks(case, graphs, open_loop):
 @pytest.mark.parametrize("case", ["cartpole", "deep_sea"])
 def test_recorded_gradient_steps_are_the_eager_ones(case, optimizer, open_loop):
     loops = [
-        open_loop(config_of(case, f"optimizer={optimizer}", f"cuda_graphs={graphs}"), graphs)
+        open_loop(config_of(case, f"optimizer={optimizer}", f"cuda_graphs={graphs}", "log_interval=1280"), graphs)
         for graphs in ("false", "true")
     ]
     for trainer in loops:
-        for _ in range(4):
-            trainer.advance()
+        trainer.advance()
     eager, recorded = loops
     assert recorded.agent.updates == eager.agent.updates >= 60
     for (name, ours), theirs in zip(

@@ -35,6 +35,16 @@ SMALL = [
 CDER = ["signal_hidden=8", "members=4"]
 CASES = {
     "cartpole": ("cder", "CartPole-v1", CDER),
+    "long": (
+        "cder",
+        "CartPole-v1",
+        [*CDER, "total_steps=4000", "num_envs=16", "train_every=64", "log_interval=500", "checkpoint_interval=1500"],
+    ),
+    "often_looked_at": (
+        "cder",
+        "CartPole-v1",
+        [*CDER, "num_envs=40", "train_every=20", "log_interval=7", "checkpoint_interval=90", "replay_capacity=100"],
+    ),
     "deep_sea": ("cder", "DeepSea-v0", [*CDER, "size=4", "max_episodes=50"]),
     "frozen_lake": ("cder", "FrozenLake-v1", [*CDER, "hidden=8"]),
     "ucb_sgd": (
@@ -173,8 +183,18 @@ def test_the_watch_sees_what_waits(monkeypatch):
 
 
 @needs_emulator
-def test_the_hosts_heads_are_the_devices(open_loop):
-    trainer = open_loop(DeviceTrainer, config_of("deep_sea"))
+def test_when_the_host_looks_changes_nothing(tmp_path, monkeypatch):
+    run_loop(DeviceTrainer, config_of("deep_sea"), tmp_path / "a")
+    monkeypatch.setattr("metarl_core.agents.device.loop._LONGEST", 3)
+    run_loop(DeviceTrainer, config_of("deep_sea"), tmp_path / "b")
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    assert checkpoint(tmp_path / "a") == checkpoint(tmp_path / "b")
+
+
+@needs_emulator
+@pytest.mark.parametrize("members", [1, 3, 8])
+def test_the_hosts_heads_are_the_devices(members, open_loop):
+    trainer = open_loop(DeviceTrainer, config_of("deep_sea", f"members={members}"))
     for _ in range(4):
         trainer.advance()
         assert trainer.tracker.episodes > 4
