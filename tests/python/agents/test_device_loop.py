@@ -1,6 +1,7 @@
 """The training loop on the device, on the emulator, against the host's: the same run, bit for bit."""
 
 import dataclasses
+import functools
 import logging
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ from metarl_core.replay import device_buffer
 from metarl_core.runs import RunWriter
 
 sys.path.append(str(Path(__file__).parents[1]))
-from emulated_cuda import emulated, needs_emulator
+from emulated_cuda import CAPTURING, emulated, needs_emulator
 
 SMALL = [
     "total_steps=240",
@@ -161,6 +162,38 @@ def test_between_two_looks_nothing_waits_or_is_copied(case, open_loop, monkeypat
     host = open_loop(Trainer, config_of(case))
     with pytest.raises(WaitedError), no_host_contact(monkeypatch):
         host.act()
+
+
+@needs_emulator
+@pytest.mark.parametrize("case", ["cartpole", "deep_sea", "ucb_sgd", "ddqn-per"])
+def test_a_gradient_step_keeps_the_rules_of_graphs(case, open_loop, monkeypatch):
+    """Nothing allocated by the core, nothing read, and all that stays from step to step stays where it is."""
+    trainer = open_loop(DeviceTrainer, config_of(case))
+    trainer.advance()
+    for name in ("sample", "update_priorities"):
+        method = getattr(trainer.replay, name)
+        monkeypatch.setattr(trainer.replay, name, functools.partial(method, stream=CAPTURING))
+
+    def places():
+        modules = [p for module in trainer.agent.modules().values() for p in module.state_dict().values()]
+        optimizer = [
+            value
+            for state in trainer.agent.optimizer.state.values()
+            for value in state.values()
+            if isinstance(value, torch.Tensor)
+        ]
+        own = [trainer._beta, trainer._loss, trainer._finite, trainer._finite_updates]
+        return [tensor.data_ptr() for tensor in (*modules, *optimizer, *own, *trainer._batch[1].values())]
+
+    before, draws = places(), trainer.replay.draws
+    assert len(before) > 20
+    with no_host_contact(monkeypatch):
+        for collect in (False, True, False):
+            trainer.gradient_step(collect)
+    assert places() == before
+    assert trainer.replay.draws == draws + 3
+    with pytest.raises(RuntimeError, match="pass out="):
+        trainer.replay.sample(16)
 
 
 @needs_emulator
