@@ -30,7 +30,8 @@ class CderAgent(Agent):
     """Curiosity-driven exploration with prioritized replay, discrete actions.
 
     Steps 1 to 3 are in :mod:`metarl_core.agents.cder.signal`, step 4 (prioritized batches, schedule of tau) and step 7
-    (K epochs) in :mod:`metarl_core.agents.loop`, step 5 (critic) here, step 6 in :mod:`metarl_core.agents.cder.policy`.
+    (K epochs) in :mod:`metarl_core.agents.training_loop`, step 5 (critic) here, step 6 in
+    :mod:`metarl_core.agents.cder.policy`.
     """
 
     config: CderConfig
