@@ -131,13 +131,13 @@ def _first_line(error: Exception) -> str:
 def _make_loop(config: RunConfig, run: RunWriter, progress: Progress | None) -> TrainingLoop:
     """Choose where environments and replay live, and say so where they stay behind the networks."""
     check_device(config.device)
-    reason = "device is cpu" if config.device == "cpu" else why_on_host(config)
-    if reason is None:
-        return DeviceTrainer(config, run, progress, config.device)
-    if config.cuda_graphs:
-        raise ConfigError(f"cuda_graphs=True: needs environments and replay on a GPU, but {reason}")
     if config.device != "cpu":
+        reason = why_on_host(config)
+        if reason is None:
+            return DeviceTrainer(config, run, progress, config.device)
         _log.warning("device %s: environments and replay stay in host memory: %s", config.device, reason)
+    if config.cuda_graphs:  # no error, so that a run of a GPU can go on elsewhere
+        _log.warning("cuda_graphs=true has no effect while environments and replay are in host memory")
     return Trainer(config, run, progress)
 
 
