@@ -19,12 +19,11 @@ from metarl_core.agents.common.run_end import train_to_end
 from metarl_core.agents.config import RunConfig
 from metarl_core.agents.device.loop import DeviceTrainer
 from metarl_core.agents.device.support import why_on_host
-from metarl_core.agents.parts import make_agent, make_encoder
 from metarl_core.agents.registry import ALGORITHMS
 from metarl_core.agents.training_loop import TrainingLoop
 from metarl_core.runs import Progress, RunWriter
 
-__all__ = ["Trainer", "make_agent", "make_encoder", "setting_up", "train"]
+__all__ = ["Trainer", "setting_up", "train"]
 
 _log = logging.getLogger(__name__)
 
