@@ -138,10 +138,11 @@ format: setup ## Rewrite the sources in the project's style
 bench: setup ## Measure replay and environments against the peers (makes their venvs the first time)
 	$(BIN)/python bench/run.py
 
-bench-cuda: setup ## On a GPU: samples, updates and environment steps a second, beside torch, TorchRL's tree and gymnax
+bench-cuda: setup ## On a GPU: samples, updates, environment and training steps a second, beside torch, TorchRL's tree and gymnax
 	$(BIN)/python bench/cuda/sum_tree.py
 	$(BIN)/python bench/cuda/replay.py
 	$(BIN)/python bench/cuda/envs.py
+	$(BIN)/python bench/cuda/training.py
 
 bench-cpp: setup ## Time tree and buffer from C++, the tree beside the floor that memory sets
 	$(DEFAULT_PRESET) >/dev/null && cmake --build --preset default --target metarl_bench_tree metarl_bench_replay

@@ -108,7 +108,7 @@ def main() -> None:
     """Measure and print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--updates", type=int, default=2000)
-    parser.add_argument("--algorithms", default=",".join(n for n, spec in ALGORITHMS.items() if spec.train is None))
+    parser.add_argument("--algorithms", default=",".join(ALGORITHMS))
     parser.add_argument("--environments", default=",".join(ENVIRONMENTS))
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--json", type=Path)

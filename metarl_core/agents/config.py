@@ -58,8 +58,15 @@ class RunConfig:
     max_episodes: int | None = option(None, "stop after this many episodes over all instances", minimum=1)
     num_envs: int = option(4, "environment instances that act together", minimum=1, maximum=2**20)
     env_threads: int | None = option(1, "threads of the vector environment", minimum=1)
-    device: str = option("cpu", "where the networks live", choices=DEVICES)
+    device: str = option(
+        "cpu",
+        "where the networks live, and on a GPU, where the options allow it, environments and replay",
+        choices=DEVICES,
+    )
     compile: bool = option(False, "compile the loss with torch.compile; worth its half a minute in long runs")
+    cuda_graphs: bool = option(
+        False, "record gradient steps as CUDA graphs, where environments and replay live on the GPU, too"
+    )
     stop_when_solved: bool = option(False, "end the run when its solve rule is met")
     solve_return: float | None = option(
         None, "solve rule where the environment has none (DeepSea has one): mean return of 100 episodes"

@@ -16,6 +16,7 @@ from metarl_core.agents.common.devices import check_device
 from metarl_core.agents.common.observations import ObservationEncoder
 from metarl_core.agents.common.restoring import restoring
 from metarl_core.agents.config import RunConfig, stored_config
+from metarl_core.agents.parts import make_agent, make_encoder
 from metarl_core.agents.registry import ALGORITHMS
 from metarl_core.agents.task_context import TaskContext, make_envs
 
@@ -117,7 +118,6 @@ def evaluate(
         CheckpointMismatchError: its checkpoint holds something else.
         ValueError: ``episodes`` is below 1.
     """
-    from metarl_core.agents.loop import make_agent, make_encoder
     from metarl_core.runs import RunReader
 
     if episodes < 1:

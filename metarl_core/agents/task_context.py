@@ -46,7 +46,7 @@ def family_tasks(config: RunConfig, count: int, split: str) -> dict[str, NDArray
         raise ConfigError(f"{count} tasks of the part {split!r}: {error}") from error
 
 
-def make_envs(config: RunConfig, num_envs: int, seed: int, split: str = "train") -> Any:
+def make_envs(config: RunConfig, num_envs: int, seed: int, split: str = "train", device: str = "cpu") -> Any:
     """Make the vector environment of a run, in same-step mode; each episode draws one of the run's tasks.
 
     Args:
@@ -54,18 +54,21 @@ def make_envs(config: RunConfig, num_envs: int, seed: int, split: str = "train")
         num_envs: instances.
         seed: of the first reset.
         split: which part of the family the tasks are from.
+        device: where native environments live; on a GPU, ``reward_threshold`` is left to the caller.
     """
+    on_cpu = device == "cpu"
     envs = metarl_core.make_vec(
         config.env_id,
         num_envs,
-        num_threads=config.env_threads,
+        num_threads=config.env_threads if on_cpu else None,
         autoreset_mode="same_step",
         seed=seed,
+        device=device,
         **config.env_params,
     )
     if config.env_tasks:
         envs.sample_tasks_at_reset(family_tasks(config, config.env_tasks, split))
-    return envs if config.reward_threshold is None else SparseReward(envs, config.reward_threshold)
+    return SparseReward(envs, config.reward_threshold) if on_cpu and config.reward_threshold is not None else envs
 
 
 class TaskContext:

@@ -68,7 +68,11 @@ def _parser() -> CommandParser:
     parser.add_argument("--seed", type=integer(0, MAX_SEED), metavar="N", help="seed of everything random")
     parser.add_argument("--steps", type=integer(1), metavar="N", help="environment steps, over all instances")
     parser.add_argument("--out", metavar="DIR", help="run directory (default: runs/ENV-ALGORITHM-seedN-TIME)")
-    parser.add_argument("--device", metavar="|".join(DEVICES), help="where the networks live")
+    parser.add_argument(
+        "--device",
+        metavar="|".join(DEVICES),
+        help="where the networks live; on a GPU (cuda), environments and replay too where the options allow it",
+    )
     parser.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
     parser.add_argument("--no-report", action="store_true", help="imt: write no report.html at the end")
     return parser

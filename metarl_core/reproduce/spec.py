@@ -60,7 +60,7 @@ _FIELDS = (
     "cells",
 )
 # Options that came after results were published, with the value that leaves a run as it was before them.
-_NEUTRAL = {"reward_threshold": None, "compile": False}
+_NEUTRAL = {"reward_threshold": None, "compile": False, "cuda_graphs": False}
 _NEUTRAL_HYPERPARAMETERS = {"n_step": 1}  # of every algorithm but CDER, which always had it
 _NEUTRAL_CDER = {"bonus_visits": "all", "visit_resolution": 10.0, "novelty_alpha": 0.0}
 _NEUTRAL_IMT = {

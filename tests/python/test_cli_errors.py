@@ -84,13 +84,13 @@ def test_the_file_alone_chooses_what_is_trained(capsys, tmp_path):
 
 
 def test_a_failed_start_does_not_block_the_next(capsys, tmp_path, monkeypatch):
-    from metarl_core.agents import loop
+    from metarl_core.agents import training_loop
 
     def fail(*_):
         raise OSError("no space left on device")
 
     out = tmp_path / "deep" / "run"
-    monkeypatch.setattr(loop, "make_agent", fail)
+    monkeypatch.setattr(training_loop, "make_agent", fail)
     for _ in range(2):
         assert "no space left on device" in one_line_error(*TINY, "--out", out, capsys=capsys, status=1)
         assert list(tmp_path.iterdir()) == []

@@ -143,10 +143,10 @@ class BootstrappedDQN(Agent):
         errors = delta.detach().abs().mean(dim=0)
         if collect:
             self.stats = {
-                "loss": loss.item(),
-                "td_error_mean": errors.mean().item(),
-                "q_mean": taken.detach().mean().item(),
-                "q_std": taken.detach().std(dim=0, correction=0).mean().item(),
+                "loss": loss.detach(),
+                "td_error_mean": errors.mean(),
+                "q_mean": taken.detach().mean(),
+                "q_std": taken.detach().std(dim=0, correction=0).mean(),
             }
         return loss, errors
 

@@ -87,8 +87,8 @@ class DoubleDQN(Agent):
         errors = delta.detach().abs()
         if collect:
             self.stats = {
-                "loss": loss.item(),
-                "td_error_mean": errors.mean().item(),
-                "q_mean": taken.detach().mean().item(),
+                "loss": loss.detach(),
+                "td_error_mean": errors.mean(),
+                "q_mean": taken.detach().mean(),
             }
         return loss, errors

@@ -62,6 +62,10 @@ class Sb3Trainer:
             raise ConfigError(f"train_every={self.hyper.train_every}: must be a multiple of num_envs={config.num_envs}")
         if config.compile:
             raise ConfigError(f"compile=true: the loss of {config.algorithm} is stable-baselines3's; leave it false")
+        if config.cuda_graphs:
+            raise ConfigError(
+                f"cuda_graphs=true: {config.algorithm} has its environments in host memory; leave it false"
+            )
         torch.set_num_threads(self.hyper.torch_threads)
         envs = make_envs(config, config.num_envs, config.seed)
         try:

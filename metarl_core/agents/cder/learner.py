@@ -30,7 +30,8 @@ class CderAgent(Agent):
     """Curiosity-driven exploration with prioritized replay, discrete actions.
 
     Steps 1 to 3 are in :mod:`metarl_core.agents.cder.signal`, step 4 (prioritized batches, schedule of tau) and step 7
-    (K epochs) in :mod:`metarl_core.agents.loop`, step 5 (critic) here, step 6 in :mod:`metarl_core.agents.cder.policy`.
+    (K epochs) in :mod:`metarl_core.agents.training_loop`, step 5 (critic) here, step 6 in
+    :mod:`metarl_core.agents.cder.policy`.
     """
 
     config: CderConfig
@@ -284,27 +285,29 @@ class CderAgent(Agent):
         )
         if collect:
             assert summary.aleatoric is not None
-            self.stats = {
-                "loss": critic_loss.item(),
-                "signal_loss": signal_loss.item(),
-                "td_error_mean": errors.mean().item(),
-                "q_mean": taken.detach().mean().item(),
-                "intrinsic_reward_mean": (c.kappa * bonus).mean().item(),
-                "epistemic_std": summary.epistemic[:count].mean().item(),
-                "aleatoric_std": summary.aleatoric[:count].mean().item(),
-                "clipped_returns": clipped.item(),
+            stats: dict[str, float | Tensor] = {
+                "loss": critic_loss.detach(),
+                "signal_loss": signal_loss.detach(),
+                "td_error_mean": errors.mean(),
+                "q_mean": taken.detach().mean(),
+                "intrinsic_reward_mean": (c.kappa * bonus).mean(),
+                "epistemic_std": summary.epistemic[:count].mean(),
+                "aleatoric_std": summary.aleatoric[:count].mean(),
+                "clipped_returns": clipped,
             }
             if c.normalize_bonus:
-                self.stats["bonus_factor"] = self.bonus_scale.factor
+                stats["bonus_factor"] = self.bonus_scale.factor
             if self.imagined is not None:
-                self.stats["imagined_rows"] = len(self.imagined)
+                stats["imagined_rows"] = len(self.imagined)
         total = critic_loss + signal_loss
         if self.pi is not None:
             full = q.detach() if critic_prior is None else q.detach() + critic_prior
             policy_loss = self._policy_loss(batch, full, weights)
             total = total + policy_loss
             if collect:
-                self.stats["policy_loss"] = policy_loss.item()
+                stats["policy_loss"] = policy_loss.detach()
+        if collect:
+            self.stats = stats
         return total, errors
 
     def _next_values(self, batch: Mapping[str, Tensor], far_obs: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:

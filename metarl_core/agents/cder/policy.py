@@ -130,15 +130,15 @@ class BehaviourPolicy:
 
     def best(self, q: Tensor) -> NDArray[np.int64]:
         """Each instance's best of float32 [K, num_envs, A]: by its head (and c std), mean + c std, or the mean."""
-        found: NDArray[np.int64] = self._scores(q, self.heads).argmax(dim=1).cpu().numpy()
+        found: NDArray[np.int64] = self.scores(q, torch.from_numpy(self.heads)).argmax(dim=1).cpu().numpy()
         return found
 
-    def _scores(self, q: Tensor, heads: NDArray[np.int64] | None) -> Tensor:
+    def scores(self, q: Tensor, heads: Tensor | None) -> Tensor:
         """What the policy maximises, float32 [B, A]; ``heads`` int64 [B] where a head acts for each row."""
         kind = self.config.behaviour
         if heads is None or kind not in HEAD_POLICIES:
             return ucb_scores(q, self.config.ucb_c) if kind == "ucb" else q.mean(dim=0)
-        own = q[torch.from_numpy(heads), torch.arange(len(heads))]
+        own = q[heads, torch.arange(len(heads), device=heads.device)]
         return own if kind == "thompson" else own + self.config.ucb_c * q.std(dim=0, correction=0)
 
     def candidates(self, q: Tensor, step: int, rng: np.random.Generator, logits: Tensor | None) -> NDArray[np.int64]:
@@ -158,8 +158,10 @@ class BehaviourPolicy:
             assert logits is not None
             actions = sample_rows(torch.softmax(logits, dim=1).cpu().numpy(), rng)
         else:
-            heads = rng.integers(self.config.members, size=count) if kind in HEAD_POLICIES else None
-            actions = self._scores(q, heads).argmax(dim=1).cpu().numpy()
+            heads = None
+            if kind in HEAD_POLICIES:
+                heads = torch.from_numpy(rng.integers(self.config.members, size=count))
+            actions = self.scores(q, heads).argmax(dim=1).cpu().numpy()
         uniform = rng.random(count) < self.epsilon(step)
         return np.where(uniform, rng.integers(self.num_actions, size=count), actions)
 

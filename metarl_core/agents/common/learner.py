@@ -15,18 +15,32 @@ from metarl_core.agents.common.config import LearnerConfig
 from metarl_core.agents.common.critic import CriticEnsemble
 from metarl_core.agents.common.images import Features
 
-__all__ = ["Agent", "TrainingDivergedError", "make_optimizer", "restore_rng", "rng_state"]
+__all__ = ["Agent", "TrainingDivergedError", "diverged", "make_optimizer", "restore_rng", "rng_state"]
 
 
 class TrainingDivergedError(RuntimeError):
     """The loss or the TD errors stopped being finite."""
 
 
+def diverged(loss: float, step: int, update: int) -> TrainingDivergedError:
+    """The error of a loss that is not finite, at an environment step and a gradient step."""
+    return TrainingDivergedError(f"loss is {loss} at environment step {step}, gradient step {update}; try a smaller lr")
+
+
 def make_optimizer(config: LearnerConfig, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     """SGD with momentum (the article's) or Adam over parameter groups that carry their own ``lr``."""
     if config.optimizer == "adam":
-        return torch.optim.Adam(groups, eps=config.adam_eps, fused=True)
+        optimizer = torch.optim.Adam(groups, eps=config.adam_eps, fused=True)
+        _let_graphs_record(optimizer)
+        return optimizer
     return torch.optim.SGD(groups, momentum=config.momentum, fused=True)
+
+
+def _let_graphs_record(optimizer: torch.optim.Optimizer) -> None:
+    """Let CUDA graphs record Adam's step, which changes no bit of it; there is no such thing on the CPU."""
+    for group in optimizer.param_groups:
+        if "capturable" in group:
+            group["capturable"] = group["params"][0].is_cuda
 
 
 def rng_state(rng: np.random.Generator) -> dict[str, Any]:
@@ -81,9 +95,24 @@ class Agent(abc.ABC):
         self.num_envs = num_envs
         self.device = torch.device(device)
         self.updates = 0
-        self.stats: dict[str, float] = {}
+        self._stats: dict[str, float | Tensor] = {}
         self.init_generator = torch.Generator().manual_seed(seed)
         self.policy_rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, 1))))
+
+    @property
+    def stats(self) -> dict[str, float]:
+        """Figures of the last batch that was learned from with ``collect``; reading them waits for the device."""
+        read = {name: value.item() if isinstance(value, Tensor) else value for name, value in self._stats.items()}
+        self._stats = {**read}
+        return read
+
+    @stats.setter
+    def stats(self, values: Mapping[str, float | Tensor]) -> None:
+        self._stats = dict(values)
+
+    def unread_stats(self) -> dict[str, float | Tensor]:
+        """The figures where they are, float32 [] on the agent's device, without waiting for it."""
+        return dict(self._stats)
 
     @abc.abstractmethod
     def modules(self) -> dict[str, nn.Module]:
@@ -179,18 +208,24 @@ class Agent(abc.ABC):
         loss, td_errors = self.losses(batch, weights, collect)
         value = loss.item()
         if not np.isfinite(value):
-            raise TrainingDivergedError(
-                f"loss is {value} at environment step {step}, gradient step {self.updates}; try a smaller lr"
-            )
+            raise diverged(value, step, self.updates)
+        self.descend(loss)
+        self.end_step()
+        return np.asarray(td_errors.cpu().numpy(), dtype=np.float32)
+
+    def descend(self, loss: Tensor) -> None:
+        """Backward pass and optimiser step; neither waits for the device."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.config.max_grad_norm is not None:
             for group in self.optimizer.param_groups:
                 torch.nn.utils.clip_grad_norm_(group["params"], self.config.max_grad_norm)
         self.optimizer.step()
+
+    def end_step(self) -> None:
+        """Count the gradient step and move the target networks."""
         self.updates += 1
         self.update_targets()
-        return np.asarray(td_errors.cpu().numpy(), dtype=np.float32)
 
     def check_finite(self, step: int) -> None:
         """Check that no network has a weight that is NaN or infinite.
@@ -227,6 +262,7 @@ class Agent(abc.ABC):
         self.updates = int(state["updates"])
         self.load_modules(state)
         self.optimizer.load_state_dict(dict(state["optimizer"]))
+        _let_graphs_record(self.optimizer)  # the state may be of a run on another device
         restore_rng(self.policy_rng, state["policy_rng"])
 
     def load_modules(self, state: Mapping[str, Any]) -> None:

@@ -49,6 +49,9 @@ class ObservationEncoder:
         one_hot: what comes out are indices.
         shape: of one encoded observation, () or (size,) or that of an image.
         dtype: int32 for indices, bool or uint8 for images, else float32.
+        start: smallest Discrete observation.
+        affine: scale and shift of flattened components, float32 [size] each; None: they pass unchanged.
+        symbol_limits: what the symbols of an image's channels lie below; None: there are no symbols.
 
     Raises:
         ConfigError: the space is not supported, or does not fit the other arguments.
@@ -65,22 +68,24 @@ class ObservationEncoder:
         self.discrete = is_discrete(space)
         self.context_size = context_size
         self.features: Features
+        self.start = 0
+        self.affine: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+        self.symbol_limits: NDArray[np.int64] | None = None
         if image is not None and not one_hot and is_image(space):
             self._setup_image(space, image)
             return
         self.image: ImageFeatures | None = None
         self.one_hot = one_hot or self.discrete
         self.dtype: Any = np.int32 if self.one_hot else np.float32
-        self._affine: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
         if self.discrete:
             self.size = int(space.n)
-            self._start = int(getattr(space, "start", 0))
+            self.start = int(getattr(space, "start", 0))
         elif hasattr(space, "low"):
             low = np.asarray(space.low, dtype=np.float64).reshape(-1)
             high = np.asarray(space.high, dtype=np.float64).reshape(-1)
             self.size = low.size
             if normalize and not one_hot:
-                self._affine = _unit_map(low, high)
+                self.affine = _unit_map(low, high)
         else:
             raise ConfigError(f"observation space {space}: only Box and Discrete are supported")
         if self.one_hot and context_size:
@@ -113,7 +118,7 @@ class ObservationEncoder:
         self.one_hot = False
         self.shape = (height, width, channels)
         self.dtype = space.dtype
-        self._limits = np.array(self.image.cardinalities) if kind == "symbols" else None
+        self.symbol_limits = np.array(self.image.cardinalities) if kind == "symbols" else None
 
     def __call__(self, obs: NDArray[Any], context: NDArray[np.float32] | None = None) -> NDArray[Any]:
         """Encode a batch of observations.
@@ -130,27 +135,33 @@ class ObservationEncoder:
                 of an image is out of range.
         """
         if self.image is not None:
-            if self._limits is not None and (obs >= self._limits).any():
-                raise ConfigError(
-                    f"image_encoding='symbols': a symbol is outside its range {self.image.cardinalities}; set "
-                    "image_encoding=bytes"
-                )
+            if self.symbol_limits is not None and (obs >= self.symbol_limits).any():
+                raise ConfigError(self.complaint())
             return np.array(obs, dtype=self.dtype)
         if self.discrete:
-            return (obs - self._start).astype(np.int32)
+            return (obs - self.start).astype(np.int32)
         flat = obs.reshape(len(obs), -1)
         if self.one_hot:
             return self._indices(flat)
         encoded = flat.astype(np.float32)
-        if self._affine is not None:
-            encoded *= self._affine[0]
-            encoded += self._affine[1]
+        if self.affine is not None:
+            encoded *= self.affine[0]
+            encoded += self.affine[1]
         return encoded if context is None else np.concatenate((encoded, context), axis=1)
+
+    def complaint(self) -> str:
+        """What is wrong where the content of observations does not fit the options."""
+        if self.image is None:
+            return "one_hot_obs=True: an observation is neither one-hot nor all zero"
+        return (
+            f"image_encoding='symbols': a symbol is outside its range {self.image.cardinalities}; set "
+            "image_encoding=bytes"
+        )
 
     def _indices(self, flat: NDArray[Any]) -> NDArray[np.int32]:
         rows, columns = np.nonzero(flat)
         if len(rows) and (np.any(rows[1:] == rows[:-1]) or np.any(flat[rows, columns] != 1)):
-            raise ConfigError("one_hot_obs=True: an observation is neither one-hot nor all zero")
+            raise ConfigError(self.complaint())
         indices = np.full(len(flat), self.size, dtype=np.int32)
         indices[rows] = columns
         return indices

@@ -156,7 +156,10 @@ class VisitationCounter:
 
     def update(self, obs: NDArray[Any], step: int) -> None:
         """Count the cells of one-hot observations [num_envs, rows, columns] acted in; ``step`` includes them."""
-        cells = obs.reshape(len(obs), -1).argmax(axis=1)
+        self.count(obs.reshape(len(obs), -1).argmax(axis=1), step)
+
+    def count(self, cells: NDArray[np.int64], step: int) -> None:
+        """Count cells by their numbers, [num_envs]; see :meth:`update`."""
         np.add.at(self.visits.reshape(-1), cells, 1)
         if step // self.interval > (self.steps[-1] // self.interval if self.steps else 0):
             self.steps.append(step)

@@ -22,12 +22,17 @@ class EpisodicVisits:
         in_features: components of a dense observation or of an image.
         resolution: cells per unit of a dense observation's component; 0 compares the exact values. Images are compared
             exactly.
+
+    Attributes:
+        factors: odd number that each component is multiplied with in a hash, uint64 [in_features].
+        hashes: of the states so far, uint64 [num_envs, room]; what lies behind an instance's count is of old episodes.
+        counts: states in the present episode, int64 [num_envs]; 0 where one begins.
     """
 
     def __init__(self, num_envs: int, in_features: int, resolution: float) -> None:
         self.resolution = resolution
         rng = np.random.default_rng(_HASH_SEED)
-        self._factors = rng.integers(2**64, size=in_features, dtype=np.uint64) | np.uint64(1)
+        self.factors = rng.integers(2**64, size=in_features, dtype=np.uint64) | np.uint64(1)
         self.hashes = np.zeros((num_envs, 64), dtype=np.uint64)
         self.counts = np.zeros(num_envs, dtype=np.int64)
         self._envs = np.arange(num_envs)
@@ -72,7 +77,7 @@ class EpisodicVisits:
         else:
             # -0.0 equals 0.0, but not bit for bit.
             cells = (obs.astype(np.float32) + np.float32(0)).view(np.uint32).astype(np.uint64)
-        total: NDArray[np.uint64] = (cells * self._factors).sum(axis=1, dtype=np.uint64)  # modulo 2^64
+        total: NDArray[np.uint64] = (cells * self.factors).sum(axis=1, dtype=np.uint64)  # modulo 2^64
         return total
 
     def state_dict(self) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from metarl_core.agents.common.config import AgentConfig, LearnerConfig
 from metarl_core.agents.common.options import ConfigError, apply_overrides, unknown
 from metarl_core.agents.common.restoring import restoring
 from metarl_core.agents.config import RunConfig, stored_config
-from metarl_core.agents.loop import make_encoder
 from metarl_core.agents.meta.playing import TaskSpaces, opened, record
+from metarl_core.agents.parts import make_encoder
 from metarl_core.agents.registry import ALGORITHMS
 from metarl_core.runs import RunReader
 from metarl_core.tasks import Task

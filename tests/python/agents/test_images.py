@@ -17,7 +17,8 @@ from metarl_core.agents.common.images import (  # noqa: E402
 )
 from metarl_core.agents.common.networks import EnsembleMLP  # noqa: E402
 from metarl_core.agents.common.observations import ObservationEncoder  # noqa: E402
-from metarl_core.agents.loop import Trainer, make_encoder  # noqa: E402
+from metarl_core.agents.loop import Trainer  # noqa: E402
+from metarl_core.agents.parts import make_encoder  # noqa: E402
 from metarl_core.runs import RunWriter  # noqa: E402
 
 MINATAR = ImageFeatures((10, 10, 4), "binary", (), (5,), 3)

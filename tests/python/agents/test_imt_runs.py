@@ -304,6 +304,7 @@ def test_steps_of_the_run_and_of_a_round_follow_from_each_other():
         (["num_envs=8"], "num_envs=8: every task has envs_per_task instances; set that"),
         (["log_interval=10"], "log_interval=10: IMT logs after every round"),
         (["compile=true"], "compile=True: IMT's losses are not compiled"),
+        (["cuda_graphs=true"], "cuda_graphs=True: IMT's environments and replay stay in host memory"),
         (["max_episodes=10"], "max_episodes=10: IMT ends by its rounds; set rounds"),
         (["evaluation_split=train"], "evaluation_split='train': IMT is measured on held-out tasks"),
         (["evaluation_episodes=0"], "evaluation_episodes=0: must be >= 1"),

@@ -1,0 +1,1 @@
+"""Training with environments and replay in a GPU's memory, without a host copy between two looks of the host."""
