@@ -33,6 +33,7 @@ set(METARL_CORE_SOURCES
   csrc/core/streams.cpp
   csrc/core/streams_gather.cpp
   csrc/core/streams_state.cpp
+  csrc/core/streams_stored.cpp
   csrc/core/task_index.cpp
   csrc/core/thread_pool.cpp
   csrc/core/tree.cpp

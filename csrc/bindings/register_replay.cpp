@@ -30,6 +30,7 @@ void register_replay(py::module_& m) {
                   .def(
                       "clear", [](Built<PyReplay> self) { without_gil(true, [&] { self->core->clear(); }); },
                       "Forget all transitions; the random stream goes on.")
+                  .def("_links", [](Built<PyReplay> self) { return describe_links(self->core->options()); })
                   .def("_snapshot", &snapshot)
                   .def("_restore", &restore, py::arg("state"))
                   .def("_save", &save_checkpoint, py::arg("path"), py::arg("config"))

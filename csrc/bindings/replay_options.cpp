@@ -210,6 +210,30 @@ ReplayOptions parse_replay_options(const py::dict& options, const std::vector<Co
   return parsed;
 }
 
+py::dict describe_links(const ReplayOptions& options) {
+  const StreamOptions& streams = options.streams;
+  py::list fields;
+  for (const FieldSpec& field : options.fields) {
+    fields.append(py::make_tuple(field.stack, field.next_of, field.recurrent));
+  }
+  py::dict links;
+  links["fields"] = std::move(fields);
+  links["num_envs"] = streams.num_envs;
+  links["n_step"] = streams.n_step;
+  links["gamma"] = streams.gamma;
+  links["share_next"] = streams.share_next;
+  links["skip_reset_rows"] = streams.skip_reset_rows;
+  links["sequence_length"] = streams.sequence_length;
+  links["burn_in"] = streams.burn_in;
+  links["stride"] = streams.stride;
+  links["priority_mix"] = streams.priority_mix;
+  links["reward"] = streams.reward;
+  links["wide_reward"] = streams.reward_type == RewardType::float64;
+  links["terminated"] = streams.terminated;
+  links["truncated"] = streams.truncated;
+  return links;
+}
+
 PrioritizedOptions parse_prioritized_options(const py::dict& options) {
   PrioritizedOptions parsed;
   const py::object alpha = entry(options, "alpha");

@@ -12,6 +12,8 @@ namespace metarl {
 
 // From the dict of all constructor arguments. Raise TypeError or ValueError that names the argument.
 ReplayOptions parse_replay_options(const py::dict& options, const std::vector<Column>& columns);
+// How the fields' values follow one another, as plain numbers: what the CUDA backend's buffer is made with.
+py::dict describe_links(const ReplayOptions& options);
 PrioritizedOptions parse_prioritized_options(const py::dict& options);
 
 double beta_argument(PyObject* object);

@@ -3,8 +3,8 @@
 #include <cstring>
 #include <vector>
 
-#include "core/stream_links.h"
 #include "metarl/detail/prefetch.h"
+#include "metarl/detail/stream_links.h"
 #include "metarl/streams.h"
 
 namespace metarl {
@@ -14,10 +14,7 @@ constexpr std::int64_t kChunk = 128;  // slots whose rows are fetched together
 
 }  // namespace
 
-std::int64_t Streams::follow(std::int64_t slot) const {
-  const std::uint32_t link = next_link(slot);
-  return links::kind(link) == links::kNext ? links::value(link) : -1;
-}
+std::int64_t Streams::follow(std::int64_t slot) const { return links::follow(next_link(slot)); }
 
 // The last transition that an n-step return takes in: fewer than n steps at the end of a chain and at the newest one.
 // R = sum of gamma^j r_j over k steps in double precision; discount = gamma^k, 0 after a termination.
@@ -45,10 +42,11 @@ void Streams::walk(const std::int64_t* slots, std::int64_t n, std::int64_t* last
         for (std::size_t k = 0; k < items; ++k) {
           T value;
           std::memcpy(&value, r + k * sizeof(T), sizeof(T));
-          sums[static_cast<std::size_t>(i) * items + k] += gammas[i] * static_cast<double>(value);
+          double& sum = sums[static_cast<std::size_t>(i) * items + k];
+          sum = links::add_reward(sum, gammas[i], static_cast<double>(value));
         }
         const bool ends = *store_->at(terminated, at[i]) != std::byte{0};
-        gammas[i] = ends ? 0.0 : gammas[i] * options_.gamma;
+        gammas[i] = links::next_discount(gammas[i], options_.gamma, ends);
         at[i] = ends ? -1 : follow(at[i]);  // after a truncation there is none to follow
       }
       if (!any) break;
@@ -153,7 +151,7 @@ void Streams::fetch_around(const std::int64_t* slots, std::int64_t n) const {
     if (options_.share_next && (links::kind(next) == links::kNext || links::kind(next) == links::kTail)) {
       others.push_back(links::value(next));
     }
-    for (int back = 1; back < stack_ && previous_link(slot) != links::kNoPrevious; ++back) {
+    for (int back = 1; back < rules_.stack && previous_link(slot) != links::kNoPrevious; ++back) {
       slot = static_cast<std::int64_t>(previous_link(slot));
       others.push_back(slot);
     }

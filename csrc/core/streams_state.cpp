@@ -3,23 +3,18 @@
 #include <stdexcept>
 #include <string>
 
-#include "core/stream_links.h"
+#include "metarl/detail/stream_links.h"
 #include "metarl/streams.h"
 
 namespace metarl {
 namespace {
 
-constexpr std::int64_t kNumbers = 4;       // last, position, ended, number of candidates
-constexpr std::int64_t kPerCandidate = 3;  // slot, number, position
+using chains::kPerCandidate;
+constexpr std::int64_t kNumbers = chains::kStreamNumbers;
 
 }  // namespace
 
-std::int64_t Streams::max_candidates() const {
-  if (options_.sequence_length == 0) return 0;
-  return std::min<std::int64_t>(options_.sequence_length / options_.stride, capacity_) + 2;
-}
-
-std::int64_t Streams::state_columns() const { return kNumbers + kPerCandidate * max_candidates(); }
+std::int64_t Streams::state_columns() const { return chains::state_columns(rules_.max_candidates); }
 
 void Streams::read_state(std::int64_t* table, std::byte* pending) const {
   for (std::size_t e = 0; e < streams_.size(); ++e) {
@@ -31,7 +26,7 @@ void Streams::read_state(std::int64_t* table, std::byte* pending) const {
     row[2] = stream.ended ? 1 : 0;
     row[3] = static_cast<std::int64_t>(stream.candidates.size());
     std::int64_t* next = row + kNumbers;
-    for (const Candidate& candidate : stream.candidates) {
+    for (const chains::Candidate& candidate : stream.candidates) {
       *next++ = candidate.slot;
       *next++ = static_cast<std::int64_t>(candidate.number);
       *next++ = candidate.position;
@@ -45,7 +40,7 @@ void Streams::check_state(const std::int64_t* table, std::uint64_t written) cons
   for (std::size_t e = 0; e < streams_.size(); ++e) {
     const std::int64_t* row = table + static_cast<std::int64_t>(e) * state_columns();
     bool good = row[0] >= -1 && row[0] < used && row[1] >= 0 && static_cast<std::uint64_t>(row[1]) <= written &&
-                (row[2] == 0 || row[2] == 1) && row[3] >= 0 && row[3] <= (row[0] < 0 ? 0 : max_candidates());
+                (row[2] == 0 || row[2] == 1) && row[3] >= 0 && row[3] <= (row[0] < 0 ? 0 : rules_.max_candidates);
     // Starts wait in the order of the chain, and no longer than their sequence takes.
     std::int64_t least = std::max<std::int64_t>(0, row[1] - options_.sequence_length + 1);
     for (std::int64_t c = 0; good && c < row[3]; ++c) {
@@ -81,25 +76,25 @@ void Streams::forget(const SlotRange& lost, std::int64_t used, std::vector<std::
   const auto needs_lost = [&](std::int64_t slot, int frames) {
     for (int k = 0; k < frames; ++k) {
       if (lost.contains(slot)) return true;
-      if (stack_ == 1 || previous_link(slot) == links::kNoPrevious) return false;
+      if (rules_.stack == 1 || previous_link(slot) == links::kNoPrevious) return false;
       slot = static_cast<std::int64_t>(previous_link(slot));
     }
     return false;
   };
   for (Stream& stream : streams_) {
     // The next transition of its chain would need these.
-    if (stream.last < 0 || !needs_lost(stream.last, std::max(stack_ - 1, 1))) continue;
+    if (stream.last < 0 || !needs_lost(stream.last, std::max(rules_.stack - 1, 1))) continue;
     next_link(stream.last) = links::kEnd;
     stream.last = -1;
     stream.candidates.clear();
   }
-  for (std::int64_t slot = 0; stack_ > 1 && slot < used; ++slot) {
-    if (!lost.contains(slot) && needs_lost(slot, stack_)) dependents->push_back(slot);
+  for (std::int64_t slot = 0; rules_.stack > 1 && slot < used; ++slot) {
+    if (!lost.contains(slot) && needs_lost(slot, rules_.stack)) dependents->push_back(slot);
   }
   for (std::int64_t k = 0; k < lost.count; ++k) {
     const std::int64_t slot = (lost.first + k) % capacity_;
     next_link(slot) = links::kEnd;
-    if (stack_ > 1) previous_link(slot) = links::kNoPrevious;
+    if (rules_.stack > 1) previous_link(slot) = links::kNoPrevious;
   }
 }
 

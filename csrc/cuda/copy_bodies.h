@@ -37,6 +37,23 @@ METARL_KERNEL void copy_unit(Context& ctx, const std::byte* from, std::byte* to,
   }
 }
 
+// The row of a unit, and which of the row's units it is.
+struct UnitPlace {
+  std::uint64_t item;
+  std::uint64_t part;
+};
+
+METARL_HD UnitPlace place_of(const CopiedField& field, std::int64_t unit) {
+  const auto inside = static_cast<std::uint64_t>(unit - field.first_unit);
+  std::uint64_t item = mul_high(inside, field.reciprocal);  // at most 2 below inside / units
+  std::uint64_t part = inside - item * field.units;
+  while (part >= field.units) {
+    part -= field.units;
+    ++item;
+  }
+  return UnitPlace{item, part};
+}
+
 template <typename Context>
 METARL_KERNEL void copy_rows(Context& ctx, const CopyCall& call) {
   const std::uint64_t written = ctx.load(&call.replay->written);
@@ -49,20 +66,19 @@ METARL_KERNEL void copy_rows(Context& ctx, const CopyCall& call) {
   for (std::int64_t unit = grid_thread(ctx); unit < call.num_units; unit += grid_threads(ctx)) {
     while (f + 1 < call.num_fields && unit >= call.fields[f + 1].first_unit) ++f;
     const CopiedField& field = call.fields[f];
-    const auto inside = static_cast<std::uint64_t>(unit - field.first_unit);
-    std::uint64_t item = mul_high(inside, field.reciprocal);  // at most 2 below inside / units
-    std::uint64_t part = inside - item * field.units;
-    while (part >= field.units) {
-      part -= field.units;
-      ++item;
-    }
-    std::uint64_t slot = start + item;
+    const UnitPlace place = place_of(field, unit);
+    std::uint64_t slot = start + place.item;
     slot = slot >= capacity ? slot - capacity : slot;
-    if (gather) slot = static_cast<std::uint64_t>(ctx.load(call.indices + item));
-    const std::uint64_t row = gather ? item : item + static_cast<std::uint64_t>(call.dropped);
-    const std::uint64_t offset = part << field.unit_bits;
+    if (call.kind != CopyKind::scatter) {
+      const std::int64_t given = ctx.load(call.indices + place.item);
+      if (given < 0) continue;
+      slot = static_cast<std::uint64_t>(given);
+    }
+    const std::uint64_t row = gather ? place.item : place.item + static_cast<std::uint64_t>(call.dropped);
+    const std::uint64_t offset = place.part << field.unit_bits;
     std::byte* stored = field.slots + slot * static_cast<std::uint64_t>(field.stride) + offset;
-    std::byte* dense = field.rows + row * static_cast<std::uint64_t>(field.row_bytes) + offset;
+    std::byte* dense = field.rows + row * static_cast<std::uint64_t>(field.row_bytes) +
+                       static_cast<std::uint64_t>(field.row_offset) + offset;
     copy_unit(ctx, gather ? stored : dense, gather ? dense : stored, field.unit_bits, empty);
   }
   if (call.mark == nullptr || grid_thread(ctx) != 0) return;

@@ -10,6 +10,7 @@
 
 #include "cuda/copy_bodies.h"
 #include "cuda/device_env.h"
+#include "cuda/device_streams.h"
 #include "cuda/get_bodies.h"
 #include "cuda/replay_bodies.h"
 #include "cuda/sample_bodies.h"
@@ -68,6 +69,10 @@ class Device {
   virtual void start(const GetCall& call, Stream stream) = 0;
   virtual void start(const PriorityCall& call, Stream stream) = 0;
   virtual void start(const CopyCall& call, Stream stream) = 0;
+  virtual void start(const StreamCall& call, Stream stream) = 0;
+  virtual void start(const ReturnCall& call, Stream stream) = 0;
+  virtual void start(const SequenceCall& call, Stream stream) = 0;
+  virtual void start(const AssembleCall& call, Stream stream) = 0;
   virtual void start(const WeightCall& call, Stream stream) = 0;
   virtual void start(EnvWork work, const EnvKernels& kernels, const EnvCall& call, Stream stream) = 0;
   virtual void start(const SeedCall& call, Stream stream) = 0;

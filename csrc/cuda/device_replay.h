@@ -40,6 +40,7 @@ struct DeviceReplay {
 enum class ReplayChange : std::uint8_t {
   add,     // the next n slots get the running maximum
   update,  // slots get priorities from errors
+  check,   // none: what an update of a buffer without priorities looks at
 };
 
 // A call of set_bodies.h.
@@ -56,6 +57,11 @@ struct PriorityCall {
   const float* errors;
   const double* wide_errors;
   const std::uint64_t* mark;  // or null: the indices are of now
+  // Errors of the steps of sequences, `length` each; 0: one error an item.
+  int length;
+  int burn_in;
+  double priority_mix;
+  const std::uint8_t* steps_mask;  // or null: all steps exist
 };
 
 // Copies between slots and dense rows, of all fields in one launch.
@@ -65,9 +71,10 @@ struct CopiedField {
   std::byte* slots;     // of slot 0
   std::int64_t stride;  // from slot to slot
   std::byte* rows;
-  std::int64_t row_bytes;
+  std::int64_t row_bytes;    // from row to row
+  std::int64_t row_offset;   // in a row, of what is copied
   std::int64_t first_unit;   // of this field, among those of all fields
-  std::uint64_t units;       // in a row: each is copied by one instruction
+  std::uint64_t units;       // of a row: each is copied by one instruction
   std::uint64_t reciprocal;  // ~0 / units
   int unit_bits;             // a unit has 2^unit_bits bytes, at most 16, and is aligned to them everywhere
 };
@@ -75,6 +82,7 @@ struct CopiedField {
 enum class CopyKind : std::uint8_t {
   gather,   // the slots `indices` to rows
   scatter,  // rows to the slots that are written next
+  place,    // rows to the slots `indices`; to none where that is negative
 };
 
 struct CopyCall {
@@ -86,7 +94,7 @@ struct CopyCall {
   std::int64_t dropped;  // scatter: rows left out at the beginning
   const ReplayState* replay;
   const TreeState* tree;
-  const std::int64_t* indices;  // gather
+  const std::int64_t* indices;  // gather, place
   std::uint64_t* mark;          // gather, may be null: becomes that of now
   CopiedField fields[kMostCopiedFields];
 };

@@ -29,6 +29,7 @@ enum TreeError : std::uint32_t {
   kErrorBeta = 16,     // beta is negative, infinite or NaN
   kErrorWeight = 32,   // a weight that nothing divides overflows
   kErrorStale = 64,    // a slot was overwritten since its batch was drawn, and the caller refuses that
+  kErrorStack = 128,   // a row's next stack of frames is not its stack moved on by one
 };
 
 // What SumTree::State, its members and MassTree's are on the CPU. Between calls every field of the second part is zero.

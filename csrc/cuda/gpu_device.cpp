@@ -9,6 +9,7 @@
 #include "cuda/device.h"
 #include "cuda/env_kernels.h"
 #include "cuda/replay_kernels.h"
+#include "cuda/stream_kernels.h"
 #include "cuda/tree_kernels.h"
 #include "metarl/errors.h"
 
@@ -56,6 +57,7 @@ class GpuDevice : public Device {
     const Current current(number_);
     cudaError_t error = load_tree_kernels();
     if (error == cudaSuccess) error = load_replay_kernels();
+    if (error == cudaSuccess) error = load_stream_kernels();
     check_loaded(error);
   }
 
@@ -149,6 +151,10 @@ class GpuDevice : public Device {
     launch("set priorities", launch_priorities, call, stream);
   }
   void start(const CopyCall& call, Stream stream) override { launch("copy", launch_copy, call, stream); }
+  void start(const StreamCall& call, Stream stream) override { launch("add", launch_rows, call, stream); }
+  void start(const ReturnCall& call, Stream stream) override { launch("returns", launch_returns, call, stream); }
+  void start(const SequenceCall& call, Stream stream) override { launch("sequences", launch_sequences, call, stream); }
+  void start(const AssembleCall& call, Stream stream) override { launch("assemble", launch_assembly, call, stream); }
   void start(const WeightCall& call, Stream stream) override { launch("weigh", launch_weights, call, stream); }
   void start(EnvWork work, const EnvKernels& kernels, const EnvCall& call, Stream stream) override {
     const Current current(number_);

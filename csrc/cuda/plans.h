@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "cuda/assemble_bodies.h"
 #include "cuda/copy_bodies.h"
 #include "cuda/get_bodies.h"
 #include "cuda/replay_bodies.h"
 #include "cuda/sample_bodies.h"
+#include "cuda/stream_bodies.h"
 #include "cuda/weight_bodies.h"
 
 namespace metarl::cuda {
@@ -31,6 +33,13 @@ enum class Kernel : std::uint8_t {
   get_items,
   finish_get,
   copy_rows,
+  check_stacks,
+  note_rows,
+  plan_rows,
+  write_frames,
+  follow_returns,
+  follow_sequences,
+  assemble_rows,
   weigh_probabilities,
 };
 
@@ -54,7 +63,7 @@ constexpr int kOneBlockThreads = 1024;
 // Most threads of a block; what a kernel is compiled for, as registers are shared out among them.
 constexpr int most_threads(Kernel kernel) {
   const bool one_block = kernel == Kernel::set_in_one_block || kernel == Kernel::sample_in_one_block ||
-                         kernel == Kernel::weigh_probabilities;
+                         kernel == Kernel::plan_rows || kernel == Kernel::weigh_probabilities;
   return one_block ? kOneBlockThreads : kBlockThreads;
 }
 
@@ -129,6 +138,44 @@ inline Plan plan_copy(const CopyCall& call, const PlanLimits& limits = {}) {
   return plan;
 }
 
+// A warp for each of these.
+inline std::int64_t blocks_for_warps(std::int64_t warps, const PlanLimits& limits) {
+  return blocks_for(warps * kWarp, limits);
+}
+
+// Of a part of an add, all but its copies of whole rows. A warp writes a frame; most rows need none.
+inline Plan plan_rows_of(const StreamCall& call, const PlanLimits& limits = {}) {
+  Plan plan;
+  if (call.first == 0 && call.has_stacks) {
+    plan.add(Kernel::check_stacks, blocks_for_warps(call.n, limits), limits.block_threads);
+  }
+  plan.add(Kernel::note_rows, blocks_for_warps(call.count, limits), limits.block_threads);
+  plan.add(Kernel::plan_rows, 1, limits.one_block_threads);
+  if (call.streams.rules.share_next) {
+    plan.add(Kernel::write_frames, blocks_for_warps(call.count, limits), limits.block_threads);
+  }
+  return plan;
+}
+
+inline Plan plan_returns(const ReturnCall& call, const PlanLimits& limits = {}) {
+  Plan plan;
+  plan.add(Kernel::follow_returns, blocks_for(call.n * call.reward_items, limits), limits.block_threads);
+  return plan;
+}
+
+inline Plan plan_sequences(const SequenceCall& call, const PlanLimits& limits = {}) {
+  Plan plan;
+  plan.add(Kernel::follow_sequences, blocks_for(call.n, limits), limits.block_threads);
+  return plan;
+}
+
+inline Plan plan_assembly(const AssembleCall& call, const PlanLimits& limits = {}) {
+  Plan plan;
+  const std::int64_t blocks = (call.num_units + limits.block_threads - 1) / limits.block_threads;
+  plan.add(Kernel::assemble_rows, std::clamp<std::int64_t>(blocks, 1, limits.most_copy_blocks), limits.block_threads);
+  return plan;
+}
+
 inline Plan plan_weights(const WeightCall& call, const PlanLimits& limits = {}) {
   Plan plan;
   const bool one = call.normalization == WeightNormalization::sum;
@@ -175,6 +222,20 @@ METARL_KERNEL void run_sample(Kernel kernel, Context& ctx, const SampleCall& cal
       return divide_weights(ctx, call);
     default:
       return finish_sample(ctx, call);
+  }
+}
+
+template <typename Context>
+METARL_KERNEL void run_rows(Kernel kernel, Context& ctx, const StreamCall& call, SetShared* shared) {
+  switch (kernel) {
+    case Kernel::check_stacks:
+      return check_stacks(ctx, call);
+    case Kernel::note_rows:
+      return note_rows(ctx, call);
+    case Kernel::plan_rows:
+      return plan_rows(ctx, call, shared);
+    default:
+      return write_frames(ctx, call);
   }
 }
 

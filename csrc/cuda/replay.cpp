@@ -11,22 +11,17 @@
 #include <string>
 
 #include "metarl/errors.h"
+#include "metarl/streams.h"
 
 namespace metarl::cuda {
 namespace {
 
 constexpr std::size_t kAlignment = 256;
 constexpr std::size_t kMaxPackedBytes = 256;  // larger fields have an array of their own
-constexpr std::size_t kMaxUnit = 16;          // what one instruction copies
 // What reading and writing columns holds in host memory besides the result.
 constexpr std::size_t kStagingBytes = std::size_t{64} << 20;
 
 std::size_t round_up(std::size_t bytes, std::size_t to) { return (bytes + to - 1) / to * to; }
-
-// The largest power of two that divides a number, at most 16.
-std::size_t unit_of(std::size_t bytes) {
-  return bytes == 0 ? kMaxUnit : std::min(kMaxUnit, std::size_t{1} << std::countr_zero(bytes));
-}
 
 // Unique among processes, too: a batch may come back from another one.
 std::uint64_t next_epoch() {
@@ -37,10 +32,16 @@ std::uint64_t next_epoch() {
   return ++epoch;
 }
 
+// Before memory is asked for.
+const ReplaySettings& checked(const ReplaySettings& settings) {
+  if (Streams::needed(settings.options)) Streams::check_size(settings.options);
+  return settings;
+}
+
 }  // namespace
 
 Replay::Replay(std::shared_ptr<Device> device, const ReplaySettings& settings)
-    : settings_(settings), tree_(std::move(device), settings.capacity, settings.seed) {
+    : settings_(checked(settings)), tree_(std::move(device), settings.options.capacity, settings.options.seed) {
   replay_.alpha = settings.alpha;
   replay_.eps = settings.eps;
   replay_.max_priority = settings.max_priority;
@@ -53,15 +54,16 @@ Replay::Replay(std::shared_ptr<Device> device, const ReplaySettings& settings)
   if (settings.max_priority < std::numeric_limits<float>::max()) check_power(settings.max_priority, "max_priority");
 
   // What is divisible by more comes first: then every field is aligned to what divides its own size.
-  std::vector<std::size_t> order(settings.field_bytes.size());
+  std::vector<int> column_of;
+  stored_ = Streams::stored_fields(settings.options, &column_of);
+  std::vector<std::size_t> order(stored_.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return unit_of(settings.field_bytes[a]) > unit_of(settings.field_bytes[b]);
-  });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return unit_of(stored_[a].bytes) > unit_of(stored_[b].bytes); });
   columns_.resize(order.size());
   for (const std::size_t f : order) {
     Column& column = columns_[f];
-    column.bytes = settings.field_bytes[f];
+    column.bytes = stored_[f].bytes;
     column.packed = column.bytes <= kMaxPackedBytes;
     if (column.packed) {
       column.data = nullptr;
@@ -74,23 +76,23 @@ Replay::Replay(std::shared_ptr<Device> device, const ReplaySettings& settings)
   }
   row_bytes_ = row_bytes_ <= 8 ? std::bit_ceil(row_bytes_) : round_up(row_bytes_, kMaxUnit);
   bytes_per_slot_ += row_bytes_;
-  const auto slots = static_cast<std::size_t>(settings.capacity);
+  const auto slots = static_cast<std::size_t>(capacity());
   const std::size_t fixed = round_up(sizeof(ReplayState), kAlignment) + round_up(slots * sizeof(float), kAlignment) +
                             kAlignment * (columns_.size() + 1);
   if (bytes_per_slot_ > (static_cast<std::size_t>(PTRDIFF_MAX) - fixed) / slots) {
-    throw OutOfMemoryError("cannot allocate " + std::to_string(settings.capacity) + " transitions of " +
+    throw OutOfMemoryError("cannot allocate " + std::to_string(capacity()) + " transitions of " +
                            std::to_string(bytes_per_slot_) + " bytes on " + this->device().name());
   }
   num_bytes_ = fixed + slots * bytes_per_slot_;
   memory_ = static_cast<std::byte*>(
-      this->device().allocate(num_bytes_, "a replay buffer of " + std::to_string(settings.capacity) + " transitions, " +
+      this->device().allocate(num_bytes_, "a replay buffer of " + std::to_string(capacity()) + " transitions, " +
                                               std::to_string(bytes_per_slot_) + " bytes each"));
   try {
     this->device().fill_with_zeros(memory_, num_bytes_);
     place_columns();
-    const float first = std::max(settings.eps, std::min(1.0f, settings.max_priority));
-    const ReplayState state = new_state(first);
+    const ReplayState state = new_state(first_priority());
     this->device().write(replay_.state, &state, sizeof state, kLegacyStream);
+    if (Streams::needed(settings.options)) make_streams(std::move(column_of));
   } catch (...) {
     this->device().release(memory_);
     throw;
@@ -124,6 +126,17 @@ void Replay::place_columns() {
   }
 }
 
+void Replay::make_streams(std::vector<int> column_of) {
+  ReplayArrays arrays{tree_.arrays(), replay_, {}};
+  for (const Column& column : columns_) arrays.columns.push_back({column.data, column.stride, column.bytes});
+  streams_ = std::make_unique<ReplayStreams>(device(), settings_.options, std::move(column_of), std::move(arrays));
+}
+
+// Leaves without mass are drawn by their rank, all alike.
+float Replay::first_priority() const {
+  return settings_.uniform ? 0.0f : std::max(settings_.eps, std::min(1.0f, settings_.max_priority));
+}
+
 ReplayState Replay::new_state(float running_max) const {
   ReplayState state{};
   state.epoch = next_epoch();
@@ -142,41 +155,32 @@ CopyCall Replay::copy_call(CopyKind kind, std::int64_t n) const {
   return call;
 }
 
-// One launch for all fields, unless there are very many.
-void Replay::start_copies(CopyCall call, std::byte* const* rows, Stream stream) {
-  for (std::size_t first = 0; first < columns_.size(); first += kMostCopiedFields) {
-    const std::size_t count = std::min<std::size_t>(columns_.size() - first, kMostCopiedFields);
-    call.num_fields = static_cast<int>(count);
-    call.num_units = 0;
-    for (std::size_t k = 0; k < count; ++k) {
-      const Column& column = columns_[first + k];
-      CopiedField& field = call.fields[k];
-      field.slots = column.data;
-      field.stride = static_cast<std::int64_t>(column.stride);
-      field.rows = rows[first + k];
-      field.row_bytes = static_cast<std::int64_t>(column.bytes);
-      const std::size_t unit = std::min({unit_of(column.bytes), unit_of(column.stride),
-                                         unit_of(reinterpret_cast<std::uintptr_t>(column.data)),
-                                         unit_of(reinterpret_cast<std::uintptr_t>(field.rows))});
-      field.unit_bits = std::countr_zero(unit);
-      field.units = column.bytes / unit;
-      field.reciprocal = ~std::uint64_t{0} / field.units;
-      field.first_unit = call.num_units;
-      call.num_units += call.n * static_cast<std::int64_t>(field.units);
-    }
-    device().start(call, stream);
-    call.mark = nullptr;  // once is enough
+std::vector<FieldCopy> Replay::field_copies(std::byte* const* rows) const {
+  std::vector<FieldCopy> copies;
+  for (std::size_t f = 0; f < columns_.size(); ++f) {
+    const Column& column = columns_[f];
+    copies.push_back({column.data, column.stride, rows[f], column.bytes, 0, column.bytes});
   }
+  return copies;
 }
 
 void Replay::add(const std::byte* const* fields, std::int64_t n, Stream stream) {
-  const std::int64_t dropped = std::max<std::int64_t>(n - capacity(), 0);  // the rest would overwrite them
   Timeline& timeline = *tree_.timeline();
   timeline.follow(stream);
+  if (streams_ != nullptr) {
+    streams_->add(fields, n, stream);
+  } else {
+    add_alone(fields, n, stream);
+  }
+  timeline.end_call(stream);
+}
+
+void Replay::add_alone(const std::byte* const* fields, std::int64_t n, Stream stream) {
+  const std::int64_t dropped = std::max<std::int64_t>(n - capacity(), 0);  // the rest would overwrite them
   CopyCall copy = copy_call(CopyKind::scatter, n - dropped);
   copy.dropped = dropped;
   // The kernel reads these.
-  start_copies(copy, const_cast<std::byte* const*>(fields), stream);
+  start_copies(device(), copy, field_copies(const_cast<std::byte* const*>(fields)), stream);
   PriorityCall call{};
   call.tree = tree_.arrays();
   call.replay = replay_;
@@ -185,7 +189,6 @@ void Replay::add(const std::byte* const* fields, std::int64_t n, Stream stream) 
   call.change = ReplayChange::add;
   call.dropped = dropped;
   device().start(call, stream);
-  timeline.end_call(stream);
 }
 
 void Replay::sample(const ReplayDraw& draw, Stream stream) {
@@ -194,6 +197,7 @@ void Replay::sample(const ReplayDraw& draw, Stream stream) {
   SampleCall call{};
   call.tree = tree_.arrays();
   call.key = tree_.key();
+  call.tag = settings_.uniform ? kTagUniformSample : kTagTreeSample;
   call.n = draw.n;
   call.mode = draw.mode;
   call.normalization = settings_.normalization;
@@ -203,10 +207,14 @@ void Replay::sample(const ReplayDraw& draw, Stream stream) {
   call.weights = draw.weights;
   call.probabilities = draw.probabilities;
   device().start(call, stream);
-  CopyCall copy = copy_call(CopyKind::gather, draw.n);
-  copy.indices = draw.indices;
-  copy.mark = draw.mark;
-  start_copies(copy, draw.fields, stream);
+  if (streams_ != nullptr) {
+    streams_->gather(draw, stream);
+  } else {
+    CopyCall copy = copy_call(CopyKind::gather, draw.n);
+    copy.indices = draw.indices;
+    copy.mark = draw.mark;
+    start_copies(device(), copy, field_copies(draw.fields), stream);
+  }
   timeline.end_call(stream);
 }
 
@@ -219,12 +227,19 @@ void Replay::update(const PriorityUpdate& update, Stream stream) {
   call.replay = replay_;
   call.n = update.n;
   call.kind = SetKind::set;
-  call.change = ReplayChange::update;
+  call.change = settings_.uniform ? ReplayChange::check : ReplayChange::update;
   call.strict = update.strict;
   call.indices = update.indices;
   call.errors = update.errors;
   call.wide_errors = update.wide_errors;
   call.mark = update.mark;
+  if (update.of_steps) {
+    const StreamOptions& streams = settings_.options.streams;
+    call.length = streams.sequence_length;
+    call.burn_in = streams.burn_in;
+    call.priority_mix = streams.priority_mix;
+    call.steps_mask = update.steps_mask;
+  }
   device().start(call, stream);
   timeline.end_call(stream);
 }
@@ -245,7 +260,11 @@ void Replay::clear(Stream stream) {
   empty.tree.scale_exponent = 0;
   ++empty.tree.rescales;
   empty.stale_updates = state(stream).replay.stale_updates;
-  empty.running_max = std::max(settings_.eps, std::min(1.0f, settings_.max_priority));
+  empty.running_max = first_priority();
+  if (streams_ != nullptr) {
+    empty.streams = streams_->empty_tables();
+    empty.streams.pending = read_streams(stream).pending;  // as on the CPU
+  }
   load(empty, stream);
 }
 
@@ -288,6 +307,11 @@ void Replay::read_priorities(std::int64_t n, float* raw, Stream stream) {
   if (n > 0) device().read(raw, replay_.raw, static_cast<std::size_t>(n) * sizeof *raw, stream);
 }
 
+StreamTables Replay::read_streams(Stream stream) {
+  tree_.timeline()->follow(stream);
+  return streams_->read(stream);
+}
+
 void Replay::load(const Content& content, Stream stream) {
   tree_.load(content.tree, content.n, content.masses, content.valid, stream);
   for (std::size_t f = 0; f < content.fields.size(); ++f) {
@@ -300,6 +324,7 @@ void Replay::load(const Content& content, Stream stream) {
   state.written = content.written;
   state.stale_updates = content.stale_updates;
   device().write(replay_.state, &state, sizeof state, stream);
+  if (streams_ != nullptr) streams_->write(content.streams, stream);
   tree_.timeline()->end_call(stream);
 }
 

@@ -4,20 +4,22 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
+#include "cuda/replay_streams.h"
 #include "cuda/tree.h"
+#include "metarl/replay_options.h"
 
 namespace metarl::cuda {
 
 struct ReplaySettings {
-  std::int64_t capacity;
-  std::uint64_t seed;
+  ReplayOptions options;
+  bool uniform;  // no priorities: all masses are 0, and what follows does not count
   double alpha;
   float eps;
   float max_priority;
   WeightNormalization normalization;
-  std::vector<std::size_t> field_bytes;  // of one element, all its dimensions together
 };
 
 // A draw: arrays with room for n elements. Null where not wanted: probabilities and mark.
@@ -31,6 +33,8 @@ struct ReplayDraw {
   double* probabilities;
   std::uint64_t* mark;       // kMarkWords
   std::byte* const* fields;  // dense rows, one array a field
+  float* discounts;          // of n-step returns
+  std::uint8_t* steps_mask;  // of sequences: which steps exist
 };
 
 struct PriorityUpdate {
@@ -40,26 +44,37 @@ struct PriorityUpdate {
   const double* wide_errors;
   const std::uint64_t* mark;  // or null
   bool strict;
+  bool of_steps;                   // errors of each step of sequences
+  const std::uint8_t* steps_mask;  // or null
 };
 
 // Not synchronised: the caller holds Python's lock. add, sample and update neither allocate nor wait.
 class Replay {
  public:
   // Needs 1 <= capacity <= kMaxTreeCapacity. Throws OutOfMemoryError, and std::invalid_argument if the power of eps or
-  // max_priority overflows.
+  // max_priority overflows, or an option that links transitions does not fit.
   Replay(std::shared_ptr<Device> device, const ReplaySettings& settings);
   ~Replay();
   Replay(const Replay&) = delete;
   Replay& operator=(const Replay&) = delete;
 
   std::int64_t capacity() const { return tree_.capacity(); }
-  std::size_t num_bytes() const { return tree_.num_bytes() + num_bytes_; }
+  std::size_t num_bytes() const {
+    return tree_.num_bytes() + num_bytes_ + (streams_ != nullptr ? streams_->num_bytes() : 0);
+  }
   std::size_t bytes_per_slot() const { return bytes_per_slot_; }
   const ReplaySettings& settings() const { return settings_; }
   // Whether an error's priority to the power of alpha does.
   bool overflows(float error) const;
   Tree& tree() { return tree_; }
   Device& device() const { return tree_.device(); }
+  // What a slot holds: the fields, or frames of them, and links.
+  const std::vector<FieldSpec>& stored_fields() const { return stored_; }
+  bool is_link(std::size_t stored) const { return streams_ != nullptr && streams_->is_link(stored); }
+  bool has_streams() const { return streams_ != nullptr; }
+  // Of a pair X and next_X, the fields' numbers.
+  std::pair<std::size_t, std::size_t> linked_fields(std::size_t pair) const { return streams_->linked_fields(pair); }
+  StreamTables empty_streams() const { return streams_->empty_tables(); }
 
   // n >= 1 rows from dense arrays, one a field.
   void add(const std::byte* const* fields, std::int64_t n, Stream stream);
@@ -74,9 +89,10 @@ class Replay {
   };
   State state(Stream stream);
   void clear(Stream stream);
-  // Of the slots [0, slots_used()) to dense rows in host memory, and back.
+  // Of the slots [0, slots_used()) to dense rows in host memory, and back; f is a stored field.
   void read_field(std::size_t f, std::int64_t n, std::byte* rows, Stream stream);
   void read_priorities(std::int64_t n, float* raw, Stream stream);
+  StreamTables read_streams(Stream stream);
   struct Content {
     TreeState tree;  // as of Tree::load
     std::uint64_t written;
@@ -86,7 +102,8 @@ class Replay {
     const std::uint32_t* masses;
     const std::uint32_t* valid;
     const float* raw;
-    std::vector<const std::byte*> fields;
+    std::vector<const std::byte*> fields;  // stored ones
+    StreamTables streams;                  // as of read_streams()
   };
   void load(const Content& content, Stream stream);
 
@@ -98,8 +115,11 @@ class Replay {
     bool packed;
   };
   void place_columns();
+  void make_streams(std::vector<int> column_of);
   CopyCall copy_call(CopyKind kind, std::int64_t n) const;
-  void start_copies(CopyCall call, std::byte* const* rows, Stream stream);
+  std::vector<FieldCopy> field_copies(std::byte* const* rows) const;
+  void add_alone(const std::byte* const* fields, std::int64_t n, Stream stream);
+  float first_priority() const;
   ReplayState new_state(float running_max) const;
   void write_field(const Column& column, std::int64_t n, const std::byte* rows, Stream stream);
   template <typename T>
@@ -107,12 +127,14 @@ class Replay {
 
   ReplaySettings settings_;
   Tree tree_;
-  std::vector<Column> columns_;
+  std::vector<FieldSpec> stored_;
+  std::vector<Column> columns_;  // of each
   std::size_t row_bytes_ = 0;
   std::size_t bytes_per_slot_ = 0;
   std::size_t num_bytes_ = 0;
   std::byte* memory_ = nullptr;
   DeviceReplay replay_{};
+  std::unique_ptr<ReplayStreams> streams_;  // null: every transition stands alone
 };
 
 }  // namespace metarl::cuda

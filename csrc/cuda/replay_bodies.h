@@ -8,6 +8,7 @@
 #include "cuda/sample_bodies.h"
 #include "cuda/set_bodies.h"
 #include "metarl/detail/pow.h"
+#include "metarl/detail/sequence_errors.h"
 
 namespace metarl::cuda {
 
@@ -41,8 +42,25 @@ METARL_HD double scaled_priority(const DeviceReplay& replay, float raw) {
 }
 
 template <typename Context>
+METARL_KERNEL float given_error(Context& ctx, const PriorityCall& call, std::int64_t at) {
+  return call.errors != nullptr ? ctx.load(call.errors + at) : static_cast<float>(ctx.load(call.wide_errors + at));
+}
+
+METARL_HD bool is_finite(float x) { return (float_bits(x) & 0x7FFFFFFFu) < 0x7F800000u; }
+
+// Of a sequence: what its steps make together; if one that counts is not finite, or none counts, that or NaN.
+template <typename Context>
 METARL_KERNEL float error_at(Context& ctx, const PriorityCall& call, std::int64_t item) {
-  return call.errors != nullptr ? ctx.load(call.errors + item) : static_cast<float>(ctx.load(call.wide_errors + item));
+  if (call.length == 0) return given_error(ctx, call, item);
+  SequenceErrors errors;
+  for (int t = call.burn_in; t < call.length; ++t) {
+    const std::int64_t at = item * call.length + t;
+    if (call.steps_mask != nullptr && ctx.load(call.steps_mask + at) == 0) continue;
+    const float error = given_error(ctx, call, at);
+    if (!is_finite(error)) return error;
+    add_error(&errors, error);
+  }
+  return errors.count == 0 ? bits_float(0x7FC00000u) : mixed_error(errors, call.priority_mix);
 }
 
 template <typename Context>
@@ -54,7 +72,7 @@ METARL_KERNEL std::int64_t slots_used(Context& ctx, const PriorityCall& call) {
 
 template <typename Context>
 METARL_KERNEL std::int64_t index_at(Context& ctx, const PriorityCall& call, std::int64_t item) {
-  if (call.change == ReplayChange::update) return ctx.load(call.indices + item);
+  if (call.change != ReplayChange::add) return ctx.load(call.indices + item);
   const std::uint64_t at = ctx.load(&call.replay.state->written) + static_cast<std::uint64_t>(call.dropped + item);
   return static_cast<std::int64_t>(at % static_cast<std::uint64_t>(call.tree.capacity));
 }
@@ -69,6 +87,7 @@ METARL_KERNEL double priority_at(Context& ctx, const PriorityCall& call, std::in
 template <typename Context>
 METARL_KERNEL bool take_ownership(Context& ctx, const PriorityCall& call, std::int64_t item, std::int64_t index) {
   if (call.change == ReplayChange::add) return true;
+  if (call.change == ReplayChange::check) return false;
   if (ctx.peek(call.tree.owners + index) != static_cast<std::uint32_t>(item + 1)) return false;
   ctx.store(call.tree.owners + index, 0u);
   return true;
@@ -85,7 +104,9 @@ struct BatchAge {
 template <typename Context>
 METARL_KERNEL BatchAge age_of(Context& ctx, const PriorityCall& call) {
   const std::uint64_t written = ctx.load(&call.replay.state->written);
-  const bool hidden = ctx.load(&call.tree.state->num_valid) < static_cast<std::uint64_t>(slots_used(ctx, call));
+  // A buffer without priorities does not ask which slots are hidden.
+  const bool hidden = call.change == ReplayChange::update &&
+                      ctx.load(&call.tree.state->num_valid) < static_cast<std::uint64_t>(slots_used(ctx, call));
   if (call.mark == nullptr) return BatchAge{false, false, hidden, written};
   const std::uint64_t epoch = ctx.load(call.mark + kMarkEpoch);
   const std::uint64_t then = ctx.load(call.mark + kMarkWritten);
@@ -119,10 +140,11 @@ METARL_KERNEL void check_items(Context& ctx, const PriorityCall& call) {
     const std::int64_t index = ctx.load(call.indices + i);
     const bool inside = index >= 0 && index < limit;
     const float error = error_at(ctx, call, i);
-    const bool finite = (float_bits(error) & 0x7FFFFFFFu) < 0x7F800000u;
+    const bool finite = is_finite(error);
     const float raw = finite ? raw_priority(call.replay, error) : 0.0f;
     const double scaled = scaled_priority(call.replay, raw);
-    const bool fine = finite && scaled * kPowerMargin <= kLargestDouble;
+    const bool checks = call.change == ReplayChange::check;
+    const bool fine = finite && (checks || scaled * kPowerMargin <= kLargestDouble);
     const bool stale = inside && is_stale(ctx, call, age, index);
     const std::uint32_t bad =
         (inside ? 0u : kErrorIndex) | (fine ? 0u : kErrorPriority) | (stale && call.strict ? kErrorStale : 0u);
@@ -131,7 +153,7 @@ METARL_KERNEL void check_items(Context& ctx, const PriorityCall& call) {
       ctx.atomic_max(&tree.state->first_bad, ~static_cast<std::uint64_t>(i));
     } else if (stale) {
       ++num_stale;
-    } else {
+    } else if (!checks) {
       ctx.atomic_max(tree.owners + index, static_cast<std::uint32_t>(i + 1));
       const std::uint64_t bits = double_bits(scaled);
       top = bits > top ? bits : top;
@@ -147,6 +169,7 @@ METARL_KERNEL void check_items(Context& ctx, const PriorityCall& call) {
 
 template <typename Context>
 METARL_KERNEL std::uint64_t count_set(Context& ctx, const PriorityCall& call) {
+  if (call.change == ReplayChange::check) return 0;
   return static_cast<std::uint64_t>(call.n) - ctx.load(&call.replay.state->num_stale);
 }
 
@@ -154,6 +177,7 @@ METARL_KERNEL std::uint64_t count_set(Context& ctx, const PriorityCall& call) {
 template <typename Context>
 METARL_KERNEL double top_priority(Context& ctx, const PriorityCall& call) {
   if (call.change == ReplayChange::add) return ctx.load(&call.replay.state->running_max_scaled);
+  if (call.change == ReplayChange::check) return 0.0;
   const double largest = bits_double(ctx.load(&call.tree.state->top_bits));
   const BatchAge age = age_of(ctx, call);
   if (age.outdated || age.some_hidden) return largest;
@@ -176,7 +200,7 @@ METARL_KERNEL void finish_owner(Context& ctx, const PriorityCall& call, std::uin
     ctx.store(&state->written, ctx.load(&state->written) + static_cast<std::uint64_t>(call.dropped + call.n));
     return;
   }
-  if (bad == 0) {
+  if (bad == 0 && call.change == ReplayChange::update) {
     ctx.store(&state->stale_updates, ctx.load(&state->stale_updates) + ctx.load(&state->num_stale));
     const float top = bits_float(ctx.load(&state->top_raw));
     if (top > ctx.load(&state->running_max)) {
@@ -191,6 +215,7 @@ METARL_KERNEL void finish_owner(Context& ctx, const PriorityCall& call, std::uin
 template <typename Context>
 METARL_KERNEL double given_value(Context& ctx, const PriorityCall& call, std::int64_t item) {
   if (call.change == ReplayChange::add) return 0.0;
+  if (call.length > 0) return static_cast<double>(error_at(ctx, call, item));
   return call.errors != nullptr ? static_cast<double>(ctx.load(call.errors + item)) : ctx.load(call.wide_errors + item);
 }
 

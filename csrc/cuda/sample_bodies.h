@@ -23,9 +23,10 @@ constexpr int kTeams = kWarp / kTeam;
 
 struct SampleCall {
   DeviceTree tree;
-  std::uint64_t key;  // of the random numbers
-  std::int64_t n;     // >= 1
-  SamplingMode mode;  // all but without_replacement
+  std::uint64_t key;                   // of the random numbers
+  std::uint32_t tag = kTagTreeSample;  // and of which of them
+  std::int64_t n;                      // >= 1
+  SamplingMode mode;                   // all but without_replacement
   WeightNormalization normalization;
   double beta;
   const double* beta_memory;  // not null: read in place of beta, so that a captured graph follows a schedule
@@ -173,7 +174,7 @@ METARL_KERNEL void draw_items(Context& ctx, const SampleCall& call, SampleShared
        first += grid_threads(ctx) / kWarp * kTeams) {
     const bool mine = first + team < call.n;
     const std::int64_t item = mine ? first + team : call.n - 1;
-    const PhiloxBlock block = philox(call.key, static_cast<std::uint32_t>(item / 2), number, kTagTreeSample);
+    const PhiloxBlock block = philox(call.key, static_cast<std::uint32_t>(item / 2), number, call.tag);
     const std::uint64_t bits =
         item % 2 == 0 ? std::uint64_t{block.v[0]} << 32 | block.v[1] : std::uint64_t{block.v[2]} << 32 | block.v[3];
     StratifiedDraws draws = restart_stratified(strata, static_cast<std::uint64_t>(item));

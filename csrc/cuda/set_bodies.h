@@ -22,6 +22,7 @@ namespace metarl::cuda {
 enum class SetKind : std::uint8_t {
   set,         // to the priorities; the leaves become valid
   invalidate,  // to mass 0; the leaves are not valid any more
+  fit,         // none: the scale alone changes so that the largest priority fits
 };
 
 template <typename Priority>
@@ -113,6 +114,7 @@ METARL_KERNEL ScaleChange planned_raise(Context& ctx, const Call& call) {
   TreeState* state = call.tree.state;
   const ScaleChange fit = planned_fit(ctx, call);
   if (call.kind == SetKind::invalidate) return fit;
+  if (call.kind == SetKind::fit) return ScaleChange{0, fit.exponent, false};
   const std::uint64_t changes = (fit.changed ? 0 : ctx.load(&state->changes)) + count_set(ctx, call);
   return raise_scale(ctx.load(&state->next_extremes[0]), changes, call.tree.capacity, fit.exponent);
 }
@@ -306,7 +308,7 @@ METARL_KERNEL void finish_set(Context& ctx, const Call& call) {
   } else {
     const ScaleChange fit = planned_fit(ctx, call);
     const ScaleChange raise = planned_raise(ctx, call);
-    if (call.kind == SetKind::set) {
+    if (call.kind != SetKind::invalidate) {
       const std::uint64_t before = fit.changed ? 0 : ctx.load(&state->changes);
       ctx.store(&state->changes, raise.shift != 0 ? 0 : before + count_set(ctx, call));
       ctx.store(&state->rescales,

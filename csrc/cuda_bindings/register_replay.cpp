@@ -10,106 +10,13 @@
 #include <vector>
 
 #include "bindings/arrays.h"
-#include "bindings/built.h"
-#include "cuda/replay.h"
 #include "cuda_bindings/call.h"
 #include "cuda_bindings/register.h"
+#include "cuda_bindings/replay_object.h"
 #include "cuda_bindings/tree_arguments.h"
 
 namespace metarl::cuda {
 namespace {
-
-struct Column {
-  std::string name;
-  py::dtype dtype;
-  dlpack::DataType code;
-  std::vector<std::int64_t> shape;  // of one element
-  std::size_t bytes;
-};
-
-struct PyDeviceReplay {
-  std::vector<Column> columns;
-  SamplingMode mode;
-  std::int64_t num_envs;
-  std::unique_ptr<Replay> replay;
-
-  Tree& tree() const { return replay->tree(); }
-  Device& device() const { return replay->device(); }
-};
-
-using Handle = Built<PyDeviceReplay>;
-
-// Freeing device memory waits for the device.
-struct ReleaseUnlocked {
-  void operator()(PyDeviceReplay* object) const {
-    {
-      const py::gil_scoped_release released;
-      object->replay.reset();
-    }
-    delete object;
-  }
-};
-
-dlpack::DataType code_of(const std::string& name, const py::dtype& dtype) {
-  const py::ssize_t bytes = dtype.itemsize();
-  const auto bits = static_cast<std::uint8_t>(bytes * 8);
-  const char kind = dtype.kind();
-  if (kind == 'b') return {dlpack::kBool, 8, 1};
-  if (kind == 'i') return {dlpack::kInt, bits, 1};
-  if (kind == 'u') return {dlpack::kUint, bits, 1};
-  if (kind == 'f' && bytes <= 8) return {dlpack::kFloat, bits, 1};
-  if (kind == 'c' && bytes <= 16) return {dlpack::kComplex, bits, 1};
-  throw py::type_error("dtype of field '" + name + "' is " + py::cast<std::string>(py::str(dtype)) +
-                       "; on a GPU it must be bool, an integer, a real or a complex number of at most 64 bits a part");
-}
-
-// From (name, shape, dtype) tuples that metarl_core/replay/fields.py has checked.
-std::vector<Column> parse_columns(const py::sequence& fields) {
-  std::vector<Column> columns;
-  for (const py::handle field : fields) {
-    const py::tuple parts(py::reinterpret_borrow<py::object>(field));
-    Column column;
-    column.name = py::cast<std::string>(parts[0]);
-    column.dtype = py::dtype::from_args(parts[2]);
-    column.code = code_of(column.name, column.dtype);
-    column.bytes = static_cast<std::size_t>(column.dtype.itemsize());
-    for (const py::handle extent : py::tuple(parts[1])) {
-      column.shape.push_back(py::cast<std::int64_t>(extent));
-      column.bytes *= static_cast<std::size_t>(column.shape.back());
-    }
-    columns.push_back(std::move(column));
-  }
-  return columns;
-}
-
-std::unique_ptr<PyDeviceReplay, ReleaseUnlocked> make_replay(const py::sequence& fields, const py::dict& options,
-                                                             py::handle device) {
-  std::unique_ptr<PyDeviceReplay, ReleaseUnlocked> self(new PyDeviceReplay());
-  self->columns = parse_columns(fields);
-  ReplaySettings settings{};
-  for (const Column& column : self->columns) settings.field_bytes.push_back(column.bytes);
-  settings.capacity = capacity_argument(py::object(options["capacity"]).ptr(), [&] {
-    std::size_t bytes = 13;
-    for (const Column& column : self->columns) bytes += column.bytes;
-    return py::int_(bytes);
-  });
-  if (settings.capacity > kMaxTreeCapacity) {
-    throw OutOfMemoryError("cannot allocate " + std::to_string(settings.capacity) +
-                           " transitions; a buffer has at most 2**31 - 1");
-  }
-  settings.seed = seed_argument(py::object(options["seed"]).ptr());
-  settings.alpha = py::cast<double>(options["alpha"]);
-  settings.eps = py::cast<float>(options["eps"]);
-  const py::object limit = options["max_priority"];
-  settings.max_priority = limit.is_none() ? std::numeric_limits<float>::max() : py::cast<float>(limit);
-  settings.normalization = normalization_argument(py::object(options["weight_normalization"]));
-  self->mode = py::cast<bool>(options["stratified"]) ? SamplingMode::stratified : SamplingMode::independent;
-  self->num_envs = py::cast<std::int64_t>(options["num_envs"]);
-  const int number = device_number(device);
-  const py::gil_scoped_release released;
-  self->replay = std::make_unique<Replay>(open_device(number), settings);
-  return self;
-}
 
 // ---- add ------------------------------------------------------------------------------------------------------------
 
@@ -282,11 +189,18 @@ py::tuple sample(Handle self, py::handle batch_size, py::handle beta, py::handle
   call.read_beta(beta, &draw.beta, &draw.beta_memory);
   BatchArrays arrays(&call, draw.n, out);
   std::vector<std::byte*> fields;
+  const ReplayOptions& options = self->replay->settings().options;
+  const std::int64_t length = options.streams.sequence_length;
   for (std::size_t c = 0; c < self->columns.size(); ++c) {
-    fields.push_back(
-        static_cast<std::byte*>(arrays.array(self->columns[c].name, self->columns[c].code, self->columns[c].shape)));
+    std::vector<std::int64_t> shape = self->columns[c].shape;
+    if (length > 0 && !options.fields[c].recurrent) shape.insert(shape.begin(), length);
+    fields.push_back(static_cast<std::byte*>(arrays.array(self->columns[c].name, self->columns[c].code, shape)));
   }
   draw.fields = fields.data();
+  if (options.streams.n_step > 1) draw.discounts = static_cast<float*>(arrays.array("discount", kFloat32, {}));
+  if (length > 0) {
+    draw.steps_mask = static_cast<std::uint8_t*>(arrays.array("mask", {dlpack::kBool, 8, 1}, {length}));
+  }
   draw.indices = static_cast<std::int64_t*>(arrays.array("indices", kInt64, {}));
   draw.weights = static_cast<float*>(arrays.array("weights", kFloat32, {}));
   draw.probabilities = static_cast<double*>(arrays.array("probabilities", kFloat64, {}));
@@ -305,11 +219,14 @@ py::tuple sample(Handle self, py::handle batch_size, py::handle beta, py::handle
 // ---- priorities -----------------------------------------------------------------------------------------------------
 
 void update_priorities(Handle self, py::handle indices_object, py::handle errors_object, py::handle mark, bool strict,
-                       py::handle stream) {
+                       bool of_steps, py::handle steps_mask, py::handle stream) {
   Call call(self->tree(), stream);
   const DeviceView indices = call.input(indices_object, "indices", {kInt64});
-  const DeviceView errors = call.input(errors_object, "td_errors", {kFloat32, kFloat64});
-  if (indices.size != errors.size) {
+  const std::int64_t length = self->replay->settings().options.streams.sequence_length;
+  const std::vector<std::int64_t> steps_shape = {indices.size, length};
+  const DeviceView errors = of_steps ? call.shaped(errors_object, "td_errors", {kFloat32, kFloat64}, steps_shape)
+                                     : call.input(errors_object, "td_errors", {kFloat32, kFloat64});
+  if (!of_steps && indices.size != errors.size) {
     throw py::value_error("indices has shape " + shape_text(indices.shape) + ", td_errors has shape " +
                           shape_text(errors.shape) + "; lengths must be equal");
   }
@@ -328,14 +245,21 @@ void update_priorities(Handle self, py::handle indices_object, py::handle errors
     update.mark = words.as<std::uint64_t>();
   }
   update.strict = strict;
+  update.of_steps = of_steps;
+  if (of_steps && !steps_mask.is_none()) {
+    update.steps_mask =
+        call.shaped(steps_mask, "the batch's mask of steps", {{dlpack::kBool, 8, 1}}, steps_shape).as<std::uint8_t>();
+  }
   self->replay->update(update, call.stream());
   call.done();
 }
 
-Replay::State read_state(const PyDeviceReplay& self) {
-  const Stream stream = waiting_stream(py::none(), self.device());
-  const py::gil_scoped_release released;
-  return self.replay->state(stream);
+// The item is a row, the index a pair of fields.
+std::string stack_error(const PyDeviceReplay& self, const TreeState& tree) {
+  const auto [field, next_field] =
+      self.replay->linked_fields(static_cast<std::size_t>(tree.error_index - kFirstPairIndex));
+  return "'" + self.columns[next_field].name + "' of row " + std::to_string(tree.error_item) + " is not '" +
+         self.columns[field].name + "' moved on by one frame; frame_stack stores each frame once and needs that";
 }
 
 void check(Handle self) {
@@ -344,6 +268,9 @@ void check(Handle self) {
   if (tree.error == 0) return;
   self->tree().clear_error(stream_argument(py::none(), self->device()).stream);
   const std::string call = "call number " + std::to_string(tree.error_call) + " of this buffer: ";
+  if ((tree.error & kErrorStack) != 0 && tree.error_index < kFirstPairIndex + kMostPairs) {
+    throw py::value_error(call + stack_error(*self, tree));
+  }
   const std::string at = " at position " + std::to_string(tree.error_item);
   const std::string value = text_of(py::float_(tree.error_value));
   const std::string index = call + "index " + std::to_string(tree.error_index) + at;
@@ -370,126 +297,18 @@ void check(Handle self) {
   raise_device_error(tree, self->replay->capacity(), "buffer");
 }
 
-py::array_t<double> priorities(Handle self) {
-  const Stream stream = waiting_stream(py::none(), self->device());
-  const std::int64_t n = read_state(*self).slots_used;
-  std::vector<float> raw(static_cast<std::size_t>(n));
-  {
-    const py::gil_scoped_release released;
-    self->replay->read_priorities(n, raw.data(), stream);
-  }
-  py::array_t<double> result(n);
-  std::copy(raw.begin(), raw.end(), result.mutable_data());
-  return result;
-}
-
-// ---- state ----------------------------------------------------------------------------------------------------------
-
-// The same entries as the CPU buffer's _snapshot.
-py::dict snapshot(Handle self) {
-  const Stream stream = waiting_stream(py::none(), self->device());
-  const Replay::State state = read_state(*self);
-  const std::int64_t n = state.slots_used;
-  py::dict result;
-  result["written"] = state.replay.written;
-  result["draws"] = state.tree.draws;
-  result["stale_updates"] = state.replay.stale_updates;
-  result["running_max_priority"] = static_cast<double>(state.replay.running_max);
-  result["scale_exponent"] = state.tree.scale_exponent;
-  result["changes_since_rescale"] = state.tree.changes;
-  py::dict columns;
-  for (std::size_t c = 0; c < self->columns.size(); ++c) {
-    std::vector<py::ssize_t> shape(self->columns[c].shape.begin(), self->columns[c].shape.end());
-    shape.insert(shape.begin(), n);
-    py::array column(self->columns[c].dtype, shape);
-    auto* to = static_cast<std::byte*>(column.mutable_data());
-    {
-      const py::gil_scoped_release released;
-      self->replay->read_field(c, n, to, stream);
-    }
-    columns[self->columns[c].name.c_str()] = std::move(column);
-  }
-  result["columns"] = std::move(columns);
-  py::array_t<float> raw(n);
-  py::array_t<std::uint32_t> masses(n);
-  py::array_t<std::uint64_t> valid((n + 63) / 64);
-  std::fill_n(valid.mutable_data(), valid.size(), 0u);
-  float* to_raw = raw.mutable_data();
-  std::uint32_t* to_masses = masses.mutable_data();
-  // Little-endian words of 32 bits are half a word of 64.
-  auto* to_valid = reinterpret_cast<std::uint32_t*>(valid.mutable_data());
-  {
-    const py::gil_scoped_release released;
-    self->replay->read_priorities(n, to_raw, stream);
-    self->tree().read_leaves(n, to_masses, to_valid, stream);
-  }
-  result["priorities"] = std::move(raw);
-  result["masses"] = std::move(masses);
-  if (static_cast<std::int64_t>(state.tree.num_valid) != n) result["valid"] = std::move(valid);
-  return result;
-}
-
-template <typename T>
-const T* dense(const py::dict& state, const char* name, std::int64_t size) {
-  const py::object object = state[name];
-  if (!is_array_of<T>(object.ptr()) || py::cast<py::array>(object).size() != size) {
-    throw py::value_error("state['" + std::string(name) + "'] is no array of " + std::to_string(size));
-  }
-  return static_cast<const T*>(py::cast<py::array>(object).data());
-}
-
-// From a CPU buffer's _snapshot, which has been checked.
-void restore(Handle self, const py::dict& state) {
-  const Stream stream = waiting_stream(py::none(), self->device());
-  Replay::Content content{};
-  content.written = py::cast<std::uint64_t>(state["written"]);
-  content.stale_updates = py::cast<std::uint64_t>(state["stale_updates"]);
-  content.running_max = py::cast<float>(state["running_max_priority"]);
-  const auto capacity = static_cast<std::uint64_t>(self->replay->capacity());
-  content.n = static_cast<std::int64_t>(std::min(content.written, capacity));
-  const Replay::State before = read_state(*self);
-  content.tree.draws = py::cast<std::uint64_t>(state["draws"]);
-  content.tree.changes = py::cast<std::uint64_t>(state["changes_since_rescale"]);
-  content.tree.scale_exponent = py::cast<std::int32_t>(state["scale_exponent"]);
-  content.tree.rescales = before.tree.rescales + 1;
-  content.tree.calls = before.tree.calls;
-  content.masses = dense<std::uint32_t>(state, "masses", content.n);
-  content.raw = dense<float>(state, "priorities", content.n);
-  std::vector<std::uint64_t> all;
-  const std::uint64_t* valid = nullptr;
-  if (state.contains("valid")) {
-    valid = dense<std::uint64_t>(state, "valid", (content.n + 63) / 64);
-  } else {
-    all.assign(static_cast<std::size_t>((content.n + 63) / 64), ~std::uint64_t{0});
-    valid = all.data();
-  }
-  content.valid = reinterpret_cast<const std::uint32_t*>(valid);
-  const py::dict columns = state["columns"];
-  for (const Column& column : self->columns) {
-    const auto array = py::cast<py::array>(columns[column.name.c_str()]);
-    if (!is_c_contiguous(array) ||
-        static_cast<std::size_t>(array.nbytes()) != static_cast<std::size_t>(content.n) * column.bytes) {
-      throw py::value_error("state['columns']['" + column.name + "'] has another size or order");
-    }
-    content.fields.push_back(static_cast<const std::byte*>(array.data()));
-  }
-  const py::gil_scoped_release released;
-  self->replay->load(content, stream);
-}
-
 }  // namespace
 
 void register_replay(py::module_& m) {
-  py::class_<PyDeviceReplay, std::unique_ptr<PyDeviceReplay, ReleaseUnlocked>>(
-      m, "ReplayBuffer", py::module_local(),
-      "Use it through metarl_core.PrioritizedReplayBuffer(..., device=\"cuda\").")
+  py::class_<PyDeviceReplay, OwnedReplay>(m, "ReplayBuffer", py::module_local(),
+                                          "Use it through metarl_core.PrioritizedReplayBuffer(..., device=\"cuda\").")
       .def(py::init(&make_replay), py::arg("columns"), py::arg("options"), py::arg("device"))
       .def("are_on_device", &are_on_device, py::arg("columns"))
       .def("add", &add, py::arg("columns"), py::arg("on_device"), py::arg("stream"))
       .def("sample", &sample, py::arg("batch_size"), py::arg("beta"), py::arg("mode"), py::arg("out"), py::arg("mark"),
            py::arg("stream"))
       .def("update_priorities", &update_priorities, py::arg("indices"), py::arg("td_errors"), py::arg("mark"),
-           py::arg("strict"), py::arg("stream"))
+           py::arg("strict"), py::arg("of_steps"), py::arg("steps_mask"), py::arg("stream"))
       .def("check", &check)
       .def("clear",
            [](Handle self) {
@@ -505,7 +324,7 @@ void register_replay(py::module_& m) {
       .def_property_readonly("running_max_priority",
                              [](Handle self) { return static_cast<double>(read_state(*self).replay.running_max); })
       .def_property_readonly("capacity", [](Handle self) { return self->replay->capacity(); })
-      .def_property_readonly("seed", [](Handle self) { return self->replay->settings().seed; })
+      .def_property_readonly("seed", [](Handle self) { return self->replay->settings().options.seed; })
       .def_property_readonly("nbytes", [](Handle self) { return self->replay->num_bytes(); })
       .def_property_readonly(
           "bytes_per_transition",

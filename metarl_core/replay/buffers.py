@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -65,6 +64,9 @@ class ReplayBuffer(ReplayFace, _core.UniformReplayBase):
             if missing, and may be larger than memory. A folder that holds a buffer of the same arguments is opened
             again, with what was flushed last: see ``flush`` and ``close``, and docs/replay.md for what a crash costs.
             One buffer at a time has a folder; a forked child cannot use its parent's. Not with a reservoir.
+        device: "cpu", or "cuda", "cuda:1", ...: the buffer then lies in the memory of that GPU, and the object is a
+            ``DeviceReplayBuffer``, whose methods take and return arrays there. It has no tasks, no
+            reservoir and no files (docs/cuda.md).
 
     Raises:
         ValueError: A value is out of range.
@@ -74,9 +76,19 @@ class ReplayBuffer(ReplayFace, _core.UniformReplayBase):
         StorageInUseError: Another buffer, in this process or another one, has the folder open.
         CheckpointMismatchError: The folder holds a buffer with other arguments; the message lists them.
         CheckpointCorruptError: The folder's files are damaged; the message names the file or section.
+        NotImplementedError: A buffer on a GPU lacks an option that was given; the message says what to do.
+        RuntimeError: The device cannot be used: CUDA is not in this build, or there is no driver or no such GPU.
     """
 
     _kind = "uniform"
+
+    def __new__(cls, *arguments: Any, device: Any = "cpu", **keywords: Any) -> Any:
+        """Make the buffer of the device."""
+        if device_number(device) is None:
+            return super().__new__(cls)
+        from metarl_core.replay.device_buffer import make_on_device
+
+        return make_on_device(cls, device, arguments, keywords)
 
     def __init__(
         self,
@@ -98,6 +110,7 @@ class ReplayBuffer(ReplayFace, _core.UniformReplayBase):
         eviction: str = "fifo",
         num_threads: int | None = None,
         storage: str = "memory",
+        device: Any = "cpu",  # noqa: ARG002
     ) -> None:
         options = {
             "capacity": capacity,
@@ -118,6 +131,9 @@ class ReplayBuffer(ReplayFace, _core.UniformReplayBase):
             "storage": storage,
         }
         self._build(_core.UniformReplayBase, fields, options)
+
+    # Or the signature of the class would be that of __new__.
+    __new__.__signature__ = inspect.signature(__init__)  # type: ignore[attr-defined]
 
 
 class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
@@ -186,8 +202,8 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
         priority_mix: A sequence's priority is this share of its largest absolute error plus the rest of the mean one
             (Kapturowski et al., "Recurrent experience replay in distributed reinforcement learning", ICLR 2019).
         device: "cpu", or "cuda", "cuda:1", ...: the buffer then lies in the memory of that GPU, and the object is a
-            ``DevicePrioritizedReplayBuffer``, whose methods take and return arrays there. It has no options that link
-            transitions, no tasks, no reservoir and no files (docs/cuda.md).
+            ``DevicePrioritizedReplayBuffer``, whose methods take and return arrays there. It has no tasks, no
+            reservoir and no files (docs/cuda.md).
 
     Raises:
         ValueError: A value is out of range.
@@ -209,7 +225,7 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
             return super().__new__(cls)
         from metarl_core.replay.device_buffer import make_on_device
 
-        return make_on_device(device, arguments, keywords)
+        return make_on_device(cls, device, arguments, keywords)
 
     def __init__(
         self,
@@ -269,13 +285,3 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
 
     # Or the signature of the class would be that of __new__.
     __new__.__signature__ = inspect.signature(__init__)  # type: ignore[attr-defined]
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], *, device: Any = "cpu") -> Any:
-        """As of ReplayBuffer; with ``device`` the buffer lies there, whichever one the checkpoint was saved from."""
-        buffer = super().load(path)
-        if device_number(device) is None:
-            return buffer
-        from metarl_core.replay.device_buffer import move_to_device
-
-        return move_to_device(buffer, device)

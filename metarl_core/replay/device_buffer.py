@@ -1,157 +1,64 @@
-"""The prioritized replay buffer in a GPU's memory."""
+"""The prioritized replay buffer in a GPU's memory, and how buffers come there."""
 
 from __future__ import annotations
 
 import inspect
-import os
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metarl_core._cuda_module import cuda_module, device_number
-from metarl_core.replay.batch import Batch
 from metarl_core.replay.buffers import PrioritizedReplayBuffer, ReplayBuffer
-from metarl_core.replay.state import load_buffer_state
+from metarl_core.replay.device_base import DeviceReplayBuffer
 
-__all__ = ["DevicePrioritizedReplayBuffer", "make_on_device", "move_to_device"]
-
-# Options that a buffer on a GPU lacks: which values ask for nothing of them, and what to do instead.
-_MISSING: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "n_step": (lambda value: value == 1, "compute n-step returns before adding them"),
-    "next_obs": (lambda value: value in (None, "stored", {}), "store next_obs"),
-    "frame_stack": (
-        lambda value: all(depth == 1 for depth in value.values()) if isinstance(value, Mapping) else value == 1,
-        "add whole stacks",
-    ),
-    "autoreset_mode": (
-        lambda value: value is None or str(getattr(value, "name", value)).lower() in ("same_step", "disabled"),
-        "leave reset rows out",
-    ),
-    "sequence_length": (lambda value: value is None, "add sequences as fields with an axis of time"),
-    "recurrent_fields": (lambda value: len(value) == 0, "store recurrent states as fields"),
-    "task_field": (lambda value: value is None, "use a buffer for each task"),
-    "eviction": (lambda value: value == "fifo", "leave eviction out"),
-    "storage": (lambda value: value == "memory", "leave storage out"),
-    "num_threads": (lambda value: value is None, "leave num_threads out: the GPU copies"),
-}
+__all__ = ["DevicePrioritizedReplayBuffer", "DeviceReplayBuffer", "make_on_device", "move_to_device"]
 
 
-def _refuse_missing(options: Mapping[str, Any]) -> None:
-    for name, (asks_nothing, instead) in _MISSING.items():
-        if not asks_nothing(options[name]):
-            raise NotImplementedError(
-                f"{name} is {options[name]!r}; a buffer on a GPU has no {name} yet: {instead}, or use device='cpu'"
-            )
-
-
-class DevicePrioritizedReplayBuffer:
+class DevicePrioritizedReplayBuffer(DeviceReplayBuffer):
     """``PrioritizedReplayBuffer`` in the memory of a GPU, made by its argument ``device``.
 
-    Equal seeds and calls give the bits of the buffer on the CPU. Batches are of ``DeviceArray`` objects, which other
-    libraries read in place: ``batch.torch()``. ``add`` of arrays on the device, ``sample`` with ``out``, and
-    ``update_priorities`` hand their work to a stream and return: they neither allocate nor wait nor read back, so a
-    CUDA graph can record them, and each replay adds to the next slots and draws anew. What is wrong with the content of
-    arguments is found on the device; ``check`` raises it.
-
-    ``stream`` is an integer such as torch's ``stream.cuda_stream``; by default torch's current stream if torch uses
-    CUDA, else the legacy default stream. A call on another stream than the one before waits for it. Replays of a graph,
-    and the calls around them, must be put in order by the caller. Not to be used by several threads at once.
-
-    Memory a transition: the packed row of its fields up to 256 bytes each, padded to 16 bytes, 16-byte multiples for
-    larger fields, and 12.4 bytes for priority and tree.
+    As ``DeviceReplayBuffer``, with priorities; the same memory a transition.
     """
 
-    def __init__(self, module: Any, number: int, capacity: int, fields: Mapping[str, Any], options: dict[str, Any]):
-        _refuse_missing(options)
-        options = {name: value for name, value in options.items() if name not in _MISSING}
-        # Checks the arguments, holds beta, and says how the configuration is written.
-        self._model = PrioritizedReplayBuffer(1, fields, **options)
-        if "stream" in self._model.fields:
-            raise ValueError("field name 'stream' is reserved on a GPU; add() has an argument of that name")
-        self._given = options
-        self._structure = self._model._structure
-        self._staging: ReplayBuffer | None = None  # of rows that come from host memory
+    _on_host = PrioritizedReplayBuffer
+
+    def _kind_options(self) -> dict[str, Any]:
         model = self._model
-        self._buffer = module.ReplayBuffer(
-            [(name, shape, dtype) for name, (shape, dtype) in model.columns.items()],
-            {
-                "capacity": capacity,
-                "seed": model.seed,
-                "alpha": model.alpha,
-                "eps": model.eps,
-                "max_priority": model.max_priority,
-                "weight_normalization": model.weight_normalization,
-                "stratified": model.stratified,
-                "num_envs": model._argument("num_envs"),
-            },
-            number,
-        )
-
-    def __len__(self) -> int:
-        """Return the number of transitions that can be sampled; waits for the device."""
-        return len(self._buffer)
-
-    @property
-    def capacity(self) -> int:
-        """Number of slots."""
-        return int(self._buffer.capacity)
-
-    @property
-    def device(self) -> str:
-        """Where the buffer lies: "cuda:0"."""
-        return str(self._buffer.device)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of device memory."""
-        return int(self._buffer.nbytes)
-
-    @property
-    def bytes_per_transition(self) -> int:
-        """Bytes of device memory a slot takes, index structures included."""
-        return int(self._buffer.bytes_per_transition)
-
-    @property
-    def seed(self) -> int:
-        """Key of the random numbers."""
-        return int(self._buffer.seed)
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """The fields: name to (shape, dtype), or to a dict or tuple of such."""
-        return self._model.fields
-
-    @property
-    def columns(self) -> dict[str, tuple[tuple[int, ...], Any]]:
-        """The columns: flat name (``obs.image`` in a nested field) to (shape, dtype)."""
-        return self._model.columns
+        return {
+            "uniform": False,
+            "alpha": model.alpha,
+            "eps": model.eps,
+            "max_priority": model.max_priority,
+            "weight_normalization": model.weight_normalization,
+            "stratified": model.stratified,
+        }
 
     @property
     def alpha(self) -> float:
         """Exponent of the priorities."""
-        return self._model.alpha
+        return float(self._model.alpha)
 
     @property
     def eps(self) -> float:
         """Smallest priority (float32)."""
-        return self._model.eps
+        return float(self._model.eps)
 
     @property
     def max_priority(self) -> float | None:
         """Largest priority (float32), or None."""
-        return self._model.max_priority
+        limit: float | None = self._model.max_priority
+        return limit
 
     @property
     def stratified(self) -> bool:
         """Whether batches are stratified."""
-        return self._model.stratified
+        return bool(self._model.stratified)
 
     @property
     def weight_normalization(self) -> str:
         """What the importance weights are divided by."""
-        return self._model.weight_normalization
+        return str(self._model.weight_normalization)
 
     @property
     def beta(self) -> float:
@@ -164,11 +71,6 @@ class DevicePrioritizedReplayBuffer:
         self._model.beta = beta
 
     @property
-    def draws(self) -> int:
-        """Batches drawn so far; waits for the device."""
-        return int(self._buffer.draws)
-
-    @property
     def stale_updates(self) -> int:
         """Priority updates skipped so far because their slot had been overwritten; waits for the device."""
         return int(self._buffer.stale_updates)
@@ -177,114 +79,6 @@ class DevicePrioritizedReplayBuffer:
     def running_max_priority(self) -> float:
         """Raw priority that new transitions get; waits for the device."""
         return float(self._buffer.running_max_priority)
-
-    def add(self, *, stream: int | None = None, **columns: Any) -> None:
-        """Store one transition, or a batch of them, in the slots that follow those written last.
-
-        Args:
-            stream: Where the work is done.
-            **columns: One value for every field, of the field's shape or with a leading batch axis, the same for all.
-                Either all are contiguous arrays of the field's dtype on the device, or all are in host memory: these
-                are converted as on the CPU, copied over, and the call waits for that.
-
-        Raises:
-            KeyError: A field is missing or unknown.
-            ValueError: A shape is wrong, an array has gaps, or a number overflows the field's type.
-            TypeError: A dtype does not fit, or columns lie on both sides.
-            RuntimeError: The stream records a graph, and the columns are in host memory.
-        """
-        if "env_ids" in columns:
-            raise NotImplementedError("env_ids is given; on a GPU nothing depends on a row's environment: leave it out")
-        if self._structure is not None:
-            columns = self._structure.flatten(columns)
-        on_device = self._buffer.are_on_device(columns)
-        self._buffer.add(columns if on_device else self._converted(columns), on_device, stream)
-
-    def _converted(self, columns: dict[str, Any]) -> dict[str, Any]:
-        """Rows in host memory as dense arrays: a buffer there checks and converts them as ``add`` does on the CPU."""
-        first = next(iter(columns))
-        shape = np.shape(columns[first])
-        rows = shape[0] if len(shape) > len(self.columns[first][0]) else 1
-        if self._staging is None or self._staging.capacity < rows:
-            self._staging = ReplayBuffer(max(rows, 1), self.columns)
-        self._staging.clear()
-        self._staging.add(**columns)
-        dense: dict[str, Any] = self._staging._snapshot()["columns"]
-        return dense
-
-    def sample(
-        self,
-        batch_size: int,
-        beta: Any = None,
-        mode: str | None = None,
-        *,
-        out: dict[str, Any] | None = None,
-        stream: int | None = None,
-    ) -> Any:
-        """Draw a batch of transitions.
-
-        Args:
-            batch_size: Number of transitions B >= 1.
-            beta: Exponent of the importance weights: a number, or an array of one float64 on the device, which is read
-                when the work is done, so that a replayed graph follows a schedule. By default the buffer's own; if that
-                is a function, the call waits for the device to tell the number of batches.
-            mode: "stratified", "iid" or "uniform"; the buffer's own by default.
-            out: A Batch of an earlier call with this batch size, or a mapping of all its names to contiguous arrays on
-                the device, to be overwritten and returned; nothing is allocated then.
-            stream: Where the work is done.
-
-        Returns:
-            A Batch of ``DeviceArray`` objects: every field, ``indices`` (int64), ``weights`` (float32) and
-            ``probabilities`` (float64). From an empty buffer: zeros; ``check`` raises it.
-
-        Raises:
-            ValueError: ``batch_size`` is below 1, ``mode`` unknown, ``beta`` negative or not finite, an array of
-                ``out`` has another shape or shares memory with another one.
-            TypeError, KeyError: ``out`` or ``beta`` are not such arrays, or one is missing.
-            RuntimeError: The stream records a graph, and ``out`` is missing or ``beta`` is a function.
-        """
-        if beta is None:
-            beta = self._model._beta
-            beta = self.beta if callable(beta) else beta
-        if out is None:
-            columns, mark = self._buffer.sample(batch_size, beta, mode, None, None, stream)
-            batch = Batch(columns)
-            batch._mark = mark
-            if self._structure is not None:
-                self._structure.nest(batch)
-            return batch
-        if not isinstance(out, dict):
-            raise TypeError(f"out must be a Batch or a dict, got {type(out).__name__}")
-        flat = out if self._structure is None else self._structure.flatten(out)
-        self._buffer.sample(batch_size, beta, mode, flat, getattr(out, "_mark", None), stream)
-        return out
-
-    def update_priorities(
-        self, indices: Any, td_errors: Any, strict: bool = False, *, stream: int | None = None
-    ) -> None:
-        """Set the priorities of transitions to p = clip(abs(td_error), eps, max_priority).
-
-        Args:
-            indices: The Batch that was sampled, or slots: int64 on the device, shape (B,). The last of equal ones wins.
-                Only with a Batch is it known which slots were overwritten since: these are skipped and counted in
-                ``stale_updates``.
-            td_errors: Signed TD errors: float32 or float64 on the device, finite in float32, shape (B,).
-            strict: Refuse the whole update if a slot of the Batch is not in the buffer any more.
-            stream: Where the work is done.
-
-        Raises:
-            TypeError: An argument is not an array of such a dtype on this device.
-            ValueError: The lengths differ, or an array has gaps.
-
-        A bad index or error, and with ``strict`` a stale slot, leaves the priorities unchanged; ``check`` raises it.
-        """
-        mark = None
-        if isinstance(indices, Batch):
-            mark = getattr(indices, "_mark", None)
-            if mark is None:
-                raise TypeError("indices is a Batch that was not sampled from a buffer; pass its indices")
-            indices = indices["indices"]
-        self._buffer.update_priorities(indices, td_errors, mark, bool(strict), stream)
 
     def priorities(self, indices: ArrayLike | None = None) -> NDArray[np.float64]:
         """Return raw priorities p, before the exponent alpha, in host memory; waits for the device.
@@ -306,84 +100,38 @@ class DevicePrioritizedReplayBuffer:
         chosen: NDArray[np.float64] = priorities[slots]
         return chosen
 
-    def check(self) -> None:
-        """Wait for the calls so far and raise the first error that one of them found; it is forgotten then.
+    def _current_beta(self) -> float:
+        given = self._model._beta
+        return self.beta if callable(given) else float(given)
 
-        Raises:
-            IndexError: A slot was never written.
-            ValueError: A TD error, its power or ``beta`` was out of range.
-            StaleIndexError: A strict update of a batch whose slots were overwritten.
-            BufferEmptyError: A sample of an empty buffer.
-        """
-        self._buffer.check()
-
-    def clear(self) -> None:
-        """Forget all transitions; the random stream goes on. Waits for the device."""
-        self._buffer.clear()
-
-    def cpu(self) -> PrioritizedReplayBuffer:
-        """Return a buffer in host memory with the same content, which goes on with the same bits; waits."""
-        buffer = PrioritizedReplayBuffer(self.capacity, self.fields, **{**self._given, "beta": self._model._beta})
-        buffer._restore(self._buffer.snapshot())
-        return buffer
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state as ``PrioritizedReplayBuffer.state_dict`` does, in host memory; waits for the device."""
-        return self.cpu().state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over the state of a buffer with the same arguments, on whatever device it was.
-
-        Raises:
-            CheckpointMismatchError, CheckpointVersionError, ValueError: As on the CPU. After any error the buffer is
-                unchanged.
-        """
-        buffer = PrioritizedReplayBuffer(self.capacity, self.fields, **self._given)
-        load_buffer_state(buffer, state)
-        self._take(buffer)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the file that the buffer on the CPU writes; its copy is in host memory meanwhile."""
-        self.cpu().save(path)
-
-    def restore(self, path: str | os.PathLike[str]) -> None:
-        """Replace the content by a checkpoint of a buffer with the same arguments, as on the CPU."""
-        buffer = PrioritizedReplayBuffer(self.capacity, self.fields, **self._given)
-        buffer.restore(path)
-        self._take(buffer)
-
-    def to_bytes(self) -> bytes:
-        """Return the bytes that ``save`` writes."""
-        return self.cpu().to_bytes()
-
-    def _take(self, buffer: PrioritizedReplayBuffer) -> None:
-        state = buffer._snapshot()
-        if state.get("random_stream", 0) != 0:
-            raise NotImplementedError("the state is of a forked process, whose random stream a GPU does not have")
-        self._buffer.restore(state)
+    def _empty_on_host(self) -> Any:
+        return PrioritizedReplayBuffer(self.capacity, self.fields, **{**self._given, "beta": self._model._beta})
 
 
-def make_on_device(device: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> DevicePrioritizedReplayBuffer:
-    """Make what ``PrioritizedReplayBuffer(*arguments, device=device, **keywords)`` is."""
+def _device_class(kind: Any) -> type[DeviceReplayBuffer]:
+    return DevicePrioritizedReplayBuffer if issubclass(kind, PrioritizedReplayBuffer) else DeviceReplayBuffer
+
+
+def make_on_device(kind: Any, device: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> DeviceReplayBuffer:
+    """Make what ``kind(*arguments, device=device, **keywords)`` is; ``kind`` is one of the buffers' classes."""
     number = device_number(device)
-    bound = inspect.signature(PrioritizedReplayBuffer.__init__).bind(None, *arguments, **keywords)
+    bound = inspect.signature(kind.__init__).bind(None, *arguments, **keywords)
     bound.apply_defaults()
     options = dict(bound.arguments)
     for name in ("self", "device"):
         options.pop(name)
     capacity, fields = options.pop("capacity"), options.pop("fields")
-    return DevicePrioritizedReplayBuffer(cuda_module(device), number or 0, capacity, fields, options)
+    return _device_class(kind)(cuda_module(device), number or 0, capacity, fields, options)
 
 
-def move_to_device(buffer: PrioritizedReplayBuffer, device: Any) -> DevicePrioritizedReplayBuffer:
+def move_to_device(buffer: ReplayBuffer | PrioritizedReplayBuffer, device: Any) -> DeviceReplayBuffer:
     """Make a buffer on a device with the arguments and the content of one in host memory."""
     options = {name: buffer._argument(name) for name in buffer._options}
     capacity = options.pop("capacity")
     options.update(num_threads=None, storage="memory")
     if options["sequence_length"] is None:
         options["stride"] = None
-    moved = DevicePrioritizedReplayBuffer(
-        cuda_module(device), device_number(device) or 0, capacity, buffer.fields, options
-    )
+    make = _device_class(type(buffer))
+    moved = make(cuda_module(device), device_number(device) or 0, capacity, buffer.fields, options)
     moved._take(buffer)
     return moved

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from metarl_core import _core
+from metarl_core._cuda_module import device_number
 from metarl_core.replay.batch import Batch
 from metarl_core.replay.fields import Fields, parse_fields
 from metarl_core.replay.schedules import LinearSchedule, plain_beta
@@ -105,11 +106,15 @@ class ReplayFace(_core.ReplayBufferBase):
         self._save(encoded_path(path), buffer_config(self))
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
+    def load(cls, path: str | os.PathLike[str], *, device: Any = "cpu") -> Any:
         """Construct a buffer from a checkpoint file; it goes on with the same bits as the one that was saved.
 
         Runs no code from the file. Memory is reserved for the capacity that the file states, and used for what it
         holds. Of ``beta``, a number or a LinearSchedule is restored; another function was saved as the value it had.
+
+        Args:
+            path: The file.
+            device: Where the buffer lies: "cpu", or "cuda", "cuda:1", ..., whichever one the checkpoint was saved from.
 
         Raises:
             OSError: The file cannot be read.
@@ -119,7 +124,12 @@ class ReplayFace(_core.ReplayBufferBase):
             CheckpointMismatchError: It holds a buffer of the other class.
             MemoryError: The buffer does not fit this machine; the message states the bytes.
         """
-        return cls._from_checkpoint(_core.ReplayCheckpoint(encoded_path(path)))
+        buffer = cls._from_checkpoint(_core.ReplayCheckpoint(encoded_path(path)))
+        if device_number(device) is None:
+            return buffer
+        from metarl_core.replay.device_buffer import move_to_device
+
+        return move_to_device(cast(Any, buffer), device)
 
     def restore(self, path: str | os.PathLike[str]) -> None:
         """Replace the content by a checkpoint of a buffer with the same arguments (``beta`` may differ).

@@ -59,6 +59,7 @@ class EmulatedTree {
     const double* beta_memory = device_.upload(std::vector<double>{beta}, "beta");
     const cuda::SampleCall call{tree_,
                                 key_,
+                                metarl::kTagTreeSample,
                                 n,
                                 mode,
                                 normalization,

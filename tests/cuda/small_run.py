@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
-from metarl_core import PrioritizedReplayBuffer, SumTree, importance_weights, make_vec
+from metarl_core import PrioritizedReplayBuffer, ReplayBuffer, SumTree, importance_weights, make_vec
 
 ENVIRONMENTS = ("CartPole-v1", "Taxi-v4", "DeepSea-v0", "MinAtar/Breakout-v1", "MiniGrid-DoorKey-5x5-v0", "Maze-v0")
 
@@ -39,6 +41,31 @@ def replay(capacity: int, rows: int, batch: int) -> None:
     buffer.sample(batch)
 
 
+def linked(rows: int, **options: Any) -> None:
+    """A buffer that links transitions and goes round."""
+    stack = options.get("frame_stack", 1)
+    shape = (rows, stack, 5) if stack != 1 else (rows, 5)
+    fields = {
+        "obs": (shape[1:], "f4"),
+        "next_obs": (shape[1:], "f4"),
+        "reward": ((), "f4"),
+        "terminated": ((), "?"),
+    }
+    kind = ReplayBuffer if options.pop("uniform", False) else PrioritizedReplayBuffer
+    buffer = kind(3 * rows, fields, device="cuda", **options)
+    for step in range(8):
+        frames = torch.rand(shape, device="cuda")
+        following = torch.rand(shape, device="cuda")
+        if stack != 1:
+            following[:, :-1] = frames[:, 1:]
+        ended = torch.rand(rows, device="cuda") < 0.2
+        buffer.add(obs=frames, next_obs=following, reward=torch.rand(rows, device="cuda"), terminated=ended)
+        sampled = buffer.sample(50, beta=0.5)
+        buffer.update_priorities(sampled, torch.rand(50, device="cuda") * 10.0**step)
+    buffer.check()
+    buffer.load_state_dict(buffer.state_dict())
+
+
 def weights(n: int) -> None:
     """Importance weights of every kind."""
     for dtype in (torch.float32, torch.float64):
@@ -68,6 +95,11 @@ def main() -> None:
     step_environments()
     replay(100, 70, 40)
     replay(6000, 4000, 3000)
+    linked(100, n_step=3)
+    linked(60, next_obs="next", n_step=2, num_envs=60)
+    linked(60, frame_stack=3, autoreset_mode="next_step")
+    linked(60, sequence_length=5, burn_in=1, stride=2)
+    linked(60, n_step=2, uniform=True)
     weights(5000)
     for capacity, batch in ((5000, 300), (70_000, 5000)):  # one block, and several
         tree = SumTree(capacity, device="cuda")

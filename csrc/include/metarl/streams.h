@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "metarl/aligned_memory.h"
+#include "metarl/detail/stream_chains.h"
 #include "metarl/replay_options.h"
 #include "metarl/transition_store.h"
 
@@ -47,6 +48,11 @@ class Streams {
   static bool needed(const ReplayOptions& options);
   // What is to be stored of the fields, and the links; `column_of` gets the stored column of each field, or -1.
   static std::vector<FieldSpec> stored_fields(const ReplayOptions& options, std::vector<int>* column_of);
+
+  // Frames of the deepest stack.
+  static int largest_stack(const ReplayOptions& options);
+  // Throws std::invalid_argument if the capacity does not fit the links or the environments.
+  static void check_size(const ReplayOptions& options);
 
   // Throws std::invalid_argument (naming the option), OutOfMemoryError.
   Streams(const ReplayOptions& options, std::vector<int> column_of, TransitionStore* store);
@@ -74,7 +80,9 @@ class Streams {
            std::int64_t* slots, Listener* listener, const std::function<void()>& poll = {});
   void clear();
   // The most slots that n rows can take.
-  std::int64_t most_slots(std::int64_t n) const { return options_.share_next ? n * (stack_ + 2) : n; }
+  std::int64_t most_slots(std::int64_t n) const {
+    return options_.share_next ? n * chains::row_slots(rules_.stack) : n;
+  }
 
   // Arrays of the caller for `n` items: one dense array a field, of n elements (sequences: n * sequence_length, but of
   // recurrent fields n); discounts of n (n-step only), mask of n * sequence_length (sequences only).
@@ -101,16 +109,11 @@ class Streams {
   int previous_column() const { return previous_column_; }
 
  private:
-  struct Candidate {
-    std::int64_t slot;
-    std::uint64_t number;   // value of `written` when it was written
-    std::int64_t position;  // in its chain
-  };
   struct Stream {
     std::int64_t last = -1;     // slot of the newest transition of an open chain
     std::int64_t position = 0;  // of the next transition in its chain
     bool ended = false;         // the newest row ended an episode
-    std::vector<Candidate> candidates;
+    std::vector<chains::Candidate> candidates;
   };
   struct Pair {
     int field;          // X
@@ -120,24 +123,17 @@ class Streams {
     int stack;
     std::size_t pending;  // offset in a stream's pending bytes
   };
-  struct Window;  // of one add
+  struct Window;  // of one add: the Memory of stream_chains.h
 
-  std::int64_t max_candidates() const;
   // Of row i of an add.
   std::int64_t stream_of(const std::int64_t* env_ids, std::int64_t i) const {
     return env_ids != nullptr ? env_ids[i] : (options_.num_envs == 1 ? 0 : i);
   }
   std::int64_t reserve_candidates(const std::int64_t* env_ids, std::int64_t n);
+  std::size_t stored(int field) const { return static_cast<std::size_t>(column_of_[static_cast<std::size_t>(field)]); }
   std::uint32_t& next_link(std::int64_t slot) const;
   std::uint32_t& previous_link(std::int64_t slot) const;
   std::byte* pending(std::int64_t env, const Pair& pair) const;
-  bool continues(std::int64_t env, const ColumnSource* columns, std::int64_t row, const Window& window) const;
-  std::int64_t allocate(Window& window);
-  void hide_dependents(std::int64_t slot, Window& window);
-  void begin_chain(std::int64_t env, const ColumnSource* columns, std::int64_t row, Window& window);
-  void append(std::int64_t env, const ColumnSource* columns, std::int64_t row, std::int64_t slot, Window& window);
-  void end_chain(std::int64_t env, Window& window);
-  void activate(const Candidate& candidate, Window& window);
   void write_frame(std::int64_t slot, const Pair& pair, const std::byte* frame);
   // The next transition of the chain, or -1.
   std::int64_t follow(std::int64_t slot) const;
@@ -152,6 +148,7 @@ class Streams {
 
   const StreamOptions options_;
   const std::int64_t capacity_;
+  chains::ChainRules rules_{};
   std::vector<FieldSpec> fields_;
   std::vector<int> column_of_;
   std::vector<Pair> pairs_;
@@ -159,7 +156,6 @@ class Streams {
   TransitionStore* store_;
   int next_column_ = -1;
   int previous_column_ = -1;
-  int stack_ = 1;  // the largest
   std::size_t pending_bytes_ = 0;
   AlignedMemory pending_;
   std::vector<Stream> streams_;

@@ -87,9 +87,11 @@ class EmulatedDevice : public Device {
     PriorityCall call = given;
     Copies copies(this);
     const auto n = static_cast<std::size_t>(call.n);
+    const std::size_t steps = n * static_cast<std::size_t>(std::max(call.length, 1));
     call.indices = copies.in(given.indices, n);
-    call.errors = copies.in(given.errors, n);
-    call.wide_errors = copies.in(given.wide_errors, n);
+    call.errors = copies.in(given.errors, steps);
+    call.wide_errors = copies.in(given.wide_errors, steps);
+    call.steps_mask = copies.in(given.steps_mask, steps);
     call.mark = copies.in(given.mark, kMarkWords);
     run<SetShared>(plan_set(call.tree, call.n),
                    [&](Kernel kernel, auto& ctx, auto* shared) { run_set(kernel, ctx, call, shared); });
@@ -106,6 +108,51 @@ class EmulatedDevice : public Device {
                                                  : const_cast<std::byte*>(copies.in<std::byte>(field.rows, bytes));
     }
     run<char>(plan_copy(call), [&](Kernel, auto& ctx, char*) { copy_rows(ctx, call); });
+    copies.finish();
+  }
+  void start(const StreamCall& given, Stream) override {
+    StreamCall call = given;
+    Copies copies(this);
+    for (int p = 0; p < call.num_pairs; ++p) {
+      const auto bytes = static_cast<std::size_t>(call.n * call.pairs[p].bytes);
+      call.now[p] = copies.in(given.now[p], bytes);
+      call.next[p] = copies.in(given.next[p], bytes);
+    }
+    call.terminated = copies.in(given.terminated, static_cast<std::size_t>(call.n));
+    call.truncated = copies.in(given.truncated, static_cast<std::size_t>(call.n));
+    run<SetShared>(plan_rows_of(call),
+                   [&](Kernel kernel, auto& ctx, auto* shared) { run_rows(kernel, ctx, call, shared); });
+  }
+  void start(const ReturnCall& given, Stream) override {
+    ReturnCall call = given;
+    Copies copies(this);
+    const auto n = static_cast<std::size_t>(call.n);
+    call.indices = copies.in(given.indices, n);
+    const std::size_t item_bytes = call.wide ? sizeof(double) : sizeof(float);
+    call.returns = copies.out(given.returns, n * static_cast<std::size_t>(call.reward_items) * item_bytes);
+    call.discounts = copies.out(given.discounts, n);
+    run<char>(plan_returns(call), [&](Kernel, auto& ctx, char*) { follow_returns(ctx, call); });
+    copies.finish();
+  }
+  void start(const SequenceCall& given, Stream) override {
+    SequenceCall call = given;
+    Copies copies(this);
+    const auto n = static_cast<std::size_t>(call.n);
+    call.indices = copies.in(given.indices, n);
+    call.mask = copies.out(given.mask, n * static_cast<std::size_t>(call.length));
+    run<char>(plan_sequences(call), [&](Kernel, auto& ctx, char*) { follow_sequences(ctx, call); });
+    copies.finish();
+  }
+  void start(const AssembleCall& given, Stream) override {
+    AssembleCall call = given;
+    Copies copies(this);
+    call.indices = copies.in(given.indices, static_cast<std::size_t>(call.n));
+    call.mark = copies.out(given.mark, kMarkWords);
+    for (int k = 0; k < call.num_fields; ++k) {
+      CopiedField& field = call.fields[k].copied;
+      field.rows = copies.out(field.rows, static_cast<std::size_t>(call.fields[k].rows * field.row_bytes));
+    }
+    run<char>(plan_assembly(call), [&](Kernel, auto& ctx, char*) { assemble_rows(ctx, call); });
     copies.finish();
   }
   void start(const WeightCall& given, Stream) override {

@@ -27,3 +27,11 @@
 #else
 #define METARL_HOST_DEVICE
 #endif
+
+// METARL_KERNEL_TEMPLATE marks templates over how memory is reached: a GPU's kernels call them with what is theirs
+// alone.
+#if defined(__CUDACC__)
+#define METARL_KERNEL_TEMPLATE __device__
+#else
+#define METARL_KERNEL_TEMPLATE
+#endif
