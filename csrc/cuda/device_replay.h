@@ -1,5 +1,5 @@
-// A prioritized replay buffer in device memory: state and calls. Plain data, shared by the kernels and by who
-// allocates.
+// A replay buffer, uniform or prioritized, in device memory: state and calls. Plain data, shared by the kernels and by
+// who allocates.
 #pragma once
 
 #include <cstddef>

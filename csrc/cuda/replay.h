@@ -1,5 +1,5 @@
-// The prioritized replay buffer as a host object: owns tree and columns, hands calls to the device. As with the tree,
-// what it is given are pointers to device memory, and their content is checked there.
+// A replay buffer, uniform or prioritized, as a host object: owns tree and columns, hands calls to the device. As with
+// the tree, what it is given are pointers to device memory, and their content is checked there.
 #pragma once
 
 #include <cstdint>

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::size_t kAlignment = 256;
 constexpr std::int64_t kMostRows = 2048;          // of a part of an add
+constexpr std::int64_t kMostHidden = 4 << 20;     // frames that a part may hide: rows, times slots of each, times stack
 constexpr std::int64_t kMostReturns = 64 * 1024;  // of a part of a draw; or steps of sequences
 constexpr std::int64_t kOne = 1;
 
@@ -32,7 +33,9 @@ ReplayStreams::ReplayStreams(Device& device, const ReplayOptions& options, std::
                                       given.sequence_length, given.burn_in, given.stride);
   streams_.num_envs = given.num_envs;
   // No slot is written twice in a part: its copies have no order.
-  streams_.max_rows = std::clamp<std::int64_t>(options_.capacity / chains::most_row_slots(stack), 1, kMostRows);
+  const std::int64_t row_slots = chains::most_row_slots(stack);
+  const std::int64_t most_rows = std::clamp<std::int64_t>(kMostHidden / (row_slots * stack), 1, kMostRows);
+  streams_.max_rows = std::clamp<std::int64_t>(options_.capacity / row_slots, 1, most_rows);
   next_column_ = static_cast<int>(arrays_.columns.size()) - (stack > 1 ? 2 : 1);
   const ReplayArrays::Column& next = arrays_.columns[static_cast<std::size_t>(next_column_)];
   streams_.next_links = next.data;
@@ -132,16 +135,6 @@ StreamCall ReplayStreams::stream_call(const std::byte* const* fields, std::int64
   return call;
 }
 
-void ReplayStreams::add(const std::byte* const* fields, std::int64_t n, Stream stream) {
-  StreamCall call = stream_call(fields, n);
-  for (call.first = 0; call.first < n; call.first += call.count) {
-    call.count = std::min(n - call.first, streams_.max_rows);
-    device_.start(call, stream);
-    copy_rows(fields, call, stream);
-    if (options_.streams.share_next) keep_next(fields, call, stream);
-  }
-}
-
 namespace {
 
 CopyCall placing(const ReplayArrays& arrays, const StreamCall& part, const std::int64_t* indices) {
@@ -155,6 +148,10 @@ CopyCall placing(const ReplayArrays& arrays, const StreamCall& part, const std::
   return call;
 }
 
+void advance(std::vector<FieldCopy>* copies, std::int64_t rows) {
+  for (FieldCopy& copy : *copies) copy.rows += static_cast<std::size_t>(rows) * copy.row_bytes;
+}
+
 // The kernels read these.
 std::byte* rows_from(const std::byte* rows, std::int64_t first, std::size_t bytes) {
   return const_cast<std::byte*>(rows) + static_cast<std::size_t>(first) * bytes;
@@ -162,24 +159,40 @@ std::byte* rows_from(const std::byte* rows, std::int64_t first, std::size_t byte
 
 }  // namespace
 
-void ReplayStreams::copy_rows(const std::byte* const* fields, const StreamCall& part, Stream stream) {
+void ReplayStreams::add(const std::byte* const* fields, std::int64_t n, Stream stream) {
+  StreamCall call = stream_call(fields, n);
+  // Memory of the host that the parts need is taken before the first of them starts: none is left half done.
+  std::vector<FieldCopy> rows = copies_of_rows(fields);
+  std::vector<FieldCopy> following = copies_of_next(fields);
+  for (call.first = 0; call.first < n; call.first += call.count) {
+    call.count = std::min(n - call.first, streams_.max_rows);
+    device_.start(call, stream);
+    start_copies(device_, placing(arrays_, call, streams_.row_slots), rows, stream);
+    start_copies(device_, placing(arrays_, call, streams_.row_envs), following, stream);
+    advance(&rows, call.count);
+    advance(&following, call.count);
+  }
+}
+
+std::vector<FieldCopy> ReplayStreams::copies_of_rows(const std::byte* const* fields) const {
   std::vector<FieldCopy> copies;
   for (std::size_t f = 0; f < options_.fields.size(); ++f) {
     if (column_of_[f] < 0) continue;
     const std::size_t bytes = options_.fields[f].bytes;
     const ReplayArrays::Column& to = column(f);  // of a stack: its newest frame
-    copies.push_back({to.data, to.stride, rows_from(fields[f], part.first, bytes), bytes, bytes - to.bytes, to.bytes});
+    copies.push_back({to.data, to.stride, rows_from(fields[f], 0, bytes), bytes, bytes - to.bytes, to.bytes});
   }
-  start_copies(device_, placing(arrays_, part, streams_.row_slots), copies, stream);
+  return copies;
 }
 
-void ReplayStreams::keep_next(const std::byte* const* fields, const StreamCall& part, Stream stream) {
+std::vector<FieldCopy> ReplayStreams::copies_of_next(const std::byte* const* fields) const {
   std::vector<FieldCopy> copies;
+  if (!options_.streams.share_next) return copies;
   for (const Pair& pair : pairs_) {
     copies.push_back({streams_.pending + pair.pending, pending_bytes_,
-                      rows_from(fields[pair.next_field], part.first, pair.bytes), pair.bytes, 0, pair.bytes});
+                      rows_from(fields[pair.next_field], 0, pair.bytes), pair.bytes, 0, pair.bytes});
   }
-  start_copies(device_, placing(arrays_, part, streams_.row_envs), copies, stream);
+  return copies;
 }
 
 void start_copies(Device& device, CopyCall call, const std::vector<FieldCopy>& fields, Stream stream) {

@@ -78,8 +78,9 @@ class ReplayStreams {
   void find_pairs();
   void place_memory();
   StreamCall stream_call(const std::byte* const* fields, std::int64_t n) const;
-  void copy_rows(const std::byte* const* fields, const StreamCall& part, Stream stream);
-  void keep_next(const std::byte* const* fields, const StreamCall& part, Stream stream);
+  // What an add copies to slots, and to the next observations of the environments; from its first row on.
+  std::vector<FieldCopy> copies_of_rows(const std::byte* const* fields) const;
+  std::vector<FieldCopy> copies_of_next(const std::byte* const* fields) const;
   void follow(const ReplayDraw& draw, std::int64_t first, std::int64_t n, Stream stream);
   void unroll(const ReplayDraw& draw, std::int64_t first, std::int64_t n, Stream stream);
   void assemble(const ReplayDraw& draw, std::int64_t first, std::int64_t n, Stream stream);

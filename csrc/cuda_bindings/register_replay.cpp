@@ -1,4 +1,4 @@
-// The prioritized replay buffer in device memory, as metarl_core/replay/device_buffer.py uses it.
+// A replay buffer in device memory, as metarl_core/replay/device_buffer.py uses it.
 #include <pybind11/numpy.h>
 
 #include <algorithm>
@@ -301,7 +301,7 @@ void check(Handle self) {
 
 void register_replay(py::module_& m) {
   py::class_<PyDeviceReplay, OwnedReplay>(m, "ReplayBuffer", py::module_local(),
-                                          "Use it through metarl_core.PrioritizedReplayBuffer(..., device=\"cuda\").")
+                                          "Use it through the buffers of metarl_core with device=\"cuda\".")
       .def(py::init(&make_replay), py::arg("columns"), py::arg("options"), py::arg("device"))
       .def("are_on_device", &are_on_device, py::arg("columns"))
       .def("add", &add, py::arg("columns"), py::arg("on_device"), py::arg("stream"))

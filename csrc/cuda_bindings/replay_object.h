@@ -1,4 +1,4 @@
-// The prioritized replay buffer in device memory as Python sees it.
+// A replay buffer in device memory as Python sees it.
 #pragma once
 
 #include <pybind11/pybind11.h>

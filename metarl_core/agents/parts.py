@@ -101,13 +101,13 @@ def make_replay(config: RunConfig, fields: Fields, device: str = "cpu") -> Repla
     Args:
         config: the run.
         fields: the columns.
-        device: where the transitions lie; a prioritized one alone can lie on a GPU.
+        device: where the transitions lie.
     """
     hyper, fields = config.hyperparameters, dict(fields)
     assert isinstance(hyper, LearnerConfig)
     capacity = min(hyper.replay_capacity, config.total_steps + config.num_envs)
     if not ALGORITHMS[config.algorithm].prioritized:
-        uniform: Replay = metarl_core.ReplayBuffer(capacity, fields, seed=config.seed)
+        uniform: Replay = metarl_core.ReplayBuffer(capacity, fields, seed=config.seed, device=device)
         return uniform
     prioritized: Replay = metarl_core.PrioritizedReplayBuffer(
         capacity,

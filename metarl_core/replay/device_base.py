@@ -59,7 +59,8 @@ class DeviceReplayBuffer:
     and the calls around them, must be put in order by the caller. Not to be used by several threads at once.
 
     Memory a transition: the packed row of its fields up to 256 bytes each, padded to 16 bytes, 16-byte multiples for
-    larger fields, and 12.4 bytes for the tree, which says which slots can be drawn.
+    larger fields, and 12.4 bytes for the tree, which says which slots can be drawn. Options that link transitions add 4
+    or 8 bytes to the row, with ``next_obs="next"`` the newest next observation of each environment, and some scratch.
     """
 
     _on_host: ClassVar[Any] = ReplayBuffer
@@ -189,7 +190,8 @@ class DeviceReplayBuffer:
 
         Returns:
             A Batch of ``DeviceArray`` objects: every field, ``indices`` (int64), ``weights`` (float32) and
-            ``probabilities`` (float64). From an empty buffer: zeros; ``check`` raises it.
+            ``probabilities`` (float64); with ``n_step`` ``discount`` (float32), with ``sequence_length`` ``mask``
+            (bool), as on the CPU. From an empty buffer: zeros; ``check`` raises it.
 
         Raises:
             ValueError: ``batch_size`` is below 1, ``mode`` unknown, ``beta`` negative or not finite, an array of
@@ -251,7 +253,8 @@ class DeviceReplayBuffer:
 
         Raises:
             IndexError: A slot was never written.
-            ValueError: A TD error, its power or ``beta`` was out of range.
+            ValueError: A TD error, its power or ``beta`` was out of range, or a stack of frames that was added did not
+                go on from the one before by one frame.
             StaleIndexError: A strict update of a batch whose slots were overwritten.
             BufferEmptyError: A sample of an empty buffer.
         """

@@ -17,7 +17,7 @@ from metarl_core.vector.builders import BuildPlan, _numbers, add_builder
 from metarl_core.vector.registration import register_envs
 from metarl_core.vector.specs import _PRECISION, EnvSpec, ParameterSpec, _table, add_specs, list_envs
 
-__all__ = ["load_env_library"]
+__all__ = ["is_from_library", "load_env_library"]
 
 # What make_vec itself takes, and what every environment has.
 _RESERVED = frozenset(
@@ -26,6 +26,11 @@ _RESERVED = frozenset(
 )
 # (device, inode, time of change) -> ids: loading a library again does nothing.
 _LOADED: dict[tuple[int, int, int], list[str]] = {}
+
+
+def is_from_library(env_id: str) -> bool:
+    """Whether :func:`load_env_library` brought an environment."""
+    return any(env_id in ids for ids in _LOADED.values())
 
 
 def _spec(found: Mapping[str, Any]) -> EnvSpec:

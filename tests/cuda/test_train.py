@@ -23,6 +23,7 @@ CASES = {
     "first_visits": ("cder", "CartPole-v1", ["num_envs=64", "bonus_visits=first"]),
     "minatar": ("cder", "MinAtar/Breakout-v1", ["num_envs=64", "z_max=50"]),
     "ddqn-per": ("ddqn-per", "CartPole-v1", ["num_envs=64"]),
+    "ddqn": ("ddqn", "CartPole-v1", ["num_envs=64"]),
     "bootdqn": ("bootdqn", "CartPole-v1", ["num_envs=64", "epsilon_start=0.2"]),
 }
 ITERATIONS = 20

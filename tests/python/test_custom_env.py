@@ -186,6 +186,12 @@ def test_float32_is_near_float64(library):
     np.testing.assert_allclose(a, b, atol=1e-4)
 
 
+def test_it_trains_with_environments_in_host_memory(library):
+    agents = pytest.importorskip("metarl_core.agents")
+    support = pytest.importorskip("metarl_core.agents.device.support")
+    assert "has no kernels for GPUs" in support.why_on_host(agents.resolve_config("ddqn-per", ID))
+
+
 def test_it_is_listed_described_and_registered(library, capsys):
     gymnasium = pytest.importorskip("gymnasium")
     assert ID in mc.list_envs()

@@ -30,17 +30,8 @@ def diverged(loss: float, step: int, update: int) -> TrainingDivergedError:
 def make_optimizer(config: LearnerConfig, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     """SGD with momentum (the article's) or Adam over parameter groups that carry their own ``lr``."""
     if config.optimizer == "adam":
-        optimizer = torch.optim.Adam(groups, eps=config.adam_eps, fused=True)
-        _let_graphs_record(optimizer)
-        return optimizer
+        return torch.optim.Adam(groups, eps=config.adam_eps, fused=True)
     return torch.optim.SGD(groups, momentum=config.momentum, fused=True)
-
-
-def _let_graphs_record(optimizer: torch.optim.Optimizer) -> None:
-    """Let CUDA graphs record Adam's step, which changes no bit of it; there is no such thing on the CPU."""
-    for group in optimizer.param_groups:
-        if "capturable" in group:
-            group["capturable"] = group["params"][0].is_cuda
 
 
 def rng_state(rng: np.random.Generator) -> dict[str, Any]:
@@ -262,7 +253,6 @@ class Agent(abc.ABC):
         self.updates = int(state["updates"])
         self.load_modules(state)
         self.optimizer.load_state_dict(dict(state["optimizer"]))
-        _let_graphs_record(self.optimizer)  # the state may be of a run on another device
         restore_rng(self.policy_rng, state["policy_rng"])
 
     def load_modules(self, state: Mapping[str, Any]) -> None:

@@ -108,7 +108,8 @@ class HeadActor(Actor[_A]):
     """An agent one of whose heads acts for an instance during an episode.
 
     Without epsilon, actions are those of the agent's ``act`` bit for bit. With it, both kinds of draws come from one
-    generator, and on the device those of a whole stretch come before the heads', so that the run is another one.
+    generator, and on the device those of a whole stretch come before the heads', so that the run is another one, and
+    depends on how long the stretches are.
     """
 
     def __init__(self, agent: _A, members: int) -> None:

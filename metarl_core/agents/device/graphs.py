@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -12,6 +13,19 @@ from metarl_core.agents.common.learner import Agent
 __all__ = ["GradientStepGraphs"]
 
 _EAGER_STEPS = 3  # before a recording, so that what is allocated or chosen once has been
+
+
+@contextlib.contextmanager
+def _capturable(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Let a graph record the step of Adam; a step outside of a recording would warn of it. A fused one is the same."""
+    groups = [group for group in optimizer.param_groups if "capturable" in group]
+    for group in groups:
+        group["capturable"] = True
+    try:
+        yield
+    finally:
+        for group in groups:
+            group["capturable"] = False
 
 
 class GradientStepGraphs:
@@ -55,7 +69,7 @@ class GradientStepGraphs:
 
     def _record(self, collect: bool) -> None:
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self._stream):
+        with _capturable(self._agent.optimizer), torch.cuda.graph(graph, stream=self._stream):
             self._step(collect)
         self._graphs[collect] = graph
         if collect:

@@ -19,7 +19,7 @@ from metarl_core.agents.device.graphs import GradientStepGraphs
 from metarl_core.agents.device.trace import StepTrace
 from metarl_core.agents.training_loop import TrainingLoop
 from metarl_core.replay import Batch
-from metarl_core.replay.device_buffer import DevicePrioritizedReplayBuffer
+from metarl_core.replay.device_base import DeviceReplayBuffer
 from metarl_core.runs import Progress, RunWriter
 
 __all__ = ["DeviceTrainer"]
@@ -46,7 +46,7 @@ class DeviceTrainer(TrainingLoop):
             that memory.
     """
 
-    replay: DevicePrioritizedReplayBuffer
+    replay: DeviceReplayBuffer
 
     def __init__(
         self, config: RunConfig, run: RunWriter, progress: Progress | None = None, core_device: str = "cuda"
@@ -176,7 +176,8 @@ class DeviceTrainer(TrainingLoop):
         self._finite.logical_and_(torch.isfinite(value))
         self._finite_updates.add_(self._finite)
         self.agent.descend(loss)
-        self.replay.update_priorities(batch, errors)
+        if self._prioritized:
+            self.replay.update_priorities(batch, errors)
 
     def _drawn(self) -> tuple[Batch, dict[str, Tensor]]:
         """Draw into the same memory each time."""

@@ -8,6 +8,7 @@ from metarl_core.agents.cder.config import CderConfig
 from metarl_core.agents.config import RunConfig
 from metarl_core.agents.device.actors import ACTORS
 from metarl_core.agents.registry import ALGORITHMS
+from metarl_core.vector.library import is_from_library
 
 __all__ = ["why_on_host"]
 
@@ -21,8 +22,8 @@ def why_on_host(config: RunConfig) -> str | None:
     spec = ALGORITHMS[config.algorithm]
     if config.env_id.removeprefix("metarl_core/") not in metarl_core.list_envs():
         return f"{config.env_id} is not a native environment"
-    if not spec.prioritized:
-        return f"{config.algorithm} has a uniform replay, which is not there on a GPU"
+    if is_from_library(config.env_id):
+        return f"{config.env_id} is an environment of a library, which has no kernels for GPUs"
     if spec.discrete is None or spec.discrete.make_agent not in ACTORS:
         return f"{config.algorithm} does not act on a GPU"
     hyper = config.hyperparameters

@@ -71,6 +71,7 @@ CASES = {
         [*CDER, "conv_filters=2", "total_steps=120", "bonus_visits=first"],
     ),
     "ddqn-per": ("ddqn-per", "CartPole-v1", []),
+    "ddqn": ("ddqn", "CartPole-v1", ["replay_capacity=100"]),
     "bootdqn": ("bootdqn", "CartPole-v1", ["members=3"]),
 }
 
@@ -146,7 +147,7 @@ def test_with_epsilon_a_run_repeats_and_resumes(tmp_path):
 
 
 @needs_emulator
-@pytest.mark.parametrize("case", ["cartpole", "deep_sea", "first_visits", "symbols", "ddqn-per", "bootdqn"])
+@pytest.mark.parametrize("case", ["cartpole", "deep_sea", "first_visits", "symbols", "ddqn-per", "ddqn", "bootdqn"])
 def test_between_two_looks_nothing_waits_or_is_copied(case, open_loop, monkeypatch):
     trainer = open_loop(DeviceTrainer, config_of(case, "epsilon_start=0.3"))
     trainer.advance()  # allocates the batch and the optimiser's state
@@ -165,7 +166,7 @@ def test_between_two_looks_nothing_waits_or_is_copied(case, open_loop, monkeypat
 
 
 @needs_emulator
-@pytest.mark.parametrize("case", ["cartpole", "deep_sea", "ucb_sgd", "ddqn-per"])
+@pytest.mark.parametrize("case", ["cartpole", "deep_sea", "ucb_sgd", "ddqn-per", "ddqn"])
 def test_a_gradient_step_keeps_the_rules_of_graphs(case, open_loop, monkeypatch):
     """Nothing allocated by the core, nothing read, and all that stays from step to step stays where it is."""
     trainer = open_loop(DeviceTrainer, config_of(case))
@@ -260,7 +261,7 @@ def test_an_episode_outside_the_atoms_and_observations_that_are_not_one_hot_stop
         ("cder", "CartPole-v1", ["behaviour=distilled"], "draws its actions on the CPU"),
         ("cder", "CartPole-v1", ["env_tasks=3", "context=parameters"], "context='parameters'"),
         ("cder", "Pendulum-v1", ["z_min=-2000"], "continuous actions"),
-        ("ddqn", "CartPole-v1", [], "uniform replay"),
+        ("ddqn", "CartPole-v1", ["n_step=3"], "n_step=3"),
         ("rnd", "CartPole-v1", [], "rnd does not act on a GPU"),
     ],
 )
