@@ -11,10 +11,9 @@ training tasks by each one's own submodel; the TD error of step 2; how far the t
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 import numpy as np
-import torch
+from imt_targets import TASKS, greedy_return
 from numpy.typing import NDArray
 
 from metarl_core.agents.common.options import apply_overrides
@@ -22,7 +21,7 @@ from metarl_core.agents.imt import ImtConfig, ImtLearner
 from metarl_core.agents.imt.learner import Round
 from metarl_core.tasks import task_family
 
-TASKS, VALIDATION, EPISODES = 12, 6, 8
+VALIDATION, EPISODES = 6, 8
 AGGREGATIONS = ("soup", "weighted", "best", "uniform")
 
 
@@ -38,28 +37,16 @@ class TunedFirst(ImtLearner):
         """Leave them as step 2 made them."""
 
 
-def own_return(learner: ImtLearner) -> float:
-    """Mean return of greedy episodes on the training tasks, each played by its own submodel."""
-    actors = learner.make_actors(learner.train_tasks, 123, per_task=EPISODES)
-
-    @torch.no_grad()
-    def act(obs: NDArray[Any]) -> NDArray[np.int64]:
-        rows = torch.from_numpy(obs).view(TASKS, EPISODES, -1)
-        best: NDArray[np.int64] = learner.models.q(rows).flatten(0, 1).argmax(dim=1).numpy()
-        return best
-
-    return float(actors.first_episodes(act)[0].mean())
-
-
 def row(learner: ImtLearner, done: Round) -> str:
     """One line of the table."""
     assert learner.val_tasks is not None
     new = learner.adapt(learner.val_tasks, seed=77)
     unseen = [learner.evaluate(new, how, episodes=EPISODES, seed=78).mean() for how in AGGREGATIONS]
     models = learner.models
+    own = greedy_return(learner, models.q, EPISODES)
     apart = (models.trunk_vector(models.trunks) - models.trunk_vector(models.common)).norm(dim=1).mean()
     cells = [
-        *(f"{value:.1f}" for value in (*unseen, own_return(learner))),
+        *(f"{value:.1f}" for value in (*unseen, own)),
         f"{done.td_loss.mean():.3f}",
         f"{apart:.1f}",
     ]

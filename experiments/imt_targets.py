@@ -28,13 +28,13 @@ STEPS = (5, 20, 50, 100, 150, 200, 300, 500)
 TASKS, EPISODES = 12, 4
 
 
-def greedy_return(learner: ImtLearner, q: Callable[[Tensor], Tensor]) -> float:
+def greedy_return(learner: ImtLearner, q: Callable[[Tensor], Tensor], episodes: int = EPISODES) -> float:
     """Mean return of greedy episodes, network k on training task k."""
-    actors = learner.make_actors(learner.train_tasks, 123, per_task=EPISODES)
+    actors = learner.make_actors(learner.train_tasks, 123, per_task=episodes)
 
     @torch.no_grad()
     def act(obs: NDArray[Any]) -> NDArray[np.int64]:
-        rows = torch.from_numpy(obs).view(TASKS, EPISODES, -1)
+        rows = torch.from_numpy(obs).view(TASKS, episodes, -1)
         best: NDArray[np.int64] = q(rows).flatten(0, 1).argmax(dim=1).numpy()
         return best
 

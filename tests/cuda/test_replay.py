@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from buffer_pairs import assert_same_batch, pair, to_gpu
 from device_replay_helpers import rows
 
 import metarl_core
@@ -20,23 +21,6 @@ FIELDS = {
     "reward": ((), np.float32),
 }
 SMALL = {"obs": ((4,), np.float32), "action": ((), np.int64), "reward": ((), np.float32), "done": ((), bool)}
-
-
-def pair(capacity, fields, **options):
-    gpu = PrioritizedReplayBuffer(capacity, fields, device="cuda", **options)
-    return gpu, PrioritizedReplayBuffer(capacity, fields, **options)
-
-
-def to_gpu(batch):
-    return {name: torch.from_numpy(value).cuda() for name, value in batch.items()}
-
-
-def assert_same_batch(gpu, cpu):
-    assert list(gpu) == list(cpu)
-    for name, tensor in gpu.torch().items():
-        found = tensor.cpu().numpy()
-        assert found.dtype == cpu[name].dtype
-        np.testing.assert_array_equal(found, cpu[name], err_msg=name)
 
 
 def assert_same(gpu, cpu):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from buffer_pairs import assert_same_batch, pair, to_gpu
 from device_replay_helpers import LinkedRows, assert_same_linked, linked_fields
 
 from metarl_core import PrioritizedReplayBuffer, ReplayBuffer
@@ -18,21 +19,6 @@ LINKS = [
     {"frame_stack": 3, "n_step": 2},
     {"autoreset_mode": "next_step", "n_step": 4},
 ]
-
-
-def pair(capacity, fields, **options):
-    gpu = PrioritizedReplayBuffer(capacity, fields, device="cuda", **options)
-    return gpu, PrioritizedReplayBuffer(capacity, fields, **options)
-
-
-def to_gpu(batch):
-    return {name: torch.from_numpy(value).cuda() for name, value in batch.items()}
-
-
-def assert_same_batch(gpu, cpu):
-    assert list(gpu) == list(cpu)
-    for name, tensor in gpu.torch().items():
-        np.testing.assert_array_equal(tensor.cpu().numpy(), cpu[name], err_msg=name)
 
 
 @pytest.mark.parametrize("options", LINKS, ids=str)

@@ -189,7 +189,8 @@ def test_float32_is_near_float64(library):
 def test_it_trains_with_environments_in_host_memory(library):
     agents = pytest.importorskip("metarl_core.agents")
     support = pytest.importorskip("metarl_core.agents.device.support")
-    assert "has no kernels for GPUs" in support.why_on_host(agents.resolve_config("ddqn-per", ID))
+    for env_id in (ID, "metarl_core/" + ID):
+        assert "has no kernels for GPUs" in support.why_on_host(agents.resolve_config("ddqn-per", env_id))
 
 
 def test_it_is_listed_described_and_registered(library, capsys):

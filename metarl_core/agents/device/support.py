@@ -20,9 +20,10 @@ def why_on_host(config: RunConfig) -> str | None:
         config: the run, whose networks are on a GPU.
     """
     spec = ALGORITHMS[config.algorithm]
-    if config.env_id.removeprefix("metarl_core/") not in metarl_core.list_envs():
+    native = config.env_id.removeprefix("metarl_core/")
+    if native not in metarl_core.list_envs():
         return f"{config.env_id} is not a native environment"
-    if is_from_library(config.env_id):
+    if is_from_library(native):
         return f"{config.env_id} is an environment of a library, which has no kernels for GPUs"
     if spec.discrete is None or spec.discrete.make_agent not in ACTORS:
         return f"{config.algorithm} does not act on a GPU"
