@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from buffer_pairs import assert_same_batch, pair, to_gpu
-from device_replay_helpers import rows
+from buffer_pairs import pair, to_gpu
+from device_replay_helpers import assert_same_batch, rows
 
 import metarl_core
 from metarl_core import BufferEmptyError, PrioritizedReplayBuffer, importance_weights

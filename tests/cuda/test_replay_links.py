@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from buffer_pairs import assert_same_batch, pair, to_gpu
-from device_replay_helpers import LinkedRows, assert_same_linked, linked_fields
+from buffer_pairs import pair, to_gpu
+from device_replay_helpers import LinkedRows, assert_same_batch, assert_same_linked, linked_fields
 
 from metarl_core import PrioritizedReplayBuffer, ReplayBuffer
 

@@ -101,6 +101,18 @@ def assert_same_batch(ours, theirs):
         np.testing.assert_array_equal(found, expected, err_msg=name)
 
 
+def assert_same_state(ours, theirs):
+    """Compare two states, dicts of arrays, values and dicts, bit for bit."""
+    assert ours.keys() == theirs.keys()
+    for name, expected in theirs.items():
+        if isinstance(expected, dict):
+            assert_same_state(ours[name], expected)
+        elif isinstance(expected, np.ndarray):
+            np.testing.assert_array_equal(ours[name], expected, err_msg=name)
+        else:
+            assert ours[name] == expected, name
+
+
 def assert_same_linked(device, cpu):
     """Compare the states of two buffers bit for bit, what links transitions included."""
     ours, theirs = device._buffer.snapshot(), cpu._snapshot()
@@ -108,12 +120,5 @@ def assert_same_linked(device, cpu):
         used = min(state["written"], device.capacity)
         if "valid" in state and sum(int(word).bit_count() for word in state["valid"]) == used:
             state.pop("valid")
-    assert ours.keys() == theirs.keys()
-    for name, expected in theirs.items():
-        if name == "columns":
-            assert ours[name].keys() == expected.keys()
-            for column, values in expected.items():
-                np.testing.assert_array_equal(ours[name][column], values, err_msg=column)
-        else:
-            np.testing.assert_array_equal(ours[name], expected, err_msg=name)
+    assert_same_state(ours, theirs)
     assert len(device) == len(cpu)

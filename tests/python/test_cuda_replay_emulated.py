@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from device_replay_helpers import assert_same_batch, host, rows
+from device_replay_helpers import assert_same_batch, assert_same_state, host, rows
 from emulated_cuda import CAPTURING, ArrayInterface, emulated, needs_emulator
 
 import metarl_core
@@ -43,16 +43,7 @@ def pair(capacity, fields=None, **options):
 def assert_same(device, cpu):
     ours, theirs = device.state_dict(), cpu.state_dict()
     theirs.pop("valid", None)  # after a batch larger than the buffer it says that all slots are valid
-    assert ours.keys() == theirs.keys()
-    for name, expected in theirs.items():
-        if name == "columns":
-            assert ours[name].keys() == expected.keys()
-            for column, values in expected.items():
-                np.testing.assert_array_equal(ours[name][column], values, err_msg=column)
-        elif isinstance(expected, np.ndarray):
-            np.testing.assert_array_equal(ours[name], expected, err_msg=name)
-        else:
-            assert ours[name] == expected, name
+    assert_same_state(ours, theirs)
     assert len(device) == len(cpu)
     assert device.running_max_priority == cpu.running_max_priority
     assert device.stale_updates == cpu.stale_updates
