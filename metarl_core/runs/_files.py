@@ -12,7 +12,9 @@ from typing import Any, BinaryIO
 
 from metarl_core.errors import RunError
 
-__all__ = ["atomic_writer", "finite_or_text", "fsync_folder", "read_object", "write_json"]
+__all__ = ["MAX_ARRAY_BYTES", "atomic_writer", "finite_or_text", "fsync_folder", "read_object", "write_json"]
+
+MAX_ARRAY_BYTES = 1 << 30  # of the arrays in one file of a run, unpacked
 
 
 def fsync_folder(folder: Path) -> None:

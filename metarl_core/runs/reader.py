@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metarl_core.errors import RunError
-from metarl_core.runs._files import read_object
+from metarl_core.runs._files import MAX_ARRAY_BYTES, read_object
 from metarl_core.runs._tables import complete_lines, read_json_lines
 from metarl_core.runs.checkpoint import read_checkpoint
 from metarl_core.runs.schema import EPISODE_COLUMNS
@@ -20,6 +20,7 @@ from metarl_core.runs.schema import EPISODE_COLUMNS
 __all__ = ["RunReader"]
 
 _INT_COLUMNS = ("episode", "step", "env", "length", "episodes", "updates")
+_NPY_HEADER = 4096  # more than one has
 
 
 class RunReader:
@@ -119,13 +120,18 @@ class RunReader:
         """Read ``NAME.npz``; None if missing.
 
         Raises:
-            RunError: the file is damaged.
+            RunError: the file is damaged, or its arrays would take more than 1 GiB.
         """
         path = self.run_dir / f"{name}.npz"
         if not path.exists():
             return None
         try:
             with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+                # The writer compresses: a small file of somebody else may unpack to any size.
+                entries = file.zip.infolist()
+                claimed = sum(entry.file_size for entry in entries)
+                if claimed > MAX_ARRAY_BYTES + _NPY_HEADER * len(entries):
+                    raise ValueError(f"its arrays claim {claimed} bytes; expected at most {MAX_ARRAY_BYTES}")
                 return {key: file[key] for key in file.files}
         except Exception as error:  # zipfile, zlib and numpy each raise their own on damage
             raise RunError(f"{path} cannot be read: {error}") from error

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metarl_core.errors import CheckpointMismatchError, RunError
-from metarl_core.runs._files import atomic_writer, finite_or_text, read_object, write_json
+from metarl_core.runs._files import MAX_ARRAY_BYTES, atomic_writer, finite_or_text, read_object, write_json
 from metarl_core.runs._tables import Appender, csv_line, json_line, read_json_lines, write_csv
 from metarl_core.runs._tensorboard import scalars_record, version_record
 from metarl_core.runs.checkpoint import read_checkpoint, write_checkpoint
@@ -146,13 +146,18 @@ class RunWriter:
             **arrays: the arrays of the file; no objects.
 
         Raises:
-            ValueError: a bad name, no arrays, or an array of objects. Nothing is written.
+            ValueError: a bad name, no arrays, an array of objects, or more than 1 GiB. Nothing is written.
         """
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
             raise ValueError(f"name is {name!r}; expected letters, digits, '_' and '-'")
         ready = {key: np.asarray(value) for key, value in arrays.items()}
         if not ready or any(value.dtype.hasobject for value in ready.values()):
             raise ValueError(f"save_array({name!r}): expected at least one array, and none of objects")
+        nbytes = sum(value.nbytes for value in ready.values())
+        if nbytes > MAX_ARRAY_BYTES:
+            raise ValueError(
+                f"save_array({name!r}): the arrays have {nbytes} bytes; expected at most {MAX_ARRAY_BYTES}"
+            )
         with atomic_writer(self.run_dir / f"{name}.npz") as file:
             np.savez_compressed(file, **ready)  # type: ignore[arg-type]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metarl_core.tasks._dataset_checks import space_size
+from metarl_core.tasks._minari_checks import check_minari_files
 
 __all__ = ["read_minari", "write_minari"]
 
@@ -150,30 +152,54 @@ def read_minari(source: Any) -> tuple[dict[str, _Array], tuple[Any, Any], dict[s
         ImportError: minari is not installed.
         FileNotFoundError: There is no dataset.
         TypeError: The spaces are not Box or Discrete.
-        ValueError: It has no episodes, or Minari cannot read it.
+        ValueError: It has no episodes, Minari cannot read it, or :func:`check_minari_files` refuses it.
     """
     minari = _package()
-    if not isinstance(source, minari.MinariDataset):
-        source = minari.MinariDataset(_data_folder(Path(source)))
+    if isinstance(source, minari.MinariDataset):
+        return _read(source)
+    folder = _data_folder(Path(source))
+    ours = (TypeError, ValueError)  # our own, which say what is wrong
+    with _damage_named(folder, ours):
+        check_minari_files(folder)
+    with _damage_named(folder, ()):
+        dataset = minari.MinariDataset(folder)
+    with _damage_named(folder, ours):
+        return _read(dataset)
+
+
+@contextlib.contextmanager
+def _damage_named(folder: Path, clear: tuple[type[Exception], ...]) -> Iterator[None]:
+    """Turn what minari, h5py and numpy raise of damaged files into a ValueError that names the folder."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, (*clear, PermissionError)):
+            raise
+        raise ValueError(f"{str(folder)!r} cannot be read as a dataset of Minari: {error!r}") from error
+
+
+def _read(dataset: Any) -> tuple[dict[str, _Array], tuple[Any, Any], dict[str, Any]]:
     for name in ("observation_space", "action_space"):
-        space = getattr(source, name)
+        space = getattr(dataset, name)
         if not space_size(space) and not hasattr(space, "low"):
-            raise TypeError(f"{name} of {source.id} is {space}; must be Box or Discrete (flatten Dict and Tuple first)")
-    facts = source.storage.metadata
+            raise TypeError(
+                f"{name} of {dataset.id} is {space}; must be Box or Discrete (flatten Dict and Tuple first)"
+            )
+    facts = dataset.storage.metadata
     own = facts.get(_OWN, {})
-    metadata = own.get("metadata", {"task": source.id, "policy": facts.get("algorithm_name")})
-    if "metadata" not in own and source.env_spec is not None:
-        metadata["env_id"] = source.env_spec.id
+    metadata = own.get("metadata", {"task": dataset.id, "policy": facts.get("algorithm_name")})
+    if "metadata" not in own and dataset.env_spec is not None:
+        metadata["env_id"] = dataset.env_spec.id
     numbers = own.get("episodes")
-    if numbers is not None and len(numbers) != source.storage.total_episodes:
+    if numbers is not None and len(numbers) != dataset.storage.total_episodes:
         numbers = None  # another program added episodes
     parts: dict[str, list[_Array]] = {name: [] for name in ("obs", "actions", "rewards", "next_obs")}
     parts |= {"terminated": [], "truncated": [], "episode": []}
-    for index, episode in zip(source.episode_indices, source, strict=True):
+    for index, episode in zip(dataset.episode_indices, dataset, strict=True):
         length = len(episode.rewards)
         if len(episode.observations) != length + 1 or len(episode.actions) != length:
             raise ValueError(
-                f"episode {index} of {source.id} has {length} rewards, {len(episode.actions)} actions and "
+                f"episode {index} of {dataset.id} has {length} rewards, {len(episode.actions)} actions and "
                 f"{len(episode.observations)} observations; must have one observation more than the others"
             )
         parts["obs"].append(episode.observations[:-1])
@@ -185,9 +211,9 @@ def read_minari(source: Any) -> tuple[dict[str, _Array], tuple[Any, Any], dict[s
         number = int(index) if numbers is None else int(numbers[index])
         parts["episode"].append(np.full(length, number, np.int64))
     if not parts["obs"]:
-        raise ValueError(f"{source.id} has no episodes")
+        raise ValueError(f"{dataset.id} has no episodes")
     columns = {name: np.concatenate(arrays) for name, arrays in parts.items()}
-    return columns, (source.observation_space, source.action_space), metadata
+    return columns, (dataset.observation_space, dataset.action_space), metadata
 
 
 def _data_folder(path: Path) -> Path:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 from damage import damaged
 
 from metarl_core.errors import MetarlError, RunError
 from metarl_core.runs import RunReader, RunWriter, read_checkpoint, write_checkpoint
-from metarl_core.tasks import Task
+from metarl_core.tasks import Task, TaskDataset
 
 COUNT = 150
 MEMORY = 30e6
@@ -118,6 +120,84 @@ def test_the_index_of_a_checkpoint_with_a_right_checksum(tmp_path: Path) -> None
         refused += refuse_or_read(lambda: read_checkpoint(path), (MetarlError,), data)
     print(f"{refused} of {4 * COUNT} refused")
     assert refused > COUNT
+
+
+def test_arrays_that_unpack_to_more_than_a_gibibyte(tmp_path: Path) -> None:
+    """A small file that would fill the memory is refused before anything is unpacked; so is writing such arrays."""
+    config = {"algorithm": "ddqn", "env_id": "DeepSea-v0", "env_params": {}, "seed": 3}
+    with RunWriter(tmp_path / "run", config) as writer:
+        with pytest.raises(ValueError, match="the arrays have 1073741825 bytes; expected at most 1073741824"):
+            writer.save_array("visitation", visits=np.broadcast_to(np.uint8(0), (1 << 30) + 1))
+        path = tmp_path / "run" / "visitation.npz"
+        assert not path.exists()
+        with zipfile.ZipFile(path, "w") as file:
+            file.writestr("visits.npy", b"0" * 1000)
+            file.getinfo("visits.npy").file_size = 3 << 30  # what the list of contents says
+        with pytest.raises(RunError, match=r"visitation\.npz cannot be read: its arrays claim 3221225472 bytes"):
+            _ = RunReader(tmp_path / "run").visitation
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    pytest.importorskip("h5py", reason="needs minari: pip install 'metarl-core[minari]'")
+    pytest.importorskip("minari", reason="needs minari: pip install 'metarl-core[minari]'")
+    data = TaskDataset.record("CartPole-v1", steps=60, seed=4, params={"max_episode_steps": 20})
+    data.save(tmp_path / "d")
+    return tmp_path / "d" / "data"
+
+
+@pytest.mark.parametrize("name", ["metadata.json", "main_data.hdf5"])
+def test_datasets_of_minari(name: str, dataset: Path) -> None:
+    good, refused = (dataset / name).read_bytes(), 0
+    for data in damaged(good, COUNT):
+        (dataset / name).write_bytes(data)
+        refused += refuse_or_read(lambda: TaskDataset.load(dataset), (ValueError, TypeError), data)
+    print(f"{name}: {refused} of {COUNT} refused")
+    assert refused > COUNT / 2
+    (dataset / name).write_bytes(good)
+    assert len(TaskDataset.load(dataset)) == 60
+
+
+@pytest.mark.parametrize("space", ["observation_space", "action_space"])
+def test_a_dataset_makes_no_environment(space: str, dataset: Path) -> None:
+    """Where a space is missing Minari makes the environment that the file names: any function with any arguments."""
+    canary = dataset / "canary"
+    facts = json.loads((dataset / "metadata.json").read_text())
+    del facts[space]
+    spec = gymnasium.envs.registration.EnvSpec("Evil-v0", entry_point="os:mkdir", kwargs={"path": str(canary)})
+    (dataset / "metadata.json").write_text(json.dumps(facts | {"env_spec": spec.to_json()}))
+    with pytest.raises(ValueError, match=rf"metadata\.json has no {space}: .* runs code that the file names"):
+        TaskDataset.load(dataset)
+    assert not canary.exists()
+
+
+def test_datasets_that_claim_much_or_reach_out(dataset: Path) -> None:
+    import h5py
+
+    path = dataset / "main_data.hdf5"
+    good = path.read_bytes()
+
+    def tamper(change: Callable[[h5py.Group], object], message: str) -> None:
+        path.write_bytes(good)
+        with h5py.File(path, "a") as file:
+            del file["episode_0/rewards"]
+            change(file["episode_0"])
+        with pytest.raises(ValueError, match=message):
+            TaskDataset.load(dataset)
+
+    huge = {"shape": (1 << 40,), "dtype": "f8", "chunks": (1 << 16,), "compression": "gzip"}
+    tamper(lambda g: g.create_dataset("rewards", **huge), "'episode_0/rewards' claims 8796093022208 bytes, of which")
+    secret = dataset / "secret"
+    secret.write_bytes(bytes(8 * 20))
+    outside = {"shape": (20,), "dtype": "f8", "external": [(str(secret), 0, 160)]}
+    tamper(lambda g: g.create_dataset("rewards", **outside), "'episode_0/rewards' lies in other files")
+    layout = h5py.VirtualLayout((20,), "f8")
+    layout[:] = h5py.VirtualSource(str(secret), "x", (20,))
+    tamper(lambda g: g.create_virtual_dataset("rewards", layout), "'episode_0/rewards' lies in other files")
+    other = h5py.ExternalLink(str(secret), "/x")
+    tamper(lambda g: g.__setitem__("rewards", other), "'episode_0/rewards' is a link to '/x'")
+    tamper(lambda g: g.__setitem__("rewards", h5py.SoftLink("/episode_0")), "is a link to '/episode_0'")
+    tamper(lambda g: None, "cannot be read as a dataset of Minari: .*rewards")
 
 
 @pytest.mark.parametrize("ending", [".json", ".toml"])
