@@ -40,4 +40,4 @@ def test_named_tests_exist() -> None:
 
 def test_all_promises_are_there() -> None:
     assert [row[0] for row in rows("Every promise and its test")] == [str(k) for k in range(1, 21)]
-    assert len(rows("Every bad input and its test")) == 16
+    assert len(rows("Every bad input and its test")) >= 16
