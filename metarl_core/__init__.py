@@ -5,7 +5,10 @@ Importing this package loads NumPy and the compiled core, nothing else: no torch
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from metarl_core._build_info import build_info
+from metarl_core._late import late_names
 from metarl_core._paths import get_cmake_dir, get_include
 from metarl_core.errors import (
     BufferEmptyError,
@@ -27,27 +30,26 @@ from metarl_core.errors import (
 from metarl_core.replay import (
     Batch,
     LinearSchedule,
-    PrefetchSampler,
     PrioritizedReplayBuffer,
     ReplayBuffer,
-    SharedWriter,
-    SharedWriters,
     SumTree,
-    WriterStats,
     fields_from_spaces,
     importance_weights,
 )
-from metarl_core.vector import (
-    AsyncEnvs,
-    Rollout,
-    StepBuffers,
-    env_spec,
-    list_envs,
-    load_env_library,
-    make_async,
-    make_vec,
-    register_envs,
-)
+
+if TYPE_CHECKING:
+    from metarl_core.replay import PrefetchSampler, SharedWriter, SharedWriters, WriterStats
+    from metarl_core.vector import (
+        AsyncEnvs,
+        Rollout,
+        StepBuffers,
+        env_spec,
+        list_envs,
+        load_env_library,
+        make_async,
+        make_vec,
+        register_envs,
+    )
 
 __version__: str = build_info()["version"]
 
@@ -92,3 +94,24 @@ __all__ = [
     "make_vec",
     "register_envs",
 ]
+
+_VECTOR, _PREFETCH, _WRITERS = (f"metarl_core.{name}" for name in ("vector", "replay.prefetch", "replay.writers"))
+__getattr__, __dir__ = late_names(
+    __name__,
+    {
+        "AsyncEnvs": _VECTOR,
+        "PrefetchSampler": _PREFETCH,
+        "Rollout": _VECTOR,
+        "SharedWriter": _WRITERS,
+        "SharedWriters": _WRITERS,
+        "StepBuffers": _VECTOR,
+        "WriterStats": _WRITERS,
+        "env_spec": _VECTOR,
+        "list_envs": _VECTOR,
+        "load_env_library": _VECTOR,
+        "make_async": _VECTOR,
+        "make_vec": _VECTOR,
+        "register_envs": _VECTOR,
+        "vector": _VECTOR,
+    },
+)

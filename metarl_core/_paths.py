@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from metarl_core import _core
 
 __all__ = ["get_cmake_dir", "get_include"]
 
 
 def _installed(name: str) -> str:
+    from pathlib import Path  # late: takes a tenth of the package's import
+
     # Beside the compiled core: of an editable install the Python files are elsewhere.
     folder = Path(_core.__file__).resolve().parent / name
     if not folder.is_dir():

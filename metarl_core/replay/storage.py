@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["encoded_path", "storage_folder"]
 
@@ -36,5 +38,7 @@ def storage_folder(storage: Any) -> Path | None:
         return None
     if not storage.startswith(_PREFIX) or storage == _PREFIX:
         raise ValueError(f"storage is {storage!r}; must be 'memory' or 'mmap:FOLDER'")
+    from pathlib import Path  # late: takes a tenth of the package's import
+
     # Where it is must not depend on a later change of the working directory.
     return Path(storage[len(_PREFIX) :]).absolute()

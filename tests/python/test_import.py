@@ -50,6 +50,32 @@ def test_import_loads_numpy_only_and_starts_nothing():
     assert not probe["signals_changed"]
 
 
+def test_names_are_there_though_their_modules_are_loaded_late():
+    code = """
+import json, sys
+import metarl_core as mc
+import metarl_core.replay
+late = ("pathlib", "queue", "metarl_core.vector", "metarl_core.replay.prefetch", "metarl_core.replay.writers")
+early = [name for name in late if name in sys.modules]
+listed = set(dir(mc)) >= set(mc.__all__) and set(dir(mc.replay)) >= set(mc.replay.__all__)
+missing = [name for package in (mc, mc.replay) for name in package.__all__ if not hasattr(package, name)]
+same = mc.make_vec is mc.vector.make_vec and mc.PrefetchSampler is mc.replay.PrefetchSampler
+try:
+    mc.make_vecs
+except AttributeError as error:
+    message = str(error)
+print(json.dumps([early, listed, missing, same, "make_vec" in vars(mc), message]))
+"""
+    early, listed, missing, same, kept, message = json.loads(run_probe("import numpy\n" + code).stdout)
+    numpys_own = json.loads(run_probe("import json, numpy, sys; print(json.dumps(sorted(sys.modules)))").stdout)
+    assert set(early) <= set(numpys_own)  # older ones need pathlib themselves
+    assert listed
+    assert missing == []
+    assert same
+    assert kept
+    assert message == "module 'metarl_core' has no attribute 'make_vecs'"
+
+
 @pytest.mark.parametrize("level", ["baseline", "avx2", "avx512"])
 def test_metarl_isa_caps_the_level(level):
     levels = ["baseline", "avx2", "avx512"]
