@@ -10,6 +10,7 @@ function(metarl_add_cuda_module target)
     ${PROJECT_SOURCE_DIR}/csrc/bindings/errors.cpp
     ${PROJECT_SOURCE_DIR}/csrc/core/streams_stored.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda/env.cpp
+    ${PROJECT_SOURCE_DIR}/csrc/cuda/open_env_library.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda/replay.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda/replay_streams.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda/tree.cpp
@@ -28,6 +29,7 @@ function(metarl_add_cuda_module target)
     ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/tree_arguments.cpp
     ${ARGN})
   metarl_configure_target(${target})
+  target_link_libraries(${target} PRIVATE ${CMAKE_DL_LIBS})
   target_compile_definitions(${target} PRIVATE METARL_CUDA_MODULE=${target})
   target_precompile_headers(${target} PRIVATE <pybind11/pybind11.h> <pybind11/numpy.h> <pybind11/stl.h>)
   if(NOT MSVC)

@@ -1,8 +1,11 @@
-// Included by the .cu file of a family of environments: METARL_DEFINE_ENV_KERNELS(family, list of its rows.h).
+// The kernels of environments and what launches them, as nvcc compiles both. Installed as
+// metarl/cuda/define_env_kernels.h, which environments.h includes.
 #pragma once
 
-#include "cuda/env_bodies.h"
-#include "cuda/env_kernels.h"
+#include <cuda_runtime_api.h>
+
+#include "env_bodies.h"
+#include "env_library.h"
 
 namespace metarl::cuda {
 namespace {
@@ -25,25 +28,29 @@ __global__ void __launch_bounds__(kEnvThreads) rollout_kernel(const __grid_const
   roll_out_envs<Rows>(ctx, call);
 }
 
+[[maybe_unused]] int use_device(int number) { return cudaSetDevice(number); }
+
+int load_kernel(const void* kernel) {
+  cudaFuncAttributes attributes;
+  const cudaError_t error = cudaFuncGetAttributes(&attributes, kernel);
+  cudaGetLastError();  // or the next launch reports it again
+  return error;
+}
+
+int launch_kernel(const void* kernel, const EnvCall& call, void* stream) {
+  void* arguments[] = {const_cast<EnvCall*>(&call)};
+  cudaLaunchKernel(kernel, dim3(env_blocks(call.num_envs)), dim3(kEnvThreads), arguments, 0,
+                   static_cast<cudaStream_t>(stream));
+  return cudaGetLastError();
+}
+
+constexpr EnvRuntime kLibraryRuntime{CUDART_VERSION, use_device, load_kernel, launch_kernel};
+
 template <class Rows>
-constexpr EnvKernels env_kernels_of(const char* name) {
-  return {name, reset_kernel<Rows>, step_kernel<Rows>, rollout_kernel<Rows>};
+EnvKernels env_kernels_of(const char* name, const EnvRuntime* runtime) {
+  return {name, reinterpret_cast<const void*>(reset_kernel<Rows>), reinterpret_cast<const void*>(step_kernel<Rows>),
+          reinterpret_cast<const void*>(rollout_kernel<Rows>), runtime};
 }
 
 }  // namespace
 }  // namespace metarl::cuda
-
-#define METARL_ENV_KERNELS_OF(name, ...) metarl::cuda::env_kernels_of<__VA_ARGS__>(#name),
-
-// Defines metarl::cuda::family_kernels(), which env_kernels.h declares for the library's own.
-#define METARL_DEFINE_ENV_KERNELS(family, ROWS)                                                                     \
-  namespace metarl::METARL_ISA_NS {                                                                                 \
-  namespace {                                                                                                       \
-  const cuda::EnvKernels kEnvKernels[] = {ROWS(METARL_ENV_KERNELS_OF)};                                             \
-  }                                                                                                                 \
-  }                                                                                                                 \
-  namespace metarl::cuda {                                                                                          \
-  EnvKernelList family##_kernels() {                                                                                \
-    return {METARL_ISA_NS::kEnvKernels, static_cast<int>(sizeof(METARL_ISA_NS::kEnvKernels) / sizeof(EnvKernels))}; \
-  }                                                                                                                 \
-  }

@@ -11,6 +11,7 @@
 #include "cuda/copy_bodies.h"
 #include "cuda/device_env.h"
 #include "cuda/device_streams.h"
+#include "cuda/env_library.h"
 #include "cuda/get_bodies.h"
 #include "cuda/replay_bodies.h"
 #include "cuda/sample_bodies.h"
@@ -28,8 +29,6 @@ constexpr int kHostMemory = 1;
 constexpr int kCudaMemory = 2;
 constexpr int kCudaManagedMemory = 13;
 
-// The kernels of one environment on a device; what is behind it is the device's own.
-struct EnvKernels;
 enum class EnvWork : std::uint8_t { reset, step, rollout };
 
 // Errors of a device are thrown as std::runtime_error that names the call and CUDA's error.
@@ -78,8 +77,10 @@ class Device {
   virtual void start(const SeedCall& call, Stream stream) = 0;
   virtual void start_zeros(void* memory, std::size_t bytes, Stream stream) = 0;
 
-  // The kernels of an environment by EnvDefinition::kernels, loaded; null: there are none of that name.
+  // The package's own kernels of an environment by EnvDefinition::kernels; null: there are none of that name.
   virtual const EnvKernels* find_env(const std::string& name) = 0;
+  // Loads kernels before they are first started. library: where they are from, for messages; "": the package.
+  virtual void load_env(const EnvKernels& kernels, const std::string& library) = 0;
 };
 
 // Device `number`, with its kernels loaded: one object each. Throws std::runtime_error if it cannot be used.

@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "cuda/open_env_library.h"
+
 namespace metarl::cuda {
 namespace {
 
@@ -23,10 +25,12 @@ Env::Env(std::shared_ptr<Device> device, EnvDescription description, const HostA
       description_(std::move(description)),
       timeline_(std::make_shared<Timeline>(device_)),
       pool_(std::make_shared<MemoryPool>(device_)),
-      kernels_(description_.kernels.empty() ? nullptr : device_->find_env(description_.kernels)) {
+      kernels_(description_.library.empty() ? device_->find_env(description_.kernels)
+                                            : &find_library_kernels(description_.library, description_.kernels)) {
   if (kernels_ == nullptr) {
     throw std::invalid_argument(description_.name + " has no kernels for GPUs; use device='cpu'");
   }
+  device_->load_env(*kernels_, description_.library);
   const auto n = static_cast<std::size_t>(description_.num_envs);
   const std::size_t action_bytes =
       description_.num_actions > 0 ? 1 : sizeof(float) * static_cast<std::size_t>(description_.action_size);

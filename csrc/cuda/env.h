@@ -19,6 +19,7 @@ namespace metarl::cuda {
 struct EnvDescription {
   std::string name;     // for messages
   std::string kernels;  // "": the environment has none for GPUs
+  std::string library;  // "": the kernels are the package's; else the path of the loaded library that has them
   std::int64_t num_envs = 0;
   AutoresetMode mode = AutoresetMode::next_step;
   std::int32_t max_episode_steps = 0;
@@ -44,7 +45,7 @@ using HostArrays = std::map<std::string, std::vector<std::byte>>;
 class Env {
  public:
   // arrays: those of a BatchEnv of that description, all of them. Throws std::invalid_argument if the environment has
-  // no kernels for GPUs, and OutOfMemoryError.
+  // no kernels for GPUs, or such as this build does not know, and OutOfMemoryError.
   Env(std::shared_ptr<Device> device, EnvDescription description, const HostArrays& arrays);
   ~Env();
   Env(const Env&) = delete;

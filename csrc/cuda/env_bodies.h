@@ -8,15 +8,22 @@
 
 #include <cstdint>
 
-#include "cuda/context.h"
-#include "cuda/device_env.h"
-#include "envs/driver.h"
-#include "envs/random_actions.h"
+#include "context.h"
+#include "device_env.h"
 #include "metarl/detail/hd.h"
+#include "metarl/env/driver.h"
+#include "metarl/env/random_actions.h"
 
 namespace metarl::cuda {
 
 constexpr int kEnvThreads = 128;
+
+// Blocks of a launch in which every item has a thread, but beyond 2^20 blocks a thread takes several.
+constexpr unsigned env_blocks(std::int64_t items) {
+  constexpr std::int64_t kMostBlocks = 1 << 20;
+  const std::int64_t blocks = (items + kEnvThreads - 1) / kEnvThreads;
+  return static_cast<unsigned>(blocks < kMostBlocks ? blocks : kMostBlocks);
+}
 
 // Element `item` of the given actions, and whether it is one: an integer in [0, num_actions), or a finite float.
 struct GivenAction {

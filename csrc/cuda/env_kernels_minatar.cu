@@ -1,4 +1,4 @@
-#include "cuda/define_env_kernels.h"
+#include "cuda/define_family_kernels.h"
 #include "envs/minatar/rows.h"
 
 METARL_DEFINE_ENV_KERNELS(minatar, METARL_MINATAR_ROWS)

@@ -1,4 +1,4 @@
-#include "cuda/define_env_kernels.h"
+#include "cuda/define_family_kernels.h"
 #include "envs/toy_text/rows.h"
 
 METARL_DEFINE_ENV_KERNELS(toy_text, METARL_TOY_TEXT_ROWS)

@@ -27,15 +27,9 @@ __global__ void __launch_bounds__(kEnvThreads) seed_kernel(const __grid_constant
   seed_rows(ctx, call);
 }
 
-unsigned blocks_for(std::int64_t items) {
-  constexpr std::int64_t kMostBlocks = 1 << 20;  // a thread takes several items beyond
-  const std::int64_t blocks = (items + kEnvThreads - 1) / kEnvThreads;
-  return static_cast<unsigned>(blocks < kMostBlocks ? blocks : kMostBlocks);
-}
-
 template <class Call>
 cudaError_t start(void (*kernel)(Call), std::int64_t items, const Call& call, cudaStream_t stream) {
-  kernel<<<blocks_for(items), kEnvThreads, 0, stream>>>(call);
+  kernel<<<env_blocks(items), kEnvThreads, 0, stream>>>(call);
   return cudaGetLastError();
 }
 
@@ -44,10 +38,21 @@ cudaError_t tell(const EnvCall& call, cudaStream_t stream) {
   return rows == 0 ? cudaSuccess : start(tell_kernel, rows, call, stream);
 }
 
+// The device is this thread's current one, but maybe not for the runtime of the kernels.
+cudaError_t use_device(const EnvRuntime& runtime, int device) {
+  return runtime.use_device == nullptr ? cudaSuccess : static_cast<cudaError_t>(runtime.use_device(device));
+}
+
+cudaError_t start_rows(const EnvKernels& kernels, const void* kernel, const EnvCall& call, int device,
+                       cudaStream_t stream) {
+  const cudaError_t error = use_device(*kernels.runtime, device);
+  return error != cudaSuccess ? error : static_cast<cudaError_t>(kernels.runtime->launch(kernel, call, stream));
+}
+
 // Checks, runs, tells and finishes.
-cudaError_t run(void (*kernel)(EnvCall), const EnvCall& call, cudaStream_t stream) {
+cudaError_t run(const EnvKernels& kernels, const void* kernel, const EnvCall& call, int device, cudaStream_t stream) {
   cudaError_t error = start(check_kernel, call.num_envs, call, stream);
-  if (error == cudaSuccess) error = start(kernel, call.num_envs, call, stream);
+  if (error == cudaSuccess) error = start_rows(kernels, kernel, call, device, stream);
   if (error == cudaSuccess) error = tell(call, stream);
   if (error != cudaSuccess) return error;
   finish_kernel<<<1, 1, 0, stream>>>(call);
@@ -66,35 +71,36 @@ const EnvKernels* find_env_kernels(const char* name) {
   return nullptr;
 }
 
-cudaError_t load_env_kernels(const EnvKernels& kernels) {
-  const void* const all[] = {
-      reinterpret_cast<const void*>(kernels.reset),    reinterpret_cast<const void*>(kernels.step),
-      reinterpret_cast<const void*>(kernels.roll_out), reinterpret_cast<const void*>(check_kernel),
-      reinterpret_cast<const void*>(tell_kernel),      reinterpret_cast<const void*>(finish_kernel),
-      reinterpret_cast<const void*>(seed_kernel)};
-  for (const void* kernel : all) {
+cudaError_t load_env_kernels(const EnvKernels& kernels, int device) {
+  for (const void* kernel :
+       {reinterpret_cast<const void*>(check_kernel), reinterpret_cast<const void*>(tell_kernel),
+        reinterpret_cast<const void*>(finish_kernel), reinterpret_cast<const void*>(seed_kernel)}) {
     cudaFuncAttributes attributes;
     const cudaError_t error = cudaFuncGetAttributes(&attributes, kernel);
     if (error != cudaSuccess) return error;
   }
-  return cudaSuccess;
+  cudaError_t error = use_device(*kernels.runtime, device);
+  for (const void* kernel : {kernels.reset, kernels.step, kernels.roll_out}) {
+    if (error == cudaSuccess) error = static_cast<cudaError_t>(kernels.runtime->load(kernel));
+  }
+  return error;
 }
 
 cudaError_t launch_seeds(const SeedCall& call, cudaStream_t stream) {
   return call.count == 0 ? cudaSuccess : start(seed_kernel, call.count, call, stream);
 }
 
-cudaError_t launch_reset(const EnvKernels& kernels, const EnvCall& call, cudaStream_t stream) {
-  const cudaError_t error = start(kernels.reset, call.num_envs, call, stream);
+cudaError_t launch_reset(const EnvKernels& kernels, const EnvCall& call, int device, cudaStream_t stream) {
+  const cudaError_t error = start_rows(kernels, kernels.reset, call, device, stream);
   return error == cudaSuccess ? tell(call, stream) : error;
 }
 
-cudaError_t launch_step(const EnvKernels& kernels, const EnvCall& call, cudaStream_t stream) {
-  return run(kernels.step, call, stream);
+cudaError_t launch_step(const EnvKernels& kernels, const EnvCall& call, int device, cudaStream_t stream) {
+  return run(kernels, kernels.step, call, device, stream);
 }
 
-cudaError_t launch_rollout(const EnvKernels& kernels, const EnvCall& call, cudaStream_t stream) {
-  return run(kernels.roll_out, call, stream);
+cudaError_t launch_rollout(const EnvKernels& kernels, const EnvCall& call, int device, cudaStream_t stream) {
+  return run(kernels, kernels.roll_out, call, device, stream);
 }
 
 }  // namespace metarl::cuda

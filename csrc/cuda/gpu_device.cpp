@@ -29,6 +29,8 @@ void check(const char* call, cudaError_t error) {
 
 cudaStream_t handle(Stream stream) { return reinterpret_cast<cudaStream_t>(stream); }
 
+std::string version_text(int v) { return std::to_string(v / 1000) + "." + std::to_string(v % 1000 / 10); }
+
 std::string mebibytes(std::size_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
 
 // Makes a device the thread's current one, as the runtime's calls have no argument for it.
@@ -61,12 +63,16 @@ class GpuDevice : public Device {
     check_loaded(error);
   }
 
-  const EnvKernels* find_env(const std::string& name) override {
-    const EnvKernels* const kernels = find_env_kernels(name.c_str());
-    if (kernels == nullptr) return nullptr;
+  const EnvKernels* find_env(const std::string& name) override { return find_env_kernels(name.c_str()); }
+  void load_env(const EnvKernels& kernels, const std::string& library) override {
     const Current current(number_);
-    check_loaded(load_env_kernels(*kernels));
-    return kernels;
+    const cudaError_t error = load_env_kernels(kernels, number_);
+    if (error == cudaErrorInsufficientDriver && !library.empty()) {
+      throw std::runtime_error(
+          library + " was built with CUDA " + version_text(static_cast<int>(kernels.runtime->version)) +
+          ", which the driver does not support; update the driver, or build it with an older nvcc");
+    }
+    check_loaded(error, library);
   }
 
   std::string name() const override { return "cuda:" + std::to_string(number_); }
@@ -160,11 +166,11 @@ class GpuDevice : public Device {
     const Current current(number_);
     switch (work) {
       case EnvWork::reset:
-        return check("reset", launch_reset(kernels, call, handle(stream)));
+        return check("reset", launch_reset(kernels, call, number_, handle(stream)));
       case EnvWork::step:
-        return check("step", launch_step(kernels, call, handle(stream)));
+        return check("step", launch_step(kernels, call, number_, handle(stream)));
       case EnvWork::rollout:
-        return check("rollout", launch_rollout(kernels, call, handle(stream)));
+        return check("rollout", launch_rollout(kernels, call, number_, handle(stream)));
     }
   }
   void start(const SeedCall& call, Stream stream) override { launch("seed", launch_seeds, call, stream); }
@@ -174,16 +180,17 @@ class GpuDevice : public Device {
   }
 
  private:
-  void check_loaded(cudaError_t error) const {
+  // library: where the kernels are from; "": this build.
+  void check_loaded(cudaError_t error, const std::string& library = {}) const {
     cudaGetLastError();
     if (error == cudaErrorNoKernelImageForDevice || error == cudaErrorUnsupportedPtxVersion) {
       cudaDeviceProp properties{};
       check("cudaGetDeviceProperties", cudaGetDeviceProperties(&properties, number_));
       const std::string capability = std::to_string(properties.major) + std::to_string(properties.minor);
-      throw std::runtime_error(name() + " (" + properties.name + ", sm_" + capability +
-                               ") runs none of the kernels in this build of metarl_core; build it with "
-                               "METARL_CUDA_ARCHITECTURES=" +
-                               capability + " or all, or update the driver");
+      throw std::runtime_error(
+          name() + " (" + properties.name + ", sm_" + capability + ") runs none of the kernels in " +
+          (library.empty() ? "this build of metarl_core" : library) +
+          "; build it with METARL_CUDA_ARCHITECTURES=" + capability + " or all, or update the driver");
     }
     check("loading the kernels", error);
   }
@@ -208,12 +215,11 @@ std::string missing_device(cudaError_t error) {
   cudaDriverGetVersion(&driver);
   cudaRuntimeGetVersion(&runtime);
   cudaGetLastError();
-  const auto version = [](int v) { return std::to_string(v / 1000) + "." + std::to_string(v % 1000 / 10); };
   const std::string code = " (CUDA error " + std::to_string(static_cast<int>(error)) + ")";
   if (driver == 0) return "no NVIDIA driver is installed" + code + "; install one";
   if (error == cudaErrorInsufficientDriver) {
-    return "the NVIDIA driver supports CUDA " + version(driver) + ", this build needs " + version(runtime) + code +
-           "; update the driver";
+    return "the NVIDIA driver supports CUDA " + version_text(driver) + ", this build needs " + version_text(runtime) +
+           code + "; update the driver";
   }
   if (error == cudaErrorNoDevice) {
     return "the driver finds no GPU" + code + "; look at nvidia-smi and CUDA_VISIBLE_DEVICES";

@@ -46,6 +46,7 @@ EnvDescription env_description(const py::dict& given) {
   EnvDescription d;
   d.name = told<std::string>(given, "name");
   d.kernels = told<std::string>(given, "kernels");
+  if (given.contains("library")) d.library = told<std::string>(given, "library");
   d.num_envs = told<std::int64_t>(given, "num_envs");
   d.mode = mode_named(told<std::string>(given, "autoreset_mode"));
   d.max_episode_steps = told<std::int32_t>(given, "max_episode_steps");

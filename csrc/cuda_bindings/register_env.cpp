@@ -12,6 +12,7 @@
 #include "bindings/arrays.h"
 #include "bindings/built.h"
 #include "cuda/env.h"
+#include "cuda/open_env_library.h"
 #include "cuda_bindings/call.h"
 #include "cuda_bindings/env_arguments.h"
 #include "cuda_bindings/register.h"
@@ -393,6 +394,10 @@ using Handle = Built<PyEnv>;
 }  // namespace
 
 void register_env(py::module_& m) {
+  m.def(
+      "find_library_kernels",
+      [](const std::string& library, const std::string& kernels) { find_library_kernels(library, kernels); },
+      py::arg("library"), py::arg("kernels"), "Raises ValueError, which says why, if a loaded library lacks kernels.");
   py::class_<PyEnv>(m, "BatchEnv", py::module_local(),
                     "A batch of environments in a GPU's memory; made by metarl_core.make_vec(..., device=\"cuda\").")
       .def(py::init<const py::dict&, const py::dict&, int>(), py::arg("description"), py::arg("arrays"),

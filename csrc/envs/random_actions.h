@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "envs/driver.h"
+#include "driver.h"
 
 namespace metarl {
 

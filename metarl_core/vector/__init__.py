@@ -112,7 +112,8 @@ def make_vec(
         apply_task: For environments that are not native: called with one and a dict of all ``task_parameters`` when a
             row with another task is reset; may return another environment to use instead.
         device: ``"cpu"``, or ``"cuda"``, ``"cuda:1"``, ...: native environments then live in the memory of that GPU,
-            and take and return arrays there (docs/cuda.md).
+            and take and return arrays there (docs/cuda.md); those of a library, too, if it was built with kernels for
+            GPUs.
         **params: Parameters of the environment: ``env_spec(id).parameters`` describes them; for others, what
             ``gymnasium.make`` takes.
 

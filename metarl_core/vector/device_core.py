@@ -12,6 +12,7 @@ import numpy.typing as npt
 from metarl_core import _core
 from metarl_core.errors import ClosedError, ResetNeededError
 from metarl_core.vector.builders import BuildPlan
+from metarl_core.vector.library import library_kernels
 
 __all__ = ["DeviceCore"]
 
@@ -28,6 +29,9 @@ class DeviceCore:
         plan: How the environment is built.
         module: The extension module of the device.
         device: Number of the device.
+
+    Raises:
+        ValueError: There are no kernels for GPUs of this environment; the message says why and what to do.
     """
 
     num_threads = 1
@@ -39,10 +43,12 @@ class DeviceCore:
         self.has_prob = host.has_prob
         self.has_end_flag = host.has_end_flag
         self.action_masks = host.action_masks
-        self._disabled = host.describe()["autoreset_mode"] == "disabled"
         self._make_host = make_host
-        shapes = {"obs_shape": tuple(plan.observation_shape), "action_shape": tuple(plan.action_shape)}
-        self.batch = module.BatchEnv(host.describe() | shapes, host.read_arrays(), device)
+        told = host.describe()
+        self._disabled = told["autoreset_mode"] == "disabled"
+        told |= {"obs_shape": tuple(plan.observation_shape), "action_shape": tuple(plan.action_shape)}
+        told |= library_kernels(told["name"], "float32" if plan.numbers.get("float32") else "float64")
+        self.batch = module.BatchEnv(told, host.read_arrays(), device)
         self.step = self.batch.step
 
     @property

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from metarl_core import _core
+from metarl_core import _core, _cuda_module
 from metarl_core.errors import EnvLibraryError
 from metarl_core.vector.builders import BuildPlan, _numbers, add_builder
 from metarl_core.vector.registration import register_envs
 from metarl_core.vector.specs import _PRECISION, EnvSpec, ParameterSpec, _table, add_specs, list_envs
 
-__all__ = ["is_from_library", "load_env_library"]
+__all__ = ["library_kernels", "load_env_library", "why_no_kernels"]
 
 # What make_vec itself takes, and what every environment has.
 _RESERVED = frozenset(
@@ -26,11 +26,38 @@ _RESERVED = frozenset(
 )
 # (device, inode, time of change) -> ids: loading a library again does nothing.
 _LOADED: dict[tuple[int, int, int], list[str]] = {}
+# id -> the file that was loaded, without links, as the dynamic linker knows it.
+_FILES: dict[str, str] = {}
 
 
-def is_from_library(env_id: str) -> bool:
-    """Whether :func:`load_env_library` brought an environment."""
-    return any(env_id in ids for ids in _LOADED.values())
+def library_kernels(env_id: str, precision: str) -> dict[str, Any]:
+    """Tell where a GPU's module finds the kernels of an environment that :func:`load_env_library` brought.
+
+    Args:
+        env_id: The id.
+        precision: ``"float32"`` or ``"float64"``.
+
+    Returns:
+        ``library`` and ``kernels``, as the module takes them; empty for an environment of the package.
+    """
+    if env_id not in _FILES:
+        return {}
+    return {"library": os.fsencode(_FILES[env_id]), "kernels": f"{env_id}/{precision}"}
+
+
+def why_no_kernels(env_id: str, precision: str) -> str | None:
+    """Say why an environment, in a precision, cannot live on a GPU that is there; None: it can.
+
+    Raises:
+        RuntimeError: There is no GPU.
+    """
+    where = library_kernels(env_id, precision)
+    if where:
+        try:
+            _cuda_module.cuda_module("cuda").find_library_kernels(**where)
+        except ValueError as error:
+            return str(error)
+    return None
 
 
 def _spec(found: Mapping[str, Any]) -> EnvSpec:
@@ -75,7 +102,8 @@ def load_env_library(path: str | os.PathLike[str]) -> list[str]:
 
     ``docs/custom-environments.md`` shows how to write and build one. Loading runs the library's code: load what you
     trust. It stays in memory until the process ends; to load a changed one, start a new process. Loading the same file
-    a second time does nothing.
+    a second time does nothing. Kernels for GPUs, if it has them, are looked for by ``make_vec(..., device="cuda")``;
+    until then no driver is started.
 
     Args:
         path: The library.
@@ -115,11 +143,13 @@ def load_env_library(path: str | os.PathLike[str]) -> list[str]:
                     "or every environment has"
                 )
     specs = [_spec(environment) for environment in found]
-    _core.add_env_library(name)
+    real = os.path.realpath(file)
+    _core.add_env_library(os.fsencode(real))
     for environment in found:
         add_builder(environment["id"], _Builder(environment))
     add_specs(specs)
     _LOADED[key] = [spec.id for spec in specs]
+    _FILES.update(dict.fromkeys(_LOADED[key], real))
     if "metarl_core.vector.gym_env" in sys.modules:  # Gymnasium has heard of the others already
         register_envs()
     return list(_LOADED[key])

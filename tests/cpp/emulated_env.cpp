@@ -129,10 +129,14 @@ cuda::EnvCall EmulatedEnv::call() {
   return call;
 }
 
-void EmulatedEnv::launch(const char* name, void (*body)(simt::Context&, const cuda::EnvCall&),
-                         const cuda::EnvCall& call) {
+void EmulatedEnv::launch(const void* kernel, const cuda::EnvCall& call) {
+  kernels_.runtime->launch(kernel, call, &device_);
+}
+
+void EmulatedEnv::check(const cuda::EnvCall& call) {
   const int blocks = static_cast<int>((num_envs_ + kBlockThreads - 1) / kBlockThreads);
-  device_.launch<char>(name, blocks, kBlockThreads, [&](simt::Context& context, char*) { body(context, call); });
+  device_.launch<char>("check", blocks, kBlockThreads,
+                       [&](simt::Context& context, char*) { emulated_check(context, call); });
 }
 
 void EmulatedEnv::reset(const std::uint8_t* mask, void* obs, const metarl::RowSeeds& seeds) {
@@ -142,7 +146,7 @@ void EmulatedEnv::reset(const std::uint8_t* mask, void* obs, const metarl::RowSe
   const cuda::SeedCall seeding{c.batch, nullptr, seeds.rows, seeds.seeds, seeds.streams, seeds.count};
   device_.launch<char>("seed", 1, kBlockThreads,
                        [&](simt::Context& context, char*) { emulated_seed(context, seeding); });
-  launch("reset", kernels_.reset, c);
+  launch(kernels_.reset, c);
 }
 
 void EmulatedEnv::step(const void* actions, metarl::ActionType type, const metarl::StepOutputs& out) {
@@ -154,8 +158,8 @@ void EmulatedEnv::step(const void* actions, metarl::ActionType type, const metar
   c.batch.terminated = out.terminated;
   c.batch.truncated = out.truncated;
   c.batch.prob = out.prob;
-  launch("check", emulated_check, c);
-  launch("step", kernels_.step, c);
+  check(c);
+  launch(kernels_.step, c);
   device_.launch<char>("finish", 1, 1, [&](simt::Context& context, char*) { emulated_finish(context, c); });
 }
 
@@ -166,8 +170,8 @@ void EmulatedEnv::rollout(const metarl::RolloutActions& actions, std::int64_t be
   c.begin = begin;
   c.end = end;
   c.out = out;
-  launch("check", emulated_check, c);
-  launch("rollout", kernels_.roll_out, c);
+  check(c);
+  launch(kernels_.roll_out, c);
   device_.launch<char>("finish", 1, 1, [&](simt::Context& context, char*) { emulated_finish(context, c); });
 }
 

@@ -47,13 +47,14 @@ class EmulatedEnv {
 
  private:
   cuda::EnvCall call();
-  void launch(const char* name, void (*body)(simt::Context&, const cuda::EnvCall&), const cuda::EnvCall& call);
+  void launch(const void* kernel, const cuda::EnvCall& call);
+  void check(const cuda::EnvCall& call);
   std::vector<std::byte> columns(const std::vector<double>& values, std::int64_t count) const;
   std::vector<std::uint8_t> layouts(const std::vector<double>& values, std::int64_t count) const;
   metarl::FieldType task_type() const;
 
   metarl::EnvDefinition definition_;
-  const EmulatedKernels& kernels_;
+  const cuda::EnvKernels& kernels_;
   std::int64_t num_envs_;
   std::int64_t obs_row_bytes_;
   metarl::AutoresetMode mode_;

@@ -5,7 +5,7 @@
 
 #include <stdexcept>
 
-#include "cuda/env_bodies.h"
+#include "emulated_define_env_kernels.h"
 #include "envs/bsuite/rows.h"
 #include "envs/classic_control/rows.h"
 #include "envs/meta/rows.h"
@@ -16,24 +16,18 @@
 namespace metarl::METARL_ISA_NS {
 namespace {
 
-template <class Rows>
-constexpr metarl_test::EmulatedKernels kernels_of(const char* name) {
-  return {name, cuda::reset_envs<Rows, simt::Context>, cuda::step_envs<Rows, simt::Context>,
-          cuda::roll_out_envs<Rows, simt::Context>};
-}
-
-#define METARL_EMULATE(name, ...) kernels_of<__VA_ARGS__>(#name),
-constexpr metarl_test::EmulatedKernels kAll[] = {
-    METARL_BSUITE_ROWS(METARL_EMULATE) METARL_CLASSIC_CONTROL_ROWS(METARL_EMULATE) METARL_META_ROWS(METARL_EMULATE)
-        METARL_MINATAR_ROWS(METARL_EMULATE) METARL_MINIGRID_ROWS(METARL_EMULATE) METARL_TOY_TEXT_ROWS(METARL_EMULATE)};
+#define METARL_EMULATE(name, ...) cuda::env_kernels_of<__VA_ARGS__>(#name, &cuda::kLibraryRuntime),
+const cuda::EnvKernels kAll[] = {METARL_BSUITE_ROWS(METARL_EMULATE) METARL_CLASSIC_CONTROL_ROWS(METARL_EMULATE)
+                                     METARL_META_ROWS(METARL_EMULATE) METARL_MINATAR_ROWS(METARL_EMULATE)
+                                         METARL_MINIGRID_ROWS(METARL_EMULATE) METARL_TOY_TEXT_ROWS(METARL_EMULATE)};
 
 }  // namespace
 }  // namespace metarl::METARL_ISA_NS
 
 namespace metarl_test {
 
-const EmulatedKernels& find_emulated_kernels(const std::string& name) {
-  for (const EmulatedKernels& kernels : metarl::METARL_ISA_NS::kAll) {
+const cuda::EnvKernels& find_emulated_kernels(const std::string& name) {
+  for (const cuda::EnvKernels& kernels : metarl::METARL_ISA_NS::kAll) {
     if (name == kernels.name) return kernels;
   }
   throw std::out_of_range("no kernels are called '" + name + "'");

@@ -16,6 +16,7 @@ from device_env_helpers import (
     pair,
     play,
 )
+from env_library_helpers import build_example
 
 import metarl_core
 from metarl_core import ResetNeededError
@@ -187,3 +188,63 @@ def test_memory_is_returned():
     gc.collect()
     torch.cuda.synchronize()
     assert torch.cuda.mem_get_info()[0] >= before - (8 << 20)
+
+
+# ---- an environment of one's own, whose kernels another copy of CUDA's runtime launches ------------------------------
+@pytest.fixture(scope="module")
+def windy_lander(tmp_path_factory):
+    path, said = build_example(tmp_path_factory.mktemp("custom_env"))
+    if "built without kernels for GPUs" in said:
+        pytest.skip("no nvcc works here")
+    (env_id,) = metarl_core.load_env_library(path)
+    return env_id
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_library(windy_lander, mode, precision):
+    device, cpu = pair(windy_lander, 300, mode, seed=4, precision=precision, max_episode_steps=40)
+    play(device, cpu, to_gpu, 200)
+
+
+def test_tasks_of_a_library(windy_lander):
+    device, cpu = pair(windy_lander, 640, "same_step", max_episode_steps=40)
+    for envs in (device, cpu):
+        envs.sample_tasks_at_reset({"gravity": np.linspace(1, 3, 64)})
+    play(device, cpu, to_gpu, 100)
+
+
+def test_many_steps_of_a_library(windy_lander):
+    test_many_steps(windy_lander, {})
+
+
+def test_a_graph_with_kernels_of_a_library(windy_lander):
+    device, cpu = pair(windy_lander, ROWS, "same_step")
+    out, actions = device.make_buffers(), torch.zeros(ROWS, dtype=torch.int64, device="cuda")
+    device.reset(seed=1)
+    cpu.reset(seed=1)
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        device.step(actions, out=out)
+    for chosen in actions_of(cpu, 200):
+        actions.copy_(to_gpu(chosen))
+        graph.replay()
+        expected = cpu.step(chosen)
+        for ours, theirs in zip(out, expected, strict=False):
+            assert_same(torch.from_dlpack(ours), theirs)
+    torch.cuda.synchronize()
+    assert_same_state(device, cpu)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one GPU alone")
+def test_a_library_on_two_gpus(windy_lander):
+    """The runtime of the library has a current device of its own."""
+    cpu = metarl_core.make_vec(windy_lander, 64)
+    expected = [cpu.reset(seed=1)[0], *(cpu.step(actions)[0] for actions in actions_of(cpu, 20))]
+    both = [metarl_core.make_vec(windy_lander, 64, device=f"cuda:{number}") for number in (0, 1)]
+    for envs in both:
+        assert_same_obs(envs.reset(seed=1)[0], expected[0])
+    for t, actions in enumerate(actions_of(cpu, 20)):
+        for number, envs in enumerate(both):
+            assert_same_obs(envs.step(torch.from_numpy(actions).to(f"cuda:{number}"))[0], expected[t + 1])

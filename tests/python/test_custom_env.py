@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import importlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,70 +13,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from env_library_helpers import EXAMPLE, build_example, compiled, run
 from windy_lander_reference import DEFAULTS, Row, pilot
 
 import metarl_core as mc
+from metarl_core._cuda_module import cuda_devices
 from metarl_core.cli import main
 from metarl_core.testing import check_vector_env
+from metarl_core.vector.library import library_kernels
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "custom_env"
 ID = "WindyLander-v0"
 LEVELS = mc.build_info()["isa_levels"]
-MINIMAL = r"""
-#include <metarl/env/environment.h>
-template <class Real>
-struct Model {
-  static constexpr const char* kId = ENV_ID;
-  static constexpr metarl::env::Text kText = {};
-  static constexpr int kActions = ENV_ACTIONS;
-  struct State { Real sum; };
-  static constexpr metarl::env::Field<State, Real> kFields[] = {{ENV_FIELD, &State::sum}};
-  struct Params { Real gain; };
-  static constexpr metarl::env::Parameter<Params, Real> kParameters[] = {{ENV_PARAMETER, &Params::gain, 1.0, "Gain.",
-                                                                          ENV_LOW}};
-  static constexpr int kObs = 1;
-  METARL_HD State reset(const Params&, const Real*) { return {Real{0}}; }
-  METARL_HD bool step(const Params& p, State& s, auto action, Real& reward) {
-    s.sum += p.gain * static_cast<Real>(action);
-    reward = s.sum;
-    return s.sum >= Real{5};
-  }
-  METARL_HD void observe(const State& s, float* obs) { obs[0] = static_cast<float>(s.sum); }
-};
-METARL_ENVIRONMENTS(Model)
-"""
-
-
-def run(*command, env=None):
-    result = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, timeout=500, env={**os.environ, **(env or {})}
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout
 
 
 @pytest.fixture(scope="session")
-def library(tmp_path_factory):
-    """Build the example from a copy of its folder, against what is installed."""
-    source = tmp_path_factory.mktemp("custom_env") / "source"
-    shutil.copytree(EXAMPLE, source, ignore=shutil.ignore_patterns("build"))
-    build = source / "build"
-    cmakedir = run(sys.executable, "-m", "metarl_core", "--cmakedir").strip()
-    strict = "-Wall -Wextra -Wconversion -Werror"
-    run("cmake", "-S", source, "-B", build, f"-Dmetarl_core_DIR={cmakedir}", f"-DCMAKE_CXX_FLAGS={strict}")
-    run("cmake", "--build", build, "--parallel", "2")
-    (path,) = build.glob("windy_lander.so")
+def built(tmp_path_factory):
+    """Build the example from a copy of its folder, against what is installed; the library and what CMake said."""
+    return build_example(tmp_path_factory.mktemp("custom_env"))
+
+
+@pytest.fixture(scope="session")
+def library(built):
+    path, _ = built
     assert mc.load_env_library(path) == [ID]
-    return path
-
-
-def compiled(folder, text=MINIMAL, **definitions):
-    values = {"ID": '"Minimal-v0"', "ACTIONS": "2", "FIELD": '"sum"', "PARAMETER": '"gain"', "LOW": "0.0"}
-    values.update(definitions)
-    source, path = folder / "model.cpp", folder / "model.so"
-    source.write_text(text)
-    flags = [f"-DENV_{name}={value}" for name, value in values.items()]
-    run("c++", "-std=c++20", "-O1", "-shared", "-fPIC", f"-I{mc.get_include()}", *flags, source, "-o", path)
     return path
 
 
@@ -184,13 +146,6 @@ def test_float32_is_near_float64(library):
         actions = pilot(a)
         a, b = wide.step(actions)[0], narrow.step(actions)[0]
     np.testing.assert_allclose(a, b, atol=1e-4)
-
-
-def test_it_trains_with_environments_in_host_memory(library):
-    agents = pytest.importorskip("metarl_core.agents")
-    support = pytest.importorskip("metarl_core.agents.device.support")
-    for env_id in (ID, "metarl_core/" + ID):
-        assert "has no kernels for GPUs" in support.why_on_host(agents.resolve_config("ddqn-per", env_id))
 
 
 def test_it_is_listed_described_and_registered(library, capsys):
@@ -312,3 +267,105 @@ def test_functions_that_levels_would_share_fail_the_build(tmp_path):
     assert "twice(float) is compiled for several instruction-set levels" in " ".join(
         (result.stdout + result.stderr).split()
     )
+
+
+# ---- kernels for GPUs ------------------------------------------------------------------------------------------------
+def configured(folder, *options, lines="metarl_add_environment(windy_lander windy_lander.cpp CUDA windy_lander.cu)"):
+    """Let CMake look at a project, and build nothing."""
+    (folder / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.20)\nproject(own LANGUAGES CXX)\nfind_package(metarl_core CONFIG REQUIRED)\n"
+        + lines
+    )
+    for name in ("windy_lander.cpp", "windy_lander.cu", "windy_lander.h"):
+        shutil.copy(EXAMPLE / name, folder)
+    command = ["cmake", "-S", folder, "-B", folder / "build", f"-Dmetarl_core_DIR={mc.get_cmake_dir()}", *options]
+    result = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    return result.returncode, " ".join((result.stdout + result.stderr).split())
+
+
+# An nvcc that does not work.
+NO_NVCC = f"-DMETARL_NVCC={shutil.which('false')}"
+
+
+@pytest.mark.parametrize(
+    ("options", "fails", "said"),
+    [
+        (
+            [NO_NVCC],
+            False,
+            "12.0 or newer is needed -- windy_lander: built without kernels for GPUs (METARL_CUDA=AUTO)",
+        ),
+        ([NO_NVCC, "-DMETARL_CUDA=ON"], True, "has version ''; 12.0 or newer is needed"),
+        (["-DMETARL_CUDA=OFF"], False, "windy_lander: built without kernels for GPUs (METARL_CUDA=OFF)"),
+        (["-DMETARL_CUDA=yes"], True, "METARL_CUDA must be AUTO, ON or OFF, got 'yes'"),
+    ],
+)
+def test_without_nvcc_the_build_says_so_or_fails(tmp_path, options, fails, said):
+    status, text = configured(tmp_path, *options)
+    assert (status != 0) == fails, text
+    assert said in text
+
+
+def test_cuda_without_files_is_an_error(tmp_path):
+    status, text = configured(tmp_path, lines="metarl_add_environment(own windy_lander.cpp CUDA)")
+    assert status != 0
+    assert "CUDA must be followed by files for nvcc" in text
+
+
+@pytest.fixture
+def with_kernels(built, library):
+    """The built library, where nvcc could compile its kernels."""
+    if "built without kernels for GPUs" in built[1]:
+        pytest.skip("no nvcc works here: " + built[1].split("CUDA: not built: ")[-1].splitlines()[0])
+    return library
+
+
+def test_the_library_exports_its_kernels_and_nothing_of_cudas_runtime(with_kernels):
+    exported = {line.split()[-1] for line in run("nm", "-D", "--defined-only", with_kernels).splitlines()}
+    assert "metarl_cuda_env_library" in exported
+    assert [name for name in exported if name.lower().startswith(("cuda", "__cuda", "cu"))] == []
+    needed = run("readelf", "-d", with_kernels)
+    assert "libcuda" not in needed
+
+
+class Kernels(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), ("reset", ctypes.c_void_p), ("step", ctypes.c_void_p)]
+    _fields_ += [("roll_out", ctypes.c_void_p), ("runtime", ctypes.c_void_p)]
+
+
+class Library(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint32) for name in ("version", "call_size", "status_size", "kernels_size", "count")]
+    _fields_ += [("kernels", ctypes.POINTER(Kernels))]
+
+
+def test_what_the_library_says_of_its_kernels(with_kernels):
+    function = ctypes.CDLL(str(with_kernels)).metarl_cuda_env_library
+    function.restype = ctypes.POINTER(Library)
+    library = function().contents
+    assert library.version == 1
+    assert library.kernels_size == ctypes.sizeof(Kernels)
+    kernels = library.kernels[: library.count]
+    assert [k.name.decode() for k in kernels] == [f"{ID}/float64", f"{ID}/float32"]
+    pointers = {pointer for k in kernels for pointer in (k.reset, k.step, k.roll_out)}
+    assert len(pointers) == 6
+    assert None not in pointers
+
+
+def test_on_a_gpu_it_runs_and_without_one_it_says_what_is_missing(with_kernels):
+    devices, problem = cuda_devices()
+    if devices:
+        envs = mc.make_vec(ID, 3, device="cuda")
+        assert np.array_equal(envs.reset(seed=1)[0].numpy(), mc.make_vec(ID, 3).reset(seed=1)[0])
+        return
+    with pytest.raises(RuntimeError, match=re.escape(f"device 'cuda' cannot be used: {problem}")):
+        mc.make_vec(ID, 3, device="cuda")
+
+
+def test_the_package_finds_the_kernels(with_kernels):
+    if not mc.build_info()["cuda_built"]:
+        pytest.skip("this build has no CUDA backend")
+    module = importlib.import_module("metarl_core._cuda")
+    for precision in ("float64", "float32"):
+        module.find_library_kernels(**library_kernels(ID, precision))
+    with pytest.raises(ValueError, match=r"windy_lander\.so has kernels for GPUs, but none called 'Other-v0/float64'"):
+        module.find_library_kernels(os.fsencode(with_kernels), "Other-v0/float64")

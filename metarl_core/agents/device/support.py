@@ -8,7 +8,7 @@ from metarl_core.agents.cder.config import CderConfig
 from metarl_core.agents.config import RunConfig
 from metarl_core.agents.device.actors import ACTORS
 from metarl_core.agents.registry import ALGORITHMS
-from metarl_core.vector.library import is_from_library
+from metarl_core.vector.library import why_no_kernels
 
 __all__ = ["why_on_host"]
 
@@ -23,8 +23,6 @@ def why_on_host(config: RunConfig) -> str | None:
     native = config.env_id.removeprefix("metarl_core/")
     if native not in metarl_core.list_envs():
         return f"{config.env_id} is not a native environment"
-    if is_from_library(native):
-        return f"{config.env_id} is an environment of a library, which has no kernels for GPUs"
     if spec.discrete is None or spec.discrete.make_agent not in ACTORS:
         return f"{config.algorithm} does not act on a GPU"
     hyper = config.hyperparameters
@@ -42,4 +40,4 @@ def why_on_host(config: RunConfig) -> str | None:
         if value != needed:
             return f"{name}={value!r}; on a GPU only {name}={needed!r} is there"
     devices, problem = cuda_devices()
-    return None if devices else problem
+    return why_no_kernels(native, config.env_params.get("precision", "float64")) if devices else problem

@@ -180,21 +180,25 @@ class EmulatedDevice : public Device {
   // An environment's rows are read and written where they are: threads share nothing of them but the status.
   const EnvKernels* find_env(const std::string& name) override {
     try {
-      return reinterpret_cast<const EnvKernels*>(&metarl_test::find_emulated_kernels(name));
+      return &metarl_test::find_emulated_kernels(name);
     } catch (const std::out_of_range&) {
       return nullptr;
     }
   }
+  void load_env(const EnvKernels& kernels, const std::string& library) override {
+    for (const void* kernel : {kernels.reset, kernels.step, kernels.roll_out}) {
+      check(kernels.runtime->load(kernel), "loading the kernels of " + library);
+    }
+  }
   void start(EnvWork work, const EnvKernels& kernels, const EnvCall& call, Stream) override {
-    const auto& bodies = reinterpret_cast<const metarl_test::EmulatedKernels&>(kernels);
     const auto launch = [&](auto body, std::int64_t rows) {
       if (rows > 0) launch_rows(rows, [&](auto& ctx) { body(ctx, call); });
     };
     if (work != EnvWork::reset) launch(metarl_test::emulated_check, call.num_envs);
-    launch(work == EnvWork::reset  ? bodies.reset
-           : work == EnvWork::step ? bodies.step
-                                   : bodies.roll_out,
-           call.num_envs);
+    const void* const kernel = work == EnvWork::reset  ? kernels.reset
+                               : work == EnvWork::step ? kernels.step
+                                                       : kernels.roll_out;
+    check(kernels.runtime->launch(kernel, call, &emulator_), "a launch");
     launch(metarl_test::emulated_tell, told_rows(call));
     if (work != EnvWork::reset) {
       emulator_.launch<char>("finish", 1, 1, [&](auto& ctx, char*) { metarl_test::emulated_finish(ctx, call); });
@@ -252,6 +256,11 @@ class EmulatedDevice : public Device {
     EmulatedDevice* device_;
     std::vector<Pair> pairs_;
   };
+
+  // What a library's runtime returned: of one that was built for GPUs, an error that there is no driver.
+  static void check(int error, const std::string& what) {
+    if (error != 0) throw std::runtime_error(what + " failed (CUDA error " + std::to_string(error) + ")");
+  }
 
   static void refuse_in_graph(Stream stream) {
     if (stream == kCapturingStream) throw std::runtime_error("operation not permitted when stream is capturing");
