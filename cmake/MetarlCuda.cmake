@@ -19,7 +19,7 @@ function(metarl_add_cuda_kernels target)
     set(object ${PROJECT_BINARY_DIR}/cuda/${name}.o)
     set(assembly ${PROJECT_BINARY_DIR}/cuda/${name}.ptx)
     add_custom_command(OUTPUT ${object}
-      COMMAND ${METARL_NVCC} ${flags} ${codes} -MD -MT ${object} -MF ${object}.d -c ${PROJECT_SOURCE_DIR}/${source} -o ${object}
+      COMMAND ${CMAKE_CUDA_COMPILER_LAUNCHER} ${METARL_NVCC} ${flags} ${codes} -MD -MT ${object} -MF ${object}.d -c ${PROJECT_SOURCE_DIR}/${source} -o ${object}
       DEPENDS ${PROJECT_SOURCE_DIR}/${source} DEPFILE ${object}.d COMMENT "nvcc ${source}" VERBATIM)
     add_custom_command(OUTPUT ${assembly}
       COMMAND ${METARL_NVCC} ${flags} -arch=compute_${lowest} -MD -MT ${assembly} -MF ${assembly}.d -ptx

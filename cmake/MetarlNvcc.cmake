@@ -6,6 +6,10 @@ set_property(CACHE METARL_CUDA PROPERTY STRINGS AUTO ON OFF)
 if(NOT METARL_CUDA MATCHES "^(AUTO|ON|OFF)$")
   message(FATAL_ERROR "METARL_CUDA must be AUTO, ON or OFF, got '${METARL_CUDA}'")
 endif()
+# CMake takes this variable from the environment for languages that it knows only. ccache takes nvcc's objects.
+if(NOT DEFINED CMAKE_CUDA_COMPILER_LAUNCHER AND DEFINED ENV{CMAKE_CUDA_COMPILER_LAUNCHER})
+  set(CMAKE_CUDA_COMPILER_LAUNCHER "$ENV{CMAKE_CUDA_COMPILER_LAUNCHER}" CACHE STRING "A program before nvcc, such as ccache")
+endif()
 set(METARL_CUDA_DEFAULT_ARCHITECTURES "75")
 set(METARL_CUDA_ARCHITECTURES "${METARL_CUDA_DEFAULT_ARCHITECTURES}" CACHE STRING
   "Compute capabilities to compile for, the last one also as PTX, or 'all': others than the default take minutes, for machine code of the environments")
