@@ -238,7 +238,7 @@ class ImtLearner:
             "image": self.reference_policy.image,
         }
 
-    def _make_replay(self, actors: TaskRows, seed: int) -> Any:
+    def _make_replay(self, actors: TaskRows, seed: int) -> metarl_core.ReplayBuffer | DeviceReplayBuffer:
         fields: dict[str, tuple[tuple[int, ...], Any]] = {
             "obs": stored_observation(actors.features, one_hot=False),
             "action": ((), np.int64),
@@ -308,13 +308,15 @@ class ImtLearner:
 
     # Step 2
 
-    def collect(self, actors: TaskRows, replay: Any, epsilon: float) -> None:
+    def collect(self, actors: TaskRows, replay: metarl_core.ReplayBuffer | DeviceReplayBuffer, epsilon: float) -> None:
         """Play every task for ``steps_per_round`` steps, as its own submodel explores, and store them."""
         steps = -(-self.config.steps_per_round // actors.per_task)
         if isinstance(actors, DeviceTaskActors):
+            assert isinstance(replay, DeviceReplayBuffer)
             DeviceCollection(self, actors, replay, epsilon).run(steps)
         else:
             assert isinstance(actors, TaskActors)
+            assert isinstance(replay, metarl_core.ReplayBuffer)
             Collection(self, actors, replay, epsilon).run(steps)
 
     def _own_actions(self, actors: TaskRows, obs: NDArray[Any]) -> NDArray[np.int64]:
@@ -335,7 +337,7 @@ class ImtLearner:
             q = self.models.q(self.models.rows_for_all(obs)).mean(dim=0)
         return q.argmax(dim=1)
 
-    def _sample(self, replay: Any, tasks: int) -> TaskBatch:
+    def _sample(self, replay: metarl_core.ReplayBuffer | DeviceReplayBuffer, tasks: int) -> TaskBatch:
         """The same number of transitions of every task, [T, B]; one call for all of them."""
         rows, size = (tasks, self.config.batch_size), tasks * self.config.batch_size
         if isinstance(replay, DeviceReplayBuffer):

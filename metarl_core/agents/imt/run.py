@@ -15,6 +15,7 @@ from metarl_core.agents.common.learner import TrainingDivergedError
 from metarl_core.agents.common.options import ConfigError
 from metarl_core.agents.common.run_end import last_good_checkpoint, train_to_end
 from metarl_core.agents.config import RunConfig
+from metarl_core.agents.device.support import place_core, why_env_on_host
 from metarl_core.agents.evaluate import SEED_OFFSET
 from metarl_core.agents.imt.comparison import METHODS, Comparison, compare
 from metarl_core.agents.imt.learner import ImtLearner
@@ -289,11 +290,17 @@ class ImtTrainer:
 
 
 def train_imt(config: RunConfig, run: RunWriter, progress: Progress | None = None) -> dict[str, Any]:
-    """Train IMT on a family of tasks, or go on from the run's checkpoint; as :func:`metarl_core.agents.train`."""
+    """Train IMT on a family of tasks, or go on from the run's checkpoint; as :func:`metarl_core.agents.train`.
+
+    On a GPU, the environments that it trains on and the replay live there, too, where they can; else the log says why
+    not.
+    """
     from metarl_core.agents.loop import setting_up
 
     with setting_up():
-        trainer = ImtTrainer(config, run, progress)
+        check_device(config.device)
+        place = "cpu" if config.device == "cpu" else place_core(config.device, why_env_on_host(config.env_id))
+        trainer = ImtTrainer(config, run, progress, place)
     return train_to_end(trainer, run, trainer.learner.close)
 
 

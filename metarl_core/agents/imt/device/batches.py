@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -28,7 +26,7 @@ class DeviceBatches:
     def __init__(self) -> None:
         self._drawn: dict[DeviceReplayBuffer, tuple[Batch, dict[str, Tensor]]] = {}
 
-    def draw(self, replay: Any, shape: tuple[int, int], reward_factor: float) -> TaskBatch:
+    def draw(self, replay: DeviceReplayBuffer, shape: tuple[int, int], reward_factor: float) -> TaskBatch:
         """Draw without waiting; the first batch of a replay allocates.
 
         Args:
