@@ -51,10 +51,13 @@ SEA = [*CURIOUS, "size=4", "one_hot_obs=true", "keep=last"]
 CASES = {
     "robots": ("PointRobot-v0", ["max_episode_steps=20", "val_tasks=1"]),
     "as_written": ("PointRobot-v0", ["max_episode_steps=20", "preset=as_written", "lambda_rl=1", "target_period=3"]),
-    "others": ("FrozenLake-v1", ["td_tasks=others", "start=own", "target_update=hard", "target_period=3"]),
-    "alone": ("CartPole-v1", ["sharing=none", "precision=float32", "max_episode_steps=50"]),
+    "others": (
+        "FrozenLake-v1",
+        ["max_episode_steps=20", "td_tasks=others", "start=own", "target_update=hard", "target_period=3"],
+    ),
+    "alone": ("CartPole-v1", ["sharing=none", "precision=float32", "max_episode_steps=20"]),
     "curious": ("DeepSea-v0", SEA),
-    "curious_alone": ("FrozenLake-v1", [*CURIOUS, "sharing=none", "z_min=-20", "z_max=20"]),
+    "curious_alone": ("FrozenLake-v1", [*CURIOUS, "max_episode_steps=20", "sharing=none", "z_min=-20", "z_max=20"]),
     "symbols": ("MiniGrid-FourRooms-v0", ["conv_filters=2", "max_episode_steps=20", "steps_per_round=20"]),
 }
 
