@@ -8,11 +8,13 @@ function(metarl_add_cuda_module target)
   find_package(pybind11 CONFIG REQUIRED HINTS ${folder})
   pybind11_add_module(${target} MODULE NO_EXTRAS
     ${PROJECT_SOURCE_DIR}/csrc/bindings/errors.cpp
+    ${PROJECT_SOURCE_DIR}/csrc/bindings/task_mix.cpp
     ${PROJECT_SOURCE_DIR}/csrc/core/streams_stored.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda/env.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda/open_env_library.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda/replay.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda/replay_streams.cpp
+    ${PROJECT_SOURCE_DIR}/csrc/cuda/replay_tasks.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda/tree.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/array_argument.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/call.cpp
@@ -23,6 +25,7 @@ function(metarl_add_cuda_module target)
     ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/register_replay.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/replay_options.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/replay_state.cpp
+    ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/replay_tasks.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/register_tree.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/register_weights.cpp
     ${PROJECT_SOURCE_DIR}/csrc/cuda_bindings/stream_argument.cpp

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from metarl_core.agents.common.options import apply_overrides
 from metarl_core.agents.imt import ImtConfig, ImtLearner
-from metarl_core.agents.imt.learner import Round
+from metarl_core.agents.imt.outcomes import Round
 from metarl_core.tasks import task_family
 
 VALIDATION, EPISODES = 6, 8

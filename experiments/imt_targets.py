@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metarl_core.agents.imt import ImtLearner
-from metarl_core.agents.imt.actors import TaskActors
+from metarl_core.agents.imt.task_rows import TaskRows
 from metarl_core.tasks import task_family
 
 STEPS = (5, 20, 50, 100, 150, 200, 300, 500)
@@ -54,7 +54,7 @@ def probed_step_two(learner: ImtLearner) -> tuple[NDArray[np.float64], NDArray[n
         slow, online = greedy_return(learner, models.target_q), greedy_return(learner, models.q)
         print(f"| {number} | {done} | {slow:.2f} | {online:.2f} | {distance:.2f} |", flush=True)
 
-    def tick(stepped: TaskActors | None) -> None:
+    def tick(stepped: TaskRows | None) -> None:
         nonlocal done
         done += stepped is None
         if stepped is None and done in STEPS:

@@ -11,7 +11,7 @@
 #include "bindings/output_pool.h"
 #include "bindings/replay_object.h"
 #include "bindings/replay_options.h"
-#include "bindings/replay_tasks.h"
+#include "bindings/task_mix.h"
 #include "bindings/td_errors.h"
 
 namespace metarl {
@@ -205,7 +205,7 @@ PyObject* sample(PyObject* object, PyObject* const* args, Py_ssize_t num_args, P
     request.n = positive_argument(given[0], "batch_size");
     request.beta = given[1] == nullptr || given[1] == Py_None ? self.current_beta() : beta_argument(given[1]);
     request.mode = given[2] == nullptr || given[2] == Py_None ? self.mode : sampling_mode_argument(given[2]);
-    const std::optional<TaskMix> mix = task_mix_argument(self, given[3], given[4]);
+    const std::optional<TaskMix> mix = task_mix_argument(self.core->options().tasks.field >= 0, given[3], given[4]);
     if (mix) request.tasks = &*mix;
     const std::int64_t n = request.n;
     const bool empty = with_core([&] { return self.core->size() == 0; });

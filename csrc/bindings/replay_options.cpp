@@ -200,6 +200,12 @@ ReplayOptions parse_replay_options(const py::dict& options, const std::vector<Co
       threads.is_none() ? std::min(available_cpus(), kDefaultThreads) : int_entry(options, "num_threads", 1);
   parse_streams(options, columns, &parsed);
   parsed.tasks = parse_task_options(options, columns);
+  const int task_field = parsed.tasks.field;
+  if (parsed.streams.share_next && task_field >= 0 &&
+      parsed.fields[static_cast<std::size_t>(task_field)].next_of >= 0) {
+    throw py::value_error("task_field is " + text_of(py::object(options["task_field"])) +
+                          ", which next_obs='next' does not store; must be the name of a field that is stored");
+  }
   parsed.reservoir = parse_eviction(options, parsed);
   parsed.mapped = options.contains("mapped") && py::cast<bool>(entry(options, "mapped"));
   if (parsed.mapped && parsed.reservoir) {

@@ -83,6 +83,7 @@ class GpuContext {
   __device__ void atomic_max(std::uint64_t* at, std::uint64_t value) { atomicMax(word(at), value); }
   __device__ void atomic_max(std::uint32_t* at, std::uint32_t value) { atomicMax(at, value); }
   __device__ std::uint32_t atomic_or(std::uint32_t* at, std::uint32_t value) { return atomicOr(at, value); }
+  __device__ std::uint32_t atomic_exchange(std::uint32_t* at, std::uint32_t value) { return atomicExch(at, value); }
 
  private:
   // CUDA's atomics take unsigned long long, which is not the type behind uint64_t on Linux.

@@ -60,6 +60,7 @@ METARL_KERNEL void copy_rows(Context& ctx, const CopyCall& call) {
   const auto capacity = static_cast<std::uint64_t>(call.capacity);
   const std::uint64_t start = (written + static_cast<std::uint64_t>(call.dropped)) % capacity;
   const bool gather = call.kind == CopyKind::gather;
+  if (call.kind == CopyKind::scatter && ctx.load(&call.tree->bad) != 0) return;  // the add is refused
   // A draw from an empty buffer found nothing.
   const bool empty = gather && ctx.load(&call.tree->num_valid) == 0;
   int f = 0;

@@ -16,6 +16,7 @@
 #include "cuda/replay_bodies.h"
 #include "cuda/sample_bodies.h"
 #include "cuda/set_bodies.h"
+#include "cuda/task_sample_bodies.h"
 #include "cuda/weight_bodies.h"
 
 namespace metarl::cuda {
@@ -73,6 +74,9 @@ class Device {
   virtual void start(const SequenceCall& call, Stream stream) = 0;
   virtual void start(const AssembleCall& call, Stream stream) = 0;
   virtual void start(const WeightCall& call, Stream stream) = 0;
+  virtual void start(const TaskOrderCall& call, Stream stream) = 0;
+  virtual void start(const TaskRefreshCall& call, Stream stream) = 0;
+  virtual void start(const TaskSampleCall& call, Stream stream) = 0;
   virtual void start(EnvWork work, const EnvKernels& kernels, const EnvCall& call, Stream stream) = 0;
   virtual void start(const SeedCall& call, Stream stream) = 0;
   virtual void start_zeros(void* memory, std::size_t bytes, Stream stream) = 0;

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "cuda/device_tasks.h"
 #include "cuda/device_tree.h"
 #include "cuda/set_bodies.h"
 
@@ -62,6 +63,9 @@ struct PriorityCall {
   int burn_in;
   double priority_mix;
   const std::uint8_t* steps_mask;  // or null: all steps exist
+  // add, with tasks: where they are in the rows, for the message about a bad one.
+  const std::byte* task_rows;
+  DeviceTasks tasks;
 };
 
 // Copies between slots and dense rows, of all fields in one launch.

@@ -80,6 +80,7 @@ struct DeviceStreams {
   FrameWrite* frames;
   std::uint32_t* hidden;
   std::uint32_t* shown;
+  std::uint32_t* shown_tasks;  // of each, if there are tasks
   StreamWindow* windows;
 };
 
@@ -88,6 +89,7 @@ struct StreamCall {
   DeviceTree tree;
   DeviceReplay replay;
   DeviceStreams streams;
+  DeviceTasks tasks;
   std::int64_t first;
   std::int64_t count;
   std::int64_t n;
@@ -98,6 +100,7 @@ struct StreamCall {
   const std::byte* next[kMostPairs];  // and of next_X
   const std::uint8_t* terminated;     // null: there is no such field
   const std::uint8_t* truncated;
+  const std::byte* task_rows;  // dense, if there are tasks
 };
 
 // Follows the n-step returns of slots.

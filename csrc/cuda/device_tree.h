@@ -30,6 +30,9 @@ enum TreeError : std::uint32_t {
   kErrorWeight = 32,   // a weight that nothing divides overflows
   kErrorStale = 64,    // a slot was overwritten since its batch was drawn, and the caller refuses that
   kErrorStack = 128,   // a row's next stack of frames is not its stack moved on by one
+  kErrorTask = 256,    // a row's task is out of range
+  kErrorNoTask = 512,  // a sample of a task without valid leaves
+  kErrorShare = 1024,  // a task's weight is negative, infinite or NaN, or none is positive
 };
 
 // What SumTree::State, its members and MassTree's are on the CPU. Between calls every field of the second part is zero.
@@ -43,7 +46,8 @@ struct TreeState {
   std::uint32_t extremes[2];  // keys of tree_layout.h: largest mass, smallest positive one
   std::int32_t scale_exponent;
   std::uint32_t error;
-  // Of the first call that failed: its number, the first bad item, and what was given there.
+  // Of the first call that failed: its bits, its number, the first bad item, and what was given there.
+  std::uint32_t first_error;
   std::uint64_t calls;
   std::uint64_t error_call;
   std::uint64_t error_item;
@@ -74,29 +78,48 @@ struct DeviceTree {
   TreeState* state;
 };
 
-// allocate(bytes, name) returns zeroed memory aligned to 256 bytes, or null where only the sizes are asked for.
-// Needs 1 <= capacity <= kMaxTreeCapacity.
+// Leaves and the sums above them. allocate(bytes, name) returns zeroed memory aligned to 256 bytes, or null where only
+// the sizes are asked for.
+template <typename Allocate>
+void place_masses(DeviceTree* tree, std::int64_t capacity, Allocate& allocate) {
+  const auto array = [&]<typename T>(T** to, std::int64_t count, const char* name) {
+    *to = static_cast<T*>(allocate(static_cast<std::size_t>(count) * sizeof(T), name));
+  };
+  tree->capacity = capacity;
+  tree->num_blocks = (capacity - 1) / kTreeBlockLeaves + 1;
+  array(&tree->leaves, tree->num_blocks * kTreeBlockLeaves, "leaves");
+  std::int64_t count = tree->num_blocks * (kTreeBlockLeaves / kGroupLeaves);
+  for (;;) {
+    tree->num_sums[tree->num_levels] = count;
+    // Whole lines: a descent reads all of one.
+    array(&tree->sums[tree->num_levels], (count + kSumFanout - 1) / kSumFanout * kSumFanout, "sums");
+    ++tree->num_levels;
+    if (count == 1) break;
+    count = (count + kSumFanout - 1) / kSumFanout;
+  }
+}
+
+// Of the blocks that place_masses counted.
+template <typename Allocate>
+void place_extremes(DeviceTree* tree, Allocate& allocate) {
+  const auto array = [&](std::uint32_t** to, const char* name) {
+    *to =
+        static_cast<std::uint32_t*>(allocate(static_cast<std::size_t>(tree->num_blocks) * sizeof(std::uint32_t), name));
+  };
+  for (std::uint32_t*& keys : tree->keys) array(&keys, "keys");
+  array(&tree->dirty, "dirty");
+}
+
+// allocate as of place_masses. Needs 1 <= capacity <= kMaxTreeCapacity.
 template <typename Allocate>
 DeviceTree make_device_tree(std::int64_t capacity, Allocate allocate) {
   const auto array = [&]<typename T>(T** to, std::int64_t count, const char* name) {
     *to = static_cast<T*>(allocate(static_cast<std::size_t>(count) * sizeof(T), name));
   };
   DeviceTree tree{};
-  tree.capacity = capacity;
-  tree.num_blocks = (capacity - 1) / kTreeBlockLeaves + 1;
-  array(&tree.leaves, tree.num_blocks * kTreeBlockLeaves, "leaves");
+  place_masses(&tree, capacity, allocate);
+  place_extremes(&tree, allocate);
   array(&tree.owners, capacity, "owners");
-  std::int64_t count = tree.num_blocks * (kTreeBlockLeaves / kGroupLeaves);
-  for (;;) {
-    tree.num_sums[tree.num_levels] = count;
-    // Whole lines: a descent reads all of one.
-    array(&tree.sums[tree.num_levels], (count + kSumFanout - 1) / kSumFanout * kSumFanout, "sums");
-    ++tree.num_levels;
-    if (count == 1) break;
-    count = (count + kSumFanout - 1) / kSumFanout;
-  }
-  for (std::uint32_t*& keys : tree.keys) array(&keys, tree.num_blocks, "keys");
-  array(&tree.dirty, tree.num_blocks, "dirty");
   array(&tree.valid, tree.num_blocks * (kTreeBlockLeaves / 32), "valid");
   array(&tree.valid_counts, tree.num_blocks, "valid_counts");
   array(&tree.state, 1, "state");

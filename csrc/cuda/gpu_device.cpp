@@ -10,6 +10,7 @@
 #include "cuda/env_kernels.h"
 #include "cuda/replay_kernels.h"
 #include "cuda/stream_kernels.h"
+#include "cuda/task_kernels.h"
 #include "cuda/tree_kernels.h"
 #include "metarl/errors.h"
 
@@ -60,6 +61,7 @@ class GpuDevice : public Device {
     cudaError_t error = load_tree_kernels();
     if (error == cudaSuccess) error = load_replay_kernels();
     if (error == cudaSuccess) error = load_stream_kernels();
+    if (error == cudaSuccess) error = load_task_kernels();
     check_loaded(error);
   }
 
@@ -162,6 +164,13 @@ class GpuDevice : public Device {
   void start(const SequenceCall& call, Stream stream) override { launch("sequences", launch_sequences, call, stream); }
   void start(const AssembleCall& call, Stream stream) override { launch("assemble", launch_assembly, call, stream); }
   void start(const WeightCall& call, Stream stream) override { launch("weigh", launch_weights, call, stream); }
+  void start(const TaskOrderCall& call, Stream stream) override { launch("order tasks", launch_order, call, stream); }
+  void start(const TaskRefreshCall& call, Stream stream) override {
+    launch("refresh tasks", launch_refresh, call, stream);
+  }
+  void start(const TaskSampleCall& call, Stream stream) override {
+    launch("sample tasks", launch_task_sample, call, stream);
+  }
   void start(EnvWork work, const EnvKernels& kernels, const EnvCall& call, Stream stream) override {
     const Current current(number_);
     switch (work) {

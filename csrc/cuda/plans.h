@@ -10,6 +10,8 @@
 #include "cuda/replay_bodies.h"
 #include "cuda/sample_bodies.h"
 #include "cuda/stream_bodies.h"
+#include "cuda/task_bodies.h"
+#include "cuda/task_sample_bodies.h"
 #include "cuda/weight_bodies.h"
 
 namespace metarl::cuda {
@@ -33,6 +35,7 @@ enum class Kernel : std::uint8_t {
   get_items,
   finish_get,
   copy_rows,
+  check_tasks,
   check_stacks,
   note_rows,
   plan_rows,
@@ -41,6 +44,20 @@ enum class Kernel : std::uint8_t {
   follow_sequences,
   assemble_rows,
   weigh_probabilities,
+  order_tasks,
+  refresh_in_one_block,
+  clear_places,
+  fill_places,
+  refresh_masses,
+  settle_masses,
+  draw_in_one_block,
+  share_draws,
+  measure_shares,
+  draw_from_tasks,
+  weigh_drawn,
+  sum_drawn,
+  divide_drawn,
+  finish_drawn,
 };
 
 struct Launch {
@@ -50,7 +67,7 @@ struct Launch {
 };
 
 struct Plan {
-  Launch launches[6];
+  Launch launches[8];
   int count = 0;
   void add(Kernel kernel, std::int64_t num_blocks, int block_threads) {
     launches[count++] = Launch{kernel, static_cast<int>(num_blocks), block_threads};
@@ -63,7 +80,10 @@ constexpr int kOneBlockThreads = 1024;
 // Most threads of a block; what a kernel is compiled for, as registers are shared out among them.
 constexpr int most_threads(Kernel kernel) {
   const bool one_block = kernel == Kernel::set_in_one_block || kernel == Kernel::sample_in_one_block ||
-                         kernel == Kernel::plan_rows || kernel == Kernel::weigh_probabilities;
+                         kernel == Kernel::plan_rows || kernel == Kernel::weigh_probabilities ||
+                         kernel == Kernel::order_tasks || kernel == Kernel::refresh_in_one_block ||
+                         kernel == Kernel::draw_in_one_block || kernel == Kernel::share_draws ||
+                         kernel == Kernel::sum_drawn;
   return one_block ? kOneBlockThreads : kBlockThreads;
 }
 
@@ -72,6 +92,7 @@ struct PlanLimits {
   std::int64_t one_block_items = 2048;             // of a set call
   std::int64_t one_block_draws = 512;              // of a sample call: 1024 threads make 128 at once
   std::int64_t one_block_tree_blocks = 16 * 1024;  // one block reads a key of each: about 16 million leaves
+  std::int64_t one_block_places = 512 * 1024;      // of tasks: one block may have to go through all
   std::int64_t most_blocks = 1024;                 // threads take more than one item beyond that
   std::int64_t most_copy_blocks = 16 * 1024;       // a copy has little to do for each unit
   std::int64_t most_weight_blocks = 32;            // each reads all probabilities
@@ -146,6 +167,9 @@ inline std::int64_t blocks_for_warps(std::int64_t warps, const PlanLimits& limit
 // Of a part of an add, all but its copies of whole rows. A warp writes a frame; most rows need none.
 inline Plan plan_rows_of(const StreamCall& call, const PlanLimits& limits = {}) {
   Plan plan;
+  if (call.first == 0 && call.task_rows != nullptr) {
+    plan.add(Kernel::check_tasks, blocks_for(call.n, limits), limits.block_threads);
+  }
   if (call.first == 0 && call.has_stacks) {
     plan.add(Kernel::check_stacks, blocks_for_warps(call.n, limits), limits.block_threads);
   }
@@ -182,6 +206,54 @@ inline Plan plan_weights(const WeightCall& call, const PlanLimits& limits = {}) 
   const std::int64_t blocks = (call.n + limits.one_block_threads - 1) / limits.one_block_threads;
   plan.add(Kernel::weigh_probabilities, one ? 1 : std::clamp<std::int64_t>(blocks, 1, limits.most_weight_blocks),
            limits.one_block_threads);
+  return plan;
+}
+
+inline Plan plan_order(const TaskOrderCall&, const PlanLimits& limits = {}) {
+  Plan plan;
+  plan.add(Kernel::order_tasks, 1, std::max(limits.one_block_threads, kTaskChunk));
+  return plan;
+}
+
+inline Plan plan_refresh(const TaskRefreshCall& call, const PlanLimits& limits = {}) {
+  Plan plan;
+  const DeviceTasks& tasks = call.tasks;
+  if (call.n <= limits.one_block_items && tasks.num_places <= limits.one_block_places) {
+    plan.add(Kernel::refresh_in_one_block, 1, limits.one_block_threads);
+    return plan;
+  }
+  if (call.slots == nullptr) {
+    plan.add(Kernel::clear_places, blocks_for(tasks.num_places, limits), limits.block_threads);
+    plan.add(Kernel::fill_places, blocks_for(tasks.capacity, limits), limits.block_threads);
+  }
+  if (!tasks.weighted) return plan;
+  plan.add(Kernel::refresh_masses, blocks_for(tasks.num_places / 4, limits), limits.block_threads);
+  plan.add(Kernel::settle_masses, blocks_for_warps(tasks.masses.num_blocks, limits), limits.block_threads);
+  return plan;
+}
+
+inline Plan plan_task_sample(const TaskSampleCall& call, const PlanLimits& limits = {}) {
+  Plan plan;
+  if (call.n <= limits.one_block_draws) {
+    plan.add(Kernel::draw_in_one_block, 1, limits.one_block_threads);
+    return plan;
+  }
+  const std::int64_t items = blocks_for(call.n, limits);
+  const bool weighted = call.tasks.weighted;
+  plan.add(Kernel::share_draws, 1, limits.one_block_threads);
+  if (weighted) {
+    const std::int64_t shares = call.mix == TaskMixKind::balanced ? call.tasks.num_ids : call.num_listed;
+    plan.add(Kernel::measure_shares, blocks_for_warps(shares, limits), limits.block_threads);
+  }
+  plan.add(Kernel::draw_from_tasks, blocks_for(call.n * kTeam, limits), limits.block_threads);
+  if (weighted && call.normalization == WeightNormalization::batch_max) {
+    plan.add(Kernel::weigh_drawn, items, limits.block_threads);
+  }
+  if (weighted && call.normalization == WeightNormalization::sum) {
+    plan.add(Kernel::sum_drawn, 1, limits.one_block_threads);
+    plan.add(Kernel::divide_drawn, items, limits.block_threads);
+  }
+  plan.add(Kernel::finish_drawn, 1, kWarp);
   return plan;
 }
 
@@ -226,8 +298,10 @@ METARL_KERNEL void run_sample(Kernel kernel, Context& ctx, const SampleCall& cal
 }
 
 template <typename Context>
-METARL_KERNEL void run_rows(Kernel kernel, Context& ctx, const StreamCall& call, SetShared* shared) {
+METARL_KERNEL void run_rows(Kernel kernel, Context& ctx, const StreamCall& call, RowsShared* shared) {
   switch (kernel) {
+    case Kernel::check_tasks:
+      return check_tasks(ctx, call.tasks, call.tree.state, call.task_rows, call.n);
     case Kernel::check_stacks:
       return check_stacks(ctx, call);
     case Kernel::note_rows:
@@ -236,6 +310,44 @@ METARL_KERNEL void run_rows(Kernel kernel, Context& ctx, const StreamCall& call,
       return plan_rows(ctx, call, shared);
     default:
       return write_frames(ctx, call);
+  }
+}
+
+template <typename Context>
+METARL_KERNEL void run_refresh(Kernel kernel, Context& ctx, const TaskRefreshCall& call, SetShared* shared) {
+  switch (kernel) {
+    case Kernel::refresh_in_one_block:
+      return refresh_in_one_block(ctx, call, shared);
+    case Kernel::clear_places:
+      return clear_places(ctx, call.tasks);
+    case Kernel::fill_places:
+      return fill_places(ctx, call.tasks);
+    case Kernel::refresh_masses:
+      return refresh_masses(ctx, call, shared);
+    default:
+      return settle_masses(ctx, call);
+  }
+}
+
+template <typename Context>
+METARL_KERNEL void run_task_sample(Kernel kernel, Context& ctx, const TaskSampleCall& call, TaskSampleShared* shared) {
+  switch (kernel) {
+    case Kernel::draw_in_one_block:
+      return draw_in_one_block(ctx, call, shared);
+    case Kernel::share_draws:
+      return share_draws(ctx, call, shared);
+    case Kernel::measure_shares:
+      return measure_shares(ctx, call);
+    case Kernel::draw_from_tasks:
+      return draw_from_tasks(ctx, call);
+    case Kernel::weigh_drawn:
+      return weigh_drawn(ctx, call);
+    case Kernel::sum_drawn:
+      return sum_drawn(ctx, call, shared);
+    case Kernel::divide_drawn:
+      return divide_drawn(ctx, call);
+    default:
+      return finish_drawn(ctx, call);
   }
 }
 

@@ -92,6 +92,7 @@ Replay::Replay(std::shared_ptr<Device> device, const ReplaySettings& settings)
     place_columns();
     const ReplayState state = new_state(first_priority());
     this->device().write(replay_.state, &state, sizeof state, kLegacyStream);
+    if (settings.options.tasks.field >= 0) make_tasks(column_of);
     if (Streams::needed(settings.options)) make_streams(std::move(column_of));
   } catch (...) {
     this->device().release(memory_);
@@ -126,8 +127,15 @@ void Replay::place_columns() {
   }
 }
 
+void Replay::make_tasks(const std::vector<int>& column_of) {
+  const auto field = static_cast<std::size_t>(settings_.options.tasks.field);
+  const Column& column = columns_[static_cast<std::size_t>(column_of[field])];
+  tasks_ = std::make_unique<ReplayTasks>(device(), settings_.options, !settings_.uniform, tree_.arrays(),
+                                         &replay_.state->written, column.data, column.stride);
+}
+
 void Replay::make_streams(std::vector<int> column_of) {
-  ReplayArrays arrays{tree_.arrays(), replay_, {}};
+  ReplayArrays arrays{tree_.arrays(), replay_, tasks_ != nullptr ? tasks_->arrays() : DeviceTasks{}, {}};
   for (const Column& column : columns_) arrays.columns.push_back({column.data, column.stride, column.bytes});
   streams_ = std::make_unique<ReplayStreams>(device(), settings_.options, std::move(column_of), std::move(arrays));
 }
@@ -177,6 +185,8 @@ void Replay::add(const std::byte* const* fields, std::int64_t n, Stream stream) 
 
 void Replay::add_alone(const std::byte* const* fields, std::int64_t n, Stream stream) {
   const std::int64_t dropped = std::max<std::int64_t>(n - capacity(), 0);  // the rest would overwrite them
+  const std::byte* task_rows = tasks_ != nullptr ? fields[settings_.options.tasks.field] : nullptr;
+  if (tasks_ != nullptr) tasks_->order(task_rows, n, stream);
   CopyCall copy = copy_call(CopyKind::scatter, n - dropped);
   copy.dropped = dropped;
   // The kernel reads these.
@@ -188,12 +198,26 @@ void Replay::add_alone(const std::byte* const* fields, std::int64_t n, Stream st
   call.kind = SetKind::set;
   call.change = ReplayChange::add;
   call.dropped = dropped;
+  call.task_rows = task_rows;
+  if (tasks_ != nullptr) call.tasks = tasks_->arrays();
   device().start(call, stream);
+  if (tasks_ != nullptr) tasks_->refresh(stream);
 }
 
-void Replay::sample(const ReplayDraw& draw, Stream stream) {
-  Timeline& timeline = *tree_.timeline();
-  timeline.follow(stream);
+void Replay::draw(const ReplayDraw& draw, Stream stream) {
+  if (draw.tasks != nullptr) {
+    TaskSampleCall call{};
+    call.key = tree_.key();
+    call.n = draw.n;
+    call.mode = draw.mode;
+    call.normalization = settings_.normalization;
+    call.beta = draw.beta;
+    call.beta_memory = draw.beta_memory;
+    call.indices = draw.indices;
+    call.weights = draw.weights;
+    call.probabilities = draw.probabilities;
+    return tasks_->sample(call, *draw.tasks, stream);
+  }
   SampleCall call{};
   call.tree = tree_.arrays();
   call.key = tree_.key();
@@ -207,6 +231,12 @@ void Replay::sample(const ReplayDraw& draw, Stream stream) {
   call.weights = draw.weights;
   call.probabilities = draw.probabilities;
   device().start(call, stream);
+}
+
+void Replay::sample(const ReplayDraw& draw, Stream stream) {
+  Timeline& timeline = *tree_.timeline();
+  timeline.follow(stream);
+  this->draw(draw, stream);
   if (streams_ != nullptr) {
     streams_->gather(draw, stream);
   } else {
@@ -241,6 +271,7 @@ void Replay::update(const PriorityUpdate& update, Stream stream) {
     call.steps_mask = update.steps_mask;
   }
   device().start(call, stream);
+  if (tasks_ != nullptr && !settings_.uniform) tasks_->refresh(update.indices, update.n, stream);
   timeline.end_call(stream);
 }
 
@@ -312,6 +343,34 @@ StreamTables Replay::read_streams(Stream stream) {
   return streams_->read(stream);
 }
 
+std::vector<ReplayTasks::Summary> Replay::task_summaries(Stream stream) {
+  tree_.timeline()->follow(stream);
+  return tasks_->summaries(stream);
+}
+
+std::vector<TaskEntry> Replay::read_tasks(std::int64_t n, Stream stream) {
+  tree_.timeline()->follow(stream);
+  return tasks_->read(n, stream);
+}
+
+std::int64_t Replay::clear_task(int task, Stream stream) {
+  Timeline& timeline = *tree_.timeline();
+  timeline.follow(stream);
+  std::vector<std::int64_t> slots = tasks_->slots_of(task, stream);
+  const auto n = static_cast<std::int64_t>(slots.size());
+  if (n == 0) return 0;
+  std::reverse(slots.begin(), slots.end());  // nothing moves when the last ones leave
+  const std::size_t bytes = slots.size() * sizeof(std::int64_t);
+  const std::shared_ptr<void> memory = tree_.pool().take(bytes, stream, "the slots of a task");
+  auto* on_device = static_cast<std::int64_t*>(memory.get());
+  device().write(on_device, slots.data(), bytes, stream);
+  tree_.invalidate(on_device, n, stream);
+  tasks_->remove(on_device, n, stream);
+  tasks_->refresh(stream);
+  timeline.end_call(stream);
+  return n;
+}
+
 void Replay::load(const Content& content, Stream stream) {
   tree_.load(content.tree, content.n, content.masses, content.valid, stream);
   for (std::size_t f = 0; f < content.fields.size(); ++f) {
@@ -325,6 +384,7 @@ void Replay::load(const Content& content, Stream stream) {
   state.stale_updates = content.stale_updates;
   device().write(replay_.state, &state, sizeof state, stream);
   if (streams_ != nullptr) streams_->write(content.streams, stream);
+  if (tasks_ != nullptr) tasks_->write(content.tasks, stream);
   tree_.timeline()->end_call(stream);
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cuda/replay_streams.h"
+#include "cuda/replay_tasks.h"
 #include "cuda/tree.h"
 #include "metarl/replay_options.h"
 
@@ -35,6 +36,7 @@ struct ReplayDraw {
   std::byte* const* fields;  // dense rows, one array a field
   float* discounts;          // of n-step returns
   std::uint8_t* steps_mask;  // of sequences: which steps exist
+  const TaskDraw* tasks;     // null: the tasks do not matter
 };
 
 struct PriorityUpdate {
@@ -60,7 +62,8 @@ class Replay {
 
   std::int64_t capacity() const { return tree_.capacity(); }
   std::size_t num_bytes() const {
-    return tree_.num_bytes() + num_bytes_ + (streams_ != nullptr ? streams_->num_bytes() : 0);
+    return tree_.num_bytes() + num_bytes_ + (streams_ != nullptr ? streams_->num_bytes() : 0) +
+           (tasks_ != nullptr ? tasks_->num_bytes() : 0);
   }
   std::size_t bytes_per_slot() const { return bytes_per_slot_; }
   const ReplaySettings& settings() const { return settings_; }
@@ -72,6 +75,7 @@ class Replay {
   const std::vector<FieldSpec>& stored_fields() const { return stored_; }
   bool is_link(std::size_t stored) const { return streams_ != nullptr && streams_->is_link(stored); }
   bool has_streams() const { return streams_ != nullptr; }
+  bool has_tasks() const { return tasks_ != nullptr; }
   // Of a pair X and next_X, the fields' numbers.
   std::pair<std::size_t, std::size_t> linked_fields(std::size_t pair) const { return streams_->linked_fields(pair); }
   StreamTables empty_streams() const { return streams_->empty_tables(); }
@@ -93,6 +97,10 @@ class Replay {
   void read_field(std::size_t f, std::int64_t n, std::byte* rows, Stream stream);
   void read_priorities(std::int64_t n, float* raw, Stream stream);
   StreamTables read_streams(Stream stream);
+  // Of buffers with tasks: each task's slots; the slots' entries; and hides the slots of one, whose number it returns.
+  std::vector<ReplayTasks::Summary> task_summaries(Stream stream);
+  std::vector<TaskEntry> read_tasks(std::int64_t n, Stream stream);
+  std::int64_t clear_task(int task, Stream stream);
   struct Content {
     TreeState tree;  // as of Tree::load
     std::uint64_t written;
@@ -104,6 +112,7 @@ class Replay {
     const float* raw;
     std::vector<const std::byte*> fields;  // stored ones
     StreamTables streams;                  // as of read_streams()
+    std::vector<TaskEntry> tasks;          // as of read_tasks()
   };
   void load(const Content& content, Stream stream);
 
@@ -115,7 +124,9 @@ class Replay {
     bool packed;
   };
   void place_columns();
+  void make_tasks(const std::vector<int>& column_of);
   void make_streams(std::vector<int> column_of);
+  void draw(const ReplayDraw& draw, Stream stream);
   CopyCall copy_call(CopyKind kind, std::int64_t n) const;
   std::vector<FieldCopy> field_copies(std::byte* const* rows) const;
   void add_alone(const std::byte* const* fields, std::int64_t n, Stream stream);
@@ -134,6 +145,7 @@ class Replay {
   std::size_t num_bytes_ = 0;
   std::byte* memory_ = nullptr;
   DeviceReplay replay_{};
+  std::unique_ptr<ReplayTasks> tasks_;      // null: there are none
   std::unique_ptr<ReplayStreams> streams_;  // null: every transition stands alone
 };
 

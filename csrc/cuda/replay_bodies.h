@@ -7,6 +7,7 @@
 #include "cuda/device_replay.h"
 #include "cuda/sample_bodies.h"
 #include "cuda/set_bodies.h"
+#include "cuda/task_bodies.h"
 #include "metarl/detail/pow.h"
 #include "metarl/detail/sequence_errors.h"
 
@@ -197,6 +198,7 @@ template <typename Context>
 METARL_KERNEL void finish_owner(Context& ctx, const PriorityCall& call, std::uint32_t bad) {
   ReplayState* state = call.replay.state;
   if (call.change == ReplayChange::add) {
+    if (bad != 0) return;
     ctx.store(&state->written, ctx.load(&state->written) + static_cast<std::uint64_t>(call.dropped + call.n));
     return;
   }
@@ -212,9 +214,15 @@ METARL_KERNEL void finish_owner(Context& ctx, const PriorityCall& call, std::uin
   ctx.store(&state->num_stale, 0u);
 }
 
+// Of an add that fails: the row's task, and how many rows there are.
+template <typename Context>
+METARL_KERNEL std::int64_t given_index(Context& ctx, const PriorityCall& call, std::int64_t item) {
+  if (call.change != ReplayChange::add) return index_at(ctx, call, item);
+  return load_task(ctx, call.tasks, call.task_rows + item * call.tasks.bytes);
+}
 template <typename Context>
 METARL_KERNEL double given_value(Context& ctx, const PriorityCall& call, std::int64_t item) {
-  if (call.change == ReplayChange::add) return 0.0;
+  if (call.change == ReplayChange::add) return static_cast<double>(call.dropped + call.n);
   if (call.length > 0) return static_cast<double>(error_at(ctx, call, item));
   return call.errors != nullptr ? static_cast<double>(ctx.load(call.errors + item)) : ctx.load(call.wide_errors + item);
 }

@@ -95,6 +95,7 @@ void ReplayStreams::place_memory() {
   array(&streams_.frames, rows * most);
   array(&streams_.hidden, slots * rules.stack);
   array(&streams_.shown, shown);
+  array(&streams_.shown_tasks, arrays_.tasks.entries != nullptr ? shown : 0);
   array(&streams_.windows, rows + shown + 1);
   const StreamOptions& given = options_.streams;
   const bool follows = given.n_step > 1 || given.sequence_length > 0;
@@ -132,6 +133,8 @@ StreamCall ReplayStreams::stream_call(const std::byte* const* fields, std::int64
   };
   call.terminated = flags(options_.streams.terminated);
   call.truncated = flags(options_.streams.truncated);
+  call.tasks = arrays_.tasks;
+  if (options_.tasks.field >= 0) call.task_rows = fields[options_.tasks.field];
   return call;
 }
 
@@ -169,6 +172,7 @@ void ReplayStreams::add(const std::byte* const* fields, std::int64_t n, Stream s
     device_.start(call, stream);
     start_copies(device_, placing(arrays_, call, streams_.row_slots), rows, stream);
     start_copies(device_, placing(arrays_, call, streams_.row_envs), following, stream);
+    if (call.task_rows != nullptr) device_.start(TaskRefreshCall{arrays_.tree, arrays_.tasks, 0, nullptr}, stream);
     advance(&rows, call.count);
     advance(&following, call.count);
   }

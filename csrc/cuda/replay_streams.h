@@ -23,6 +23,7 @@ struct ReplayArrays {
   };
   DeviceTree tree;
   DeviceReplay replay;
+  DeviceTasks tasks;            // without entries: there are none
   std::vector<Column> columns;  // stored ones
 };
 

@@ -76,6 +76,10 @@ METARL_KERNEL void finish_owner(Context&, const SetCall<Priority>&, std::uint32_
 
 // What was given as the item of an error.
 template <typename Context, typename Priority>
+METARL_KERNEL std::int64_t given_index(Context& ctx, const SetCall<Priority>& call, std::int64_t item) {
+  return index_at(ctx, call, item);
+}
+template <typename Context, typename Priority>
 METARL_KERNEL double given_value(Context& ctx, const SetCall<Priority>& call, std::int64_t item) {
   return priority_at(ctx, call, item);
 }
@@ -119,6 +123,21 @@ METARL_KERNEL ScaleChange planned_raise(Context& ctx, const Call& call) {
   return raise_scale(ctx.load(&state->next_extremes[0]), changes, call.tree.capacity, fit.exponent);
 }
 
+// Adds what the leaves of a chunk of 128 have changed by, four a lane of a warp, to the sums above them. Others change
+// the leaves of other chunks alone.
+template <typename Context>
+METARL_KERNEL void add_chunk(Context& ctx, const DeviceTree& tree, std::int64_t chunk, std::uint64_t delta) {
+  for (int step = 1; step < 8; step *= 2) delta += ctx.shuffle_xor(kAllLanes, delta, step);
+  const std::int64_t group = chunk * 4 + ctx.lane() / 8;
+  if (ctx.lane() % 8 == 0 && delta != 0) ctx.store(tree.sums[0] + group, ctx.load(tree.sums[0] + group) + delta);
+  // The four groups have one parent.
+  for (int step = 8; step < kWarp; step *= 2) delta += ctx.shuffle_xor(kAllLanes, delta, step);
+  if (ctx.lane() != 0 || delta == 0) return;
+  for (int level = 1; level < tree.num_levels; ++level) {
+    ctx.atomic_add(tree.sums[level] + (group >> (kSumBits * level)), delta);
+  }
+}
+
 // Multiplies all masses by 2^shift. A warp takes 128 leaves, four a lane, so four groups.
 template <typename Context>
 METARL_KERNEL void shift_tree(Context& ctx, const DeviceTree& tree, int shift) {
@@ -132,16 +151,7 @@ METARL_KERNEL void shift_tree(Context& ctx, const DeviceTree& tree, int shift) {
       ctx.store(leaves + j, mass);
       delta += std::uint64_t{mass} - std::uint64_t{olds[j]};
     }
-    for (int step = 1; step < 8; step *= 2) delta += ctx.shuffle_xor(kAllLanes, delta, step);
-    const std::int64_t group = chunk * 4 + ctx.lane() / 8;
-    if (ctx.lane() % 8 == 0 && delta != 0) ctx.store(tree.sums[0] + group, ctx.load(tree.sums[0] + group) + delta);
-    // The four groups have one parent.
-    for (int step = 8; step < kWarp; step *= 2) delta += ctx.shuffle_xor(kAllLanes, delta, step);
-    if (ctx.lane() == 0 && delta != 0) {
-      for (int level = 1; level < tree.num_levels; ++level) {
-        ctx.atomic_add(tree.sums[level] + (group >> (kSumBits * level)), delta);
-      }
-    }
+    add_chunk(ctx, tree, chunk, delta);
   }
   // A shift keeps the order of masses, and so which one is the extreme.
   for (std::int64_t b = grid_thread(ctx); b < tree.num_blocks; b += grid_threads(ctx)) {
@@ -188,34 +198,32 @@ METARL_KERNEL void note_extremes(Context& ctx, const DeviceTree& tree, std::int6
   }
 }
 
-template <typename Context, typename Call>
-METARL_KERNEL void apply_items(Context& ctx, const Call& call, SetShared* shared) {
-  const DeviceTree& tree = call.tree;
-  const bool refused = ctx.load(&tree.state->bad) != 0;
-  const double factor = power_of_two(planned_fit(ctx, call).exponent);
-  int direct = 0;
+// Sums above changed leaves: those of a level with many are added to at once, those of the others in shared memory
+// first. Begun and ended by all threads of a block.
+template <typename Context>
+METARL_KERNEL int begin_sums(Context& ctx, const DeviceTree& tree, SetShared* shared) {
+  int direct = 0;  // the first level in shared memory
   while (tree.num_sums[direct] > kSharedSums) ++direct;
-  std::int64_t count = tree.num_sums[direct];
+  const std::int64_t count = tree.num_sums[direct];
   for (std::int64_t s = ctx.thread(); s < count; s += ctx.block_threads()) ctx.store(&shared->sums[0][s], 0u);
   ctx.sync();
-  for (std::int64_t i = grid_thread(ctx); i < call.n; i += grid_threads(ctx)) {
-    const std::int64_t index = index_at(ctx, call, i);
-    if (index < 0 || index >= tree.capacity || !take_ownership(ctx, call, i, index) || refused) continue;
-    note_item(ctx, call, i, index);
-    const std::uint32_t old = ctx.load(tree.leaves + index);
-    const std::uint32_t mass = to_mass(priority_at(ctx, call, i), factor);
-    change_validity(ctx, tree, index, call.kind);
-    if (mass == old) continue;
-    ctx.store(tree.leaves + index, mass);
-    note_extremes(ctx, tree, index, old, mass);
-    const std::uint64_t delta = std::uint64_t{mass} - std::uint64_t{old};
-    std::int64_t sum = index >> kGroupBits;
-    for (int level = 0; level < direct; ++level) {
-      ctx.atomic_add(tree.sums[level] + sum, delta);
-      sum >>= kSumBits;
-    }
-    ctx.atomic_add(&shared->sums[0][sum], delta);
+  return direct;
+}
+
+template <typename Context>
+METARL_KERNEL void add_to_sums(Context& ctx, const DeviceTree& tree, std::int64_t index, std::uint64_t delta,
+                               int direct, SetShared* shared) {
+  std::int64_t sum = index >> kGroupBits;
+  for (int level = 0; level < direct; ++level) {
+    ctx.atomic_add(tree.sums[level] + sum, delta);
+    sum >>= kSumBits;
   }
+  ctx.atomic_add(&shared->sums[0][sum], delta);
+}
+
+template <typename Context>
+METARL_KERNEL void end_sums(Context& ctx, const DeviceTree& tree, int direct, SetShared* shared) {
+  std::int64_t count = tree.num_sums[direct];
   int side = 0;
   for (int level = direct; level < tree.num_levels; ++level) {
     ctx.sync();
@@ -235,6 +243,27 @@ METARL_KERNEL void apply_items(Context& ctx, const Call& call, SetShared* shared
     side = 1 - side;
     count = above;
   }
+}
+
+template <typename Context, typename Call>
+METARL_KERNEL void apply_items(Context& ctx, const Call& call, SetShared* shared) {
+  const DeviceTree& tree = call.tree;
+  const bool refused = ctx.load(&tree.state->bad) != 0;
+  const double factor = power_of_two(planned_fit(ctx, call).exponent);
+  const int direct = begin_sums(ctx, tree, shared);
+  for (std::int64_t i = grid_thread(ctx); i < call.n; i += grid_threads(ctx)) {
+    const std::int64_t index = index_at(ctx, call, i);
+    if (index < 0 || index >= tree.capacity || !take_ownership(ctx, call, i, index) || refused) continue;
+    note_item(ctx, call, i, index);
+    const std::uint32_t old = ctx.load(tree.leaves + index);
+    const std::uint32_t mass = to_mass(priority_at(ctx, call, i), factor);
+    change_validity(ctx, tree, index, call.kind);
+    if (mass == old) continue;
+    ctx.store(tree.leaves + index, mass);
+    note_extremes(ctx, tree, index, old, mass);
+    add_to_sums(ctx, tree, index, std::uint64_t{mass} - std::uint64_t{old}, direct, shared);
+  }
+  end_sums(ctx, tree, direct, shared);
 }
 
 // A lane reads the keys of one block; a warp looks through the leaves of those that are dirty.
@@ -289,6 +318,7 @@ METARL_KERNEL void record_error(Context& ctx, TreeState* state, std::uint32_t ba
   const std::uint32_t before = ctx.load(&state->error);
   ctx.store(&state->error, before | bad);
   if (before != 0) return;
+  ctx.store(&state->first_error, bad);
   ctx.store(&state->error_call, ctx.load(&state->calls));
   ctx.store(&state->error_item, item);
   ctx.store(&state->error_index, index);
@@ -303,7 +333,7 @@ METARL_KERNEL void finish_set(Context& ctx, const Call& call) {
   const std::uint32_t bad = ctx.load(&state->bad);
   if (bad != 0) {
     const auto item = static_cast<std::int64_t>(~ctx.load(&state->first_bad));
-    record_error(ctx, state, bad, static_cast<std::uint64_t>(item), index_at(ctx, call, item),
+    record_error(ctx, state, bad, static_cast<std::uint64_t>(item), given_index(ctx, call, item),
                  given_value(ctx, call, item));
   } else {
     const ScaleChange fit = planned_fit(ctx, call);

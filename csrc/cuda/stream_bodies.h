@@ -37,6 +37,7 @@ constexpr int kBadPairShift = 40;
 template <typename Context>
 METARL_KERNEL void check_stacks(Context& ctx, const StreamCall& call) {
   TreeState* state = call.tree.state;
+  if ((ctx.peek(&state->bad) & kErrorTask) != 0) return;  // which the CPU looks at first
   for (std::int64_t row = grid_thread(ctx) / kWarp; row < call.n; row += grid_threads(ctx) / kWarp) {
     for (int p = 0; p < call.num_pairs; ++p) {
       const StreamPair& pair = call.pairs[p];
@@ -178,6 +179,11 @@ struct DeviceMemory {
   METARL_KERNEL_TEMPLATE void apply() {
     work.begun = num_written;
     if (work.num_hidden == hidden_before && !shows_any()) return;
+    // Their slots may hold other rows when the changes are applied.
+    for (std::uint32_t k = shown_before; call.task_rows != nullptr && k < work.num_shown; ++k) {
+      const std::byte* at = stored_task<Context>(call.tasks, std::int64_t{ctx.load(streams.shown + k)});
+      ctx.store(streams.shown_tasks + k, static_cast<std::uint32_t>(load_task(ctx, call.tasks, at)));
+    }
     ctx.store(streams.windows + work.num_windows++, StreamWindow{work.num_hidden, work.num_shown});
     hidden_before = work.num_hidden;
     shown_before = work.num_shown;
@@ -196,7 +202,11 @@ struct DeviceMemory {
     const bool is_given = streams.num_envs == 1 || work.newest_row == env;
     ctx.store(streams.frames + work.num_frames++, FrameWrite{slot, is_given ? work.newest_row : -1, env, 0});
   }
-  METARL_KERNEL_TEMPLATE void write_row(std::int64_t env, std::int64_t row, std::int64_t) {
+  METARL_KERNEL_TEMPLATE void write_row(std::int64_t env, std::int64_t row, std::int64_t slot) {
+    if (call.task_rows != nullptr) {  // apply() needs it before the row is copied
+      const std::int64_t task = load_task(ctx, call.tasks, call.task_rows + row * call.tasks.bytes);
+      store_task(ctx, call.tasks, stored_task<Context>(call.tasks, slot), task);
+    }
     if (streams.num_envs == 1 && work.newest_row >= call.first) {
       ctx.store(streams.row_envs + (work.newest_row - call.first), -1);
     }
@@ -257,6 +267,10 @@ METARL_KERNEL void note_item(Context& ctx, const WindowCall& call, std::int64_t,
 template <typename Context>
 METARL_KERNEL void finish_owner(Context&, const WindowCall&, std::uint32_t) {}
 template <typename Context>
+METARL_KERNEL std::int64_t given_index(Context&, const WindowCall&, std::int64_t) {
+  return 0;
+}
+template <typename Context>
 METARL_KERNEL double given_value(Context&, const WindowCall&, std::int64_t) {
   return 0.0;
 }
@@ -288,11 +302,47 @@ METARL_KERNEL_CALL void set_window(Context& ctx, const StreamCall& call, const s
   ctx.sync();
 }
 
+// One call at a time needs it.
+union RowsShared {
+  SetShared sets;
+  TaskShared tasks;
+};
+
+template <typename Context>
+METARL_KERNEL void record_bad_row(Context& ctx, const StreamCall& call, std::uint32_t bad, std::uint64_t place) {
+  TreeState* tree = call.tree.state;
+  if ((bad & kErrorTask) != 0) {
+    const std::int64_t task =
+        load_task(ctx, call.tasks, call.task_rows + static_cast<std::int64_t>(place) * call.tasks.bytes);
+    return record_error(ctx, tree, bad, place, task, static_cast<double>(call.n));
+  }
+  record_error(ctx, tree, bad, place & ((std::uint64_t{1} << kBadPairShift) - 1),
+               kFirstPairIndex + static_cast<std::int64_t>(place >> kBadPairShift), 0.0);
+}
+
+template <typename Context>
+METARL_KERNEL_CALL void order_window(Context& ctx, const StreamCall& call, const StreamWindow& before,
+                                     const StreamWindow& window, TaskShared* shared) {
+  TaskItems hidden{};
+  hidden.n = window.hidden_end - before.hidden_end;
+  hidden.leave = true;
+  hidden.short_slots = call.streams.hidden + before.hidden_end;
+  place_items(ctx, call.tasks, hidden, shared);
+  TaskItems shown{};
+  shown.n = window.shown_end - before.shown_end;
+  shown.short_slots = call.streams.shown + before.shown_end;
+  shown.tasks = call.streams.shown_tasks + before.shown_end;
+  place_items(ctx, call.tasks, shown, shared);
+}
+
 // By one block.
 template <typename Context>
-METARL_KERNEL void plan_rows(Context& ctx, const StreamCall& call, SetShared* shared) {
+METARL_KERNEL void plan_rows(Context& ctx, const StreamCall& call, RowsShared* rows_shared) {
   TreeState* tree = call.tree.state;
+  SetShared* shared = &rows_shared->sets;
+  const bool has_tasks = call.task_rows != nullptr;
   const bool is_last = call.first + call.count == call.n;
+  if (has_tasks) begin_order(ctx, call.tasks);
   const std::uint32_t bad = ctx.load(&tree->bad);
   const std::uint64_t calls = ctx.load(&tree->calls);
   ctx.sync();
@@ -300,9 +350,7 @@ METARL_KERNEL void plan_rows(Context& ctx, const StreamCall& call, SetShared* sh
     if (ctx.thread() != 0) return;
     ctx.store(&call.streams.work->num_frames, 0u);
     if (!is_last) return;
-    const std::uint64_t place = ~ctx.load(&tree->first_bad);
-    record_error(ctx, tree, bad, place & ((std::uint64_t{1} << kBadPairShift) - 1),
-                 kFirstPairIndex + static_cast<std::int64_t>(place >> kBadPairShift), 0.0);
+    record_bad_row(ctx, call, bad, ~ctx.load(&tree->first_bad));
     ctx.store(&tree->calls, calls + 1);
     ctx.store(&tree->first_bad, 0u);
     ctx.store(&tree->bad, 0u);
@@ -325,10 +373,13 @@ METARL_KERNEL void plan_rows(Context& ctx, const StreamCall& call, SetShared* sh
     if (num_shown != 0) {
       set_window(ctx, call, call.streams.shown + before.shown_end, num_shown, SetKind::set, shared);
     }
+    if (has_tasks) order_window(ctx, call, before, window, &rows_shared->tasks);
     before = window;
   }
+  if (has_tasks) end_order(ctx, call.tasks, &rows_shared->tasks);
   move_to_front(ctx, call.streams.hidden, before.hidden_end, work.num_hidden);
   move_to_front(ctx, call.streams.shown, before.shown_end, work.num_shown);
+  if (has_tasks) move_to_front(ctx, call.streams.shown_tasks, before.shown_end, work.num_shown);
   if (ctx.thread() != 0) return;
   StreamWork rest = work;
   rest.num_hidden -= before.hidden_end;

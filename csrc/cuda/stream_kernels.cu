@@ -9,7 +9,7 @@ template <Kernel kKernel>
 __global__ void __launch_bounds__(most_threads(kKernel)) rows_kernel(const __grid_constant__ StreamCall call) {
   GpuContext ctx;
   if constexpr (kKernel == Kernel::plan_rows) {
-    __shared__ SetShared shared;
+    __shared__ RowsShared shared;
     plan_rows(ctx, call, &shared);
   } else {
     run_rows(kKernel, ctx, call, nullptr);
@@ -36,6 +36,8 @@ __global__ void __launch_bounds__(most_threads(Kernel::assemble_rows))
 
 cudaError_t start_rows(const Launch& launch, const StreamCall& call, cudaStream_t stream) {
   switch (launch.kernel) {
+    case Kernel::check_tasks:
+      return start(rows_kernel<Kernel::check_tasks>, launch, call, stream);
     case Kernel::check_stacks:
       return start(rows_kernel<Kernel::check_stacks>, launch, call, stream);
     case Kernel::note_rows:
@@ -69,8 +71,9 @@ cudaError_t launch_assembly(const AssembleCall& call, cudaStream_t stream) {
 }
 
 cudaError_t load_stream_kernels() {
-  for (auto kernel : {rows_kernel<Kernel::check_stacks>, rows_kernel<Kernel::note_rows>, rows_kernel<Kernel::plan_rows>,
-                      rows_kernel<Kernel::write_frames>}) {
+  for (auto kernel :
+       {rows_kernel<Kernel::check_tasks>, rows_kernel<Kernel::check_stacks>, rows_kernel<Kernel::note_rows>,
+        rows_kernel<Kernel::plan_rows>, rows_kernel<Kernel::write_frames>}) {
     const cudaError_t error = load(kernel);
     if (error != cudaSuccess) return error;
   }

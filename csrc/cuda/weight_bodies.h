@@ -59,9 +59,9 @@ METARL_KERNEL double smallest_probability(Context& ctx, const WeightCall& call, 
   return bits_double(~key);
 }
 
-METARL_HD double wide_weight(double p, const WeightCall& call, double smallest, double beta) {
+// factor: the number of items, where nothing divides weights; else 1.
+METARL_HD double wide_weight(double p, double factor, double smallest, double beta) {
   if (smallest < kExtremeProbability && beta != 1.0) return extreme_probability_weight(p, smallest, beta);
-  const double factor = call.normalization == WeightNormalization::none ? call.size : 1.0;
   if (beta == 1.0) return inverse_probability_weight(p, factor, smallest);
   if (beta == 0.0) return 1.0;
   return general_probability_weight(p, factor, smallest, beta);
@@ -92,6 +92,7 @@ METARL_KERNEL void weigh_probabilities(Context& ctx, const WeightCall& call, Wei
                        (call.min_probability > 0.0 && call.min_probability < kExtremeProbability);
   const bool wide = call.weights != nullptr || extreme || beta == 1.0 || beta == 0.0;
   const bool divide = call.normalization == WeightNormalization::sum;
+  const double factor = call.normalization == WeightNormalization::none ? call.size : 1.0;
   double log2_ratio = 0.0;
   if (!wide) {
     log2_ratio = log2_short(smallest);
@@ -100,14 +101,14 @@ METARL_KERNEL void weigh_probabilities(Context& ctx, const WeightCall& call, Wei
   for (std::int64_t i = grid_thread(ctx); i < call.n; i += grid_threads(ctx)) {
     const double p = probability_at(ctx, call, i);
     store_weight(ctx, call, i,
-                 wide ? wide_weight(p, call, smallest, beta)
+                 wide ? wide_weight(p, factor, smallest, beta)
                       : static_cast<double>(short_probability_weight(p, log2_ratio, beta)));
   }
   if (!divide) return;
   // Wide weights that are stored in single precision are computed again: they are rounded once, after the division.
   const bool again = wide && call.weights == nullptr;
   const auto weight_at = [&](std::int64_t i) {
-    if (again) return wide_weight(probability_at(ctx, call, i), call, smallest, beta);
+    if (again) return wide_weight(probability_at(ctx, call, i), factor, smallest, beta);
     return call.weights != nullptr ? ctx.load(call.weights + i) : static_cast<double>(ctx.load(call.short_weights + i));
   };
   ctx.sync();

@@ -56,6 +56,10 @@ void add_from_device(const PyDeviceReplay& self, Call* call, const std::vector<P
     }
     n = rows;
     sources.push_back(view.as<std::byte>());
+    if (static_cast<int>(c) == self.task_column &&
+        reinterpret_cast<std::uintptr_t>(view.data) % self.columns[c].bytes != 0) {
+      throw py::value_error("'" + self.columns[c].name + "' does not begin at a multiple of its items' size");
+    }
   }
   n = n < 0 ? 1 : n;
   check_rows(self, n);
@@ -177,8 +181,8 @@ class BatchArrays {
   std::vector<Range> ranges_;
 };
 
-py::tuple sample(Handle self, py::handle batch_size, py::handle beta, py::handle mode, py::handle out,
-                 py::handle given_mark, py::handle stream) {
+py::tuple sample(Handle self, py::handle batch_size, py::handle beta, py::handle mode, py::handle task,
+                 py::handle task_weights, py::handle out, py::handle given_mark, py::handle stream) {
   ReplayDraw draw{};
   draw.n = positive_argument(batch_size.ptr(), "batch_size");
   if (draw.n > kMostItems) {
@@ -187,6 +191,8 @@ py::tuple sample(Handle self, py::handle batch_size, py::handle beta, py::handle
   draw.mode = mode.is_none() ? self->mode : mode_argument(py::none(), mode);
   Call call(self->tree(), stream);
   call.read_beta(beta, &draw.beta, &draw.beta_memory);
+  const std::optional<TaskDraw> tasks = task_draw_argument(*self, &call, task, task_weights);
+  if (tasks) draw.tasks = &*tasks;
   BatchArrays arrays(&call, draw.n, out);
   std::vector<std::byte*> fields;
   const ReplayOptions& options = self->replay->settings().options;
@@ -268,6 +274,7 @@ void check(Handle self) {
   if (tree.error == 0) return;
   self->tree().clear_error(stream_argument(py::none(), self->device()).stream);
   const std::string call = "call number " + std::to_string(tree.error_call) + " of this buffer: ";
+  if ((tree.first_error & (kErrorTask | kErrorNoTask | kErrorShare)) != 0) raise_task_error(*self, tree, call);
   if ((tree.error & kErrorStack) != 0 && tree.error_index < kFirstPairIndex + kMostPairs) {
     throw py::value_error(call + stack_error(*self, tree));
   }
@@ -300,13 +307,14 @@ void check(Handle self) {
 }  // namespace
 
 void register_replay(py::module_& m) {
-  py::class_<PyDeviceReplay, OwnedReplay>(m, "ReplayBuffer", py::module_local(),
-                                          "Use it through the buffers of metarl_core with device=\"cuda\".")
-      .def(py::init(&make_replay), py::arg("columns"), py::arg("options"), py::arg("device"))
+  py::class_<PyDeviceReplay, OwnedReplay> base(m, "ReplayBuffer", py::module_local(),
+                                               "Use it through the buffers of metarl_core with device=\"cuda\".");
+  register_replay_tasks(base);
+  base.def(py::init(&make_replay), py::arg("columns"), py::arg("options"), py::arg("device"))
       .def("are_on_device", &are_on_device, py::arg("columns"))
       .def("add", &add, py::arg("columns"), py::arg("on_device"), py::arg("stream"))
-      .def("sample", &sample, py::arg("batch_size"), py::arg("beta"), py::arg("mode"), py::arg("out"), py::arg("mark"),
-           py::arg("stream"))
+      .def("sample", &sample, py::arg("batch_size"), py::arg("beta"), py::arg("mode"), py::arg("task"),
+           py::arg("task_weights"), py::arg("out"), py::arg("mark"), py::arg("stream"))
       .def("update_priorities", &update_priorities, py::arg("indices"), py::arg("td_errors"), py::arg("mark"),
            py::arg("strict"), py::arg("of_steps"), py::arg("steps_mask"), py::arg("stream"))
       .def("check", &check)

@@ -6,11 +6,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "bindings/built.h"
 #include "cuda/replay.h"
+#include "cuda_bindings/call.h"
 #include "cuda_bindings/dlpack.h"
 
 namespace metarl::cuda {
@@ -30,6 +32,7 @@ struct PyDeviceReplay {
   std::vector<Column> stored;  // what slots hold of them; without links the same
   SamplingMode mode;
   std::int64_t num_envs;
+  int task_column = -1;
   std::unique_ptr<Replay> replay;
 
   Tree& tree() const { return replay->tree(); }
@@ -53,6 +56,15 @@ using OwnedReplay = std::unique_ptr<PyDeviceReplay, ReleaseUnlocked>;
 
 // From (name, shape, dtype) tuples and options that metarl_core/replay has checked.
 OwnedReplay make_replay(const py::sequence& fields, const py::dict& options, py::handle device);
+
+// Adds what is asked about tasks to the buffer's class.
+void register_replay_tasks(py::class_<PyDeviceReplay, OwnedReplay>& base);
+// The mixture that a draw is given by `task` and `task_weights`, either in host memory or weights on the device; none:
+// the tasks do not matter. A long list is copied to the device, which waits.
+std::optional<TaskDraw> task_draw_argument(const PyDeviceReplay& self, Call* call, py::handle task,
+                                           py::handle task_weights);
+// Of a call that failed because of a task.
+[[noreturn]] void raise_task_error(const PyDeviceReplay& self, const TreeState& tree, const std::string& call);
 
 // Waits for the device.
 Replay::State read_state(const PyDeviceReplay& self);

@@ -71,6 +71,18 @@ void take_links(const py::dict& links, ReplayOptions* options) {
   streams.reward_type = py::cast<bool>(links["wide_reward"]) ? RewardType::float64 : RewardType::float32;
 }
 
+// The name was checked by a buffer on the CPU.
+void take_task_field(const py::object& name, PyDeviceReplay* self, ReplayOptions* options) {
+  for (std::size_t c = 0; !name.is_none() && c < self->columns.size(); ++c) {
+    const Column& column = self->columns[c];
+    if (column.name != py::cast<std::string>(name)) continue;
+    self->task_column = static_cast<int>(c);
+    options->tasks.field = self->task_column;
+    options->tasks.bytes = column.bytes;
+    options->tasks.is_signed = column.dtype.kind() == 'i';
+  }
+}
+
 OwnedReplay make_memory(OwnedReplay self, const ReplaySettings& settings, py::handle device) {
   const int number = device_number(device);
   {
@@ -96,7 +108,9 @@ OwnedReplay make_replay(const py::sequence& fields, const py::dict& options, py:
   self->columns = parse_columns(fields);
   ReplaySettings settings{};
   ReplayOptions& core = settings.options;
-  for (const Column& column : self->columns) core.fields.push_back({column.name, column.bytes, 1});
+  for (const Column& column : self->columns) {
+    core.fields.push_back({column.name, column.bytes, static_cast<std::size_t>(column.dtype.alignment())});
+  }
   core.capacity = capacity_argument(py::object(options["capacity"]).ptr(), [&] {
     std::size_t bytes = 13;
     for (const Column& column : self->columns) bytes += column.bytes;
@@ -108,6 +122,7 @@ OwnedReplay make_replay(const py::sequence& fields, const py::dict& options, py:
   }
   core.seed = seed_argument(py::object(options["seed"]).ptr());
   take_links(py::dict(options["links"]), &core);
+  take_task_field(py::object(options["task_field"]), self.get(), &core);
   self->num_envs = core.streams.num_envs;
   settings.uniform = py::cast<bool>(options["uniform"]);
   if (settings.uniform) {

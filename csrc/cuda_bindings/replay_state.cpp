@@ -47,6 +47,35 @@ StreamTables streams_of(const PyDeviceReplay& self, const py::dict& state) {
   return tables;
 }
 
+void add_tasks(const PyDeviceReplay& self, std::int64_t n, py::dict* result, Stream stream) {
+  std::vector<TaskEntry> entries;
+  {
+    const py::gil_scoped_release released;
+    entries = self.replay->read_tasks(n, stream);
+  }
+  py::array_t<std::uint32_t> positions(n);
+  std::transform(entries.begin(), entries.end(), positions.mutable_data(),
+                 [](const TaskEntry& entry) { return entry.position; });
+  (*result)["task_positions"] = std::move(positions);
+}
+
+// Without positions those of a task are in the order of slots.
+std::vector<TaskEntry> tasks_of(const PyDeviceReplay& self, const py::dict& state, const Replay::Content& content) {
+  const std::uint32_t* positions =
+      state.contains("task_positions") ? dense<std::uint32_t>(state, "task_positions", content.n) : nullptr;
+  const std::size_t column = static_cast<std::size_t>(self.task_column);
+  const py::object given = py::dict(state["columns"])[self.columns[column].name.c_str()];
+  const py::array_t<std::int64_t, py::array::c_style | py::array::forcecast> tasks(given);
+  std::vector<TaskEntry> entries(static_cast<std::size_t>(content.n), TaskEntry{0, 0, 0});
+  std::vector<std::uint32_t> counts(static_cast<std::size_t>(kMostTasks));
+  for (std::size_t slot = 0; slot < entries.size(); ++slot) {
+    if ((content.valid[slot / 32] >> (slot % 32) & 1) == 0) continue;
+    const auto task = static_cast<std::uint16_t>(tasks.data()[slot]);
+    entries[slot] = {positions != nullptr ? positions[slot] : counts[task]++, task, 1};
+  }
+  return entries;
+}
+
 }  // namespace
 
 Replay::State read_state(const PyDeviceReplay& self) {
@@ -119,6 +148,7 @@ py::dict snapshot(Handle self) {
   }
   if (static_cast<std::int64_t>(state.tree.num_valid) != n) result["valid"] = std::move(valid);
   if (self->replay->has_streams()) add_streams(*self, &result, stream);
+  if (self->replay->has_tasks()) add_tasks(*self, n, &result, stream);
   return result;
 }
 
@@ -170,6 +200,7 @@ void restore(Handle self, const py::dict& state) {
     content.fields.push_back(static_cast<const std::byte*>(array.data()));
   }
   if (self->replay->has_streams()) content.streams = streams_of(*self, state);
+  if (self->replay->has_tasks()) content.tasks = tasks_of(*self, state, content);
   const py::gil_scoped_release released;
   self->replay->load(content, stream);
 }

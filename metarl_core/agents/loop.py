@@ -18,7 +18,7 @@ from metarl_core.agents.common.options import ConfigError
 from metarl_core.agents.common.run_end import train_to_end
 from metarl_core.agents.config import RunConfig
 from metarl_core.agents.device.loop import DeviceTrainer
-from metarl_core.agents.device.support import why_on_host
+from metarl_core.agents.device.support import place_core, why_on_host
 from metarl_core.agents.registry import ALGORITHMS
 from metarl_core.agents.training_loop import TrainingLoop
 from metarl_core.runs import Progress, RunWriter
@@ -131,10 +131,9 @@ def _make_loop(config: RunConfig, run: RunWriter, progress: Progress | None) -> 
     """Choose where environments and replay live, and say so where they stay behind the networks."""
     check_device(config.device)
     if config.device != "cpu":
-        reason = why_on_host(config)
-        if reason is None:
-            return DeviceTrainer(config, run, progress, config.device)
-        _log.warning("device %s: environments and replay stay in host memory: %s", config.device, reason)
+        place = place_core(config.device, why_on_host(config))
+        if place != "cpu":
+            return DeviceTrainer(config, run, progress, place)
     if config.cuda_graphs:  # no error, so that a run of a GPU can go on elsewhere
         _log.warning("cuda_graphs=true has no effect while environments and replay are in host memory")
     return Trainer(config, run, progress)

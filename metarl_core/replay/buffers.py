@@ -65,8 +65,8 @@ class ReplayBuffer(ReplayFace, _core.UniformReplayBase):
             again, with what was flushed last: see ``flush`` and ``close``, and docs/replay.md for what a crash costs.
             One buffer at a time has a folder; a forked child cannot use its parent's. Not with a reservoir.
         device: "cpu", or "cuda", "cuda:1", ...: the buffer then lies in the memory of that GPU, and the object is a
-            ``DeviceReplayBuffer``, whose methods take and return arrays there. It has no tasks, no
-            reservoir and no files (docs/cuda.md).
+            ``DeviceReplayBuffer``, whose methods take and return arrays there. It has no reservoir
+            and no files (docs/cuda.md).
 
     Raises:
         ValueError: A value is out of range.
@@ -202,8 +202,8 @@ class PrioritizedReplayBuffer(ReplayFace, _core.PrioritizedReplayBase):
         priority_mix: A sequence's priority is this share of its largest absolute error plus the rest of the mean one
             (Kapturowski et al., "Recurrent experience replay in distributed reinforcement learning", ICLR 2019).
         device: "cpu", or "cuda", "cuda:1", ...: the buffer then lies in the memory of that GPU, and the object is a
-            ``DevicePrioritizedReplayBuffer``, whose methods take and return arrays there. It has no tasks, no
-            reservoir and no files (docs/cuda.md).
+            ``DevicePrioritizedReplayBuffer``, whose methods take and return arrays there. It has no reservoir
+            and no files (docs/cuda.md).
 
     Raises:
         ValueError: A value is out of range.

@@ -17,7 +17,6 @@ __all__ = ["DeviceReplayBuffer"]
 
 # Options that a buffer on a GPU lacks: which values ask for nothing of them, and what to do instead.
 _MISSING: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "task_field": (lambda value: value is None, "use a buffer for each task"),
     "eviction": (lambda value: value == "fifo", "leave eviction out"),
     "storage": (lambda value: value == "memory", "leave storage out"),
     "num_threads": (lambda value: value is None, "leave num_threads out: the GPU copies"),
@@ -61,6 +60,8 @@ class DeviceReplayBuffer:
     Memory a transition: the packed row of its fields up to 256 bytes each, padded to 16 bytes, 16-byte multiples for
     larger fields, and 12.4 bytes for the tree, which says which slots can be drawn. Options that link transitions add 4
     or 8 bytes to the row, with ``next_obs="next"`` the newest next observation of each environment, and some scratch.
+    Tasks add 16 bytes, with priorities 24.6, and for each number that the task field can hold up to 65535 12 bytes and,
+    of at most as many as there are slots, 32.
     """
 
     _on_host: ClassVar[Any] = ReplayBuffer
@@ -77,7 +78,13 @@ class DeviceReplayBuffer:
         self._staging: ReplayBuffer | None = None  # of rows that come from host memory
         self._buffer = module.ReplayBuffer(
             [(name, shape, dtype) for name, (shape, dtype) in self._model.columns.items()],
-            {"capacity": capacity, "seed": self._model.seed, "links": self._model._links(), **self._kind_options()},
+            {
+                "capacity": capacity,
+                "seed": self._model.seed,
+                "links": self._model._links(),
+                "task_field": self._model.task_field,
+                **self._kind_options(),
+            },
             number,
         )
 
@@ -126,6 +133,12 @@ class DeviceReplayBuffer:
         return columns
 
     @property
+    def task_field(self) -> str | None:
+        """Name of the field that holds the task, or None."""
+        field: str | None = self._model.task_field
+        return field
+
+    @property
     def draws(self) -> int:
         """Batches drawn so far; waits for the device."""
         return int(self._buffer.draws)
@@ -171,6 +184,8 @@ class DeviceReplayBuffer:
         batch_size: int,
         beta: Any = None,
         mode: str | None = None,
+        task: int | None = None,
+        task_weights: Any = None,
         *,
         out: dict[str, Any] | None = None,
         stream: int | None = None,
@@ -184,6 +199,11 @@ class DeviceReplayBuffer:
                 follows a schedule. By default the buffer's own; if that is a function, the call waits for the device
                 to tell the number of batches.
             mode: "stratified", "iid" or "uniform"; the buffer's own by default.
+            task: Draw from this task alone, an integer in [0, 65535]; needs ``task_field``.
+            task_weights: Draw from several tasks, as on the CPU: "balanced" (equal shares of all tasks present), a
+                mapping of task to weight, or an array with the weight of task i at position i. An array of float32 or
+                float64 on the device is read when the work is done. While a graph is recorded other weights may name at
+                most 128 tasks.
             out: A Batch of an earlier call with this batch size, or a mapping of all its names to contiguous arrays on
                 the device, to be overwritten and returned; nothing is allocated then.
             stream: Where the work is done.
@@ -191,18 +211,20 @@ class DeviceReplayBuffer:
         Returns:
             A Batch of ``DeviceArray`` objects: every field, ``indices`` (int64), ``weights`` (float32) and
             ``probabilities`` (float64); with ``n_step`` ``discount`` (float32), with ``sequence_length`` ``mask``
-            (bool), as on the CPU. From an empty buffer: zeros; ``check`` raises it.
+            (bool), as on the CPU. From an empty buffer, from a task without transitions, and with bad weights on the
+            device: ``indices``, ``weights`` and ``probabilities`` are zeros; ``check`` raises it.
 
         Raises:
             ValueError: ``batch_size`` is below 1, ``mode`` unknown, ``beta`` negative or not finite, an array of
-                ``out`` has another shape or shares memory with another one.
+                ``out`` has another shape or shares memory with another one; ``task`` or ``task_weights`` are out of
+                range, all 0 or both given, or the buffer has no tasks.
             TypeError, KeyError: ``out`` or ``beta`` are not such arrays, or one is missing.
             RuntimeError: The stream records a graph, and ``out`` is missing or ``beta`` is a function.
         """
         if beta is None:
             beta = self._current_beta()
         if out is None:
-            columns, mark = self._buffer.sample(batch_size, beta, mode, None, None, stream)
+            columns, mark = self._buffer.sample(batch_size, beta, mode, task, task_weights, None, None, stream)
             batch = Batch(columns)
             batch._mark = mark
             if self._structure is not None:
@@ -211,7 +233,7 @@ class DeviceReplayBuffer:
         if not isinstance(out, dict):
             raise TypeError(f"out must be a Batch or a dict, got {type(out).__name__}")
         flat = out if self._structure is None else self._structure.flatten(out)
-        self._buffer.sample(batch_size, beta, mode, flat, getattr(out, "_mark", None), stream)
+        self._buffer.sample(batch_size, beta, mode, task, task_weights, flat, getattr(out, "_mark", None), stream)
         return out
 
     def _current_beta(self) -> float:
@@ -253,12 +275,46 @@ class DeviceReplayBuffer:
 
         Raises:
             IndexError: A slot was never written.
-            ValueError: A TD error, its power or ``beta`` was out of range, or a stack of frames that was added did not
-                go on from the one before by one frame.
+            ValueError: A TD error, its power, ``beta``, the weight of a task or a task that was added was out of
+                range, or a stack of frames that was added did not go on from the one before by one frame.
             StaleIndexError: A strict update of a batch whose slots were overwritten.
-            BufferEmptyError: A sample of an empty buffer.
+            BufferEmptyError: A sample of an empty buffer, or of a task without transitions.
         """
         self._buffer.check()
+
+    def task_counts(self) -> dict[int, int]:
+        """Return how many transitions of each task can be sampled, tasks ascending; waits for the device.
+
+        Raises:
+            ValueError: The buffer was made without ``task_field``.
+        """
+        counts: dict[int, int] = self._buffer.task_counts()
+        return counts
+
+    def task_masses(self) -> dict[int, float]:
+        """Return the sum of priority^alpha of each task as it is sampled, tasks ascending; waits for the device.
+
+        A buffer without priorities counts 1 for each transition.
+
+        Raises:
+            ValueError: The buffer was made without ``task_field``.
+        """
+        masses: dict[int, float] = self._buffer.task_masses()
+        return masses
+
+    def clear_task(self, task: int) -> int:
+        """Forget the transitions of one task, as on the CPU; waits for the device.
+
+        Args:
+            task: In [0, 65535].
+
+        Returns:
+            How many transitions were forgotten, 0 for a task without any.
+
+        Raises:
+            ValueError: The buffer was made without ``task_field``, or ``task`` is out of range.
+        """
+        return int(self._buffer.clear_task(task))
 
     def clear(self) -> None:
         """Forget all transitions; the random stream goes on. Waits for the device."""

@@ -66,6 +66,26 @@ def linked(rows: int, **options: Any) -> None:
     buffer.load_state_dict(buffer.state_dict())
 
 
+def tasks(capacity: int, rows: int, batch: int, uniform: bool) -> None:
+    """A buffer that goes round and draws by task."""
+    fields = {"obs": ((5,), "f4"), "task_id": ((), "i4")}
+    kind = ReplayBuffer if uniform else PrioritizedReplayBuffer
+    buffer = kind(capacity, fields, task_field="task_id", device="cuda")
+    weights = torch.zeros(50, device="cuda")
+    for step in range(6):
+        ids = torch.randint(3 * step + 1, (rows,), dtype=torch.int32, device="cuda")
+        buffer.add(obs=torch.rand(rows, 5, device="cuda"), task_id=ids)
+        weights.zero_()
+        weights[ids.long()] = 1.0
+        for mixture in ("balanced", weights, {int(ids[0]): 1.0}):
+            sampled = buffer.sample(batch, beta=0.5, task_weights=mixture)
+        buffer.update_priorities(sampled, torch.rand(batch, device="cuda") * 10.0 ** (3 * step))
+    buffer.check()
+    buffer.clear_task(int(ids[0]))
+    buffer.load_state_dict(buffer.state_dict())
+    buffer.task_masses()
+
+
 def weights(n: int) -> None:
     """Importance weights of every kind."""
     for dtype in (torch.float32, torch.float64):
@@ -100,6 +120,10 @@ def main() -> None:
     linked(60, frame_stack=3, autoreset_mode="next_step")
     linked(60, sequence_length=5, burn_in=1, stride=2)
     linked(60, n_step=2, uniform=True)
+    for uniform in (False, True):
+        tasks(100, 70, 40, uniform)
+        tasks(6000, 4000, 3000, uniform)
+        tasks(300_000, 5000, 100, uniform)
     weights(5000)
     for capacity, batch in ((5000, 300), (70_000, 5000)):  # one block, and several
         tree = SumTree(capacity, device="cuda")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 
@@ -122,3 +124,34 @@ def assert_same_linked(device, cpu):
             state.pop("valid")
     assert_same_state(ours, theirs)
     assert len(device) == len(cpu)
+
+
+class TaskRows:
+    """Rows of tasks of different sizes that come and go.
+
+    Args:
+        seed: Of everything.
+    """
+
+    FIELDS: ClassVar = {"x": ((3,), np.float32), "task_id": ((), np.int32)}
+
+    def __init__(self, seed):
+        self.rng = np.random.default_rng(seed)
+        self.calls = 0
+
+    def next(self, n):
+        """Return n rows, of the tasks 0 to 8."""
+        self.calls += 1
+        if self.calls % 4 == 0:
+            tasks = np.full(n, self.calls // 4 % 9)
+        else:
+            tasks = np.minimum(self.rng.integers(0, 12, n), self.calls % 9)
+        return {"x": self.rng.random((n, 3)).astype(np.float32), "task_id": tasks.astype(np.int32)}
+
+
+def assert_same_tasks(device, cpu):
+    """Compare the states of two buffers with tasks bit for bit, and what they say of their tasks."""
+    assert_same_linked(device, cpu)
+    assert device.task_counts() == cpu.task_counts()
+    assert list(device.task_counts()) == list(cpu.task_counts())
+    assert device.task_masses() == cpu.task_masses()

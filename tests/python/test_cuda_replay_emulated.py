@@ -321,7 +321,6 @@ def test_samples_of_nothing_and_weights_that_overflow():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"task_field": "action"}, "task_field is 'action'; a buffer on a GPU has no task_field yet: use a buffer for"),
         ({"eviction": "reservoir"}, "eviction is 'reservoir'"),
         ({"storage": "mmap:folder"}, "storage is 'mmap:folder'"),
         ({"num_threads": 2}, "num_threads is 2"),

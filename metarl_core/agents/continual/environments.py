@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_core.agents.common.observations import ObservationEncoder
-from metarl_core.agents.imt.actors import action_table, count_actions, dense_observations
 from metarl_core.agents.imt.reference import purpose_seed
+from metarl_core.agents.imt.spaces import action_table, count_actions, dense_observations
 from metarl_core.tasks import Task, TaskDataset
 
 __all__ = ["Policy", "SequenceSpaces", "TaskRows", "record_reference"]

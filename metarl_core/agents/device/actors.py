@@ -1,15 +1,12 @@
 """Behaviour on the device: actions and the agents' own columns, with the random numbers of a stretch drawn before it.
 
 NumPy's generators are the agents' own ones, which are saved with them; what they give is copied to the device at the
-beginning of a stretch of steps. Heads that are drawn when an episode begins are a block of draws of which each episode
-takes the next one, so that nobody has to wait to learn how many episodes ended. The host draws them again when it
-accounts for the steps, which brings its generator to where the episodes left it.
+beginning of a stretch of steps.
 """
 
 from __future__ import annotations
 
 import abc
-import copy
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -20,6 +17,7 @@ from metarl_core.agents.baselines.bootdqn import BootstrappedDQN
 from metarl_core.agents.baselines.dqn import DoubleDQN
 from metarl_core.agents.cder.learner import CderAgent
 from metarl_core.agents.common.learner import Agent
+from metarl_core.agents.device.heads import DeviceHeads
 from metarl_core.agents.device.visits import DeviceVisits
 
 __all__ = ["ACTORS", "Actor"]
@@ -114,30 +112,25 @@ class HeadActor(Actor[_A]):
 
     def __init__(self, agent: _A, members: int) -> None:
         super().__init__(agent)
-        self.members = members
-        self.heads = torch.zeros(agent.num_envs, dtype=torch.int64, device=agent.device)
-        self._next_heads = self.heads
-        self._begun = torch.zeros((), dtype=torch.int64, device=agent.device)
+        self._heads = DeviceHeads(members, agent.num_envs, agent.device)
+
+    @property
+    def heads(self) -> Tensor:
+        """Heads in use, int64 [num_envs]."""
+        return self._heads.now
 
     @abc.abstractmethod
     def host_heads(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         """Heads in use as the agent has them, int64 [num_envs]."""
 
     def begin(self, step: int, length: int) -> None:
-        """See :class:`Actor`; an instance begins at most one episode a step."""
+        """See :class:`Actor`."""
         super().begin(step, length)
-        self.heads.copy_(torch.from_numpy(self.host_heads()))
-        ahead = copy.deepcopy(self.agent.policy_rng)
-        self._next_heads = self._upload(ahead.integers(self.members, size=length * self.agent.num_envs))
-        self._begun.zero_()
+        self._heads.begin(self.host_heads(), self.agent.policy_rng, length)
 
     def begin_episodes(self, ended: Tensor) -> None:
         """Give the instances that begin an episode the next heads, in their order."""
-        places = ended.cumsum(dim=0)
-        # Where nothing ended the place is not used, but must exist.
-        drawn = self._next_heads[(places - 1 + self._begun).clamp_(0, len(self._next_heads) - 1)]
-        self.heads.copy_(torch.where(ended, drawn, self.heads))
-        self._begun.add_(places[-1])
+        self._heads.begin_episodes(ended)
 
 
 class CderActor(HeadActor[CderAgent]):

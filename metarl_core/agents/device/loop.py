@@ -16,6 +16,7 @@ from metarl_core.agents.config import RunConfig
 from metarl_core.agents.device.actors import ACTORS, Actor
 from metarl_core.agents.device.encoding import DeviceEncoder
 from metarl_core.agents.device.graphs import GradientStepGraphs
+from metarl_core.agents.device.loss_watch import LossWatch
 from metarl_core.agents.device.trace import StepTrace
 from metarl_core.agents.training_loop import TrainingLoop
 from metarl_core.replay import Batch
@@ -71,9 +72,7 @@ class DeviceTrainer(TrainingLoop):
         self.trace = StepTrace(min(_LONGEST, max(1, _MOST_ROWS // n)), rows)
         self._batch: tuple[Batch, dict[str, Tensor]] | None = None
         self._beta = torch.zeros(1, dtype=torch.float64, device=device)
-        self._finite = torch.ones((), dtype=torch.bool, device=device)
-        self._finite_updates = torch.zeros((), dtype=torch.int64, device=device)
-        self._loss = torch.zeros((), device=device)
+        self._losses = LossWatch(device)
         self._update_steps: list[int] = []  # environment steps of the gradient steps since the last look
         self._step: Callable[[bool], None] = self.gradient_step
         if config.cuda_graphs:
@@ -171,10 +170,7 @@ class DeviceTrainer(TrainingLoop):
         weights = tensors["weights"] if self._share == 1.0 else tensors["weights"] * self._share
         columns = self._network_columns({name: tensors[name] for name in self._columns})
         loss, errors = self.agent.losses(columns, weights, collect)
-        value = loss.detach()
-        self._loss.copy_(torch.where(self._finite, value, self._loss))
-        self._finite.logical_and_(torch.isfinite(value))
-        self._finite_updates.add_(self._finite)
+        self._losses.note(loss)
         self.agent.descend(loss)
         if self._prioritized:
             self.replay.update_priorities(batch, errors)
@@ -206,10 +202,9 @@ class DeviceTrainer(TrainingLoop):
 
     def _check(self, first_update: int) -> None:
         """Raise what went wrong on the device since the last look, of which ``first_update`` was the gradient step."""
-        good = int(self._finite_updates)
-        if not bool(self._finite):
-            raise diverged(float(self._loss), self._update_steps[good], first_update + good)
-        self._finite_updates.zero_()
+        bad = self._losses.look()
+        if bad is not None:
+            raise diverged(bad[1], self._update_steps[bad[0]], first_update + bad[0])
         self.encode.check()
         self.envs.check()
         self.replay.check()

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_core.agents.imt.averaging import derangement
-from metarl_core.agents.imt.learner import Adapted, ImtLearner
+from metarl_core.agents.imt.learner import ImtLearner
+from metarl_core.agents.imt.outcomes import Adapted
 from metarl_core.agents.imt.playing import play_each, play_uniformly
 from metarl_core.agents.imt.reference import purpose_seed
 

@@ -16,9 +16,9 @@ from metarl_core.agents.cder.policy import BehaviourPolicy
 from metarl_core.agents.cder.return_check import ReturnCheck
 from metarl_core.agents.cder.signal import SignalModule, return_target, shaped_reward
 from metarl_core.agents.common.critic import double_q_target
-from metarl_core.agents.imt.actors import TaskActors
 from metarl_core.agents.imt.batches import TaskBatch
 from metarl_core.agents.imt.networks import Submodels, one_hot_indices
+from metarl_core.agents.imt.task_rows import TaskRows
 
 __all__ = ["Curiosity", "TaskEnsemble", "ensemble_td_errors"]
 
@@ -135,7 +135,7 @@ class Curiosity:
         config: CderConfig,
         models: Submodels,
         features: int,
-        actors: TaskActors,
+        actors: TaskRows,
         reward_factor: float,
         seed: int,
         device: torch.device,
@@ -153,10 +153,13 @@ class Curiosity:
     @torch.no_grad()
     def act(self, obs: Tensor) -> NDArray[np.int64]:
         """Actions of the heads in use; observations [K, n, ...] -> int64 [K * n]."""
-        q = self.models.head_values(obs)
-        return self.policy(q.transpose(0, 1).flatten(1, 2), step=0)
+        return self.policy(self.values(obs), step=0)
 
-    def observe(self, actors: TaskActors, reward: NDArray[np.float32]) -> None:
+    def values(self, obs: Tensor) -> Tensor:
+        """Values of every head, as the policy takes them; observations [K, n, ...] -> float32 [H, K * n, A]."""
+        return self.models.head_values(obs).transpose(0, 1).flatten(1, 2)
+
+    def observe(self, actors: TaskRows, reward: NDArray[np.float32]) -> None:
         """Draw a head for every instance whose episode ended with the last step, whose rewards are float32 [K * n].
 
         Raises:

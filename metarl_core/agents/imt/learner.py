@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from metarl_core.agents.common.images import Features, ImageFeatures, stored_obs
 from metarl_core.agents.common.learner import TrainingDivergedError
 from metarl_core.agents.common.options import ConfigError
 from metarl_core.agents.common.schedules import linear
+from metarl_core.agents.device.loss_watch import LossWatch
 from metarl_core.agents.imt.actors import TaskActors
 from metarl_core.agents.imt.aggregation import routing_weights
 from metarl_core.agents.imt.averaging import (
@@ -27,86 +27,33 @@ from metarl_core.agents.imt.averaging import (
     embedding_accuracy,
     return_accuracy,
 )
-from metarl_core.agents.imt.batches import COLUMNS, TaskBatch, leave_one_out_rows, stack_tasks, task_batch
+from metarl_core.agents.imt.batches import COLUMNS, TaskBatch, stack_tasks, task_batch
+from metarl_core.agents.imt.collecting import Collection
 from metarl_core.agents.imt.config import ImtConfig
 from metarl_core.agents.imt.curiosity import Curiosity
+from metarl_core.agents.imt.device.actors import DeviceTaskActors
+from metarl_core.agents.imt.device.batches import DeviceBatches, longest_stretch
+from metarl_core.agents.imt.device.collecting import DeviceCollection
 from metarl_core.agents.imt.embedding import TaskEmbedding
 from metarl_core.agents.imt.mixture import mixture_weights
 from metarl_core.agents.imt.networks import Submodels
+from metarl_core.agents.imt.outcomes import Adapted, Round
 from metarl_core.agents.imt.playing import play_together
+from metarl_core.agents.imt.recorded import hold_out, mean_return, reward_factor
 from metarl_core.agents.imt.reference import Reference, purpose_seed
-from metarl_core.agents.imt.running_mean import RunningMean
 from metarl_core.agents.imt.state import kept_state, learner_state, restore_kept, restore_learner
-from metarl_core.agents.imt.steps import head_td_errors, pretrain_common, submodel_losses, td_errors
+from metarl_core.agents.imt.steps import pretrain_common
 from metarl_core.agents.imt.stopping import StoppingRule
+from metarl_core.agents.imt.task_rows import TaskRows
 from metarl_core.agents.imt.task_sets import Tasks, check_datasets, resolve_tasks, task_table
+from metarl_core.agents.imt.updates import AloneUpdates, HeadUpdates, SubmodelUpdates, uploaded
+from metarl_core.replay.device_base import DeviceReplayBuffer
 from metarl_core.tasks import MetaTask, TaskDataset
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Adapted", "ImtLearner", "Round"]
-
-
-def _mean_return(dataset: TaskDataset) -> float:
-    """Of the episodes that ended; of the cut ones too, if none did."""
-    complete = dataset.complete
-    return float(dataset.returns[complete].mean() if complete.any() else dataset.returns.mean())
-
-
-def _reward_factor(datasets: Sequence[TaskDataset]) -> float:
-    """1 / standard deviation of all tasks' rewards together, or 10 / the largest reward where they are too rare."""
-    rewards = np.concatenate([dataset.rewards for dataset in datasets]).astype(np.float64)
-    spread, size = float(rewards.std()), float(np.abs(rewards).max())
-    if spread <= 1e-6 * size:  # of a reward that never changes
-        return 1 / size if size > 0 else 1.0
-    return 1 / max(spread, 0.1 * size)
-
-
-@dataclasses.dataclass(frozen=True)
-class Adapted:
-    """New tasks as the submodels see them.
-
-    Attributes:
-        tasks: parameter name -> values, float64 [T].
-        embeddings: e_tau, [T, E].
-        weights: v, what each submodel counts on each task, [K, T], columns of sum 1.
-        steps: transitions of each task that these were made from, int64 [T].
-    """
-
-    tasks: dict[str, NDArray[np.float64]]
-    embeddings: NDArray[np.float64]
-    weights: NDArray[np.float64]
-    steps: NDArray[np.int64]
-
-
-@dataclasses.dataclass(frozen=True)
-class Round:
-    """What one round came to.
-
-    Attributes:
-        number: from 1.
-        steps: environment steps so far, over all training tasks, those of the reference policy included.
-        embedding_loss: of step 2, mean over its updates, [K].
-        td_loss: the same of the TD error, [K].
-        weights: of step 3.
-        train_returns: mean return of the episodes (played with epsilon) that each training task ended in this round,
-            nan without one, [K].
-        validation_returns: of the aggregated submodels on the validation tasks; None: there are none.
-        stop: why training stops; None: it goes on.
-        selection_steps: environment steps on the validation tasks so far, which choose the round that is kept and are
-            not among ``steps``: transitions recorded to weigh the submodels, and episodes.
-    """
-
-    number: int
-    steps: int
-    embedding_loss: NDArray[np.float64]
-    td_loss: NDArray[np.float64]
-    weights: RoundWeights
-    train_returns: NDArray[np.float64]
-    validation_returns: NDArray[np.float64] | None
-    stop: str | None
-    selection_steps: int = 0
+__all__ = ["ImtLearner"]
 
 
 class ImtLearner:
@@ -123,10 +70,16 @@ class ImtLearner:
         test_tasks: the held-out tasks, only for ``tune_on="test"``, as the article has it.
         params: parameters of the environment that all tasks have in common.
         device: where the networks live.
+        core_device: where the training tasks' environments and the replay live: "cpu", or a GPU that the networks are
+            on. There nothing is copied or waited for between two looks of the host, at the end of a stretch of steps
+            or of gradient steps, when it accounts for them in the order of time. The bits are the same; a loss that is
+            not finite, or an episode that the atoms cannot hold, is noticed at the look.
 
     Attributes:
+        longest_stretch: gradient steps between two looks; 1 in host memory.
         tick: called after every environment step with the actors that were stepped, and after every gradient step with
-            None; what it raises ends the training, whose state is then undefined.
+            None; on a GPU at the looks: for every environment step of the stretch, and once for all gradient steps.
+            What it raises ends the training, whose state is then undefined.
 
     Raises:
         ConfigError: fewer than three training tasks, no test task where the article needs one, tasks that one batch
@@ -144,6 +97,7 @@ class ImtLearner:
         test_tasks: Tasks | MetaTask | None = None,
         params: Mapping[str, Any] | None = None,
         device: str = "cpu",
+        core_device: str = "cpu",
     ) -> None:
         self.config = config or ImtConfig()
         sets = resolve_tasks(env_id, train_tasks, val_tasks, test_tasks, params)
@@ -152,23 +106,27 @@ class ImtLearner:
         if self.config.tune_on == "test" and sets.test is None:
             raise ConfigError("tune_on='test': needs test_tasks, on which the last layers are tuned")
         torch.set_num_threads(self.config.torch_threads)
-        self.device = torch.device(device)
-        self.tick: Callable[[TaskActors | None], None] = lambda _: None
+        self.device, self.core_device = torch.device(device), core_device
+        self.tick: Callable[[TaskRows | None], None] = lambda _: None
         self.rng = np.random.default_rng([seed, 11])
         self.reference_policy = Reference(self.env_id, self.config, self.params)
         recorded = self._reference_data(sets.datasets, env_id if isinstance(env_id, MetaTask) else None)
-        self.random_returns = np.array([_mean_return(dataset) for dataset in recorded])
-        self.datasets, self.held_out_datasets = self._hold_out(recorded)
+        self.random_returns = np.array([mean_return(dataset) for dataset in recorded])
+        self.datasets, self.held_out_datasets = hold_out(recorded, self.config.held_out, purpose_seed(seed, "split"))
         self.reference = self.reference_policy.batch(self.datasets, self.device)
         self.held_out = self.reference_policy.batch(self.held_out_datasets, self.device)
         features = TaskEmbedding(self.config.embedding_features, whiten=self.config.whiten, seed=seed)
         self.embedding = features.fit(self.datasets) if self.config.embedding == "random_features" else None
-        self.actors = self.make_actors(self.train_tasks, purpose_seed(seed, "train"))
+        on_host = core_device == "cpu"
+        self.longest_stretch = 1 if on_host else longest_stretch(self.num_tasks * self.config.batch_size)
+        self._loss_watch = None if on_host else LossWatch(self.device)
+        self._device_batches = DeviceBatches()
+        self.actors = self._training_actors(self.train_tasks, purpose_seed(seed, "train"))
         self.replay = self._make_replay(self.actors, purpose_seed(seed, "replay"))
         self.tuning_actors, self.tuning_replay = self.actors, self.replay
         if self.config.tune_on == "test":
             assert sets.test is not None
-            self.tuning_actors = self.make_actors(sets.test, purpose_seed(seed, "tuning"))
+            self.tuning_actors = self._training_actors(sets.test, purpose_seed(seed, "tuning"))
             self.tuning_replay = self._make_replay(self.tuning_actors, purpose_seed(seed, "tuning replay"))
         num_actions, width = self.actors.num_actions, self.config.hidden[-1]
         self.models = Submodels(
@@ -188,7 +146,7 @@ class ImtLearner:
         )
         self.accuracy = np.ones(self.num_tasks)
         self.pretrained = False
-        self.reward_factor = np.float32(_reward_factor(self.datasets) if self.config.scale_rewards else 1.0)
+        self.reward_factor = np.float32(reward_factor(self.datasets) if self.config.scale_rewards else 1.0)
         self.curiosity = self._make_curiosity()
         self.updates = 0
         self.best: dict[str, Any] | None = None
@@ -232,21 +190,7 @@ class ImtLearner:
         check_datasets(given, names, self.reference_policy.name, (meta.observation_space, meta.action_space))
         return list(given)
 
-    def _hold_out(self, recorded: Sequence[TaskDataset]) -> tuple[list[TaskDataset], list[TaskDataset]]:
-        share, seed = self.config.held_out, purpose_seed(self.seed, "split")
-        parts: list[tuple[TaskDataset, ...]] = []
-        for number, dataset in enumerate(recorded):
-            try:
-                parts.append(dataset.split((1 - share, share), seed))
-            except ValueError as error:
-                raise ConfigError(
-                    f"training task {number} has {len(dataset)} transitions in {len(dataset.episodes)} episodes, of "
-                    f"which held_out={share:g} cannot be kept apart ({error}); give it more episodes (larger "
-                    "reference_steps), or set another held_out"
-                ) from error
-        return [part[0] for part in parts], [part[1] for part in parts]
-
-    def _all_actors(self) -> list[TaskActors]:
+    def _all_actors(self) -> list[TaskRows]:
         own = [self.actors]
         return own if self.tuning_actors is self.actors else [*own, self.tuning_actors]
 
@@ -275,24 +219,26 @@ class ImtLearner:
         """Close."""
         self.close()
 
-    def _adam(self, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-        return torch.optim.Adam(parameters, lr=self.config.lr, fused=True)
-
     def make_actors(self, tasks: Tasks, seed: int, per_task: int | None = None) -> TaskActors:
-        """Make environments of tasks, ``per_task`` instances of each (None: ``envs_per_task``)."""
-        c = self.config
-        return TaskActors(
-            self.env_id,
-            tasks,
-            per_task or c.envs_per_task,
-            seed=seed,
-            levels=c.action_levels,
-            normalize_obs=c.normalize_obs,
-            params=self.params,
-            image=self.reference_policy.image,
-        )
+        """Make environments of tasks in host memory, ``per_task`` instances of each (None: ``envs_per_task``)."""
+        return TaskActors(self.env_id, tasks, per_task or self.config.envs_per_task, **self._actor_options(seed))
 
-    def _make_replay(self, actors: TaskActors, seed: int) -> metarl_core.ReplayBuffer:
+    def _training_actors(self, tasks: Tasks, seed: int) -> TaskRows:
+        if self.core_device == "cpu":
+            return self.make_actors(tasks, seed)
+        options = self._actor_options(seed)
+        return DeviceTaskActors(self.env_id, tasks, self.config.envs_per_task, core_device=self.core_device, **options)
+
+    def _actor_options(self, seed: int) -> dict[str, Any]:
+        return {
+            "seed": seed,
+            "levels": self.config.action_levels,
+            "normalize_obs": self.config.normalize_obs,
+            "params": self.params,
+            "image": self.reference_policy.image,
+        }
+
+    def _make_replay(self, actors: TaskRows, seed: int) -> metarl_core.ReplayBuffer | DeviceReplayBuffer:
         fields: dict[str, tuple[tuple[int, ...], Any]] = {
             "obs": stored_observation(actors.features, one_hot=False),
             "action": ((), np.int64),
@@ -301,7 +247,9 @@ class ImtLearner:
             "terminated": ((), np.bool_),
             "task_id": ((), np.int32),
         }
-        return metarl_core.ReplayBuffer(self.config.replay_capacity, fields, task_field="task_id", seed=seed)
+        return metarl_core.ReplayBuffer(
+            self.config.replay_capacity, fields, task_field="task_id", seed=seed, device=self.core_device
+        )
 
     @property
     def environment_steps(self) -> int:
@@ -333,18 +281,25 @@ class ImtLearner:
     def pretrain(self) -> list[float]:
         """Pretrain the common trunk on the pooled reference transitions; the loss of every update."""
         tasks, rows = self.reference.shape
+        c, ahead = self.config, torch.zeros(0)
 
-        def draw(_: int) -> Tensor:
-            self.tick(None)
-            return torch.from_numpy(self.rng.integers(tasks * rows, size=4 * self.config.batch_size))
+        def draw(update: int) -> Tensor:
+            nonlocal ahead
+            at = update % self.longest_stretch
+            if at == 0:
+                self.tick(None)
+                length = min(self.longest_stretch, c.pretrain_updates - update)
+                drawn = [self.rng.integers(tasks * rows, size=4 * c.batch_size) for _ in range(length)]
+                ahead = uploaded(drawn, self.device)
+            return ahead[at]
 
         losses = pretrain_common(
             self.models,
             self.reference,
             draw,
-            updates=self.config.pretrain_updates,
-            lr=self.config.lr,
-            hidden=self.config.hidden[-1],
+            updates=c.pretrain_updates,
+            lr=c.lr,
+            hidden=c.hidden[-1],
             generator=torch.Generator().manual_seed(purpose_seed(self.seed, "dynamics") >> 1),
         )
         self.task_embeddings = self.embed(self.datasets)
@@ -353,114 +308,60 @@ class ImtLearner:
 
     # Step 2
 
-    def collect(self, actors: TaskActors, replay: metarl_core.ReplayBuffer, epsilon: float) -> None:
+    def collect(self, actors: TaskRows, replay: metarl_core.ReplayBuffer | DeviceReplayBuffer, epsilon: float) -> None:
         """Play every task for ``steps_per_round`` steps, as its own submodel explores, and store them."""
-        target = actors.steps + self.config.steps_per_round
+        steps = -(-self.config.steps_per_round // actors.per_task)
+        if isinstance(actors, DeviceTaskActors):
+            assert isinstance(replay, DeviceReplayBuffer)
+            DeviceCollection(self, actors, replay, epsilon).run(steps)
+        else:
+            assert isinstance(actors, TaskActors)
+            assert isinstance(replay, metarl_core.ReplayBuffer)
+            Collection(self, actors, replay, epsilon).run(steps)
 
-        def act(obs: NDArray[Any]) -> NDArray[np.int64]:
-            if self.curiosity is not None:
-                rows = torch.from_numpy(obs).to(self.device)
-                return self.curiosity.act(rows.view(self.num_tasks, actors.per_task, *rows.shape[1:]))
-            greedy = self._own_actions(actors, obs)
-            uniform = self.rng.random(len(obs)) < epsilon
-            return np.where(uniform, self.rng.integers(actors.num_actions, size=len(obs)), greedy)
-
-        while actors.steps < target:
-            columns = actors.step(act)
-            replay.add(**columns)
-            if self.curiosity is not None:
-                self.curiosity.observe(actors, columns["reward"])
-            self.tick(actors)
+    def _own_actions(self, actors: TaskRows, obs: NDArray[Any]) -> NDArray[np.int64]:
+        found: NDArray[np.int64] = self.own_best(actors, torch.from_numpy(obs).to(self.device)).cpu().numpy()
+        return found
 
     @torch.no_grad()
-    def _own_actions(self, actors: TaskActors, obs: NDArray[Any]) -> NDArray[np.int64]:
-        rows = torch.from_numpy(obs).to(self.device)
-        if actors is self.actors:
-            q = self.models.q(rows.view(self.num_tasks, actors.per_task, *rows.shape[1:])).flatten(0, 1)
-        else:  # the article's tuning on held-out tasks, which have no submodel of their own
-            q = self.models.q(self.models.rows_for_all(rows)).mean(dim=0)
-        actions: NDArray[np.int64] = q.argmax(dim=1).cpu().numpy()
-        return actions
+    def own_best(self, actors: TaskRows, obs: Tensor) -> Tensor:
+        """Greedy actions of every task's own submodel, observations [K * n, ...] -> int64 [K * n].
 
-    def _sample(self, replay: metarl_core.ReplayBuffer, tasks: int) -> TaskBatch:
+        Args:
+            actors: the training tasks', or the held-out tasks', which have no submodel of their own but all together.
+            obs: their encoded observations.
+        """
+        if actors is self.actors:
+            q = self.models.q(obs.view(self.num_tasks, actors.per_task, *obs.shape[1:])).flatten(0, 1)
+        else:  # the article's tuning on held-out tasks
+            q = self.models.q(self.models.rows_for_all(obs)).mean(dim=0)
+        return q.argmax(dim=1)
+
+    def _sample(self, replay: metarl_core.ReplayBuffer | DeviceReplayBuffer, tasks: int) -> TaskBatch:
         """The same number of transitions of every task, [T, B]; one call for all of them."""
-        batch = replay.sample(tasks * self.config.batch_size, task_weights="balanced")
-        shape = (tasks, self.config.batch_size)
-        columns = {n: batch[n].reshape(*shape, *batch[n].shape[1:]) for n in COLUMNS}
+        rows, size = (tasks, self.config.batch_size), tasks * self.config.batch_size
+        if isinstance(replay, DeviceReplayBuffer):
+            return self._device_batches.draw(replay, rows, float(self.reward_factor))
+        batch = replay.sample(size, task_weights="balanced")
+        columns = {n: batch[n].reshape(*rows, *batch[n].shape[1:]) for n in COLUMNS}
         columns["reward"] = columns["reward"] * self.reward_factor
         return task_batch(columns, self.device)
 
     def train_submodels(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Train every submodel on the other tasks; mean embedding loss and TD error of each, [K] twice."""
-        c, count = self.config, self.num_tasks
-        if c.sharing == "none":
-            return np.zeros(count), self._train_alone()
-        # A trunk that begins anew under a last layer made for another has no values; those of before the round, which
-        # the slow copies still hold, are what the TD target is made of.
-        trained = (self.models.trunks, self.models.heads, self.models.predictors)
-        optimizer = self._adam([p for net in trained for p in net.parameters()])
-        embedding, td = np.zeros(count), np.zeros(count)
-        targets = torch.from_numpy(self.task_embeddings.astype(np.float32)).to(self.device)
-        for _ in range(c.submodel_updates):
-            tasks, rows = leave_one_out_rows(count, self.reference.shape[1], c.batch_size, self.rng)
-            reference = self.reference.rows(torch.from_numpy(rows))
-            replay, ensemble_td = None, None
-            if c.lambda_rl > 0:
-                replay = self._sample(self.replay, count)
-                if self.curiosity is not None:
-                    ensemble_td = self.curiosity.td_losses(replay)
-                if c.td_tasks == "others":
-                    _, rows = leave_one_out_rows(count, c.batch_size, c.batch_size, self.rng)
-                    replay = replay.rows(torch.from_numpy(rows))
-            losses = submodel_losses(
-                self.models,
-                reference,
-                targets[torch.from_numpy(tasks)],
-                replay,
-                td=ensemble_td,
-                lambda_rl=c.lambda_rl,
-                mu=c.mu,
-                gamma=c.gamma,
-            )
-            self._descend(optimizer, losses.total.sum())
-            embedding += losses.embedding.double().cpu().numpy() / c.submodel_updates
-            td += losses.td.double().cpu().numpy() / c.submodel_updates
-        return embedding, td
-
-    def _train_alone(self) -> NDArray[np.float64]:
-        """The control ``sharing=none``: every network by TD on its own task; mean squared TD error of each, [K]."""
-        c = self.config
-        self.models.update_targets()
-        optimizer = self._adam([*self.models.trunks.parameters(), *self.models.heads.parameters()])
-        updates, td = c.submodel_updates + c.head_updates, np.zeros(self.num_tasks)
-        mean = self._running_mean([*self.models.trunks.parameters(), *self.models.heads.parameters()])
-        for _ in range(updates):
-            batch = self._sample(self.replay, self.num_tasks)
-            if self.curiosity is not None:
-                errors = self.curiosity.td_losses(batch)
-            else:
-                errors = td_errors(self.models, batch, c.gamma).square().mean(dim=1)
-            self._descend(optimizer, errors.sum())
-            mean.add()
-            td += errors.detach().double().cpu().numpy() / updates
-        self._settle(mean)
-        return td
-
-    def _running_mean(self, parameters: list[torch.nn.Parameter]) -> RunningMean:
-        return RunningMean(parameters, self.config.target_polyak)
-
-    def _settle(self, mean: RunningMean) -> None:
-        """Replace what was trained by the mean of its last steps, unless ``target_update`` is hard."""
-        if self.config.target_update == "polyak":
-            mean.take()
-            self.models.update_targets()
+        if self.config.sharing == "none":
+            alone = AloneUpdates(self)
+            alone.run_all()
+            return np.zeros(self.num_tasks), alone.td.cpu().numpy()
+        updates = SubmodelUpdates(self)
+        updates.run_all()
+        return updates.embedding.cpu().numpy(), updates.td.cpu().numpy()
 
     def _descend(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-        value = loss.item()
-        if not np.isfinite(value):
-            raise TrainingDivergedError(
-                f"loss is {value} in round {len(self.rounds) + 1}, gradient step {self.updates}; try a smaller lr"
-            )
+        if self._loss_watch is not None:
+            self._loss_watch.note(loss)
+        elif not np.isfinite(value := loss.item()):
+            raise self._diverged(value, self.updates)
         self.models.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -469,31 +370,32 @@ class ImtLearner:
             self.models.update_targets(self.config.target_polyak)
         elif self.updates % self.config.target_period == 0:
             self.models.update_targets()
-        self.tick(None)
+
+    def _diverged(self, loss: float, update: int) -> TrainingDivergedError:
+        return TrainingDivergedError(
+            f"loss is {loss} in round {len(self.rounds) + 1}, gradient step {update}; try a smaller lr"
+        )
+
+    def look(self, first_update: int) -> None:
+        """Look at what went wrong on the device since gradient step number ``first_update``.
+
+        Raises:
+            TrainingDivergedError: a loss was not finite.
+            BufferEmptyError: a replay had no transitions to draw.
+        """
+        bad = None if self._loss_watch is None else self._loss_watch.look()
+        if bad is not None:
+            raise self._diverged(bad[1], first_update + bad[0])
+        for replay in (self.replay, self.tuning_replay):
+            if isinstance(replay, DeviceReplayBuffer):
+                replay.check()
 
     # Alternation A
 
     def tune_last_layers(self) -> None:
         """Fit every h_i by TD with its trunk frozen: on its own task, or (as written) all on the held-out tasks."""
-        own = self.config.tune_on == "train"
-        if self.config.sharing == "none":
-            return
-        self.models.update_targets()
-        optimizer = self._adam(list(self.models.heads.parameters()))
-        mean = self._running_mean(list(self.models.heads.parameters()))
-        for _ in range(self.config.head_updates):
-            batch = self._sample(self.tuning_replay, self.tuning_actors.num_tasks)
-            if not own:
-                total = batch.shape[0] * batch.shape[1]
-                rows = self.rng.integers(total, size=(self.num_tasks, self.config.batch_size))
-                batch = batch.rows(torch.from_numpy(rows))
-            if self.curiosity is not None:
-                loss = self.curiosity.td_losses(batch, frozen=True).sum()
-            else:
-                loss = head_td_errors(self.models, batch, self.config.gamma).square().mean(dim=1).sum()
-            self._descend(optimizer, loss)
-            mean.add()
-        self._settle(mean)
+        if self.config.sharing != "none":
+            HeadUpdates(self).run_all()
 
     # Step 3
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from metarl_core.agents.common.images import Features, ImageFeatures, make_ensemble, plane_offsets
 from metarl_core.agents.common.networks import FixedPrior, copy_parameters, mix_parameters
 
-__all__ = ["BatchedConvNet", "BatchedMLP", "Submodels", "flat_observations", "one_hot_indices"]
+__all__ = ["BatchedConvNet", "BatchedMLP", "Submodels", "flat_observations", "one_hot_actions", "one_hot_indices"]
 
 
 def flat_observations(obs: Tensor) -> Tensor:
@@ -25,6 +25,11 @@ def one_hot_indices(obs: Tensor) -> Tensor:
     """Indices of one-hot rows, D for an all-zero one; float32 [..., D] -> int64 [...]."""
     largest, index = obs.max(dim=-1)
     return index.masked_fill(largest == 0, obs.shape[-1])
+
+
+def one_hot_actions(action: Tensor, num_actions: int) -> Tensor:
+    """Actions one-hot, int64 [...] in [0, A) -> float32 [..., A], without torch's look at the largest one."""
+    return (action.unsqueeze(-1) == torch.arange(num_actions, device=action.device)).float()
 
 
 class BatchedMLP(nn.Module):
@@ -260,7 +265,7 @@ class Submodels(nn.Module):
         self, trunk: Trunk, obs: Tensor, action: Tensor, reward: Tensor, next_obs: Tensor
     ) -> Tensor:
         """(f(s), f(s'), a, r) of transitions, [K, B, 2 F + A + 1], through any trunk of K members."""
-        chosen = nn.functional.one_hot(action, self.num_actions).to(obs.dtype)
+        chosen = one_hot_actions(action, self.num_actions)
         return torch.cat((trunk(obs), trunk(next_obs), chosen, reward.unsqueeze(2)), dim=2)
 
     def embeddings(self, obs: Tensor, action: Tensor, reward: Tensor, next_obs: Tensor) -> Tensor:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 import metarl_core
 from metarl_core.agents.common.images import image_features
 from metarl_core.agents.common.observations import ObservationEncoder
-from metarl_core.agents.imt.actors import action_table, count_actions, dense_observations
 from metarl_core.agents.imt.batches import TaskBatch, stack_tasks
 from metarl_core.agents.imt.config import ImtConfig
+from metarl_core.agents.imt.spaces import action_table, count_actions, dense_observations
 from metarl_core.tasks import TaskDataset
 
 __all__ = ["Reference", "purpose_seed"]

@@ -15,11 +15,13 @@ from metarl_core.agents.common.learner import TrainingDivergedError
 from metarl_core.agents.common.options import ConfigError
 from metarl_core.agents.common.run_end import last_good_checkpoint, train_to_end
 from metarl_core.agents.config import RunConfig
+from metarl_core.agents.device.support import place_core, why_env_on_host
 from metarl_core.agents.evaluate import SEED_OFFSET
-from metarl_core.agents.imt.actors import TaskActors
 from metarl_core.agents.imt.comparison import METHODS, Comparison, compare
-from metarl_core.agents.imt.learner import Adapted, ImtLearner, Round
+from metarl_core.agents.imt.learner import ImtLearner
+from metarl_core.agents.imt.outcomes import Adapted, Round
 from metarl_core.agents.imt.run_config import ImtRunConfig, settle_imt
+from metarl_core.agents.imt.task_rows import TaskRows
 from metarl_core.agents.task_context import family_tasks
 from metarl_core.runs import NullProgress, Progress, RunWriter
 
@@ -30,8 +32,12 @@ class _Stopped(Exception):  # noqa: N818
     """Ends a round that is under way; the checkpoint before it is what the run goes on from."""
 
 
-def _make_learner(config: RunConfig) -> tuple[ImtLearner, dict[str, NDArray[np.float64]]]:
+def _make_learner(config: RunConfig, core_device: str = "cpu") -> tuple[ImtLearner, dict[str, NDArray[np.float64]]]:
     """The learner of a run, and its test tasks.
+
+    Args:
+        config: of the run.
+        core_device: where the environments that it is trained on and its replay live.
 
     Raises:
         ConfigError: as of :class:`ImtLearner`, or the environment has no family with so many tasks.
@@ -51,6 +57,7 @@ def _make_learner(config: RunConfig) -> tuple[ImtLearner, dict[str, NDArray[np.f
             test_tasks=test,
             params=config.env_params,
             device=config.device,
+            core_device=core_device,
         )
     except ConfigError:
         raise
@@ -70,18 +77,21 @@ class ImtTrainer:
         config: the resolved run.
         run: where results go.
         progress: who watches; may ask to stop.
+        core_device: where the environments that it trains on and the replay live, see :class:`ImtLearner`.
 
     Raises:
         ConfigError: the device cannot be used, or the settings do not fit.
     """
 
-    def __init__(self, config: RunConfig, run: RunWriter, progress: Progress | None = None) -> None:
+    def __init__(
+        self, config: RunConfig, run: RunWriter, progress: Progress | None = None, core_device: str = "cpu"
+    ) -> None:
         check_device(config.device)
         self.config = settle_imt(config, frozenset())
         assert isinstance(self.config.hyperparameters, ImtRunConfig)
         self.hyper = self.config.hyperparameters
         self.run, self.progress = run, progress or NullProgress()
-        self.learner, self.test_tasks = _make_learner(self.config)
+        self.learner, self.test_tasks = _make_learner(self.config, core_device)
         self.learner.tick = self._tick
         self.wall_time, self.episodes = 0.0, 0
         self.best_return: float | None = None
@@ -97,7 +107,7 @@ class ImtTrainer:
         """Seconds spent, over all sittings."""
         return self.wall_time + time.perf_counter() - self._sitting_start
 
-    def _tick(self, stepped: TaskActors | None) -> None:
+    def _tick(self, stepped: TaskRows | None) -> None:
         learner = self.learner
         step = learner.environment_steps
         if stepped is not None:
@@ -280,11 +290,18 @@ class ImtTrainer:
 
 
 def train_imt(config: RunConfig, run: RunWriter, progress: Progress | None = None) -> dict[str, Any]:
-    """Train IMT on a family of tasks, or go on from the run's checkpoint; as :func:`metarl_core.agents.train`."""
+    """Train IMT on a family of tasks, or go on from the run's checkpoint; as :func:`metarl_core.agents.train`.
+
+    On a GPU, the environments that it trains on and the replay live there, too, where they can; else the log says why
+    not.
+    """
     from metarl_core.agents.loop import setting_up
 
     with setting_up():
-        trainer = ImtTrainer(config, run, progress)
+        check_device(config.device)
+        reason = None if config.device == "cpu" else why_env_on_host(config.env_id, config.env_params)
+        place = place_core(config.device, reason)
+        trainer = ImtTrainer(config, run, progress, place)
     return train_to_end(trainer, run, trainer.learner.close)
 
 

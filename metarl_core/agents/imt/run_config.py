@@ -23,7 +23,7 @@ _UNUSED = {
     "log_interval": "IMT logs after every round; set steps_per_round",
     "checkpoint_interval": "IMT saves after every round; set steps_per_round",
     "compile": "IMT's losses are not compiled; leave it false",
-    "cuda_graphs": "IMT's environments and replay stay in host memory; leave it false",
+    "cuda_graphs": "IMT's gradient steps are not recorded; leave it false",
     "reward_threshold": "IMT takes the environment's own reward; leave it out",
 }
 """Settings of other algorithms' runs, and what to do in their place."""

@@ -11,10 +11,11 @@ import numpy as np
 
 from metarl_core.agents.common.learner import restore_rng, rng_state
 from metarl_core.agents.imt.averaging import RoundWeights
+from metarl_core.agents.imt.outcomes import Round
 from metarl_core.errors import CheckpointMismatchError
 
 if TYPE_CHECKING:
-    from metarl_core.agents.imt.learner import ImtLearner, Round
+    from metarl_core.agents.imt.learner import ImtLearner
 
 __all__ = ["kept_state", "learner_state", "restore_kept", "restore_learner", "round_state"]
 
@@ -98,8 +99,6 @@ def round_state(done: Round) -> dict[str, Any]:
 
 
 def _round(values: Mapping[str, Any]) -> Round:
-    from metarl_core.agents.imt.learner import Round
-
     return Round(**{**values, "weights": RoundWeights(**values["weights"])})
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from metarl_core.agents.common.critic import double_q_target
 from metarl_core.agents.imt.batches import TaskBatch
-from metarl_core.agents.imt.networks import BatchedMLP, Submodels, flat_observations
+from metarl_core.agents.imt.networks import BatchedMLP, Submodels, flat_observations, one_hot_actions
 
 __all__ = [
     "DynamicsModel",
@@ -39,7 +39,7 @@ class DynamicsModel(nn.Module):
 
     def forward(self, features: Tensor, action: Tensor) -> Tensor:
         """Predict from features [1, B, F] and actions int64 [1, B]."""
-        chosen = nn.functional.one_hot(action, self.num_actions).to(features.dtype)
+        chosen = one_hot_actions(action, self.num_actions)
         predicted: Tensor = self.net(torch.cat((features, chosen), dim=2))
         return predicted
 
@@ -99,10 +99,11 @@ def pretrain_common(
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        losses.append(loss.item())
+        losses.append(loss.detach())
     models.begin_from_common()
     models.update_targets()
-    return losses
+    found: list[float] = torch.stack(losses).tolist() if losses else []
+    return found
 
 
 def proximal_penalty(models: Submodels) -> Tensor:

@@ -18,9 +18,9 @@ from metarl_core.agents.common.learner import TrainingDivergedError
 from metarl_core.agents.common.networks import EnsembleMLP
 from metarl_core.agents.common.observations import ObservationEncoder
 from metarl_core.agents.common.options import ConfigError, option, validate
-from metarl_core.agents.imt.actors import dense_observations
 from metarl_core.agents.imt.embedding import TaskEmbedding
 from metarl_core.agents.imt.reference import purpose_seed
+from metarl_core.agents.imt.spaces import dense_observations
 from metarl_core.agents.meta.playing import REFERENCE_ROWS, Policy, TaskSpaces, record, reference_policy
 from metarl_core.errors import CheckpointFormatError
 from metarl_core.runs import read_checkpoint, write_checkpoint

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metarl_core.agents.common.actions import Actions, actions_of
-from metarl_core.agents.imt.actors import action_table
+from metarl_core.agents.imt.spaces import action_table
 from metarl_core.errors import ConfigError
 from metarl_core.tasks import Task, TaskDataset
 from metarl_core.tasks._spaces import space_difference

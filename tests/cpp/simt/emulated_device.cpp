@@ -93,6 +93,7 @@ class EmulatedDevice : public Device {
     call.wide_errors = copies.in(given.wide_errors, steps);
     call.steps_mask = copies.in(given.steps_mask, steps);
     call.mark = copies.in(given.mark, kMarkWords);
+    call.task_rows = copies.in(given.task_rows, bytes_of_tasks(call.tasks, call.dropped + call.n));
     run<SetShared>(plan_set(call.tree, call.n),
                    [&](Kernel kernel, auto& ctx, auto* shared) { run_set(kernel, ctx, call, shared); });
   }
@@ -120,8 +121,9 @@ class EmulatedDevice : public Device {
     }
     call.terminated = copies.in(given.terminated, static_cast<std::size_t>(call.n));
     call.truncated = copies.in(given.truncated, static_cast<std::size_t>(call.n));
-    run<SetShared>(plan_rows_of(call),
-                   [&](Kernel kernel, auto& ctx, auto* shared) { run_rows(kernel, ctx, call, shared); });
+    call.task_rows = copies.in(given.task_rows, bytes_of_tasks(call.tasks, call.n));
+    run<RowsShared>(plan_rows_of(call),
+                    [&](Kernel kernel, auto& ctx, auto* shared) { run_rows(kernel, ctx, call, shared); });
   }
   void start(const ReturnCall& given, Stream) override {
     ReturnCall call = given;
@@ -166,6 +168,36 @@ class EmulatedDevice : public Device {
     call.short_weights = copies.out(given.short_weights, n);
     run<WeightShared>(plan_weights(call),
                       [&](Kernel, auto& ctx, auto* shared) { weigh_probabilities(ctx, call, shared); });
+    copies.finish();
+  }
+  void start(const TaskOrderCall& given, Stream) override {
+    TaskOrderCall call = given;
+    Copies copies(this);
+    call.rows = copies.in(given.rows, bytes_of_tasks(call.tasks, call.dropped + call.n));
+    call.slots = copies.in(given.slots, static_cast<std::size_t>(call.n));
+    run<TaskShared>(plan_order(call), [&](Kernel, auto& ctx, auto* shared) { order_tasks(ctx, call, shared); });
+  }
+  void start(const TaskRefreshCall& given, Stream) override {
+    TaskRefreshCall call = given;
+    Copies copies(this);
+    call.slots = copies.in(given.slots, static_cast<std::size_t>(call.n));
+    run<SetShared>(plan_refresh(call),
+                   [&](Kernel kernel, auto& ctx, auto* shared) { run_refresh(kernel, ctx, call, shared); });
+  }
+  void start(const TaskSampleCall& given, Stream) override {
+    TaskSampleCall call = given;
+    Copies copies(this);
+    const auto n = static_cast<std::size_t>(call.n);
+    const auto listed = static_cast<std::size_t>(call.num_listed);
+    call.beta_memory = copies.in(given.beta_memory, 1);
+    call.uploaded = copies.in(given.uploaded, listed);
+    call.short_weights = copies.in(given.short_weights, listed);
+    call.wide_weights = copies.in(given.wide_weights, listed);
+    call.indices = copies.out(given.indices, n);
+    call.weights = copies.out(given.weights, n);
+    call.probabilities = copies.out(given.probabilities, n);
+    run<TaskSampleShared>(plan_task_sample(call),
+                          [&](Kernel kernel, auto& ctx, auto* shared) { run_task_sample(kernel, ctx, call, shared); });
     copies.finish();
   }
   void start(const GetCall& given, Stream) override {
@@ -260,6 +292,10 @@ class EmulatedDevice : public Device {
   // What a library's runtime returned: of one that was built for GPUs, an error that there is no driver.
   static void check(int error, const std::string& what) {
     if (error != 0) throw std::runtime_error(what + " failed (CUDA error " + std::to_string(error) + ")");
+  }
+
+  static std::size_t bytes_of_tasks(const DeviceTasks& tasks, std::int64_t rows) {
+    return static_cast<std::size_t>(rows) * static_cast<std::size_t>(tasks.bytes);
   }
 
   static void refuse_in_graph(Stream stream) {

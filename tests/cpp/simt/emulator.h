@@ -113,6 +113,10 @@ class Context {
   T atomic_or(T* at, std::type_identity_t<T> value) {
     return atomic(at, [&](T old) { return static_cast<T>(old | value); });
   }
+  template <typename T>
+  T atomic_exchange(T* at, std::type_identity_t<T> value) {
+    return atomic(at, [&](T) { return value; });
+  }
 
  private:
   template <typename T>

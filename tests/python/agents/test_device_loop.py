@@ -183,7 +183,7 @@ def test_a_gradient_step_keeps_the_rules_of_graphs(case, open_loop, monkeypatch)
             for value in state.values()
             if isinstance(value, torch.Tensor)
         ]
-        own = [trainer._beta, trainer._loss, trainer._finite, trainer._finite_updates]
+        own = [trainer._beta, *trainer._losses.tensors]
         return [tensor.data_ptr() for tensor in (*modules, *optimizer, *own, *trainer._batch[1].values())]
 
     before, draws = places(), trainer.replay.draws

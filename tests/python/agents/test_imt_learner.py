@@ -8,11 +8,13 @@ import torch
 
 from metarl_core import ConfigError
 from metarl_core.agents.common.learner import TrainingDivergedError
-from metarl_core.agents.imt.actors import TaskActors, action_table
+from metarl_core.agents.imt.actors import TaskActors
 from metarl_core.agents.imt.averaging import WEIGHTINGS, averaging_weights
 from metarl_core.agents.imt.config import PRESETS, ImtConfig
-from metarl_core.agents.imt.learner import ImtLearner, _reward_factor
+from metarl_core.agents.imt.learner import ImtLearner
+from metarl_core.agents.imt.recorded import reward_factor
 from metarl_core.agents.imt.reference import purpose_seed
+from metarl_core.agents.imt.spaces import action_table
 from metarl_core.tasks import TaskDataset, task_family
 
 SMALL = {
@@ -260,7 +262,7 @@ def test_a_rare_reward_is_not_blown_up():
         action_space=rare.action_space,
     )  # fmt: skip
     assert rewards.std() < 0.1 * rewards.max()
-    assert _reward_factor([held]) == pytest.approx(10 / 2.0)
+    assert reward_factor([held]) == pytest.approx(10 / 2.0)
 
 
 def test_a_constant_reward_is_scaled_by_its_size():

@@ -10,7 +10,7 @@ from run_helpers import StopAt, contents, run_to_end
 from metarl_core import ConfigError
 from metarl_core.agents import evaluate, resolve_config
 from metarl_core.agents.imt.comparison import METHODS, SHUFFLES, compare
-from metarl_core.agents.imt.learner import Adapted
+from metarl_core.agents.imt.outcomes import Adapted
 from metarl_core.agents.imt.playing import play_each
 from metarl_core.agents.imt.reference import purpose_seed
 from metarl_core.agents.imt.run import _make_learner
@@ -304,7 +304,7 @@ def test_steps_of_the_run_and_of_a_round_follow_from_each_other():
         (["num_envs=8"], "num_envs=8: every task has envs_per_task instances; set that"),
         (["log_interval=10"], "log_interval=10: IMT logs after every round"),
         (["compile=true"], "compile=True: IMT's losses are not compiled"),
-        (["cuda_graphs=true"], "cuda_graphs=True: IMT's environments and replay stay in host memory"),
+        (["cuda_graphs=true"], "cuda_graphs=True: IMT's gradient steps are not recorded"),
         (["max_episodes=10"], "max_episodes=10: IMT ends by its rounds; set rounds"),
         (["evaluation_split=train"], "evaluation_split='train': IMT is measured on held-out tasks"),
         (["evaluation_episodes=0"], "evaluation_episodes=0: must be >= 1"),

@@ -1,0 +1,113 @@
+"""Several tasks at once in an environment on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.dlpack import from_dlpack
+
+from metarl_core.agents.device.encoding import DeviceEncoder
+from metarl_core.agents.device.trace import StepTrace
+from metarl_core.agents.imt.task_rows import TaskRows
+
+__all__ = ["DeviceTaskActors"]
+
+_LONGEST = 1024  # steps between two looks: Ctrl-C and the progress display wait for the next
+_MOST_ROWS = 1 << 20  # steps times instances between two looks, which bounds the memory for them
+
+
+class DeviceTaskActors(TaskRows):
+    """Tasks whose environments live on the device; arguments and attributes as of :class:`TaskRows`.
+
+    Steps are not counted before the host looks: :meth:`seen` then tells what happened.
+
+    Attributes:
+        device: where observations, actions and transitions are.
+        obs: encoded observations that the next actions are for, [K * n, D] or images [K * n, H, W, C].
+        longest: steps that can be made between two looks.
+    """
+
+    def _begin(self, obs: Any) -> None:
+        raw = from_dlpack(obs)
+        self.device, rows = raw.device, len(raw)
+        self._encode = DeviceEncoder(self.encoder, self.device)
+        self._symbols = torch.arange(self.encoder.size, device=self.device) if self.encoder.one_hot else None
+        self._table = None if self.table is None else torch.from_numpy(self.table).to(self.device)
+        self._ids = torch.from_numpy(self._task_ids).to(self.device)
+        self._out = {
+            "obs": raw,
+            "reward": torch.zeros(rows, dtype=torch.float64, device=self.device),
+            "terminated": torch.zeros(rows, dtype=torch.bool, device=self.device),
+            "truncated": torch.zeros(rows, dtype=torch.bool, device=self.device),
+            "final_obs": torch.zeros_like(raw),
+        }
+        self.longest = min(_LONGEST, max(1, _MOST_ROWS // rows))
+        self._trace = StepTrace(self.longest, {"reward": self._out["reward"], "ended": self._out["terminated"]})
+        self.obs = self._encoded(raw)
+
+    def _encoded(self, obs: Tensor, valid: Tensor | None = None) -> Tensor:
+        encoded = self._encode(obs, valid)
+        return encoded if self._symbols is None else (encoded.unsqueeze(1) == self._symbols).float()
+
+    def last_observations(self) -> NDArray[Any]:
+        """See :class:`TaskRows`; waits for the device."""
+        return np.array(self.obs.cpu().numpy())
+
+    def see(self, obs: NDArray[Any]) -> None:
+        """See :class:`TaskRows`."""
+        self.obs = torch.from_numpy(obs).to(self.device)
+
+    def play(self, policy: Callable[[Tensor], Tensor], at: int) -> tuple[dict[str, Tensor], Tensor]:
+        """Step every instance once, as step number ``at`` since the last look, without waiting.
+
+        Args:
+            policy: encoded observations [K * n, ...] -> actions int64 [K * n].
+            at: below ``longest``.
+
+        Returns:
+            The transitions as of ``TaskActors.step``, in memory that the next step may overwrite, and which
+            instances' episodes ended, bool [K * n].
+        """
+        actions = policy(self.obs)
+        self.envs.step(actions if self._table is None else self._table[actions], out=self._out)
+        terminated, reward = self._out["terminated"], self._out["reward"]
+        ended = terminated | self._out["truncated"]
+        encoded = self._encoded(self._out["obs"])
+        # In same-step mode the observation of a finished episode is already the next one's first.
+        rows = ended.view(-1, *(1,) * (encoded.dim() - 1))
+        columns = {
+            "obs": self.obs,
+            "action": actions,
+            "reward": reward.float(),
+            "next_obs": torch.where(rows, self._encoded(self._out["final_obs"], ended), encoded),
+            "terminated": terminated,
+            "task_id": self._ids,
+        }
+        self._trace.note(at, reward=reward, ended=ended)
+        self.obs = encoded
+        return columns, ended
+
+    def seen(self, length: int) -> Iterator[NDArray[np.float32]]:
+        """Wait for the device and count the steps since the last look, one after another.
+
+        Args:
+            length: how many there were.
+
+        Yields:
+            Rewards of a step that is now counted, as a replay has them, float32 [K * n].
+
+        Raises:
+            ConfigError: observations did not fit the options; nothing is counted then.
+            ValueError: an action was out of range.
+        """
+        self._encode.check()
+        self.envs.check()
+        seen = self._trace.read(length)
+        for reward, ended in zip(seen["reward"], seen["ended"], strict=True):
+            self.account(reward, ended)
+            yield reward.astype(np.float32)
