@@ -63,7 +63,6 @@ struct TaskState {
   // Of the change under way.
   std::uint32_t full;    // a region was too small: all are made anew, and then all places
   std::uint32_t reload;  // places are new
-  std::uint32_t reserved;
   std::uint64_t num_touched;
 
   // Of the draw under way.

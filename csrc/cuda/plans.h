@@ -10,7 +10,6 @@
 #include "cuda/replay_bodies.h"
 #include "cuda/sample_bodies.h"
 #include "cuda/stream_bodies.h"
-#include "cuda/task_bodies.h"
 #include "cuda/task_sample_bodies.h"
 #include "cuda/weight_bodies.h"
 

@@ -7,7 +7,7 @@
 #include "cuda/device_replay.h"
 #include "cuda/sample_bodies.h"
 #include "cuda/set_bodies.h"
-#include "cuda/task_bodies.h"
+#include "cuda/task_order_bodies.h"
 #include "metarl/detail/pow.h"
 #include "metarl/detail/sequence_errors.h"
 

@@ -492,3 +492,14 @@ print(full - before, resident() - before, buffer.bytes_per_transition)
     assert declared == 2 + 9 + 26
     assert full < bound
     assert later < bound + capacity * 4  # what malloc keeps
+
+
+def test_a_field_that_is_not_stored_cannot_say_the_task():
+    fields = {"obs": ((), np.int32), "next_obs": ((), np.int32), "terminated": ((), bool)}
+    with pytest.raises(ValueError, match="task_field is 'next_obs', which next_obs='next' does not store"):
+        ReplayBuffer(10, fields, next_obs="next", task_field="next_obs")
+    rows = {"obs": np.arange(5), "next_obs": np.arange(1, 6), "terminated": np.zeros(5, bool)}
+    for field in ("obs", "next_obs"):
+        buffer = ReplayBuffer(10, fields, next_obs="next" if field == "obs" else None, task_field=field)
+        buffer.add(**rows)
+        assert list(buffer.task_counts().values()) == [1] * 5
