@@ -1,16 +1,10 @@
 # The package's kernels for GPUs, and what is linked with them. Included after MetarlNvcc.cmake.
 
-# metarl_add_cuda_kernels(<target> [PTX_ONLY | EMBED_PTX] file.cu...): compiles every file into an object and, for the
-# tests, into PTX. PTX_ONLY: no object. EMBED_PTX: with the default architectures objects hold PTX and no machine code,
-# which the driver then makes when it first loads a kernel, and keeps: for files where most of nvcc's time goes into it.
-# Target properties METARL_CUDA_OBJECTS and METARL_CUDA_PTX hold the paths.
+# metarl_add_cuda_kernels(<target> [PTX_ONLY] file.cu...): compiles every file into an object and, for the tests, into PTX.
+# PTX_ONLY: no object. Target properties METARL_CUDA_OBJECTS and METARL_CUDA_PTX hold the paths.
 function(metarl_add_cuda_kernels target)
-  cmake_parse_arguments(PARSE_ARGV 1 kernels "PTX_ONLY;EMBED_PTX" "" "")
-  set(embed "")
-  if(kernels_EMBED_PTX)
-    set(embed EMBED_PTX)
-  endif()
-  metarl_nvcc_options(flags codes lowest ${embed})
+  cmake_parse_arguments(PARSE_ARGV 1 kernels "PTX_ONLY" "" "")
+  metarl_nvcc_options(flags codes lowest)
   list(APPEND flags -I${PROJECT_SOURCE_DIR}/csrc/include -I${PROJECT_SOURCE_DIR}/csrc -I${METARL_INSTALLED_NAMES})
   set(objects "")
   set(ptx "")

@@ -12,7 +12,7 @@ if(NOT DEFINED CMAKE_CUDA_COMPILER_LAUNCHER AND DEFINED ENV{CMAKE_CUDA_COMPILER_
 endif()
 set(METARL_CUDA_DEFAULT_ARCHITECTURES "75")
 set(METARL_CUDA_ARCHITECTURES "${METARL_CUDA_DEFAULT_ARCHITECTURES}" CACHE STRING
-  "Compute capabilities to compile for, the last one also as PTX, or 'all': others than the default take minutes, for machine code of the environments")
+  "Compute capabilities to compile for, the last one also as PTX, or 'all'; the default is PTX alone, others take minutes")
 
 # Sets METARL_CUDA_INCLUDE and METARL_CUDART, header folder and static runtime of METARL_NVCC, in the cache.
 function(metarl_find_cuda_runtime)
@@ -75,12 +75,11 @@ function(metarl_find_nvcc)
   set(METARL_NVCC_VERSION "${version}" PARENT_SCOPE)
 endfunction()
 
-# metarl_nvcc_options(<flags> <codes> <lowest> [EMBED_PTX]): sets flags to what every file is compiled with, codes to what
-# an object holds (METARL_CUDA_ARCHITECTURES), and lowest to the lowest compute capability. EMBED_PTX: with the default
-# architectures PTX and no machine code, which the driver then makes when it first loads a kernel, and keeps: for files
-# where most of nvcc's time goes into it.
+# metarl_nvcc_options(<flags> <codes> <lowest>): sets flags to what every file is compiled with, codes to what an object
+# holds (METARL_CUDA_ARCHITECTURES), and lowest to the lowest compute capability. With the default architectures that is PTX
+# alone, which the driver makes machine code of when it first loads a kernel, and keeps: most GPUs would have to do so in
+# any case, machine code is most of a module and most of nvcc's time.
 function(metarl_nvcc_options flags_name codes_name lowest_name)
-  cmake_parse_arguments(PARSE_ARGV 3 nvcc "EMBED_PTX" "" "")
   set(architectures ${METARL_CUDA_ARCHITECTURES})
   if(architectures STREQUAL "all")
     set(architectures 75 80 86 89 90)
@@ -102,7 +101,7 @@ function(metarl_nvcc_options flags_name codes_name lowest_name)
     endif()
     list(APPEND codes -gencode arch=compute_${architecture},code=${code})
   endforeach()
-  if(nvcc_EMBED_PTX AND METARL_CUDA_ARCHITECTURES STREQUAL METARL_CUDA_DEFAULT_ARCHITECTURES)
+  if(METARL_CUDA_ARCHITECTURES STREQUAL METARL_CUDA_DEFAULT_ARCHITECTURES)
     set(codes -gencode arch=compute_${lowest},code=compute_${lowest})
   endif()
   # Kernels are most of the module; the driver unpacks them when they are loaded.

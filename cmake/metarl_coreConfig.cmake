@@ -59,7 +59,7 @@ endfunction()
 # Adds to the library what nvcc makes of the files, and the runtime that launches it.
 function(_metarl_add_environment_kernels target)
   find_package(Threads REQUIRED)
-  metarl_nvcc_options(flags codes lowest EMBED_PTX)
+  metarl_nvcc_options(flags codes lowest)
   # What nvcc makes of pointers to members has parentheses that gcc wonders about.
   list(APPEND flags -Xcompiler=-Wno-parentheses)
   set(folders $<TARGET_PROPERTY:${target},INCLUDE_DIRECTORIES>)
