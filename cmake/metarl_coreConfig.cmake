@@ -66,10 +66,10 @@ function(_metarl_add_environment_kernels target)
   set(definitions $<TARGET_PROPERTY:${target},COMPILE_DEFINITIONS>)
   foreach(file IN LISTS ARGN)
     get_filename_component(source ${file} ABSOLUTE)
-    get_filename_component(name ${file} NAME_WE)
+    string(MAKE_C_IDENTIFIER ${file} name)
     set(object ${CMAKE_CURRENT_BINARY_DIR}/${target}_${name}_cuda.o)
     add_custom_command(OUTPUT ${object}
-      COMMAND ${METARL_NVCC} ${flags} ${codes} "$<$<BOOL:${folders}>:-I$<JOIN:${folders},;-I>>"
+      COMMAND ${CMAKE_CUDA_COMPILER_LAUNCHER} ${METARL_NVCC} ${flags} ${codes} "$<$<BOOL:${folders}>:-I$<JOIN:${folders},;-I>>"
         "$<$<BOOL:${definitions}>:-D$<JOIN:${definitions},;-D>>" -MD -MT ${object} -MF ${object}.d -c ${source} -o ${object}
       DEPENDS ${source} DEPFILE ${object}.d COMMENT "nvcc ${file}" VERBATIM COMMAND_EXPAND_LISTS)
     set_source_files_properties(${object} PROPERTIES EXTERNAL_OBJECT TRUE GENERATED TRUE)

@@ -95,23 +95,24 @@ __all__ = [
     "register_envs",
 ]
 
-_VECTOR, _PREFETCH, _WRITERS = (f"metarl_core.{name}" for name in ("vector", "replay.prefetch", "replay.writers"))
-__getattr__, __dir__ = late_names(
-    __name__,
-    {
-        "AsyncEnvs": _VECTOR,
-        "PrefetchSampler": _PREFETCH,
-        "Rollout": _VECTOR,
-        "SharedWriter": _WRITERS,
-        "SharedWriters": _WRITERS,
-        "StepBuffers": _VECTOR,
-        "WriterStats": _WRITERS,
-        "env_spec": _VECTOR,
-        "list_envs": _VECTOR,
-        "load_env_library": _VECTOR,
-        "make_async": _VECTOR,
-        "make_vec": _VECTOR,
-        "register_envs": _VECTOR,
-        "vector": _VECTOR,
-    },
-)
+if not TYPE_CHECKING:  # or checkers would take any name
+    _VECTOR, _PREFETCH, _WRITERS = (f"metarl_core.{name}" for name in ("vector", "replay.prefetch", "replay.writers"))
+    __getattr__, __dir__ = late_names(
+        __name__,
+        {
+            "AsyncEnvs": _VECTOR,
+            "PrefetchSampler": _PREFETCH,
+            "Rollout": _VECTOR,
+            "SharedWriter": _WRITERS,
+            "SharedWriters": _WRITERS,
+            "StepBuffers": _VECTOR,
+            "WriterStats": _WRITERS,
+            "env_spec": _VECTOR,
+            "list_envs": _VECTOR,
+            "load_env_library": _VECTOR,
+            "make_async": _VECTOR,
+            "make_vec": _VECTOR,
+            "register_envs": _VECTOR,
+            "vector": _VECTOR,
+        },
+    )

@@ -28,20 +28,23 @@ __global__ void __launch_bounds__(kEnvThreads) rollout_kernel(const __grid_const
   roll_out_envs<Rows>(ctx, call);
 }
 
-[[maybe_unused]] int use_device(int number) { return cudaSetDevice(number); }
+// The runtime remembers an error, which a later call would report again.
+int told_once(cudaError_t error) {
+  cudaGetLastError();
+  return error;
+}
+
+[[maybe_unused]] int use_device(int number) { return told_once(cudaSetDevice(number)); }
 
 int load_kernel(const void* kernel) {
   cudaFuncAttributes attributes;
-  const cudaError_t error = cudaFuncGetAttributes(&attributes, kernel);
-  cudaGetLastError();  // or the next launch reports it again
-  return error;
+  return told_once(cudaFuncGetAttributes(&attributes, kernel));
 }
 
 int launch_kernel(const void* kernel, const EnvCall& call, void* stream) {
   void* arguments[] = {const_cast<EnvCall*>(&call)};
-  cudaLaunchKernel(kernel, dim3(env_blocks(call.num_envs)), dim3(kEnvThreads), arguments, 0,
-                   static_cast<cudaStream_t>(stream));
-  return cudaGetLastError();
+  return told_once(cudaLaunchKernel(kernel, dim3(env_blocks(call.num_envs)), dim3(kEnvThreads), arguments, 0,
+                                    static_cast<cudaStream_t>(stream)));
 }
 
 constexpr EnvRuntime kLibraryRuntime{CUDART_VERSION, use_device, load_kernel, launch_kernel};

@@ -43,7 +43,8 @@ const EnvKernelLibrary& kernels_of_library(const std::string& path) {
          "headers");
   }
   if (library->num_kernels > kMostKernels || (library->num_kernels > 0 && library->kernels == nullptr)) {
-    fail(path, "describes its kernels for GPUs wrongly: there are said to be " + std::to_string(library->num_kernels));
+    fail(path, "describes its kernels for GPUs wrongly: there are said to be " + std::to_string(library->num_kernels) +
+                   ": build it again");
   }
   return *library;
 }
@@ -59,7 +60,8 @@ const EnvKernels& find_library_kernels(const std::string& path, const std::strin
   const EnvKernelLibrary& library = kernels_of_library(path);
   for (std::uint32_t k = 0; k < library.num_kernels; ++k) {
     const EnvKernels& kernels = library.kernels[k];
-    if (!is_complete(kernels)) fail(path, "lacks a function among its kernels for GPUs, number " + std::to_string(k));
+    if (!is_complete(kernels))
+      fail(path, "lacks a function among its kernels for GPUs, number " + std::to_string(k) + ": build it again");
     if (name == kernels.name) return kernels;
   }
   fail(path, "has kernels for GPUs, but none called '" + name +

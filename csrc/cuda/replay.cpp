@@ -186,11 +186,13 @@ void Replay::add(const std::byte* const* fields, std::int64_t n, Stream stream) 
 void Replay::add_alone(const std::byte* const* fields, std::int64_t n, Stream stream) {
   const std::int64_t dropped = std::max<std::int64_t>(n - capacity(), 0);  // the rest would overwrite them
   const std::byte* task_rows = tasks_ != nullptr ? fields[settings_.options.tasks.field] : nullptr;
+  // Before the first launch: where there is no memory for it nothing has changed.
+  const std::vector<FieldCopy> copies = field_copies(const_cast<std::byte* const*>(fields));
   if (tasks_ != nullptr) tasks_->order(task_rows, n, stream);
   CopyCall copy = copy_call(CopyKind::scatter, n - dropped);
   copy.dropped = dropped;
   // The kernel reads these.
-  start_copies(device(), copy, field_copies(const_cast<std::byte* const*>(fields)), stream);
+  start_copies(device(), copy, copies, stream);
   PriorityCall call{};
   call.tree = tree_.arrays();
   call.replay = replay_;

@@ -58,7 +58,8 @@ void add_from_device(const PyDeviceReplay& self, Call* call, const std::vector<P
     sources.push_back(view.as<std::byte>());
     if (static_cast<int>(c) == self.task_column &&
         reinterpret_cast<std::uintptr_t>(view.data) % self.columns[c].bytes != 0) {
-      throw py::value_error("'" + self.columns[c].name + "' does not begin at a multiple of its items' size");
+      throw py::value_error("'" + self.columns[c].name +
+                            "' does not begin at a multiple of its items' size; pass a copy");
     }
   }
   n = n < 0 ? 1 : n;

@@ -1,8 +1,6 @@
 // Tasks of a replay buffer in device memory at the Python boundary.
 #include <pybind11/numpy.h>
 
-#include <algorithm>
-#include <functional>
 #include <vector>
 
 #include "bindings/arrays.h"
@@ -80,6 +78,7 @@ std::optional<TaskDraw> task_draw_argument(const PyDeviceReplay& self, Call* cal
   }
   const std::size_t bytes = draw.listed.size() * sizeof(ListedTask);
   auto* on_device = static_cast<ListedTask*>(call->scratch(bytes, "weights of tasks"));
+  const py::gil_scoped_release released;  // it waits for the stream
   self.device().write(on_device, draw.listed.data(), bytes, call->stream());
   draw.uploaded = on_device;
   return draw;

@@ -30,13 +30,14 @@ __all__ = [
     "importance_weights",
 ]
 
-_PREFETCH, _WRITERS = f"{__name__}.prefetch", f"{__name__}.writers"
-__getattr__, __dir__ = late_names(
-    __name__,
-    {
-        "PrefetchSampler": _PREFETCH,
-        "SharedWriter": _WRITERS,
-        "SharedWriters": _WRITERS,
-        "WriterStats": _WRITERS,
-    },
-)
+if not TYPE_CHECKING:  # or checkers would take any name
+    _PREFETCH, _WRITERS = f"{__name__}.prefetch", f"{__name__}.writers"
+    __getattr__, __dir__ = late_names(
+        __name__,
+        {
+            "PrefetchSampler": _PREFETCH,
+            "SharedWriter": _WRITERS,
+            "SharedWriters": _WRITERS,
+            "WriterStats": _WRITERS,
+        },
+    )

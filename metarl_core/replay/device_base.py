@@ -202,8 +202,8 @@ class DeviceReplayBuffer:
             task: Draw from this task alone, an integer in [0, 65535]; needs ``task_field``.
             task_weights: Draw from several tasks, as on the CPU: "balanced" (equal shares of all tasks present), a
                 mapping of task to weight, or an array with the weight of task i at position i. An array of float32 or
-                float64 on the device is read when the work is done. While a graph is recorded other weights may name at
-                most 128 tasks.
+                float64 on the device is read when the work is done. Other weights of more than 128 tasks are copied
+                over, which waits for the stream; while a graph is recorded they are refused.
             out: A Batch of an earlier call with this batch size, or a mapping of all its names to contiguous arrays on
                 the device, to be overwritten and returned; nothing is allocated then.
             stream: Where the work is done.
@@ -219,7 +219,8 @@ class DeviceReplayBuffer:
                 ``out`` has another shape or shares memory with another one; ``task`` or ``task_weights`` are out of
                 range, all 0 or both given, or the buffer has no tasks.
             TypeError, KeyError: ``out`` or ``beta`` are not such arrays, or one is missing.
-            RuntimeError: The stream records a graph, and ``out`` is missing or ``beta`` is a function.
+            RuntimeError: The stream records a graph, and ``out`` is missing, ``beta`` is a function, or weights of more
+                than 128 tasks are in host memory.
         """
         if beta is None:
             beta = self._current_beta()

@@ -173,7 +173,7 @@ def _damage_named(folder: Path, clear: tuple[type[Exception], ...]) -> Iterator[
     try:
         yield
     except Exception as error:
-        if isinstance(error, (*clear, PermissionError)):
+        if isinstance(error, (*clear, ImportError, PermissionError)):
             raise
         raise ValueError(f"{str(folder)!r} cannot be read as a dataset of Minari: {error!r}") from error
 

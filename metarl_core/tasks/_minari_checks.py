@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ _HDF5_FILE = "main_data.hdf5"
 
 
 def check_minari_files(folder: Path) -> None:
-    """Refuse what would run code, reach into other files, or ask for more memory than the files justify.
+    """Refuse what would run code and, in HDF5, reach into other files or ask for more memory than the file justifies.
+
+    What is not bounded: elements of variable length, such as images as JPEG, and Minari's other formats.
 
     Args:
         folder: the one with ``metadata.json``.
@@ -49,13 +52,17 @@ def _check_hdf5(path: Path) -> None:
         return None if isinstance(link, h5py.HardLink) else f"{name!r} is a link to {link.path!r}"
 
     def foreign_or_huge(name: str, item: Any) -> str | None:
+        if h5py.h5o.get_info(item.id).rc != 1:
+            return f"{name!r} has several names, each of which would be read"
         if not isinstance(item, h5py.Dataset):
             return None
         if item.is_virtual or item.external:
             return f"{name!r} lies in other files"
         stored = item.id.get_storage_size()
-        if item.nbytes > _SMALL + _BYTES_FROM_ONE * stored:
-            return f"{name!r} claims {item.nbytes} bytes, of which the file holds {stored}"
+        # A chunk is unpacked as a whole, however little of it the dataset has.
+        claimed = max(item.nbytes, math.prod(item.chunks or ()) * item.dtype.itemsize)
+        if claimed > _SMALL + _BYTES_FROM_ONE * stored:
+            return f"{name!r} claims {claimed} bytes, of which the file holds {stored}"
         return None
 
     with h5py.File(path, "r") as file:

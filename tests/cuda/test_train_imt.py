@@ -16,7 +16,7 @@ from metarl_core.agents.imt.updates import AloneUpdates, HeadUpdates, SubmodelUp
 from metarl_core.runs import RunWriter  # noqa: E402
 
 sys.path.append(str(Path(__file__).parents[1] / "python" / "agents"))
-from run_helpers import StopAt, contents  # noqa: E402
+from run_helpers import StopInRound, contents  # noqa: E402
 from watching import no_copy_and_no_wait  # noqa: E402
 
 CURIOUS = ["exploration=curiosity", "scale_rewards=false", "val_tasks=0", "keep=last"]
@@ -70,7 +70,9 @@ def test_a_run_finishes_and_resumes(case, tmp_path):
             return train(config, run, progress)
 
     whole = run_to_end("whole")
-    run_to_end("parts", StopAt(config.total_steps - 100))
+    stopped = run_to_end("parts", StopInRound(2))
+    assert stopped["status"] == "interrupted"
+    assert stopped["rounds"] == 1  # the checkpoint has replays, episodes under way and, of the curious, heads
     parts = run_to_end("parts", resume=True)
     assert parts["environment_steps"] == whole["environment_steps"] == config.total_steps
     # Sums of gradients may be taken in another order from run to run; what is counted is the same.

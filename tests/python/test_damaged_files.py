@@ -197,6 +197,20 @@ def test_datasets_that_claim_much_or_reach_out(dataset: Path) -> None:
     other = h5py.ExternalLink(str(secret), "/x")
     tamper(lambda g: g.__setitem__("rewards", other), "'episode_0/rewards' is a link to '/x'")
     tamper(lambda g: g.__setitem__("rewards", h5py.SoftLink("/episode_0")), "is a link to '/episode_0'")
+    twice = "'episode_[01]/[a-z]+' has several names"
+    tamper(lambda g: g.__setitem__("rewards", g["actions"]), twice)
+    tamper(lambda g: g.parent.__setitem__("episode_9", g), "'episode_[09]' has several names")
+
+    def one_number_in_a_huge_chunk(group: h5py.Group) -> None:
+        options = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        options.set_chunk((1 << 26,))
+        options.set_deflate(9)
+        options.set_deflate(9)  # each makes a thousandth of it
+        space = h5py.h5s.create_simple((1,), (h5py.h5s.UNLIMITED,))
+        made = h5py.h5d.create(group.id, b"rewards", h5py.h5t.NATIVE_UINT8, space, options)
+        made.write(h5py.h5s.ALL, h5py.h5s.ALL, np.ones(1, np.uint8))
+
+    tamper(one_number_in_a_huge_chunk, "'episode_0/rewards' claims 67108864 bytes")
     tamper(lambda g: None, "cannot be read as a dataset of Minari: .*rewards")
 
 

@@ -72,8 +72,9 @@ class ImtLearner:
         device: where the networks live.
         core_device: where the training tasks' environments and the replay live: "cpu", or a GPU that the networks are
             on. There nothing is copied or waited for between two looks of the host, at the end of a stretch of steps
-            or of gradient steps, when it accounts for them in the order of time. The bits are the same; a loss that is
-            not finite, or an episode that the atoms cannot hold, is noticed at the look.
+            or of gradient steps, when it accounts for them in the order of time. The bits are those of "cpu", as far as
+            torch's kernels repeat; a loss that is not finite, or an episode that the atoms cannot hold, is noticed at
+            the look.
 
     Attributes:
         longest_stretch: gradient steps between two looks; 1 in host memory.
@@ -83,7 +84,8 @@ class ImtLearner:
 
     Raises:
         ConfigError: fewer than three training tasks, no test task where the article needs one, tasks that one batch
-            cannot hold, a task without data where others have some, or spaces that do not fit.
+            cannot hold, a task without data where others have some, spaces that do not fit, or a ``core_device`` that
+            is not where the networks are.
     """
 
     def __init__(
@@ -227,7 +229,17 @@ class ImtLearner:
         if self.core_device == "cpu":
             return self.make_actors(tasks, seed)
         options = self._actor_options(seed)
-        return DeviceTaskActors(self.env_id, tasks, self.config.envs_per_task, core_device=self.core_device, **options)
+        actors = DeviceTaskActors(
+            self.env_id, tasks, self.config.envs_per_task, core_device=self.core_device, **options
+        )
+        networks = torch.empty(0, device=self.device).device  # with a number: "cuda" is torch's current one
+        if actors.device != networks:
+            actors.close()
+            raise ConfigError(
+                f"core_device is {self.core_device!r}, which is {actors.device}, but the networks are on {networks}; "
+                'must be "cpu" or the GPU of device'
+            )
+        return actors
 
     def _actor_options(self, seed: int) -> dict[str, Any]:
         return {
@@ -386,7 +398,7 @@ class ImtLearner:
         bad = None if self._loss_watch is None else self._loss_watch.look()
         if bad is not None:
             raise self._diverged(bad[1], first_update + bad[0])
-        for replay in (self.replay, self.tuning_replay):
+        for replay in dict.fromkeys((self.replay, self.tuning_replay)):  # often one
             if isinstance(replay, DeviceReplayBuffer):
                 replay.check()
 

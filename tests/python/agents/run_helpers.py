@@ -23,6 +23,19 @@ class StopAt(NullProgress):
         return self.step >= self.limit
 
 
+class StopInRound(NullProgress):
+    """Asks to stop from a round on."""
+
+    def __init__(self, number):
+        self.limit, self.now = number, 0
+
+    def update(self, step, total_steps, row):
+        self.now = row["round"]
+
+    def should_stop(self):
+        return self.now >= self.limit
+
+
 def run_to_end(config, folder, progress=None, resume=False):
     with RunWriter(folder, config.to_dict(), resume=resume) as run:
         return train(config, run, progress)

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 from device_run_helpers import WaitedError, checkpoint, no_host_contact
-from run_helpers import contents
+from run_helpers import StopInRound, contents
 
 from metarl_core import ConfigError, _cuda_module
 from metarl_core.agents import resolve_config
 from metarl_core.agents.common.learner import TrainingDivergedError
 from metarl_core.agents.common.run_end import train_to_end
 from metarl_core.agents.device import support
+from metarl_core.agents.imt import ImtConfig, ImtLearner
 from metarl_core.agents.imt.collecting import Collection
 from metarl_core.agents.imt.device.collecting import DeviceCollection
 from metarl_core.agents.imt.run import ImtTrainer, train_imt
@@ -100,19 +101,6 @@ def host_run(tmp_path_factory):
         return made[case]
 
     return find
-
-
-class StopInRound(NullProgress):
-    """Asks to stop from a round on."""
-
-    def __init__(self, number):
-        self.limit, self.now = number, 0
-
-    def update(self, step, total_steps, row):
-        self.now = row["round"]
-
-    def should_stop(self):
-        return self.now >= self.limit
 
 
 @pytest.fixture
@@ -269,6 +257,14 @@ def test_train_chooses_where_and_says_why(tmp_path, monkeypatch, caplog):
         == "CartPole-v1 has none in float32"
     )
     assert "is not a native environment" in support.why_env_on_host("nobody/Knows-v0", {})
+
+
+@needs_emulator
+def test_networks_and_environments_on_different_devices_are_refused():
+    tasks = {"length": np.array([0.4, 0.5, 0.6])}
+    config = ImtConfig(reference_steps=64, hidden=(8,))
+    with pytest.raises(ConfigError, match="core_device is 'cuda', which is cpu, but the networks are on meta"):
+        ImtLearner("CartPole-v1", tasks, config, device="meta", core_device="cuda")
 
 
 @needs_emulator
