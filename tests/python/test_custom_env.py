@@ -156,6 +156,7 @@ def test_it_is_listed_described_and_registered(library, capsys):
     assert {name: p.default for name, p in spec.parameters.items() if name in DEFAULTS} == DEFAULTS
     assert main(["envs", "--library", str(library), ID]) == 0
     assert "Gravity, m/s^2. (default 1.62)" in capsys.readouterr().out
+    mc.register_envs()  # what the first make_vec of a process does
     envs = gymnasium.make_vec("metarl_core/" + ID, num_envs=3, gravity=1.0)
     assert envs.get_tasks()["gravity"].tolist() == [1.0] * 3
     assert envs.reset(seed=1)[0].shape == (3, 5)
