@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "bindings/gil.h"
+#include "metarl/detail/add_portions.h"
 
 namespace metarl {
 
@@ -18,10 +19,6 @@ void run_interruptible(std::atomic<bool>& cancel, const std::function<void()>& f
 
 // What a poll of f throws when `cancel` is set.
 struct Cancelled {};
-
-// Calls from this many items or bytes on take more than some 10 ms: Ctrl-C must end them.
-constexpr std::int64_t kInterruptItems = 1 << 18;
-constexpr std::size_t kInterruptBytes = std::size_t{64} << 20;
 
 inline std::function<void()> poll_of(const std::atomic<bool>& cancel) {
   return [&cancel] {

@@ -87,7 +87,7 @@ PyObject* add(PyObject* object, PyObject* const* args, Py_ssize_t num_args, PyOb
     const auto env_ids = env_ids_argument(self.core->options().streams.num_envs, rows);
     const std::size_t bytes = static_cast<std::size_t>(n) * self.row_bytes;
     const bool release = bytes >= kReleaseBytes || self.core->options().mapped;  // a disk may take its time
-    const bool large = n > 1 && (n >= kInterruptItems || bytes >= kInterruptBytes);
+    const bool large = adds_in_portions(n, bytes);
     const auto add_rows = [&](std::int64_t* slots) {
       run_core(large, release, [&](const std::function<void()>& poll) {
         self.core->add(rows.sources(), env_ids ? env_ids->data : nullptr, n, slots, poll);

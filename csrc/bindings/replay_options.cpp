@@ -153,8 +153,7 @@ void parse_streams(const py::dict& options, const std::vector<Column>& columns, 
   if (reward.kind != 'f' || reward.itemsize < 4 || reward.itemsize > 8) {
     throw py::type_error("field 'reward' must be float32 or float64 for n_step > 1");
   }
-  if (reward.bytes > TransitionStore::kMaxPackedBytes)
-    throw py::value_error("field 'reward' is too large for n_step > 1");
+  if (reward.bytes > kMaxPackedBytes) throw py::value_error("field 'reward' is too large for n_step > 1");
   streams.reward_type = reward.itemsize == 4 ? RewardType::float32 : RewardType::float64;
 }
 

@@ -8,12 +8,11 @@
 #include <functional>
 #include <vector>
 
+#include "metarl/detail/add_portions.h"
+
 namespace metarl {
 
 using Poll = std::function<void()>;  // may throw; may be empty
-
-constexpr std::size_t kPollBytes = std::size_t{8} << 20;  // of memory, between two polls
-constexpr std::int64_t kPollItems = 1 << 17;              // that each cost a few random accesses, between two polls
 
 // Calls work(begin, end) for parts of [0, n), before each of them poll; all at once without one.
 template <typename F>

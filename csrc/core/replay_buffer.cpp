@@ -121,9 +121,7 @@ void ReplayBuffer::add_to_ring(const ColumnSource* columns, std::int64_t n, std:
     dropped = poll ? (n / capacity_ - 1) * capacity_ : n - capacity_;
     slot = (first + dropped) % capacity_;
   }
-  const auto row_bytes = static_cast<std::int64_t>(std::max(store_.bytes_per_slot(), std::size_t{1}));
-  const std::int64_t most =
-      poll ? std::clamp(static_cast<std::int64_t>(kPollBytes) / row_bytes, std::int64_t{1}, kPollItems) : n;
+  const std::int64_t most = poll ? rows_of_portion(store_.bytes_per_slot()) : n;
   std::int64_t done = dropped;
   // What can fail comes first: nothing is written then.
   announce(n);

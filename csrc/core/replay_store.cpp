@@ -21,8 +21,6 @@ std::size_t checked_sum(std::size_t a, std::size_t b) {
 }
 
 constexpr std::size_t kLine = 64;
-constexpr std::size_t kElementAlignment = 16;  // of large fields: what a streaming store asks for
-constexpr std::size_t kRowAlignment = 4;       // more would only add padding: rows are read by memcpy
 constexpr std::int64_t kChunk = 128;  // rows whose lines are fetched together and then read field by field from L1
 
 // Elements of at least this size, in a column larger than any cache, are written past the caches: the lines that a
@@ -80,8 +78,7 @@ TransitionStore::TransitionStore(std::int64_t capacity, std::vector<FieldSpec> f
   std::stable_sort(order.begin(), order.end(),
                    [this](std::size_t a, std::size_t b) { return fields_[a].alignment > fields_[b].alignment; });
   columns_.resize(fields_.size());
-  std::size_t row = 0;
-  std::size_t alignment = 1;
+  SlotBytes slot;
   std::size_t large = 0;
   for (const std::size_t f : order) {
     Column& column = columns_[f];
@@ -90,15 +87,14 @@ TransitionStore::TransitionStore(std::int64_t capacity, std::vector<FieldSpec> f
     column.packed = column.bytes <= kMaxPackedBytes;
     column.offset = 0;
     if (column.packed) {
-      column.offset = row;
-      row += column.bytes;
-      alignment = std::max(alignment, std::min(fields_[f].alignment, kRowAlignment));
+      column.offset = slot.packed;
     } else {
-      column.stride = (column.bytes + kElementAlignment - 1) / kElementAlignment * kElementAlignment;
+      column.stride = padded(column.bytes, kElementAlignment);
       large = checked_sum(large, column.stride);
     }
+    slot.add(column.bytes, fields_[f].alignment);
   }
-  row_bytes_ = (row + alignment - 1) / alignment * alignment;
+  row_bytes_ = slot.row();
   bytes_per_slot_ = checked_sum(row_bytes_, large);
   for (Column& column : columns_) {
     if (column.packed) column.stride = row_bytes_;

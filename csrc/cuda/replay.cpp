@@ -17,11 +17,8 @@ namespace metarl::cuda {
 namespace {
 
 constexpr std::size_t kAlignment = 256;
-constexpr std::size_t kMaxPackedBytes = 256;  // larger fields have an array of their own
 // What reading and writing columns holds in host memory besides the result.
 constexpr std::size_t kStagingBytes = std::size_t{64} << 20;
-
-std::size_t round_up(std::size_t bytes, std::size_t to) { return (bytes + to - 1) / to * to; }
 
 // Unique among processes, too: a batch may come back from another one.
 std::uint64_t next_epoch() {
@@ -70,14 +67,14 @@ Replay::Replay(std::shared_ptr<Device> device, const ReplaySettings& settings)
       column.stride = row_bytes_;  // its offset until the memory is there
       row_bytes_ += column.bytes;
     } else {
-      column.stride = round_up(column.bytes, kMaxUnit);
+      column.stride = padded(column.bytes, kMaxUnit);
       bytes_per_slot_ += column.stride;
     }
   }
-  row_bytes_ = row_bytes_ <= 8 ? std::bit_ceil(row_bytes_) : round_up(row_bytes_, kMaxUnit);
+  row_bytes_ = row_bytes_ <= 8 ? std::bit_ceil(row_bytes_) : padded(row_bytes_, kMaxUnit);
   bytes_per_slot_ += row_bytes_;
   const auto slots = static_cast<std::size_t>(capacity());
-  const std::size_t fixed = round_up(sizeof(ReplayState), kAlignment) + round_up(slots * sizeof(float), kAlignment) +
+  const std::size_t fixed = padded(sizeof(ReplayState), kAlignment) + padded(slots * sizeof(float), kAlignment) +
                             kAlignment * (columns_.size() + 1);
   if (bytes_per_slot_ > (static_cast<std::size_t>(PTRDIFF_MAX) - fixed) / slots) {
     throw OutOfMemoryError("cannot allocate " + std::to_string(capacity()) + " transitions of " +
@@ -111,7 +108,7 @@ void Replay::place_columns() {
   std::size_t used = 0;
   const auto take = [&](std::size_t bytes) {
     std::byte* at = memory_ + used;
-    used += round_up(bytes, kAlignment);
+    used += padded(bytes, kAlignment);
     return at;
   };
   replay_.state = reinterpret_cast<ReplayState*>(take(sizeof(ReplayState)));
@@ -206,24 +203,11 @@ void Replay::add_alone(const std::byte* const* fields, std::int64_t n, Stream st
   if (tasks_ != nullptr) tasks_->refresh(stream);
 }
 
-void Replay::draw(const ReplayDraw& draw, Stream stream) {
-  if (draw.tasks != nullptr) {
-    TaskSampleCall call{};
-    call.key = tree_.key();
-    call.n = draw.n;
-    call.mode = draw.mode;
-    call.normalization = settings_.normalization;
-    call.beta = draw.beta;
-    call.beta_memory = draw.beta_memory;
-    call.indices = draw.indices;
-    call.weights = draw.weights;
-    call.probabilities = draw.probabilities;
-    return tasks_->sample(call, *draw.tasks, stream);
-  }
-  SampleCall call{};
-  call.tree = tree_.arrays();
+// What draws from all slots and draws by task have in common.
+template <typename Call>
+Call Replay::call_of(const ReplayDraw& draw) const {
+  Call call{};
   call.key = tree_.key();
-  call.tag = settings_.uniform ? kTagUniformSample : kTagTreeSample;
   call.n = draw.n;
   call.mode = draw.mode;
   call.normalization = settings_.normalization;
@@ -232,6 +216,14 @@ void Replay::draw(const ReplayDraw& draw, Stream stream) {
   call.indices = draw.indices;
   call.weights = draw.weights;
   call.probabilities = draw.probabilities;
+  return call;
+}
+
+void Replay::draw(const ReplayDraw& draw, Stream stream) {
+  if (draw.tasks != nullptr) return tasks_->sample(call_of<TaskSampleCall>(draw), *draw.tasks, stream);
+  auto call = call_of<SampleCall>(draw);
+  call.tree = tree_.arrays();
+  call.tag = settings_.uniform ? kTagUniformSample : kTagTreeSample;
   device().start(call, stream);
 }
 

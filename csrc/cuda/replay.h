@@ -126,6 +126,8 @@ class Replay {
   void place_columns();
   void make_tasks(const std::vector<int>& column_of);
   void make_streams(std::vector<int> column_of);
+  template <typename Call>
+  Call call_of(const ReplayDraw& draw) const;
   void draw(const ReplayDraw& draw, Stream stream);
   CopyCall copy_call(CopyKind kind, std::int64_t n) const;
   std::vector<FieldCopy> field_copies(std::byte* const* rows) const;

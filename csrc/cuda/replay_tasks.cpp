@@ -4,42 +4,22 @@
 #include <stdexcept>
 #include <string>
 
-#include "metarl/transition_store.h"
+#include "metarl/detail/add_portions.h"
 
 namespace metarl::cuda {
 namespace {
 
 constexpr std::size_t kAlignment = 256;
 
-// Of the CPU's buffer: so many rows, or bytes of them, are added in portions, and a portion's tasks leave and join
-// before the next one's (bindings/interruptible.h, core/poll.h, core/replay_store.cpp).
-constexpr std::int64_t kInterruptItems = 1 << 18;
-constexpr std::size_t kInterruptBytes = std::size_t{64} << 20;
-constexpr std::int64_t kPollItems = 1 << 17;
-constexpr std::size_t kPollBytes = std::size_t{8} << 20;
-constexpr std::size_t kRowAlignment = 4;
-constexpr std::size_t kElementAlignment = 16;
-
-std::size_t round_up(std::size_t bytes, std::size_t to) { return (bytes + to - 1) / to * to; }
-
-// Rows of a portion there, or 0 if n rows are added at once.
+// Rows of a portion of the CPU's buffer, or 0 if n rows are added at once.
 std::int64_t portion_of(const std::vector<FieldSpec>& fields, std::int64_t n) {
+  SlotBytes slot;
   std::size_t row = 0;
-  std::size_t packed = 0;
-  std::size_t alignment = 1;
-  std::size_t slot = 0;
   for (const FieldSpec& field : fields) {
     row += field.bytes;
-    if (field.bytes <= TransitionStore::kMaxPackedBytes) {
-      packed += field.bytes;
-      alignment = std::max(alignment, std::min(field.alignment, kRowAlignment));
-    } else {
-      slot += round_up(field.bytes, kElementAlignment);
-    }
+    slot.add(field.bytes, field.alignment);
   }
-  if (n <= 1 || (n < kInterruptItems && static_cast<std::size_t>(n) * row < kInterruptBytes)) return 0;
-  slot = std::max(slot + round_up(packed, alignment), std::size_t{1});
-  return std::clamp(static_cast<std::int64_t>(kPollBytes / slot), std::int64_t{1}, kPollItems);
+  return adds_in_portions(n, static_cast<std::size_t>(n) * row) ? rows_of_portion(slot.row() + slot.large) : 0;
 }
 
 }  // namespace
@@ -86,7 +66,7 @@ void ReplayTasks::place_memory() {
   num_bytes_ = 0;
   place_tasks(&tasks_, options_.capacity, tasks_.weighted, [this](std::size_t bytes, const char*) -> void* {
     void* at = memory_ == nullptr ? nullptr : memory_ + num_bytes_;
-    num_bytes_ += round_up(bytes, kAlignment);
+    num_bytes_ += padded(bytes, kAlignment);
     return at;
   });
 }

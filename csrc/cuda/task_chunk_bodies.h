@@ -154,19 +154,31 @@ METARL_KERNEL void close_gaps(Context& ctx, const DeviceTasks& tasks, const Task
   }
 }
 
+// The thread's row of a chunk.
+struct ChunkRow {
+  int count;  // rows of the chunk
+  bool exists;
+  TaskItem item;
+  TaskEntry entry;
+};
+
+template <typename Context>
+METARL_KERNEL ChunkRow row_of_chunk(Context& ctx, const DeviceTasks& tasks, const TaskItems& items,
+                                    std::int64_t first) {
+  const std::int64_t rest = items.n - first;
+  const int count = rest < kTaskChunk ? static_cast<int>(rest) : kTaskChunk;
+  if (ctx.thread() >= count) return {count, false, {0, 0}, {0, 0, 0}};
+  const TaskItem item = item_at(ctx, tasks, items, first + ctx.thread());
+  return {count, true, item, ctx.load(tasks.entries + item.slot)};
+}
+
 // Returns how many places were touched. By all threads of a block, as those below.
 template <typename Context>
 METARL_KERNEL std::uint64_t leave_chunk(Context& ctx, const DeviceTasks& tasks, const TaskItems& items,
                                         std::int64_t first, TaskShared* shared, std::uint64_t touched) {
-  const std::int64_t rest = items.n - first;
-  const int count = rest < kTaskChunk ? static_cast<int>(rest) : kTaskChunk;
-  const bool exists = ctx.thread() < count;
-  TaskItem item{0, 0};
-  TaskEntry entry{0, 0, 0};
+  const auto [count, exists, item, entry] = row_of_chunk(ctx, tasks, items, first);
   std::uint32_t key = kNoTask;
   if (exists) {
-    item = item_at(ctx, tasks, items, first + ctx.thread());
-    entry = ctx.load(tasks.entries + item.slot);
     if (entry.used != 0 && (items.leave || entry.task != item.task)) key = entry.task;
     ctx.store(&shared->keys[ctx.thread()], key);
     ctx.store(&shared->slots[ctx.thread()], static_cast<std::uint32_t>(item.slot));
@@ -216,16 +228,10 @@ METARL_KERNEL std::uint64_t leave_chunk(Context& ctx, const DeviceTasks& tasks, 
 template <typename Context>
 METARL_KERNEL std::uint64_t join_chunk(Context& ctx, const DeviceTasks& tasks, const TaskItems& items,
                                        std::int64_t first, TaskShared* shared, std::uint64_t touched) {
-  const std::int64_t rest = items.n - first;
-  const int count = rest < kTaskChunk ? static_cast<int>(rest) : kTaskChunk;
-  const bool exists = ctx.thread() < count;
-  TaskItem item{0, 0};
-  TaskEntry entry{0, 0, 0};
+  const auto [count, exists, item, entry] = row_of_chunk(ctx, tasks, items, first);
   std::uint32_t key = kNoTask;
   std::uint32_t place = kNoPlace;
   if (exists) {
-    item = item_at(ctx, tasks, items, first + ctx.thread());
-    entry = ctx.load(tasks.entries + item.slot);
     if (entry.used == 0) {
       key = item.task;
     } else {  // it stays; its mass may be another

@@ -143,12 +143,17 @@ def test_a_buffer_too_large_for_one_block():
     assert_same_tasks(device, cpu)
 
 
-def test_so_many_rows_that_the_cpu_takes_them_in_portions():
+@pytest.mark.parametrize(
+    ("capacity", "width", "counts"),
+    [(700, 1, (500, (1 << 18) + 500, 300)), (300, 1 << 18, (200, 270)), ((1 << 17) + 300, 1, (200, 1 << 18))],
+    ids=["long", "wide", "large"],
+)
+def test_so_many_rows_that_the_cpu_takes_them_in_portions(capacity, width, counts):
     """Ctrl-C may come between two of them, so tasks leave and join portion by portion there."""
-    device, cpu = pair(ReplayBuffer, 700, {"task_id": ((), np.uint8)})
+    device, cpu = pair(ReplayBuffer, capacity, {"task_id": ((), np.uint8), "x": ((width,), np.uint8)})
     rng = np.random.default_rng(0)
-    for n in (500, (1 << 18) + 500, 300):
-        rows = {"task_id": rng.integers(0, 5, n).astype(np.uint8)}
+    for n in counts:
+        rows = {"task_id": rng.integers(0, 5, n).astype(np.uint8), "x": np.zeros((n, width), np.uint8)}
         device.add(**rows)
         cpu.add(**rows)
         assert_same_tasks(device, cpu)

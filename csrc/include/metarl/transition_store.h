@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "metarl/aligned_memory.h"
+#include "metarl/detail/add_portions.h"
 #include "metarl/mapped_files.h"
 #include "metarl/thread_pool.h"
 
@@ -37,7 +38,6 @@ struct ColumnSource {
 
 class TransitionStore {
  public:
-  static constexpr std::size_t kMaxPackedBytes = 256;
   // Copies of at least this size are shared among the threads; below, waking them takes longer.
   static constexpr std::size_t kThreadedBytes = std::size_t{1} << 20;
 

@@ -17,16 +17,13 @@ from metarl_core.agents.device.actors import ACTORS, Actor
 from metarl_core.agents.device.encoding import DeviceEncoder
 from metarl_core.agents.device.graphs import GradientStepGraphs
 from metarl_core.agents.device.loss_watch import LossWatch
-from metarl_core.agents.device.trace import StepTrace
+from metarl_core.agents.device.stepping import DeviceSteps
 from metarl_core.agents.training_loop import TrainingLoop
 from metarl_core.replay import Batch
 from metarl_core.replay.device_base import DeviceReplayBuffer
 from metarl_core.runs import Progress, RunWriter
 
 __all__ = ["DeviceTrainer"]
-
-_LONGEST = 1024  # steps between two looks: Ctrl-C and the progress display wait for the next
-_MOST_ROWS = 1 << 20  # steps times instances between two looks, which bounds the memory for them
 
 
 class DeviceTrainer(TrainingLoop):
@@ -57,19 +54,13 @@ class DeviceTrainer(TrainingLoop):
         self.actor: Actor[Any] = ACTORS[type(self.agent)](self.agent)
         self.encode = DeviceEncoder(self.encoder, device)
         self.obs = from_dlpack(self.envs.reset(seed=config.seed)[0])
-        self._out = {
-            "obs": self.obs,
-            "reward": torch.zeros(n, dtype=torch.float64, device=device),
-            "terminated": torch.zeros(n, dtype=torch.bool, device=device),
-            "truncated": torch.zeros(n, dtype=torch.bool, device=device),
-            "final_obs": torch.zeros_like(self.obs),
-        }
-        rows = {"reward": self._out["reward"], "ended": self._out["terminated"]}
+        self._stepping = DeviceSteps(self.envs, self.obs, self.encode)
+        rows: dict[str, Tensor] = {}
         if self.tracker.counts_bad:
-            rows["bad"] = self._out["terminated"]
+            rows["bad"] = torch.zeros(n, dtype=torch.bool, device=device)
         if self.visits is not None:
             rows["cell"] = torch.zeros(n, dtype=torch.int64, device=device)
-        self.trace = StepTrace(min(_LONGEST, max(1, _MOST_ROWS // n)), rows)
+        self.trace = self._stepping.trace(**rows)
         self._batch: tuple[Batch, dict[str, Tensor]] | None = None
         self._beta = torch.zeros(1, dtype=torch.float64, device=device)
         self._losses = LossWatch(device)
@@ -129,15 +120,9 @@ class DeviceTrainer(TrainingLoop):
         actions = self.actor.act(self._network_input(self.encoded), at)
         if self.visits is not None:
             self.trace.note(at, cell=self.obs.flatten(1).argmax(dim=1))
-        self.envs.step(actions, out=self._out)
-        terminated, reward = self._out["terminated"], self._out["reward"]
+        reward, terminated, ended, encoded, following = self._stepping.step(actions)
         if self.config.reward_threshold is not None:
             reward = (reward >= self.config.reward_threshold).to(torch.float64)
-        ended = terminated | self._out["truncated"]
-        encoded = self.encode(self.obs)
-        # In same-step mode the observation of a finished episode is already the next one's first.
-        rows = ended.view(-1, *(1,) * (encoded.dim() - 1))
-        following = torch.where(rows, self.encode(self._out["final_obs"], ended), encoded)
         columns = {
             "obs": self.encoded,
             "action": actions,

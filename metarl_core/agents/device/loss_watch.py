@@ -22,11 +22,6 @@ class LossWatch:
         self._count = torch.zeros((), dtype=torch.int64, device=device)
         self._loss = torch.zeros((), device=device)
 
-    @property
-    def tensors(self) -> tuple[Tensor, ...]:
-        """What it keeps on the device."""
-        return self._finite, self._count, self._loss
-
     def note(self, loss: Tensor) -> None:
         """Take in the loss of a gradient step, float32 []."""
         value = loss.detach()

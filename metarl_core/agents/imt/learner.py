@@ -13,10 +13,8 @@ from torch import Tensor
 import metarl_core
 from metarl_core.agents.common.devices import flushed_denormals
 from metarl_core.agents.common.images import Features, ImageFeatures, stored_observation
-from metarl_core.agents.common.learner import TrainingDivergedError
 from metarl_core.agents.common.options import ConfigError
 from metarl_core.agents.common.schedules import linear
-from metarl_core.agents.device.loss_watch import LossWatch
 from metarl_core.agents.imt.actors import TaskActors
 from metarl_core.agents.imt.aggregation import routing_weights
 from metarl_core.agents.imt.averaging import (
@@ -32,7 +30,7 @@ from metarl_core.agents.imt.collecting import Collection
 from metarl_core.agents.imt.config import ImtConfig
 from metarl_core.agents.imt.curiosity import Curiosity
 from metarl_core.agents.imt.device.actors import DeviceTaskActors
-from metarl_core.agents.imt.device.batches import DeviceBatches, longest_stretch
+from metarl_core.agents.imt.device.batches import DeviceBatches
 from metarl_core.agents.imt.device.collecting import DeviceCollection
 from metarl_core.agents.imt.embedding import TaskEmbedding
 from metarl_core.agents.imt.mixture import mixture_weights
@@ -46,7 +44,7 @@ from metarl_core.agents.imt.steps import pretrain_common
 from metarl_core.agents.imt.stopping import StoppingRule
 from metarl_core.agents.imt.task_rows import TaskRows
 from metarl_core.agents.imt.task_sets import Tasks, check_datasets, resolve_tasks, task_table
-from metarl_core.agents.imt.updates import AloneUpdates, HeadUpdates, SubmodelUpdates, uploaded
+from metarl_core.agents.imt.updates import AloneUpdates, HeadUpdates, SubmodelUpdates, longest_stretch, uploaded
 from metarl_core.replay.device_base import DeviceReplayBuffer
 from metarl_core.tasks import MetaTask, TaskDataset
 
@@ -77,7 +75,6 @@ class ImtLearner:
             the look.
 
     Attributes:
-        longest_stretch: gradient steps between two looks; 1 in host memory.
         tick: called after every environment step with the actors that were stepped, and after every gradient step with
             None; on a GPU at the looks: for every environment step of the stretch, and once for all gradient steps.
             What it raises ends the training, whose state is then undefined.
@@ -119,9 +116,6 @@ class ImtLearner:
         self.held_out = self.reference_policy.batch(self.held_out_datasets, self.device)
         features = TaskEmbedding(self.config.embedding_features, whiten=self.config.whiten, seed=seed)
         self.embedding = features.fit(self.datasets) if self.config.embedding == "random_features" else None
-        on_host = core_device == "cpu"
-        self.longest_stretch = 1 if on_host else longest_stretch(self.num_tasks * self.config.batch_size)
-        self._loss_watch = None if on_host else LossWatch(self.device)
         self._device_batches = DeviceBatches()
         self.actors = self._training_actors(self.train_tasks, purpose_seed(seed, "train"))
         self.replay = self._make_replay(self.actors, purpose_seed(seed, "replay"))
@@ -293,14 +287,14 @@ class ImtLearner:
     def pretrain(self) -> list[float]:
         """Pretrain the common trunk on the pooled reference transitions; the loss of every update."""
         tasks, rows = self.reference.shape
-        c, ahead = self.config, torch.zeros(0)
+        c, longest, ahead = self.config, longest_stretch(self), torch.zeros(0)
 
         def draw(update: int) -> Tensor:
             nonlocal ahead
-            at = update % self.longest_stretch
+            at = update % longest
             if at == 0:
                 self.tick(None)
-                length = min(self.longest_stretch, c.pretrain_updates - update)
+                length = min(longest, c.pretrain_updates - update)
                 drawn = [self.rng.integers(tasks * rows, size=4 * c.batch_size) for _ in range(length)]
                 ahead = uploaded(drawn, self.device)
             return ahead[at]
@@ -332,11 +326,11 @@ class ImtLearner:
             Collection(self, actors, replay, epsilon).run(steps)
 
     def _own_actions(self, actors: TaskRows, obs: NDArray[Any]) -> NDArray[np.int64]:
-        found: NDArray[np.int64] = self.own_best(actors, torch.from_numpy(obs).to(self.device)).cpu().numpy()
+        found: NDArray[np.int64] = self._own_best(actors, torch.from_numpy(obs).to(self.device)).cpu().numpy()
         return found
 
     @torch.no_grad()
-    def own_best(self, actors: TaskRows, obs: Tensor) -> Tensor:
+    def _own_best(self, actors: TaskRows, obs: Tensor) -> Tensor:
         """Greedy actions of every task's own submodel, observations [K * n, ...] -> int64 [K * n].
 
         Args:
@@ -368,39 +362,6 @@ class ImtLearner:
         updates = SubmodelUpdates(self)
         updates.run_all()
         return updates.embedding.cpu().numpy(), updates.td.cpu().numpy()
-
-    def _descend(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-        if self._loss_watch is not None:
-            self._loss_watch.note(loss)
-        elif not np.isfinite(value := loss.item()):
-            raise self._diverged(value, self.updates)
-        self.models.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        self.updates += 1
-        if self.config.target_update == "polyak":
-            self.models.update_targets(self.config.target_polyak)
-        elif self.updates % self.config.target_period == 0:
-            self.models.update_targets()
-
-    def _diverged(self, loss: float, update: int) -> TrainingDivergedError:
-        return TrainingDivergedError(
-            f"loss is {loss} in round {len(self.rounds) + 1}, gradient step {update}; try a smaller lr"
-        )
-
-    def look(self, first_update: int) -> None:
-        """Look at what went wrong on the device since gradient step number ``first_update``.
-
-        Raises:
-            TrainingDivergedError: a loss was not finite.
-            BufferEmptyError: a replay had no transitions to draw.
-        """
-        bad = None if self._loss_watch is None else self._loss_watch.look()
-        if bad is not None:
-            raise self._diverged(bad[1], first_update + bad[0])
-        for replay in dict.fromkeys((self.replay, self.tuning_replay)):  # often one
-            if isinstance(replay, DeviceReplayBuffer):
-                replay.check()
 
     # Alternation A
 

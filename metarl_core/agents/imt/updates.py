@@ -11,15 +11,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from metarl_core.agents.common.learner import TrainingDivergedError
+from metarl_core.agents.device.loss_watch import LossWatch
 from metarl_core.agents.imt.batches import leave_one_out_rows
 from metarl_core.agents.imt.running_mean import RunningMean
 from metarl_core.agents.imt.steps import head_td_errors, submodel_losses, td_errors
 from metarl_core.agents.imt.stretches import Stretches
+from metarl_core.replay.device_base import DeviceReplayBuffer
 
 if TYPE_CHECKING:
+    from metarl_core import ReplayBuffer
     from metarl_core.agents.imt.learner import ImtLearner
 
-__all__ = ["AloneUpdates", "HeadUpdates", "SubmodelUpdates", "Updates", "uploaded"]
+__all__ = ["AloneUpdates", "HeadUpdates", "SubmodelUpdates", "Updates", "longest_stretch", "uploaded"]
+
+_LONGEST = 512  # gradient steps between two looks: Ctrl-C and the progress display wait for the next
+_MOST_ROWS = 1 << 22  # row numbers that are drawn ahead, which bounds the memory for them
+
+
+def longest_stretch(learner: ImtLearner) -> int:
+    """Gradient steps between two looks of the host at most; in host memory it looks after each."""
+    if learner.core_device == "cpu":
+        return 1
+    return min(_LONGEST, max(1, _MOST_ROWS // (learner.num_tasks * learner.config.batch_size)))
 
 
 def uploaded(drawn: Sequence[NDArray[np.int64]], device: torch.device) -> Tensor:
@@ -34,11 +48,20 @@ class Updates(Stretches):
         learner: whose submodels, replay and generator these are.
         parameters: what is trained.
         count: gradient steps that will be taken.
+        replay: where batches are drawn from; None: the learner's.
     """
 
-    def __init__(self, learner: ImtLearner, parameters: list[torch.nn.Parameter], count: int) -> None:
-        self.learner, self.config, self.parameters = learner, learner.config, parameters
-        self.longest = learner.longest_stretch
+    def __init__(
+        self,
+        learner: ImtLearner,
+        parameters: list[torch.nn.Parameter],
+        count: int,
+        replay: ReplayBuffer | DeviceReplayBuffer | None = None,
+    ) -> None:
+        self.learner, self.config = learner, learner.config
+        self.replay = learner.replay if replay is None else replay
+        self.longest = longest_stretch(learner)
+        self._losses = None if learner.core_device == "cpu" else LossWatch(learner.device)
         self.count = count
         self.optimizer = torch.optim.Adam(parameters, lr=self.config.lr, fused=True)
         # On the device, as a GPU multiplies by the reciprocal of a number of the host's.
@@ -73,12 +96,41 @@ class Updates(Stretches):
 
     def step(self, at: int) -> None:
         """See :class:`Stretches`."""
-        self.learner._descend(self.optimizer, self.loss(tuple(rows[at] for rows in self._rows)))
+        self._descend(self.loss(tuple(rows[at] for rows in self._rows)))
         self.after_step()
 
+    def _descend(self, loss: Tensor) -> None:
+        learner, models = self.learner, self.learner.models
+        if self._losses is not None:
+            self._losses.note(loss)
+        elif not np.isfinite(value := loss.item()):
+            raise self._diverged(value, learner.updates)
+        models.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        learner.updates += 1
+        if self.config.target_update == "polyak":
+            models.update_targets(self.config.target_polyak)
+        elif learner.updates % self.config.target_period == 0:
+            models.update_targets()
+
+    def _diverged(self, loss: float, update: int) -> TrainingDivergedError:
+        return TrainingDivergedError(
+            f"loss is {loss} in round {len(self.learner.rounds) + 1}, gradient step {update}; try a smaller lr"
+        )
+
     def look(self, length: int) -> None:  # noqa: ARG002
-        """See :class:`Stretches`."""
-        self.learner.look(self._first_update)
+        """See :class:`Stretches`.
+
+        Raises:
+            TrainingDivergedError: a loss was not finite.
+            BufferEmptyError: the replay had no transitions to draw.
+        """
+        bad = None if self._losses is None else self._losses.look()
+        if bad is not None:
+            raise self._diverged(bad[1], self._first_update + bad[0])
+        if isinstance(self.replay, DeviceReplayBuffer):
+            self.replay.check()
         self.learner.tick(None)
 
     def run_all(self) -> None:
@@ -117,7 +169,7 @@ class SubmodelUpdates(Updates):
         c, learner = self.config, self.learner
         replay, ensemble_td = None, None
         if c.lambda_rl > 0:
-            replay = learner._sample(learner.replay, learner.num_tasks)
+            replay = learner._sample(self.replay, learner.num_tasks)
             if learner.curiosity is not None:
                 ensemble_td = learner.curiosity.td_losses(replay)
             if c.td_tasks == "others":
@@ -140,9 +192,15 @@ class SubmodelUpdates(Updates):
 class _Averaged(Updates):
     """Updates whose parameters are replaced by the mean of their last steps, unless ``target_update`` is hard."""
 
-    def __init__(self, learner: ImtLearner, parameters: list[torch.nn.Parameter], count: int) -> None:
+    def __init__(
+        self,
+        learner: ImtLearner,
+        parameters: list[torch.nn.Parameter],
+        count: int,
+        replay: ReplayBuffer | DeviceReplayBuffer | None = None,
+    ) -> None:
         learner.models.update_targets()
-        super().__init__(learner, parameters, count)
+        super().__init__(learner, parameters, count, replay)
         self._mean = RunningMean(parameters, self.config.target_polyak)
 
     def after_step(self) -> None:
@@ -173,7 +231,7 @@ class AloneUpdates(_Averaged):
     def loss(self, rows: tuple[Tensor, ...]) -> Tensor:  # noqa: ARG002
         """See :class:`Updates`."""
         learner = self.learner
-        batch = learner._sample(learner.replay, learner.num_tasks)
+        batch = learner._sample(self.replay, learner.num_tasks)
         if learner.curiosity is not None:
             errors = learner.curiosity.td_losses(batch)
         else:
@@ -186,7 +244,8 @@ class HeadUpdates(_Averaged):
     """Alternation A: every last layer by TD with its trunk frozen, on its own task or (as written) held-out ones."""
 
     def __init__(self, learner: ImtLearner) -> None:
-        super().__init__(learner, list(learner.models.heads.parameters()), learner.config.head_updates)
+        parameters = list(learner.models.heads.parameters())
+        super().__init__(learner, parameters, learner.config.head_updates, learner.tuning_replay)
         self._tasks = learner.tuning_actors.num_tasks
 
     def draw(self) -> tuple[NDArray[np.int64], ...]:
@@ -199,7 +258,7 @@ class HeadUpdates(_Averaged):
     def loss(self, rows: tuple[Tensor, ...]) -> Tensor:
         """See :class:`Updates`."""
         learner = self.learner
-        batch = learner._sample(learner.tuning_replay, self._tasks)
+        batch = learner._sample(self.replay, self._tasks)
         if rows:
             batch = batch.rows(rows[0])
         if learner.curiosity is not None:

@@ -6,6 +6,7 @@ import contextlib
 
 import numpy as np
 import torch
+from run_helpers import contents
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from metarl_core.agents.common.run_end import train_to_end
@@ -104,3 +105,13 @@ def checkpoint(folder):
     state.pop("wall_time")
     walk(state, "")
     return leaves
+
+
+def assert_same_run(first, second):
+    """Everything that two runs wrote is equal, but for times."""
+    assert repr(contents(first)) == repr(contents(second))  # nan is equal to nan
+    ours, theirs = checkpoint(first), checkpoint(second)
+    for found in (ours, theirs):
+        found.pop(".replay.valid", None)  # not written by a buffer that was on a device
+    assert ours.keys() == theirs.keys()
+    assert [path for path in ours if ours[path] != theirs[path]] == []

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from device_run_helpers import WaitedError, checkpoint, no_host_contact
-from run_helpers import StopInRound, contents
+from device_run_helpers import WaitedError, assert_same_run, no_host_contact
+from run_helpers import StopInRound
 
 from metarl_core import ConfigError, _cuda_module
 from metarl_core.agents import resolve_config
@@ -82,13 +82,6 @@ def run(config, folder, core_device, progress=None, resume=False):
     return trainer
 
 
-def same(first, second):
-    assert repr(contents(first)) == repr(contents(second))  # nan is equal to nan
-    ours, theirs = checkpoint(first), checkpoint(second)
-    assert ours.keys() == theirs.keys()
-    assert [path for path in ours if ours[path] != theirs[path]] == []
-
-
 @pytest.fixture(scope="module")
 def host_run(tmp_path_factory):
     """Folders of whole runs in host memory, each made once."""
@@ -129,7 +122,7 @@ def test_the_run_is_the_hosts_bit_for_bit(case, host_run, tmp_path):
     trainer = run(config_of(case), tmp_path / "device", "cuda")
     assert trainer.learner.updates == 24
     assert len(trainer.learner.replay) > 100
-    same(tmp_path / "device", host_run(case))
+    assert_same_run(tmp_path / "device", host_run(case))
 
 
 @needs_emulator
@@ -139,7 +132,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_wherever_it_goes_on(case, first,
     stopped = run(config_of(case), tmp_path / "parts", first, StopInRound(2))
     assert len(stopped.learner.rounds) == 1
     run(config_of(case), tmp_path / "parts", second, resume=True)
-    same(tmp_path / "parts", host_run(case))
+    assert_same_run(tmp_path / "parts", host_run(case))
 
 
 @needs_emulator
@@ -170,10 +163,10 @@ def test_between_two_looks_nothing_waits_or_is_copied(case, open_learner, monkey
 
 @needs_emulator
 def test_when_the_host_looks_changes_nothing(host_run, tmp_path, monkeypatch):
-    monkeypatch.setattr("metarl_core.agents.imt.device.actors._LONGEST", 7)
-    monkeypatch.setattr("metarl_core.agents.imt.device.batches._LONGEST", 2)
+    monkeypatch.setattr("metarl_core.agents.device.stepping._LONGEST", 7)
+    monkeypatch.setattr("metarl_core.agents.imt.updates._LONGEST", 2)
     run(config_of("curious"), tmp_path / "run", "cuda")
-    same(tmp_path / "run", host_run("curious"))
+    assert_same_run(tmp_path / "run", host_run("curious"))
 
 
 @needs_emulator

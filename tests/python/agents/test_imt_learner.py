@@ -15,6 +15,7 @@ from metarl_core.agents.imt.learner import ImtLearner
 from metarl_core.agents.imt.recorded import reward_factor
 from metarl_core.agents.imt.reference import purpose_seed
 from metarl_core.agents.imt.spaces import action_table
+from metarl_core.agents.imt.updates import HeadUpdates
 from metarl_core.tasks import TaskDataset, task_family
 
 SMALL = {
@@ -193,21 +194,21 @@ def test_tuning_changes_the_last_layers_alone(update, target_period):
         assert torch.equal(value, before[name]) != changes, name
 
 
-def test_tuned_last_layers_are_means_of_their_last_steps():
+def test_tuned_last_layers_are_means_of_their_last_steps(monkeypatch):
     """The plain mean over the first steps, a running one after them."""
     one = learner(target_polyak=0.2)
     one.collect(one.actors, one.replay, 1.0)
     mean, steps = np.zeros_like(one.models.heads.weights[0].detach().double().numpy()), 0
-    descend = one._descend
+    descend = HeadUpdates._descend
 
-    def followed(optimizer, loss):
+    def followed(updates, loss):
         nonlocal steps
-        descend(optimizer, loss)
+        descend(updates, loss)
         steps += 1
         share = max(0.2, 1 / steps)
         mean[:] = (1 - share) * mean + share * one.models.heads.weights[0].detach().double().numpy()
 
-    one._descend = followed
+    monkeypatch.setattr(HeadUpdates, "_descend", followed)
     one.tune_last_layers()
     assert steps == one.config.head_updates > 5
     np.testing.assert_allclose(one.models.heads.weights[0].detach().numpy(), mean, rtol=1e-4, atol=1e-6)

@@ -12,13 +12,10 @@ from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
 from metarl_core.agents.device.encoding import DeviceEncoder
-from metarl_core.agents.device.trace import StepTrace
+from metarl_core.agents.device.stepping import DeviceSteps
 from metarl_core.agents.imt.task_rows import TaskRows
 
 __all__ = ["DeviceTaskActors"]
-
-_LONGEST = 1024  # steps between two looks: Ctrl-C and the progress display wait for the next
-_MOST_ROWS = 1 << 20  # steps times instances between two looks, which bounds the memory for them
 
 
 class DeviceTaskActors(TaskRows):
@@ -34,20 +31,14 @@ class DeviceTaskActors(TaskRows):
 
     def _begin(self, obs: Any) -> None:
         raw = from_dlpack(obs)
-        self.device, rows = raw.device, len(raw)
+        self.device = raw.device
         self._encode = DeviceEncoder(self.encoder, self.device)
         self._symbols = torch.arange(self.encoder.size, device=self.device) if self.encoder.one_hot else None
         self._table = None if self.table is None else torch.from_numpy(self.table).to(self.device)
         self._ids = torch.from_numpy(self._task_ids).to(self.device)
-        self._out = {
-            "obs": raw,
-            "reward": torch.zeros(rows, dtype=torch.float64, device=self.device),
-            "terminated": torch.zeros(rows, dtype=torch.bool, device=self.device),
-            "truncated": torch.zeros(rows, dtype=torch.bool, device=self.device),
-            "final_obs": torch.zeros_like(raw),
-        }
-        self.longest = min(_LONGEST, max(1, _MOST_ROWS // rows))
-        self._trace = StepTrace(self.longest, {"reward": self._out["reward"], "ended": self._out["terminated"]})
+        self._stepping = DeviceSteps(self.envs, raw, self._encoded)
+        self.longest = self._stepping.longest
+        self._trace = self._stepping.trace()
         self.obs = self._encoded(raw)
 
     def _encoded(self, obs: Tensor, valid: Tensor | None = None) -> Tensor:
@@ -74,23 +65,18 @@ class DeviceTaskActors(TaskRows):
             instances' episodes ended, bool [K * n].
         """
         actions = policy(self.obs)
-        self.envs.step(actions if self._table is None else self._table[actions], out=self._out)
-        terminated, reward = self._out["terminated"], self._out["reward"]
-        ended = terminated | self._out["truncated"]
-        encoded = self._encoded(self._out["obs"])
-        # In same-step mode the observation of a finished episode is already the next one's first.
-        rows = ended.view(-1, *(1,) * (encoded.dim() - 1))
+        made = self._stepping.step(actions if self._table is None else self._table[actions])
         columns = {
             "obs": self.obs,
             "action": actions,
-            "reward": reward.float(),
-            "next_obs": torch.where(rows, self._encoded(self._out["final_obs"], ended), encoded),
-            "terminated": terminated,
+            "reward": made.reward.float(),
+            "next_obs": made.following,
+            "terminated": made.terminated,
             "task_id": self._ids,
         }
-        self._trace.note(at, reward=reward, ended=ended)
-        self.obs = encoded
-        return columns, ended
+        self._trace.note(at, reward=made.reward, ended=made.ended)
+        self.obs = made.obs
+        return columns, made.ended
 
     def seen(self, length: int) -> Iterator[NDArray[np.float32]]:
         """Wait for the device and count the steps since the last look, one after another.

@@ -9,15 +9,7 @@ from metarl_core.agents.imt.batches import COLUMNS, TaskBatch
 from metarl_core.replay import Batch
 from metarl_core.replay.device_base import DeviceReplayBuffer
 
-__all__ = ["DeviceBatches", "longest_stretch"]
-
-_LONGEST = 512  # gradient steps between two looks: Ctrl-C and the progress display wait for the next
-_MOST_ROWS = 1 << 22  # row numbers that are drawn ahead, which bounds the memory for them
-
-
-def longest_stretch(rows: int) -> int:
-    """Gradient steps between two looks at most, each of which has so many rows."""
-    return min(_LONGEST, max(1, _MOST_ROWS // rows))
+__all__ = ["DeviceBatches"]
 
 
 class DeviceBatches:

@@ -83,4 +83,4 @@ class DeviceCollection(Stretches):
             assert self._heads is not None
             q = learner.curiosity.values(obs.view(learner.num_tasks, actors.per_task, *obs.shape[1:]))
             return learner.curiosity.policy.scores(q, self._heads.now).argmax(dim=1)
-        return torch.where(self._uniform[self._at], self._drawn[self._at], learner.own_best(actors, obs))
+        return torch.where(self._uniform[self._at], self._drawn[self._at], learner._own_best(actors, obs))
