@@ -11,9 +11,9 @@
 namespace metarl {
 namespace {
 
-constexpr std::int64_t kReleaseAbove = 512;
+constexpr std::int64_t kReleaseFrom = 512;
 // From this many on they take more than some 10 ms, and Ctrl-C must end it.
-constexpr std::int64_t kInterruptAbove = 1 << 22;
+constexpr std::int64_t kInterruptFrom = 1 << 22;
 
 void check_probability(double p, const std::string& name) {
   if (p > 0.0 && p <= 1.0) return;
@@ -43,7 +43,7 @@ PyObject* compute(PyObject* object, const Request& request) {
                                                                        shape, static_cast<std::size_t>(n) * sizeof(W)));
   auto* out = reinterpret_cast<W*>(py::detail::array_proxy(result.ptr())->data);
   bool fine = false;
-  run_core(n >= kInterruptAbove, n >= kReleaseAbove, [&](const std::function<void()>& poll) {
+  run_core(n >= kInterruptFrom, n >= kReleaseFrom, [&](const std::function<void()>& poll) {
     fine = importance_weights(probabilities.data, n, request.size, request.beta, request.normalization,
                               request.min_probability, out, poll);
   });
