@@ -65,6 +65,7 @@ test-metaworld: setup ## Meta-World, MuJoCo and MiniGrid in a venv of their own 
 	$(METAWORLD)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r $(METAWORLD)/requirements.txt minigrid
 	tools/add_development_packages.sh $(METAWORLD)/bin/python $(BIN)/python
 	$(METAWORLD)/bin/python -m pytest -n 2 tests/python/test_wrapped_metaworld.py tests/python/test_wrapped_packages.py tests/python/test_metaworld_training.py
+	$(METAWORLD)/bin/python -m pytest -n 0 tests/python/test_reproduce_spec.py -k metaworld
 
 # Each library in a venv of its own, which sees everything else in .venv: they pin what others need newer.
 test-integrations: setup ## stable-baselines3, TorchRL, Tianshou, torch's DataLoader: the real libraries, no skips

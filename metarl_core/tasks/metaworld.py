@@ -16,9 +16,13 @@ import numpy as np
 if TYPE_CHECKING:
     from metarl_core.vector.wrapped.vector import WrappedVectorEnv
 
-__all__ = ["metaworld_by_id", "metaworld_vec"]
+__all__ = ["METAWORLD_IDS", "metaworld_by_id", "metaworld_vec"]
 
 _BENCHMARKS = ("ML1", "ML10", "ML25", "ML45", "MT1", "MT10", "MT25", "MT50")
+_SPLITS = {"L": ("-train", "-test"), "T": ("",)}
+METAWORLD_IDS = tuple(f"Meta-World/{name}{end}" for name in _BENCHMARKS for end in _SPLITS[name[1]])
+"""Ids of Meta-World's benchmarks, whether it is installed or not."""
+
 _REWARDS = ("v1", "v2")
 
 
@@ -196,9 +200,7 @@ def metaworld_by_id(env_id: str, params: Mapping[str, Any], **options: Any) -> W
     Raises:
         ValueError: There is no such id.
     """
+    if env_id not in METAWORLD_IDS:
+        raise ValueError(f"unknown environment {env_id!r}; valid ids: {', '.join(METAWORLD_IDS)}")
     name, _, split = env_id.removeprefix("Meta-World/").partition("-")
-    if name not in _BENCHMARKS or (split not in ("train", "test") if name.startswith("ML") else split != ""):
-        ends = {"L": ("-train", "-test"), "T": ("",)}
-        valid = [f"Meta-World/{known}{end}" for known in _BENCHMARKS for end in ends[known[1]]]
-        raise ValueError(f"unknown environment {env_id!r}; valid ids: {', '.join(valid)}")
     return metaworld_vec(name, split=split or "train", **params, **options)

@@ -66,8 +66,11 @@ def is_known(env_id: str) -> bool:
     """
     if _is_native(env_id, "auto"):
         return env_id in list_envs() or env_id.removeprefix("metarl_core/") in list_envs()
+    from metarl_core.tasks.metaworld import METAWORLD_IDS
     from metarl_core.vector.wrapped.makers import find_spec
 
+    if env_id.rpartition(":")[2] in METAWORLD_IDS:
+        return True
     try:
         find_spec(env_id)
     except ValueError:

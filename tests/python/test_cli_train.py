@@ -173,6 +173,8 @@ def test_a_folder_with_a_run_is_not_overwritten_and_a_finished_one_not_resumed(w
     [
         (["ceder"], "unknown algorithm 'ceder'; did you mean 'cder'? valid: cder, ddqn, ddqn-per"),
         (["cder", "--env", "DeepSee-v0"], "unknown environment 'DeepSee-v0'; did you mean 'DeepSea-v0'? valid: "),
+        # Known where Meta-World is not installed, too; else its own complaint about the missing env_name.
+        (["cder", "--env", "Meta-World/ML1-train"], "Meta-World/ML1-train: "),
         (["cder", "sizze=20"], "did you mean 'size'"),
         (["cder", "size=big"], "size"),
         (["cder", "kappa=-1"], "kappa"),

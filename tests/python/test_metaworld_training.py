@@ -45,6 +45,14 @@ def test_reach_is_trained_evaluated_and_resumed(tmp_path, algorithm):
         assert train(config, run)["environment_steps"] == 400
 
 
+def test_hidden_goals_are_trained_on(tmp_path):
+    # Gymnasium has these ids as vector environments alone.
+    own = ["env_name=push-v3", "signal_hidden=8", "members=2", "candidates=8", "z_min=0", "z_max=500"]
+    config = resolve_config("cder", "Meta-World/ML1-train", None, [*SMALL, *own])
+    with RunWriter(tmp_path / "run", config.to_dict()) as run:
+        assert train(config, run)["episodes"] == 8
+
+
 def test_actions_that_reach_the_environment_are_in_its_box(tmp_path):
     config = config_of("cder")
     with RunWriter(tmp_path / "run", config.to_dict()) as run:

@@ -19,6 +19,8 @@ TRAINED = [name for name in list_experiments() if isinstance(find_experiment(nam
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_shipped_experiments_resolve(name):
+    if name == "cder-metaworld":
+        pytest.importorskip("metaworld", reason="needs metaworld: make test-metaworld", exc_type=ImportError)
     experiment = find_experiment(name)
     assert experiment.title
     assert experiment.tuning
