@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -33,10 +32,8 @@ def greedy_return(learner: ImtLearner, q: Callable[[Tensor], Tensor], episodes: 
     actors = learner.make_actors(learner.train_tasks, 123, per_task=episodes)
 
     @torch.no_grad()
-    def act(obs: NDArray[Any]) -> NDArray[np.int64]:
-        rows = torch.from_numpy(obs).view(TASKS, episodes, -1)
-        best: NDArray[np.int64] = q(rows).flatten(0, 1).argmax(dim=1).numpy()
-        return best
+    def act(obs: Tensor) -> Tensor:
+        return q(obs.view(TASKS, episodes, -1)).flatten(0, 1).argmax(dim=1)
 
     return float(actors.first_episodes(act)[0].mean())
 

@@ -107,7 +107,7 @@ def evaluate(
         run_dir: a run directory.
         episodes: greedy episodes to play.
         seed: of the environment; None: the run's seed + 1000003.
-        device: where the networks live; None: the run's.
+        device: where the networks live, and IMT's environments where they can; None: the run's.
 
     Returns:
         As :func:`evaluate_agent`, plus ``step``, the environment step of the checkpoint.

@@ -10,6 +10,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from metarl_core.agents import resolve_config, train  # noqa: E402
+from metarl_core.agents.imt.comparison import SHUFFLES, compare  # noqa: E402
+from metarl_core.agents.imt.device.actors import DeviceTaskActors  # noqa: E402
 from metarl_core.agents.imt.device.collecting import DeviceCollection  # noqa: E402
 from metarl_core.agents.imt.run import ImtTrainer  # noqa: E402
 from metarl_core.agents.imt.updates import AloneUpdates, HeadUpdates, SubmodelUpdates  # noqa: E402
@@ -59,6 +61,31 @@ def test_no_copy_and_no_wait_between_two_looks(case, tmp_path):
                     phase.step(at)
             phase.look(10)
         assert learner.tuning_actors.steps >= 18 * 16
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_no_copy_and_no_wait_in_a_stretch_of_the_comparison(case, tmp_path, monkeypatch):
+    config, played = config_of(case), []
+
+    def watched(actors, policy, length):
+        if length > 8:  # the first stretch is watched: whoever plays before has allocated and loaded
+            return stretch(actors, policy, length)
+        with no_copy_and_no_wait():
+            for at in range(length):
+                actors.play(policy, at)
+        played.append(actors)
+        return actors._read(length)
+
+    stretch = DeviceTaskActors._stretch
+    with (
+        RunWriter(tmp_path / "run", config.to_dict()) as writer,
+        ImtTrainer(config, writer, None, "cuda").learner as learner,
+    ):
+        adapted = learner.adapt(learner.train_tasks)
+        compare(learner, adapted, 2)
+        monkeypatch.setattr(DeviceTaskActors, "_stretch", watched)
+        compare(learner, adapted, 2)
+    assert len(played) == 10 + SHUFFLES
 
 
 @pytest.mark.parametrize("case", ["robots", "curious"])

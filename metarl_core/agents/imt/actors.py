@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from metarl_core.agents.imt.spaces import dense_observations
-from metarl_core.agents.imt.task_rows import TaskRows
+from metarl_core.agents.imt.task_rows import Policy, TaskRows
 
 __all__ = ["TaskActors"]
-
-_LONGEST = 100_000  # steps of one episode
-Policy = Callable[[NDArray[Any]], NDArray[np.int64]]
 
 
 class TaskActors(TaskRows):
@@ -34,7 +32,7 @@ class TaskActors(TaskRows):
         """See :class:`TaskRows`."""
         self.obs = obs
 
-    def step(self, policy: Policy) -> dict[str, NDArray[Any]]:
+    def step(self, policy: Callable[[NDArray[Any]], NDArray[np.int64]]) -> dict[str, NDArray[Any]]:
         """Step every instance once.
 
         Args:
@@ -64,40 +62,12 @@ class TaskActors(TaskRows):
         self.obs = encoded
         return columns
 
-    def first_episodes(
-        self, policy: Policy, tick: Callable[[], None] = lambda: None
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Play until every instance has ended one episode and close.
-
-        Args:
-            policy: as of :meth:`step`.
-            tick: called before every step; what it raises ends the playing.
-
-        Returns:
-            Returns float64 [K, n] and lengths int64 [K, n] of these episodes.
-
-        Raises:
-            RuntimeError: episodes do not end.
-        """
-        rows = self.num_tasks * self.per_task
-        found, lengths, steps = np.full(rows, np.nan), np.zeros(rows, dtype=np.int64), 0
-        totals = np.zeros(rows)
-        try:
-            while np.isnan(found).any():
-                tick()
-                obs, reward, terminated, truncated, _ = self.envs.step(self._native(policy(self.obs)))
-                playing = np.isnan(found)
-                totals += np.where(playing, reward, 0.0)
-                lengths += playing
-                found = np.where((terminated | truncated) & playing, totals, found)
-                self.obs = self._encoded(obs)
-                steps += 1
-                if steps > _LONGEST:
-                    raise RuntimeError(f"{self.env_id}: an episode did not end within {_LONGEST} steps")
-        finally:
-            self.close()
-        shape = (self.num_tasks, self.per_task)
-        return found.reshape(shape), lengths.reshape(shape)
+    def _stretch(self, policy: Policy, length: int) -> Iterator[tuple[NDArray[np.float64], NDArray[np.bool_]]]:
+        for _ in range(length):
+            actions = policy(torch.from_numpy(self.obs).to(self.device)).cpu().numpy()
+            obs, reward, terminated, truncated, _ = self.envs.step(self._native(actions))
+            self.obs = self._encoded(obs)
+            yield reward, terminated | truncated
 
     def _native(self, actions: NDArray[np.int64]) -> NDArray[Any]:
         return actions if self.table is None else self.table[actions]

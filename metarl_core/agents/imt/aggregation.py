@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from metarl_core.agents.imt.averaging import cosine_similarity
-from metarl_core.agents.imt.networks import Submodels
+from metarl_core.agents.imt.networks import Submodels, one_hot_actions
 
 __all__ = ["AGGREGATIONS", "aggregate_actions", "routing_weights", "standardized", "weight_soup"]
 
@@ -58,16 +58,16 @@ def standardized(q: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def aggregate_actions(q: Tensor, weights: ArrayLike, how: str = "weighted") -> NDArray[np.int64]:
-    """Greedy actions of the submodels together.
+def aggregate_actions(q: Tensor, weights: Tensor | ArrayLike, how: str = "weighted") -> Tensor:
+    """Greedy actions of the submodels together; with weights that are on the device of ``q``, without waiting for it.
 
     Args:
         q: Q_i(s, .), float32 [K, B, A].
-        weights: v, [K] for all rows, or [K, B].
+        weights: v, float64 [K] for all rows, or [K, B].
         how: of ``AGGREGATIONS``, but ``soup``, which is a network of its own (:func:`weight_soup`).
 
     Returns:
-        int64 [B].
+        int64 [B], on the device of ``q``.
 
     Raises:
         ValueError: unknown ``how``, or ``weights`` has another shape.
@@ -76,20 +76,19 @@ def aggregate_actions(q: Tensor, weights: ArrayLike, how: str = "weighted") -> N
         choices = [name for name in AGGREGATIONS if name != "soup"]
         raise ValueError(f"how is {how!r}; must be one of {', '.join(map(repr, choices))}")
     members, rows, actions = q.shape
-    v = torch.as_tensor(np.asarray(weights, dtype=np.float64), device=q.device)
+    v = weights if isinstance(weights, Tensor) else torch.from_numpy(np.asarray(weights, dtype=np.float64)).to(q.device)
     if tuple(v.shape) not in ((members,), (members, rows)):
         raise ValueError(f"weights has shape {tuple(v.shape)}; must be ({members},) or ({members}, {rows})")
     v = v.view(members, -1, 1).expand(members, rows, 1)
     if how == "best":
         scores = q.gather(0, v.argmax(dim=0, keepdim=True).expand(1, rows, actions))[0].double()
     elif how == "vote":
-        scores = (v * torch.nn.functional.one_hot(q.argmax(dim=2), actions)).sum(dim=0)
+        scores = (v * one_hot_actions(q.argmax(dim=2), actions)).sum(dim=0)
     elif how == "uniform":
         scores = standardized(q).double().mean(dim=0)
     else:
         scores = (v * standardized(q)).sum(dim=0)
-    chosen: NDArray[np.int64] = scores.argmax(dim=1).cpu().numpy()
-    return chosen
+    return scores.argmax(dim=1)
 
 
 @torch.no_grad()

@@ -68,15 +68,16 @@ class ImtLearner:
         test_tasks: the held-out tasks, only for ``tune_on="test"``, as the article has it.
         params: parameters of the environment that all tasks have in common.
         device: where the networks live.
-        core_device: where the training tasks' environments and the replay live: "cpu", or a GPU that the networks are
-            on. There nothing is copied or waited for between two looks of the host, at the end of a stretch of steps
-            or of gradient steps, when it accounts for them in the order of time. The bits are those of "cpu", as far as
-            torch's kernels repeat; a loss that is not finite, or an episode that the atoms cannot hold, is noticed at
-            the look.
+        core_device: where the environments, but for the reference policy's, and the replay live: "cpu", or a GPU that
+            the networks are on. There nothing is copied or waited for between two looks of the host, at the end of a
+            stretch of steps or of gradient steps, when it accounts for them in the order of time. The bits are those of
+            "cpu", as far as torch's kernels repeat; a loss that is not finite, or an episode that the atoms cannot
+            hold, is noticed at the look.
 
     Attributes:
-        tick: called after every environment step with the actors that were stepped, and after every gradient step with
-            None; on a GPU at the looks: for every environment step of the stretch, and once for all gradient steps.
+        tick: called after every environment step of training with the actors that were stepped; with None after every
+            step of other episodes and after every gradient step. On a GPU at the looks: for every environment step of
+            the stretch, and once for all gradient steps.
             What it raises ends the training, whose state is then undefined.
 
     Raises:
@@ -117,12 +118,12 @@ class ImtLearner:
         features = TaskEmbedding(self.config.embedding_features, whiten=self.config.whiten, seed=seed)
         self.embedding = features.fit(self.datasets) if self.config.embedding == "random_features" else None
         self._device_batches = DeviceBatches()
-        self.actors = self._training_actors(self.train_tasks, purpose_seed(seed, "train"))
+        self.actors = self.make_actors(self.train_tasks, purpose_seed(seed, "train"))
         self.replay = self._make_replay(self.actors, purpose_seed(seed, "replay"))
         self.tuning_actors, self.tuning_replay = self.actors, self.replay
         if self.config.tune_on == "test":
             assert sets.test is not None
-            self.tuning_actors = self._training_actors(sets.test, purpose_seed(seed, "tuning"))
+            self.tuning_actors = self.make_actors(sets.test, purpose_seed(seed, "tuning"))
             self.tuning_replay = self._make_replay(self.tuning_actors, purpose_seed(seed, "tuning replay"))
         num_actions, width = self.actors.num_actions, self.config.hidden[-1]
         self.models = Submodels(
@@ -215,34 +216,21 @@ class ImtLearner:
         """Close."""
         self.close()
 
-    def make_actors(self, tasks: Tasks, seed: int, per_task: int | None = None) -> TaskActors:
-        """Make environments of tasks in host memory, ``per_task`` instances of each (None: ``envs_per_task``)."""
-        return TaskActors(self.env_id, tasks, per_task or self.config.envs_per_task, **self._actor_options(seed))
-
-    def _training_actors(self, tasks: Tasks, seed: int) -> TaskRows:
-        if self.core_device == "cpu":
-            return self.make_actors(tasks, seed)
-        options = self._actor_options(seed)
-        actors = DeviceTaskActors(
-            self.env_id, tasks, self.config.envs_per_task, core_device=self.core_device, **options
+    def make_actors(self, tasks: Tasks, seed: int, per_task: int | None = None) -> TaskRows:
+        """Make environments of tasks on ``core_device``, ``per_task`` instances of each (None: ``envs_per_task``)."""
+        kind = TaskActors if self.core_device == "cpu" else DeviceTaskActors
+        return kind(
+            self.env_id,
+            tasks,
+            per_task or self.config.envs_per_task,
+            seed=seed,
+            levels=self.config.action_levels,
+            normalize_obs=self.config.normalize_obs,
+            params=self.params,
+            image=self.reference_policy.image,
+            core_device=self.core_device,
+            device=self.device,
         )
-        networks = torch.empty(0, device=self.device).device  # with a number: "cuda" is torch's current one
-        if actors.device != networks:
-            actors.close()
-            raise ConfigError(
-                f"core_device is {self.core_device!r}, which is {actors.device}, but the networks are on {networks}; "
-                'must be "cpu" or the GPU of device'
-            )
-        return actors
-
-    def _actor_options(self, seed: int) -> dict[str, Any]:
-        return {
-            "seed": seed,
-            "levels": self.config.action_levels,
-            "normalize_obs": self.config.normalize_obs,
-            "params": self.params,
-            "image": self.reference_policy.image,
-        }
 
     def _make_replay(self, actors: TaskRows, seed: int) -> metarl_core.ReplayBuffer | DeviceReplayBuffer:
         fields: dict[str, tuple[tuple[int, ...], Any]] = {

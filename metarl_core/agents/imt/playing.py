@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from metarl_core.agents.imt.aggregation import aggregate_actions, weight_soup
 from metarl_core.agents.imt.task_sets import Tasks
+from metarl_core.agents.imt.updates import uploaded
 
 if TYPE_CHECKING:
     from metarl_core.agents.imt.learner import ImtLearner
@@ -37,18 +40,16 @@ def play_together(
     """
     models = learner.models
     soups = [weight_soup(models, w) for w in weights.T] if how == "soup" else None
+    each = torch.from_numpy(np.repeat(weights, episodes, axis=1)).to(learner.device)
     actors = learner.make_actors(tasks, seed, per_task=episodes)
 
     @torch.no_grad()
-    def act(obs: NDArray[Any]) -> NDArray[np.int64]:
-        rows = torch.from_numpy(obs).to(learner.device)
+    def act(obs: Tensor) -> Tensor:
         if soups is not None:
-            parts = rows.view(actors.num_tasks, 1, episodes, *rows.shape[1:])
+            parts = obs.view(actors.num_tasks, 1, episodes, *obs.shape[1:])
             q = torch.cat([soup(part)[0] for soup, part in zip(soups, parts, strict=True)])
-            best: NDArray[np.int64] = q.argmax(dim=1).cpu().numpy()
-            return best
-        q = models.q(models.rows_for_all(rows))
-        return aggregate_actions(q, np.repeat(weights, episodes, axis=1), how)
+            return q.argmax(dim=1)
+        return aggregate_actions(models.q(models.rows_for_all(obs)), each, how)
 
     return actors.first_episodes(act, lambda: learner.tick(None))
 
@@ -59,11 +60,9 @@ def play_each(learner: ImtLearner, tasks: Tasks, episodes: int, seed: int) -> Fl
     actors = learner.make_actors({n: np.tile(v, members) for n, v in tasks.items()}, seed, per_task=episodes)
 
     @torch.no_grad()
-    def act(obs: NDArray[Any]) -> NDArray[np.int64]:
-        rows = torch.from_numpy(obs).to(learner.device)
-        each = rows.view(members, count * episodes, *rows.shape[1:])
-        best: NDArray[np.int64] = learner.models.q(each).argmax(dim=2).flatten().cpu().numpy()
-        return best
+    def act(obs: Tensor) -> Tensor:
+        each = obs.view(members, count * episodes, *obs.shape[1:])
+        return learner.models.q(each).argmax(dim=2).flatten()
 
     returns, _ = actors.first_episodes(act, lambda: learner.tick(None))
     means: Floats = returns.mean(axis=1).reshape(members, count)
@@ -73,9 +72,13 @@ def play_each(learner: ImtLearner, tasks: Tasks, episodes: int, seed: int) -> Fl
 def play_uniformly(learner: ImtLearner, tasks: Tasks, episodes: int, seed: int) -> Floats:
     """Mean return of episodes of uniform actions on every task, [T]."""
     actors = learner.make_actors(tasks, seed, per_task=episodes)
-    rng = np.random.default_rng([seed, 13])
-    returns, _ = actors.first_episodes(
-        lambda obs: rng.integers(actors.num_actions, size=len(obs)), lambda: learner.tick(None)
-    )
+    rng, rows = np.random.default_rng([seed, 13]), actors.num_tasks * episodes
+    drawn: Iterator[Tensor] = iter(())
+
+    def draw(length: int) -> None:
+        nonlocal drawn
+        drawn = iter(uploaded([rng.integers(actors.num_actions, size=rows) for _ in range(length)], actors.device))
+
+    returns, _ = actors.first_episodes(lambda _: next(drawn), lambda: learner.tick(None), draw)
     means: Floats = returns.mean(axis=1)
     return means

@@ -37,7 +37,7 @@ def _make_learner(config: RunConfig, core_device: str = "cpu") -> tuple[ImtLearn
 
     Args:
         config: of the run.
-        core_device: where the environments that it is trained on and its replay live.
+        core_device: where its environments and its replay live.
 
     Raises:
         ConfigError: as of :class:`ImtLearner`, or the environment has no family with so many tasks.
@@ -77,7 +77,7 @@ class ImtTrainer:
         config: the resolved run.
         run: where results go.
         progress: who watches; may ask to stop.
-        core_device: where the environments that it trains on and the replay live, see :class:`ImtLearner`.
+        core_device: where the environments and the replay live, see :class:`ImtLearner`.
 
     Raises:
         ConfigError: the device cannot be used, or the settings do not fit.
@@ -292,21 +292,26 @@ class ImtTrainer:
 def train_imt(config: RunConfig, run: RunWriter, progress: Progress | None = None) -> dict[str, Any]:
     """Train IMT on a family of tasks, or go on from the run's checkpoint; as :func:`metarl_core.agents.train`.
 
-    On a GPU, the environments that it trains on and the replay live there, too, where they can; else the log says why
-    not.
+    On a GPU, environments and replay live there, too, where they can; else the log says why not.
     """
     from metarl_core.agents.loop import setting_up
 
     with setting_up():
         check_device(config.device)
-        reason = None if config.device == "cpu" else why_env_on_host(config.env_id, config.env_params)
-        place = place_core(config.device, reason)
-        trainer = ImtTrainer(config, run, progress, place)
+        trainer = ImtTrainer(config, run, progress, _place(config))
     return train_to_end(trainer, run, trainer.learner.close)
+
+
+def _place(config: RunConfig) -> str:
+    """Where environments and replay of a run go."""
+    reason = None if config.device == "cpu" else why_env_on_host(config.env_id, config.env_params)
+    return place_core(config.device, reason)
 
 
 def evaluate_imt(config: RunConfig, state: Mapping[str, Any], episodes: int, seed: int | None = None) -> dict[str, Any]:
     """Evaluate the submodels of a checkpoint, put together as configured, on the run's held-out tasks.
+
+    They are played where a run of this configuration plays.
 
     Args:
         config: of the run.
@@ -318,7 +323,7 @@ def evaluate_imt(config: RunConfig, state: Mapping[str, Any], episodes: int, see
         As :func:`metarl_core.agents.evaluate`, and ``tasks``: of every held-out task its ``params``, the ``weights`` of
         the submodels, and ``return_mean``.
     """
-    learner, test_tasks = _make_learner(config)
+    learner, test_tasks = _make_learner(config, _place(config))
     try:
         learner.load_state_dict(state["learner"])
         adapted = learner.adapt(test_tasks)

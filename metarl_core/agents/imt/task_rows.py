@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 import metarl_core
 from metarl_core.agents.common.images import Features, ImageFeatures
 from metarl_core.agents.common.observations import ObservationEncoder
 from metarl_core.agents.imt.spaces import action_table, count_actions
 
-__all__ = ["Ended", "TaskRows"]
+__all__ = ["Ended", "Policy", "TaskRows"]
+
+Policy = Callable[[Tensor], Tensor]
+"""Encoded observations [K * n, D] or [K * n, H, W, C] -> actions int64 [K * n]."""
+
+_LONGEST = 100_000  # steps of one episode
 
 
 class Ended(NamedTuple):
@@ -38,14 +45,19 @@ class TaskRows(abc.ABC):
         params: parameters that all tasks have in common.
         image: what to do with images; None: flatten them.
         core_device: where the environments live.
+        device: of the networks; where ``core_device`` is a GPU, that one.
 
     Attributes:
+        device: where a :data:`Policy` has its tensors.
+        longest: steps that can be made between two looks of the host; 1 in host memory.
         num_tasks: K.
         num_actions: A.
         steps: environment steps of each task so far.
         returns: returns of the episodes that ended, a list for each task, in order.
         ended: the episodes that the last step ended.
     """
+
+    longest = 1
 
     def __init__(
         self,
@@ -59,8 +71,10 @@ class TaskRows(abc.ABC):
         params: Mapping[str, Any] | None = None,
         image: ImageFeatures | None = None,
         core_device: str = "cpu",
+        device: torch.device | str = "cpu",
     ) -> None:
-        self.env_id, self.per_task = env_id, per_task
+        self.env_id, self.per_task, self.core_device = env_id, per_task, core_device
+        self.device = torch.empty(0, device=device).device  # with a number: "cuda" is torch's current one
         self.num_tasks = len(next(iter(tasks.values())))
         rows = self.num_tasks * per_task
         self.envs: Any = metarl_core.make_vec(
@@ -71,6 +85,8 @@ class TaskRows(abc.ABC):
             self.table = action_table(self.envs.single_action_space, levels, env_id)
             self.num_actions = count_actions(self.envs.single_action_space, self.table)
             self.encoder = ObservationEncoder(self.envs.single_observation_space, normalize_obs, image=image)
+            self._task_ids = np.repeat(np.arange(self.num_tasks, dtype=np.int32), self.per_task)
+            self._begin(self.envs.reset(seed=seed)[0])
         except Exception:
             self.envs.close()
             raise
@@ -78,8 +94,6 @@ class TaskRows(abc.ABC):
         self.returns: list[list[float]] = [[] for _ in range(self.num_tasks)]
         self.ended: list[Ended] = []
         self._totals, self._lengths = np.zeros(rows), np.zeros(rows, dtype=np.int64)
-        self._task_ids = np.repeat(np.arange(self.num_tasks, dtype=np.int32), self.per_task)
-        self._begin(self.envs.reset(seed=seed)[0])
 
     @abc.abstractmethod
     def _begin(self, obs: Any) -> None:
@@ -97,6 +111,57 @@ class TaskRows(abc.ABC):
     @abc.abstractmethod
     def see(self, obs: NDArray[Any]) -> None:
         """Go on from encoded observations in host memory."""
+
+    @abc.abstractmethod
+    def _stretch(self, policy: Policy, length: int) -> Iterator[tuple[NDArray[np.float64], NDArray[np.bool_]]]:
+        """Step every instance ``length`` times, ``longest`` at most, without counting it.
+
+        Yields:
+            Of every step the rewards and whether the episodes ended with it, [K * n] each.
+        """
+
+    def first_episodes(
+        self,
+        policy: Policy,
+        tick: Callable[[], None] = lambda: None,
+        prepare: Callable[[int], None] = lambda _: None,
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Play until every instance has ended one episode, and close.
+
+        The host looks after every step, or on a GPU after stretches that become longer, so that the steps after the
+        end, which nobody needs, are at most 8 and an eighth of those before it.
+
+        Args:
+            policy: what acts; on a GPU it neither copies nor waits.
+            tick: called after every step that counts; what it raises ends the playing.
+            prepare: called before every stretch with the number of its steps, for a policy that draws random numbers.
+
+        Returns:
+            Returns float64 [K, n] and lengths int64 [K, n] of these episodes.
+
+        Raises:
+            RuntimeError: episodes do not end.
+        """
+        rows, steps = self.num_tasks * self.per_task, 0
+        totals, lengths, playing = np.zeros(rows), np.zeros(rows, dtype=np.int64), np.ones(rows, dtype=np.bool_)
+        try:
+            while playing.any():
+                length = min(self.longest, 8 + steps // 8)
+                prepare(length)
+                for reward, ended in self._stretch(policy, length):
+                    if not playing.any():
+                        break
+                    steps += 1
+                    totals[playing] += reward[playing]
+                    lengths[playing] += 1
+                    playing &= ~ended
+                    tick()
+                    if steps > _LONGEST:
+                        raise RuntimeError(f"{self.env_id}: an episode did not end within {_LONGEST} steps")
+        finally:
+            self.close()
+        shape = (self.num_tasks, self.per_task)
+        return totals.reshape(shape), lengths.reshape(shape)
 
     def account(self, reward: NDArray[Any], ended: NDArray[np.bool_]) -> None:
         """Count one step of every instance: rewards [K * n], whether their episodes ended with it, bool [K * n]."""

@@ -194,7 +194,7 @@ class MetaAgent:
         if alone is not None:
             return alone.act(obs)
         q = torch.stack([agent.values(obs) for agent in self.sub_agents])
-        return self.spaces.native(aggregate_actions(q, self.weights, self.aggregation))
+        return self.spaces.native(aggregate_actions(q, self.weights, self.aggregation).cpu().numpy())
 
     def _acting_alone(self) -> SubAgent | None:
         """The network that acts for all, where there is one."""

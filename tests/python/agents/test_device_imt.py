@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import logging
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,16 @@ from metarl_core.agents.common.learner import TrainingDivergedError
 from metarl_core.agents.common.run_end import train_to_end
 from metarl_core.agents.device import support
 from metarl_core.agents.imt import ImtConfig, ImtLearner
+from metarl_core.agents.imt import learner as learner_module
+from metarl_core.agents.imt.actors import TaskActors
 from metarl_core.agents.imt.collecting import Collection
+from metarl_core.agents.imt.comparison import SHUFFLES, compare
+from metarl_core.agents.imt.device.actors import DeviceTaskActors
 from metarl_core.agents.imt.device.collecting import DeviceCollection
-from metarl_core.agents.imt.run import ImtTrainer, train_imt
+from metarl_core.agents.imt.run import ImtTrainer, evaluate_imt, train_imt
 from metarl_core.agents.imt.updates import AloneUpdates, HeadUpdates, SubmodelUpdates
 from metarl_core.replay import device_buffer
-from metarl_core.runs import NullProgress, RunWriter
+from metarl_core.runs import NullProgress, RunReader, RunWriter
 
 sys.path.append(str(Path(__file__).parents[1]))
 from emulated_cuda import CAPTURING, emulated, needs_emulator
@@ -54,12 +59,22 @@ CASES = {
     "as_written": ("PointRobot-v0", ["max_episode_steps=20", "preset=as_written", "lambda_rl=1", "target_period=3"]),
     "others": (
         "FrozenLake-v1",
-        ["max_episode_steps=20", "td_tasks=others", "start=own", "target_update=hard", "target_period=3"],
+        [
+            "max_episode_steps=20",
+            "val_tasks=1",
+            "td_tasks=others",
+            "start=own",
+            "target_update=hard",
+            "target_period=3",
+        ],
     ),
-    "alone": ("CartPole-v1", ["sharing=none", "precision=float32", "max_episode_steps=20"]),
-    "curious": ("DeepSea-v0", SEA),
+    "alone": ("CartPole-v1", ["sharing=none", "precision=float32", "max_episode_steps=20", "aggregation=vote"]),
+    "curious": ("DeepSea-v0", [*SEA, "val_tasks=1"]),
     "curious_alone": ("FrozenLake-v1", [*CURIOUS, "max_episode_steps=20", "sharing=none", "z_min=-20", "z_max=20"]),
-    "symbols": ("MiniGrid-FourRooms-v0", ["conv_filters=2", "max_episode_steps=20", "steps_per_round=20"]),
+    "symbols": (
+        "MiniGrid-FourRooms-v0",
+        ["conv_filters=2", "max_episode_steps=20", "steps_per_round=20", "val_tasks=1"],
+    ),
 }
 
 
@@ -118,11 +133,13 @@ def open_learner(tmp_path):
 
 @needs_emulator
 @pytest.mark.parametrize("case", CASES)
-def test_the_run_is_the_hosts_bit_for_bit(case, host_run, tmp_path):
+def test_the_run_is_the_hosts_bit_for_bit(case, host_run, tmp_path, monkeypatch):
+    expected = host_run(case)
+    monkeypatch.setattr(learner_module, "TaskActors", None)  # nothing is played in host memory
     trainer = run(config_of(case), tmp_path / "device", "cuda")
     assert trainer.learner.updates == 24
     assert len(trainer.learner.replay) > 100
-    assert_same_run(tmp_path / "device", host_run(case))
+    assert_same_run(tmp_path / "device", expected)
 
 
 @needs_emulator
@@ -159,6 +176,90 @@ def test_between_two_looks_nothing_waits_or_is_copied(case, open_learner, monkey
         phase.begin(1)
         with pytest.raises(WaitedError), no_host_contact(monkeypatch):
             phase.step(0)
+
+
+@needs_emulator
+@pytest.mark.parametrize("case", CASES)
+def test_episodes_of_the_comparison_copy_nothing_within_a_stretch(case, open_learner, monkeypatch):
+    learner = open_learner(config_of(case), "cuda")
+    play, steps = DeviceTaskActors.play, Counter()
+
+    def watched(actors, policy, at):
+        steps[actors] += 1
+        with no_host_contact(monkeypatch):
+            return play(actors, policy, at)
+
+    monkeypatch.setattr(DeviceTaskActors, "play", watched)
+    compare(learner, learner.adapt(learner.train_tasks), 2)
+    assert len(steps) == 10 + SHUFFLES
+    assert min(steps.values()) >= 4
+
+    def looks(obs):
+        return torch.zeros(len(obs), dtype=torch.int64) + int(obs.sum() * 0)
+
+    with pytest.raises(WaitedError):
+        learner.make_actors(learner.train_tasks, 0).first_episodes(looks)
+
+
+@needs_emulator
+def test_first_episodes_are_the_hosts_and_few_steps_are_in_vain():
+    """Poles that fall after 8 to 100 steps, under actions that are drawn ahead."""
+    tasks, found, looked = {"length": np.array([0.3, 0.5, 0.9])}, [], []
+    for kind, place in ((TaskActors, "cpu"), (DeviceTaskActors, "cuda")):
+        rng, drawn, ticks, stretches = np.random.default_rng(3), [], [], []
+
+        def prepare(length, rng=rng, drawn=drawn, stretches=stretches):
+            stretches.append(length)
+            drawn[:] = torch.from_numpy(rng.integers(2, size=(length, 24)))
+
+        actors = kind("CartPole-v1", tasks, 8, seed=5, core_device=place)
+        returns, lengths = actors.first_episodes(lambda _, d=drawn: d.pop(0), lambda t=ticks: t.append(1), prepare)
+        assert returns.shape == lengths.shape == (3, 8)
+        assert len(ticks) == lengths.max() > 40
+        assert 0 <= sum(stretches) - lengths.max() <= (0 if place == "cpu" else 8 + lengths.max() // 8)
+        found.append((returns, lengths))
+        looked.append(len(stretches))
+    np.testing.assert_array_equal(*found)
+    assert looked[1] < looked[0] / 4
+
+
+@needs_emulator
+def test_playing_on_the_device_ends_at_what_goes_wrong(monkeypatch):
+    """As in host memory: with an episode that does not end, an action that there is not, and when it is asked to."""
+
+    def start():
+        return DeviceTaskActors("PointRobot-v0", {"goal_x": np.array([0.5])}, 2, seed=0, core_device="cuda")
+
+    still = 4
+    with monkeypatch.context() as patch:
+        patch.setattr("metarl_core.agents.imt.task_rows._LONGEST", 30)
+        ticks = []
+        with pytest.raises(RuntimeError, match="PointRobot-v0: an episode did not end within 30 steps"):
+            start().first_episodes(lambda obs: torch.full((len(obs),), still), lambda: ticks.append(1))
+        assert len(ticks) == 31
+
+    poles = DeviceTaskActors("CartPole-v1", {"length": np.array([0.5])}, 2, seed=0, core_device="cuda")
+    with pytest.raises(ValueError, match="7"):
+        poles.first_episodes(lambda obs: torch.full((len(obs),), 7))
+
+    def stop():
+        raise KeyboardInterrupt
+
+    stopped = start()
+    with pytest.raises(KeyboardInterrupt):
+        stopped.first_episodes(lambda obs: torch.full((len(obs),), still), stop)
+    for actors in (poles, stopped):
+        assert actors.envs.closed
+
+
+@needs_emulator
+@pytest.mark.parametrize("case", ["robots", "curious"])
+def test_a_checkpoint_is_evaluated_where_its_run_plays(case, host_run, monkeypatch):
+    state = RunReader(host_run(case)).load_checkpoint()
+    expected = evaluate_imt(config_of(case), state, 4)
+    monkeypatch.setattr("metarl_core.agents.imt.run._place", lambda config: "cuda")
+    monkeypatch.setattr(learner_module, "TaskActors", None)
+    assert evaluate_imt(config_of(case), state, 4) == expected
 
 
 @needs_emulator

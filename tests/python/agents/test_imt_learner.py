@@ -70,7 +70,7 @@ def test_first_episodes_are_the_first():
     """A robot that stays at the start has 100 rewards of minus its goal's distance."""
     actors = TaskActors("PointRobot-v0", GOALS, 2, seed=0)
     still = int(np.flatnonzero((actors.table == 0).all(axis=1))[0])
-    returns = actors.first_episodes(lambda obs: np.full(len(obs), still))[0].mean(axis=1)
+    returns = actors.first_episodes(lambda obs: torch.full((len(obs),), still))[0].mean(axis=1)
     np.testing.assert_allclose(returns, -100 * np.hypot(GOALS["goal_x"], GOALS["goal_y"]), rtol=1e-5)
 
 

@@ -129,7 +129,9 @@ def test_actors_count_episodes_and_their_lengths():
 def test_first_episodes_have_the_lengths_of_their_returns():
     actors = TaskActors("CartPole-v1", task_family("CartPole-v1").sample_tasks(3), 4, seed=0)
     calls = []
-    returns, lengths = actors.first_episodes(lambda obs: np.zeros(len(obs), np.int64), lambda: calls.append(1))
+    returns, lengths = actors.first_episodes(
+        lambda obs: torch.zeros(len(obs), dtype=torch.int64), lambda: calls.append(1)
+    )
     assert returns.shape == lengths.shape == (3, 4)
     np.testing.assert_array_equal(returns, lengths)
     assert len(calls) == lengths.max()

@@ -70,7 +70,9 @@ def test_without_parts_all_tasks_are_trained_on():
 
 def test_env_params_of_the_tasks_are_the_environments():
     with ImtLearner(MetaTask(poles(max_episode_steps=7)), config=SMALL) as one:
-        _, lengths = one.make_actors({"length": np.array([5.0])}, 0).first_episodes(lambda obs: np.arange(len(obs)) % 2)
+        _, lengths = one.make_actors({"length": np.array([5.0])}, 0).first_episodes(
+            lambda obs: torch.arange(len(obs)) % 2
+        )
     assert lengths.max() <= 7
     assert max(one.datasets[0].lengths) <= 7
 

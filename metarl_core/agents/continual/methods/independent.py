@@ -60,8 +60,9 @@ class Independent(Scratch):
             return self._soup_actions(obs, met)
         known = list(range(self.known))
         every = torch.from_numpy(obs).reshape(1, tasks * rows, -1).expand(self.known, -1, -1)
-        actions = aggregate_actions(self.model(every, known), np.repeat(met, rows, axis=1), self.aggregation)
-        return actions.reshape(tasks, rows)
+        chosen = aggregate_actions(self.model(every, known), np.repeat(met, rows, axis=1), self.aggregation)
+        actions: NDArray[np.int64] = chosen.view(tasks, rows).numpy()
+        return actions
 
     def _soup_actions(self, obs: NDArray[np.float32], met: NDArray[np.float64]) -> NDArray[np.int64]:
         """Of one network for each task, whose weights are the weighted averages (Wortsman et al. 2022)."""

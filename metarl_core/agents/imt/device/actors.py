@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
+from metarl_core.agents.common.options import ConfigError
 from metarl_core.agents.device.encoding import DeviceEncoder
 from metarl_core.agents.device.stepping import DeviceSteps
-from metarl_core.agents.imt.task_rows import TaskRows
+from metarl_core.agents.imt.task_rows import Policy, TaskRows
 
 __all__ = ["DeviceTaskActors"]
 
@@ -24,14 +25,19 @@ class DeviceTaskActors(TaskRows):
     Steps are not counted before the host looks: :meth:`seen` then tells what happened.
 
     Attributes:
-        device: where observations, actions and transitions are.
         obs: encoded observations that the next actions are for, [K * n, D] or images [K * n, H, W, C].
-        longest: steps that can be made between two looks.
+
+    Raises:
+        ConfigError: the networks are on another device.
     """
 
     def _begin(self, obs: Any) -> None:
         raw = from_dlpack(obs)
-        self.device = raw.device
+        if raw.device != self.device:
+            raise ConfigError(
+                f"core_device is {self.core_device!r}, which is {raw.device}, but the networks are on {self.device}; "
+                'must be "cpu" or the GPU of device'
+            )
         self._encode = DeviceEncoder(self.encoder, self.device)
         self._symbols = torch.arange(self.encoder.size, device=self.device) if self.encoder.one_hot else None
         self._table = None if self.table is None else torch.from_numpy(self.table).to(self.device)
@@ -53,11 +59,11 @@ class DeviceTaskActors(TaskRows):
         """See :class:`TaskRows`."""
         self.obs = torch.from_numpy(obs).to(self.device)
 
-    def play(self, policy: Callable[[Tensor], Tensor], at: int) -> tuple[dict[str, Tensor], Tensor]:
+    def play(self, policy: Policy, at: int) -> tuple[dict[str, Tensor], Tensor]:
         """Step every instance once, as step number ``at`` since the last look, without waiting.
 
         Args:
-            policy: encoded observations [K * n, ...] -> actions int64 [K * n].
+            policy: what acts, without waiting.
             at: below ``longest``.
 
         Returns:
@@ -91,9 +97,17 @@ class DeviceTaskActors(TaskRows):
             ConfigError: observations did not fit the options; nothing is counted then.
             ValueError: an action was out of range.
         """
+        for reward, ended in self._read(length):
+            self.account(reward, ended)
+            yield reward.astype(np.float32)
+
+    def _read(self, length: int) -> Iterator[tuple[NDArray[np.float64], NDArray[np.bool_]]]:
         self._encode.check()
         self.envs.check()
         seen = self._trace.read(length)
-        for reward, ended in zip(seen["reward"], seen["ended"], strict=True):
-            self.account(reward, ended)
-            yield reward.astype(np.float32)
+        return zip(seen["reward"], seen["ended"], strict=True)
+
+    def _stretch(self, policy: Policy, length: int) -> Iterator[tuple[NDArray[np.float64], NDArray[np.bool_]]]:
+        for at in range(length):
+            self.play(policy, at)
+        return self._read(length)
