@@ -20,6 +20,7 @@ _LEAST_SEEDS = 5  # of fewer, an interval by bootstrap is too narrow to be read
 
 LABELS = {
     "imt": "as configured",
+    "imt_mixture": "as configured, no negative weights",
     "imt_10": "as configured, weights from 10 episodes",
     "chance": "uniform actions",
     "single_accuracy": "one submodel, the most accurate one",

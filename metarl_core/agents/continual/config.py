@@ -8,6 +8,7 @@ from metarl_core.agents.common.config import AgentConfig
 from metarl_core.agents.common.options import ConfigError, option, validate
 from metarl_core.agents.imt.aggregation import AGGREGATIONS
 from metarl_core.agents.imt.averaging import WEIGHTINGS
+from metarl_core.agents.imt.mixture import ROUTINGS
 
 __all__ = ["COMMON_OPTIONS", "ContinualConfig"]
 
@@ -86,7 +87,14 @@ class ContinualConfig(AgentConfig):
         above=0.0,
         maximum=0.9,
     )
-    mixture_ridge: float = option(1e-3, "router: pull towards equal weights", minimum=0.0)
+    routing: str = option(
+        "leave_one_out",
+        "router: weights with which the known tasks together are nearest to a new one, none negative (mixture) or of "
+        "either sign (affine); or the one of the two, and the pull, by which known tasks are best met without their "
+        "own network (leave_one_out)",
+        choices=ROUTINGS,
+    )
+    mixture_ridge: float = option(1e-3, "routing=mixture, affine: pull towards equal weights", minimum=0.0)
     independent_aggregation: str = option(
         "weighted", "independent: how its networks act together on a new task", choices=AGGREGATIONS
     )

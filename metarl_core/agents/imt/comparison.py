@@ -23,6 +23,7 @@ SHUFFLES = 5
 METHODS: Mapping[str, str] = MappingProxyType(
     {
         "imt": "IMT as configured",
+        "imt_mixture": "IMT as configured, but none of its weights negative (routing=mixture)",
         "imt_10": "IMT as configured, its weights from 10 episodes of the new task alone",
         "chance": "uniform actions",
         "single_accuracy": "one submodel: the one with the most accurate embedding predictor",
@@ -46,7 +47,8 @@ class Comparison:
 
     Attributes:
         returns: method of ``METHODS`` -> float64 [T]; without ``single_accuracy`` where nothing predicts embeddings
-            (``sharing=none``), so that no submodel is the most accurate.
+            (``sharing=none``), so that no submodel is the most accurate, and without ``imt_mixture`` where no weight
+            can be negative.
         on_train: of submodel i on training task j, float64 [K, K].
         on_test: of submodel i on held-out task j, float64 [K, T].
         adaptation_steps: transitions of a new task, under uniform actions, that the weights were made from, by method;
@@ -79,6 +81,8 @@ def compare(learner: ImtLearner, adapted: Adapted, episodes: int = 20) -> Compar
     played["soup"] = learner.evaluate(adapted, "soup", episodes=episodes)
     played["uniform_soup"] = learner.evaluate(equal, "soup", episodes=episodes)
     played["imt"] = played[learner.config.aggregation]
+    if learner.config.routing in ("affine", "leave_one_out"):
+        played["imt_mixture"] = learner.evaluate(learner.adapt(adapted.tasks, routing="mixture"), episodes=episodes)
     few = learner.adapt(adapted.tasks, episodes=10, seed=purpose_seed(learner.seed, "few episodes"))
     played["imt_10"] = learner.evaluate(few, episodes=episodes)
     played["chance"] = play_uniformly(learner, adapted.tasks, episodes, seed)

@@ -11,6 +11,7 @@ from metarl_core.agents.common.options import ConfigError, apply_overrides, opti
 from metarl_core.agents.imt.aggregation import AGGREGATIONS
 from metarl_core.agents.imt.averaging import WEIGHTINGS
 from metarl_core.agents.imt.curiosity_config import CuriosityOptions
+from metarl_core.agents.imt.mixture import ROUTINGS
 
 __all__ = ["PRESETS", "ImtConfig"]
 
@@ -145,11 +146,13 @@ class ImtConfig(CuriosityOptions):
         choices=("best", "last"),
     )
     routing: str = option(
-        "mixture",
-        "weights of the submodels on a new task: exp(cos / T) acc, or the mixture of the known tasks that is nearest",
-        choices=("similarity", "mixture"),
+        "leave_one_out",
+        "weights of the submodels on a new task: exp(cos / T) acc; those with which the known tasks together are "
+        "nearest, none negative (mixture) or of either sign (affine); or the one of these two, and the pull, by which "
+        "known tasks are best met without their own submodel (leave_one_out)",
+        choices=("similarity", *ROUTINGS),
     )
-    mixture_ridge: float = option(1e-3, "routing=mixture: pull towards equal weights", minimum=0.0)
+    mixture_ridge: float = option(1e-3, "routing=mixture, affine: pull towards equal weights", minimum=0.0)
     aggregation: str = option("soup", "how submodels act together on a new task", choices=AGGREGATIONS)
 
     def __post_init__(self) -> None:
@@ -159,9 +162,10 @@ class ImtConfig(CuriosityOptions):
             ConfigError: names the field.
         """
         validate(self)
-        if self.routing == "mixture" and self.embedding != "random_features":
+        if self.routing in ROUTINGS and self.embedding != "random_features":
             raise ConfigError(
-                "routing='mixture': needs embedding='random_features' (vectors of the common trunk move with it)"
+                f"routing={self.routing!r}: needs embedding='random_features' (vectors of the common trunk move with "
+                "it)"
             )
         if self.sharing == "none" and self.tune_on == "test":
             raise ConfigError("sharing='none': needs tune_on='train', as each network learns on its own task")

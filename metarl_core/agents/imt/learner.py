@@ -33,12 +33,12 @@ from metarl_core.agents.imt.device.actors import DeviceTaskActors
 from metarl_core.agents.imt.device.batches import DeviceBatches
 from metarl_core.agents.imt.device.collecting import DeviceCollection
 from metarl_core.agents.imt.embedding import TaskEmbedding
-from metarl_core.agents.imt.mixture import mixture_weights
 from metarl_core.agents.imt.networks import Submodels
 from metarl_core.agents.imt.outcomes import Adapted, Round
 from metarl_core.agents.imt.playing import play_together
 from metarl_core.agents.imt.recorded import hold_out, mean_return, reward_factor
 from metarl_core.agents.imt.reference import Reference, purpose_seed
+from metarl_core.agents.imt.routing import routing_rule
 from metarl_core.agents.imt.state import kept_state, learner_state, restore_kept, restore_learner
 from metarl_core.agents.imt.steps import pretrain_common
 from metarl_core.agents.imt.stopping import StoppingRule
@@ -480,6 +480,7 @@ class ImtLearner:
         seed: int | None = None,
         *,
         episodes: int | None = None,
+        routing: str | None = None,
     ) -> Adapted:
         """Meet new tasks: record them under the reference policy, embed them, and weigh the submodels for each.
 
@@ -488,6 +489,7 @@ class ImtLearner:
             steps: transitions of each; None: ``reference_steps``, or ``episodes``.
             seed: of environments and actions; None: derived from the run's.
             episodes: whole episodes of each, in place of ``steps``.
+            routing: of ``ImtConfig``; None: the configuration's.
 
         Raises:
             ConfigError: there is no task, or one is of another environment.
@@ -498,14 +500,18 @@ class ImtLearner:
             steps = steps or self.config.reference_steps
         datasets = self.reference_policy.record_all(table, steps, seed, episodes)
         embeddings = self.embed(datasets)
-        weights = np.stack(self._route(datasets, embeddings), axis=1)
+        weights = np.stack(self._route(datasets, embeddings, routing or self.config.routing), axis=1)
         return Adapted(table, embeddings, weights, np.array([len(dataset) for dataset in datasets]))
 
-    def _route(self, datasets: Sequence[TaskDataset], embeddings: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-        c = self.config
-        if c.routing == "mixture" and self.embedding is not None:
-            return [mixture_weights(self.embedding.vector(d), self._known, c.mixture_ridge) for d in datasets]
-        return [routing_weights(e, self.task_embeddings, self.accuracy, c.temperature) for e in embeddings]
+    def _route(
+        self, datasets: Sequence[TaskDataset], embeddings: NDArray[np.float64], routing: str
+    ) -> list[NDArray[np.float64]]:
+        if self.embedding is None or routing == "similarity":
+            return [
+                routing_weights(e, self.task_embeddings, self.accuracy, self.config.temperature) for e in embeddings
+            ]
+        rule = routing_rule(self, self._known, routing)
+        return [rule.weights(self.embedding.vector(d), self._known) for d in datasets]
 
     def evaluate(
         self, adapted: Adapted, how: str | None = None, *, episodes: int = 20, seed: int | None = None

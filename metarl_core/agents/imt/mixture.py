@@ -1,11 +1,14 @@
-"""A new task as a mixture of known ones: the weights whose mean embedding is nearest to the new embedding."""
+"""A new task by known ones: the weights with which their mean embedding is nearest to the new embedding."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["mixture_weights", "project_to_simplex"]
+__all__ = ["NEAREST", "ROUTINGS", "affine_weights", "mixture_weights", "project_to_simplex"]
 
 Array = NDArray[np.float64]
 
@@ -40,14 +43,8 @@ def mixture_weights(embedding: ArrayLike, task_embeddings: ArrayLike, ridge: flo
     Raises:
         ValueError: the widths differ, there are no tasks, or ``ridge`` is negative.
     """
-    new, known = np.asarray(embedding, dtype=np.float64), np.asarray(task_embeddings, dtype=np.float64)
-    if known.ndim != 2 or len(known) == 0 or new.shape != known.shape[1:]:
-        raise ValueError(f"embedding has shape {new.shape}, task_embeddings {known.shape}; must be (E,) and (K, E)")
-    if not ridge >= 0:
-        raise ValueError(f"ridge is {ridge}; must be >= 0")
-    count = len(known)
-    gram, products = known @ known.T, known @ new
-    gram = gram + ridge * np.trace(gram) / count * np.eye(count)
+    gram, products = _equations(embedding, task_embeddings, ridge)
+    count = len(gram)
     lipschitz = float(np.linalg.eigvalsh(gram)[-1])
     weights = np.full(count, 1 / count)
     if lipschitz <= 0:
@@ -69,3 +66,54 @@ def mixture_weights(embedding: ArrayLike, task_embeddings: ArrayLike, ridge: flo
         if np.abs(moved).max() < 1e-12:
             break
     return weights
+
+
+def affine_weights(embedding: ArrayLike, task_embeddings: ArrayLike, ridge: float = 1e-3) -> Array:
+    """Solve v = argmin over sum_i v_i = 1 of |e - sum_i v_i e_i|^2 + ridge s |v|^2, with s the mean |e_i|^2.
+
+    As :func:`mixture_weights`, but weights may be negative: a task that lies beyond the known ones, or between them and
+    nearer to some than their mixtures come, is still met. What is averaged with such weights must be nearly linear in
+    the task where the known tasks are, as networks that were trained from a common one are and values of networks that
+    have nothing in common are not.
+
+    Args:
+        embedding: of the new task, [E].
+        task_embeddings: of the known ones, [K, E], in the same units.
+        ridge: >= 0; keeps the weights small where several are equally near.
+
+    Returns:
+        float64 [K], sum 1.
+
+    Raises:
+        ValueError: as of :func:`mixture_weights`.
+    """
+    gram, products = _equations(embedding, task_embeddings, ridge)
+    count = len(gram)
+    scale = np.trace(gram) / count
+    if scale <= 0:
+        return np.full(count, 1 / count)
+    # Where the constraint holds all derivatives are equal. Without a ridge many weights may do: the smallest.
+    ones = np.ones((count, 1))
+    system = np.block([[gram / scale, ones], [ones.T, np.zeros((1, 1))]])
+    solution: Array = np.linalg.lstsq(system, np.append(products / scale, 1.0), rcond=None)[0][:count]
+    return solution
+
+
+def _equations(embedding: ArrayLike, task_embeddings: ArrayLike, ridge: float) -> tuple[Array, Array]:
+    """Of the quadratic v G v / 2 - v p that both minimise: G, float64 [K, K], and p, [K]."""
+    new, known = np.asarray(embedding, dtype=np.float64), np.asarray(task_embeddings, dtype=np.float64)
+    if known.ndim != 2 or len(known) == 0 or new.shape != known.shape[1:]:
+        raise ValueError(f"embedding has shape {new.shape}, task_embeddings {known.shape}; must be (E,) and (K, E)")
+    if not ridge >= 0:
+        raise ValueError(f"ridge is {ridge}; must be >= 0")
+    gram = known @ known.T
+    return gram + ridge * np.trace(gram) / len(known) * np.eye(len(known)), known @ new
+
+
+NEAREST: Mapping[str, Callable[[ArrayLike, ArrayLike, float], Array]] = MappingProxyType(
+    {"mixture": mixture_weights, "affine": affine_weights}
+)
+"""Name -> function of the new embedding, the known ones and the ridge."""
+
+ROUTINGS = (*NEAREST, "leave_one_out")
+"""Options of routing by embeddings before they are scaled to length 1; the last chooses among the others."""

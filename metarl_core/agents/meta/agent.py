@@ -14,6 +14,7 @@ from metarl_core.agents.common.options import ConfigError
 from metarl_core.agents.imt import AGGREGATIONS, ImtLearner
 from metarl_core.agents.imt.aggregation import aggregate_actions
 from metarl_core.agents.imt.reference import purpose_seed
+from metarl_core.agents.imt.routing import routing_rule
 from metarl_core.agents.meta.networks import imt_sub_agents, learner_from, soup
 from metarl_core.agents.meta.playing import TaskSpaces, record
 from metarl_core.agents.meta.q_learner import LearningCurve, QLearner
@@ -98,12 +99,14 @@ class MetaAgent:
                     f"embedding={c.embedding!r}: vectors of the common trunk cannot be routed by; train with "
                     "embedding=random_features, or give a router"
                 )
+            known = [learner.embedding.vector(dataset) for dataset in learner.datasets]
+            rule = None if c.routing == "similarity" else routing_rule(learner, known, c.routing)
             router = EmbeddingRouter.of_data(
                 learner.embedding,
                 learner.datasets,
-                routing=c.routing,
+                routing="similarity" if rule is None else rule.name,
                 temperature=c.temperature,
-                ridge=c.mixture_ridge,
+                ridge=c.mixture_ridge if rule is None else rule.ridge,
                 steps=c.reference_steps,
                 num_features=c.embedding_features,
                 whiten=c.whiten,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from metarl_core.agents.common.options import ConfigError, unknown
 from metarl_core.agents.imt.aggregation import routing_weights
 from metarl_core.agents.imt.embedding import TaskEmbedding
-from metarl_core.agents.imt.mixture import mixture_weights
+from metarl_core.agents.imt.mixture import NEAREST
 from metarl_core.agents.imt.reference import purpose_seed
 from metarl_core.agents.meta.playing import REFERENCE_ROWS, record, reference_policy
 from metarl_core.agents.meta.sub_agents import SubAgent
@@ -39,7 +39,7 @@ class Adaptation:
     """What a router found out about a new task.
 
     Attributes:
-        weights: v, what each sub-agent counts, float64 [K], >= 0, sum 1.
+        weights: v, what each sub-agent counts, float64 [K], sum 1; only ``affine`` routing makes some negative.
         episodes: of the new task that were played for it.
         steps: environment steps of these.
         returns: mean return of each sub-agent in them, nan for one that was not played, float64 [K]; None: the router
@@ -111,9 +111,10 @@ class EmbeddingRouter(Router):
 
     Args:
         routing: ``mixture``: the mixture of the known tasks that is nearest
-            (:func:`metarl_core.agents.imt.mixture.mixture_weights`); ``similarity``: v_i ∝ exp(cos / T) acc_i.
+            (:func:`metarl_core.agents.imt.mixture.mixture_weights`); ``affine``: the same with weights of either sign
+            (:func:`metarl_core.agents.imt.mixture.affine_weights`); ``similarity``: v_i ∝ exp(cos / T) acc_i.
         temperature: T > 0, of ``similarity``.
-        ridge: >= 0, of ``mixture``: pull towards equal weights.
+        ridge: >= 0, of ``mixture`` and ``affine``: pull towards equal weights.
         steps: transitions of every sub-agent's task that an embedding is fitted to.
         num_features: of that embedding.
         whiten: whether it shrinks directions in which one task's own data differ.
@@ -138,8 +139,8 @@ class EmbeddingRouter(Router):
         num_features: int = 64,
         whiten: bool = True,
     ) -> None:
-        if routing not in ("mixture", "similarity"):
-            raise ConfigError(f"routing={routing!r}: choose one of mixture, similarity")
+        if routing not in (*NEAREST, "similarity"):
+            raise ConfigError(f"routing={routing!r}: choose one of {', '.join(NEAREST)}, similarity")
         if not temperature > 0:
             raise ConfigError(f"temperature={temperature}: must be > 0")
         if not ridge >= 0:
@@ -202,8 +203,8 @@ class EmbeddingRouter(Router):
         """
         assert self.embedding is not None
         vector = self.embedding.vector(dataset)
-        if self.routing == "mixture":
-            return mixture_weights(vector, self.known, self.ridge)
+        if self.routing in NEAREST:
+            return NEAREST[self.routing](vector, self.known, self.ridge)
         return routing_weights(vector, self.known, accuracy, self.temperature)
 
     def route(self, sub_agents: Sequence[SubAgent], task: Any, episodes: int, seed: int) -> Adaptation:

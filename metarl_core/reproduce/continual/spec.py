@@ -57,6 +57,8 @@ _SEQUENCE_FIELDS = (
     "tuning",
 )
 _NOT_IN_DIGEST = ("device", "torch_threads")
+# Options that came after results were published, with the value that leaves a run as it was before them.
+_NEUTRAL = {"routing": "mixture"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +169,11 @@ class ContinualCell:
     @property
     def digest(self) -> str:
         """12 hexadecimal digits that change with every setting of the run but for its seed, device and threads."""
-        options = {k: v for k, v in dataclasses.asdict(self.config).items() if k not in _NOT_IN_DIGEST}
+        options = {
+            name: value
+            for name, value in dataclasses.asdict(self.config).items()
+            if name not in _NOT_IN_DIGEST and not (name in _NEUTRAL and value == _NEUTRAL[name])
+        }
         sequence = {k: v for k, v in dataclasses.asdict(self.sequence).items() if k not in ("name", "label")}
         settings = {"method": self.method.algorithm, "sequence": sequence, "config": options}
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]

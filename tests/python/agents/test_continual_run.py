@@ -14,6 +14,7 @@ from metarl_core.agents.continual.methods.packnet import FREE, PackNet
 from metarl_core.agents.continual.registry import method_class
 from metarl_core.agents.continual.run import _Run, _Silent
 from metarl_core.agents.imt.embedding import TaskEmbedding
+from metarl_core.agents.imt.routing import CHOICE_STATES, RULES, Rule, left_out_weights
 from metarl_core.errors import ConfigError
 from metarl_core.tasks import Flat, Task
 
@@ -303,6 +304,30 @@ def test_independent_networks_are_those_from_scratch():
     assert learner.stored_bytes() > 3 * 128 * (2 * 2 * 4)
     known = learner.meet(learner.router.fitted)
     assert known.argmax(axis=0).tolist() == [0, 1, 2]  # each is the nearest to itself
+
+
+@pytest.mark.parametrize("method", ["independent", "imt"])
+def test_weights_on_a_new_task_are_chosen_by_leaving_one_task_out(method):
+    run = learner_of(method, dataclasses.replace(make_sequence("PointRobot-tasks", 5, 136), held_out=()))
+    learner = run.learner
+    references = [record_reference(run.sequence.tasks[0], 128, seed, run.spaces) for seed in (1, 2)]
+    for phase in run.sequence.flat:
+        run.phase(phase)
+        known = learner.router.known
+        if len(learner.router.fitted) == 3:
+            assert learner._rule() == Rule("mixture", TINY.mixture_ridge)  # too few
+    obs = np.stack([run.spaces.columns(dataset)["obs"][:CHOICE_STATES] for dataset in learner.router.fitted])
+    losses = []
+    for rule in RULES:
+        actions = learner.greedy_new(obs, left_out_weights(rule, known))
+        with torch.no_grad():
+            q = learner.model(torch.from_numpy(obs), list(range(5))).double()
+        lost = q.max(dim=2).values - q.gather(2, torch.from_numpy(actions).unsqueeze(2)).squeeze(2)
+        losses.append(float((lost.mean(dim=1) / (q.max(dim=2).values - q.mean(dim=2)).mean(dim=1)).mean()))
+    rule = learner._rule()
+    assert losses[RULES.index(rule)] == pytest.approx(min(losses), rel=1e-4)
+    expected = [rule.weights(learner.router.embedding.vector(dataset), known) for dataset in references]
+    np.testing.assert_array_equal(learner.meet(references), np.stack(expected, axis=1))
 
 
 def test_clears_reservoir_is_of_all_tasks():

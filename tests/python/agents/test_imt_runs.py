@@ -231,7 +231,8 @@ def test_the_control_gives_every_weight_to_the_wrong_submodel(monkeypatch):
 
     monkeypatch.setattr(learner, "evaluate", evaluate_and_keep)
     found = compare(learner, adapted, 2)
-    few, *controls = (weights for how, weights in played if how is None)
+    mixed, few, *controls = (weights for how, weights in played if how is None)
+    assert mixed.min() >= 0
     assert len(controls) == SHUFFLES
     ten = learner.adapt(test_tasks, episodes=10, seed=purpose_seed(learner.seed, "few episodes"))
     np.testing.assert_array_equal(few, ten.weights)

@@ -155,13 +155,13 @@ def test_submodels_of_imt_on_images():
 # Routing
 
 
-@pytest.mark.parametrize("routing", ["mixture", "similarity"])
+@pytest.mark.parametrize("routing", ["mixture", "affine", "leave_one_out", "similarity"])
 def test_weights_are_those_of_imt(imt, routing, monkeypatch):
     monkeypatch.setattr(imt, "config", dataclasses.replace(imt.config, routing=routing))
     agent = MetaAgent.from_imt(imt)
     task = {"goal_x": 0.1, "goal_y": -0.25}
     dataset = imt.reference_policy.record(task, 400, 5)
-    expected = imt._route([dataset], imt.embed([dataset]))[0]
+    expected = imt._route([dataset], imt.embed([dataset]), routing)[0]
     np.testing.assert_allclose(agent.router.weigh(dataset, imt.accuracy), expected, rtol=1e-12)
     assert np.ptp(expected) > 0.05
     soft = agent.adapt(robot(0.1, -0.25), 4)
@@ -434,7 +434,7 @@ def test_mistakes_are_named(tmp_path):
     with pytest.raises(ConfigError, match=r"accuracy is 1\.5; must be in \[0, 1\]"):
         QLearner(Task("p", "CartPole-v1"), SMALL, accuracy=1.5)
     for options, message in (
-        ({"routing": "best"}, "routing='best': choose one of mixture, similarity"),
+        ({"routing": "best"}, "routing='best': choose one of mixture, affine, similarity"),
         ({"temperature": 0}, "temperature=0: must be > 0"),
         ({"ridge": -1}, "ridge=-1: must be >= 0"),
         ({"steps": 3}, "steps=3: must be >= 64"),

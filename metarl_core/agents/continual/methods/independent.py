@@ -15,6 +15,7 @@ from metarl_core.agents.continual.methods.scratch import Scratch
 from metarl_core.agents.continual.qlearning import QLearner
 from metarl_core.agents.continual.router import Router
 from metarl_core.agents.imt.aggregation import aggregate_actions
+from metarl_core.agents.imt.routing import CHOICE_STATES, LEAST_TASKS, Rule, leave_one_out_rule
 from metarl_core.tasks import Task, TaskDataset
 
 __all__ = ["Independent"]
@@ -50,7 +51,22 @@ class Independent(Scratch):
 
     def meet(self, references: Sequence[TaskDataset]) -> NDArray[np.float64]:
         """Weights of the networks on new tasks, [known, T]."""
-        return np.stack([self.router.weights(reference) for reference in references], axis=1)
+        rule = self._rule()
+        return np.stack([self.router.weights(reference, rule) for reference in references], axis=1)
+
+    @torch.no_grad()
+    def _rule(self) -> Rule:
+        """How the networks as they are now are weighed on a new task, by the router's own transitions."""
+        c, known = self.config, self.router.known
+        if c.routing != "leave_one_out":
+            return Rule(c.routing, c.mixture_ridge)
+        if known is None or len(known) < LEAST_TASKS:
+            return Rule("mixture", c.mixture_ridge)
+        columns = [self.spaces.columns(dataset)["obs"] for dataset in self.router.fitted]
+        rows = min(CHOICE_STATES, *map(len, columns))
+        obs = np.stack([states[:: len(states) // rows][:rows] for states in columns])
+        values = self.model(torch.from_numpy(obs), list(range(self.known)))
+        return leave_one_out_rule(known, values, lambda weights: torch.from_numpy(self.greedy_new(obs, weights)))
 
     @torch.no_grad()
     def greedy_new(self, obs: NDArray[np.float32], met: Any) -> NDArray[np.int64]:
