@@ -308,7 +308,7 @@ def test_independent_networks_are_those_from_scratch():
 
 @pytest.mark.parametrize("method", ["independent", "imt"])
 def test_weights_on_a_new_task_are_chosen_by_leaving_one_task_out(method):
-    run = learner_of(method, dataclasses.replace(make_sequence("PointRobot-tasks", 5, 136), held_out=()))
+    run = learner_of(method, dataclasses.replace(make_sequence("PointRobot-tasks", 5, 300), held_out=()))
     learner = run.learner
     references = [record_reference(run.sequence.tasks[0], 128, seed, run.spaces) for seed in (1, 2)]
     for phase in run.sequence.flat:
