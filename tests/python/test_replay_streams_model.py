@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from replay_model import ListModel, Step
@@ -91,9 +92,7 @@ SETTINGS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=250, deadline=None)
-@given(SETTINGS)
-def test_every_item_is_what_the_list_model_says(chosen: dict[str, Any]) -> None:
+def compare_with_lists(chosen: dict[str, Any]) -> None:
     stack, sequence = chosen["stack"], chosen["sequence"]
     share = chosen["share"] or stack > 1
     n_step = 1 if sequence else chosen["n_step"]
@@ -134,3 +133,8 @@ def test_every_item_is_what_the_list_model_says(chosen: dict[str, Any]) -> None:
             shape = (4, sequence[0]) if sequence and rng.random() < 0.5 else (4,)
             buffer.update_priorities(batch, rng.normal(size=shape))
     check_contents(buffer, model)
+
+
+@pytest.mark.parametrize("examples", [100, pytest.param(2000, marks=pytest.mark.slow)])
+def test_every_item_is_what_the_list_model_says(examples: int) -> None:
+    settings(max_examples=examples, deadline=None)(given(SETTINGS)(compare_with_lists))()
