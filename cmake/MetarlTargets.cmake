@@ -24,11 +24,13 @@ function(metarl_configure_target target)
 endfunction()
 
 # Files that see pybind11: its headers are parsed once, and its inline functions, 7 s in each file, compiled once for
-# several files.
+# several files, whose names of the same scope must differ. METARL_UNITY=OFF: each by itself, for editors and small changes.
 function(metarl_configure_bindings target)
   target_precompile_headers(${target} PRIVATE <pybind11/pybind11.h> <pybind11/numpy.h> <pybind11/stl.h>)
-  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 5)
-  if(NOT MSVC)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ${METARL_UNITY} UNITY_BUILD_BATCH_SIZE 5)
+  if(MSVC)
+    target_compile_options(${target} PRIVATE /bigobj)
+  else()
     # NumPy's flags are in two enumerations of pybind11's.
     target_compile_options(${target} PRIVATE -Wno-deprecated-enum-enum-conversion)
   endif()

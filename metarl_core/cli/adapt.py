@@ -122,7 +122,7 @@ def _print_curve(agent: MetaAgent, task: Task, episodes: int, repeats: int, seed
     for i, number in enumerate(found.shots):
         value, low, high = (column[i] for column in found.curve)
         print(f"{number:8}  {found.steps[i]:7.0f}  {value:10.4g}  {low:.4g} to {high:.4g}")
-    heaviest = sorted(zip(agent.weights, agent.sub_agents, strict=True), key=lambda pair: -pair[0])[:5]
+    heaviest = sorted(zip(agent.weights, agent.sub_agents, strict=True), key=lambda pair: -abs(pair[0]))[:5]
     print("\nweight  sub-agent")
     for weight, sub_agent in heaviest:
         told = ", ".join(f"{name}={value:.4g}" for name, value in sub_agent.task.params.items() if value is not None)

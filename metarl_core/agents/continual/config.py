@@ -91,10 +91,12 @@ class ContinualConfig(AgentConfig):
         "leave_one_out",
         "router: weights with which the known tasks together are nearest to a new one, none negative (mixture) or of "
         "either sign (affine); or the one of the two, and the pull, by which known tasks are best met without their "
-        "own network (leave_one_out)",
+        "own network (leave_one_out). A phase of imt starts from a mixture in any case",
         choices=ROUTINGS,
     )
-    mixture_ridge: float = option(1e-3, "routing=mixture, affine: pull towards equal weights", minimum=0.0)
+    mixture_ridge: float = option(
+        1e-3, "pull towards equal weights of routing=mixture and affine, and with fewer than four tasks", minimum=0.0
+    )
     independent_aggregation: str = option(
         "weighted", "independent: how its networks act together on a new task", choices=AGGREGATIONS
     )

@@ -64,7 +64,8 @@ class Comparison:
 def compare(learner: ImtLearner, adapted: Adapted, episodes: int = 20) -> Comparison:
     """Play every method on held-out tasks.
 
-    All but single submodels and chance play from the same first states. ``single_hindsight`` is chosen by the very
+    All but single submodels and chance play from the same first states, and all that weigh have the same weights, which
+    ``leave_one_out`` chooses for the aggregation that is configured. ``single_hindsight`` is chosen by the very
     episodes that it is measured by: what it says is that no single submodel does better.
 
     Args:
@@ -82,7 +83,7 @@ def compare(learner: ImtLearner, adapted: Adapted, episodes: int = 20) -> Compar
     played["uniform_soup"] = learner.evaluate(equal, "soup", episodes=episodes)
     played["imt"] = played[learner.config.aggregation]
     if learner.config.routing in ("affine", "leave_one_out"):
-        played["imt_mixture"] = learner.evaluate(learner.adapt(adapted.tasks, routing="mixture"), episodes=episodes)
+        played["imt_mixture"] = learner.evaluate(learner.reweigh(adapted, "mixture"), episodes=episodes)
     few = learner.adapt(adapted.tasks, episodes=10, seed=purpose_seed(learner.seed, "few episodes"))
     played["imt_10"] = learner.evaluate(few, episodes=episodes)
     played["chance"] = play_uniformly(learner, adapted.tasks, episodes, seed)

@@ -152,7 +152,9 @@ class ImtConfig(CuriosityOptions):
         "known tasks are best met without their own submodel (leave_one_out)",
         choices=("similarity", *ROUTINGS),
     )
-    mixture_ridge: float = option(1e-3, "routing=mixture, affine: pull towards equal weights", minimum=0.0)
+    mixture_ridge: float = option(
+        1e-3, "pull towards equal weights of routing=mixture and affine, and with fewer than four tasks", minimum=0.0
+    )
     aggregation: str = option("soup", "how submodels act together on a new task", choices=AGGREGATIONS)
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -480,7 +481,6 @@ class ImtLearner:
         seed: int | None = None,
         *,
         episodes: int | None = None,
-        routing: str | None = None,
     ) -> Adapted:
         """Meet new tasks: record them under the reference policy, embed them, and weigh the submodels for each.
 
@@ -489,7 +489,6 @@ class ImtLearner:
             steps: transitions of each; None: ``reference_steps``, or ``episodes``.
             seed: of environments and actions; None: derived from the run's.
             episodes: whole episodes of each, in place of ``steps``.
-            routing: of ``ImtConfig``; None: the configuration's.
 
         Raises:
             ConfigError: there is no task, or one is of another environment.
@@ -500,18 +499,29 @@ class ImtLearner:
             steps = steps or self.config.reference_steps
         datasets = self.reference_policy.record_all(table, steps, seed, episodes)
         embeddings = self.embed(datasets)
-        weights = np.stack(self._route(datasets, embeddings, routing or self.config.routing), axis=1)
-        return Adapted(table, embeddings, weights, np.array([len(dataset) for dataset in datasets]))
+        vectors = np.stack([self.embedding.vector(d) for d in datasets]) if self.embedding else np.zeros((0, 0))
+        unweighted = np.zeros((self.num_tasks, len(datasets)))
+        played = np.array([len(dataset) for dataset in datasets])
+        return self.reweigh(Adapted(table, embeddings, unweighted, played, vectors), self.config.routing)
 
-    def _route(
-        self, datasets: Sequence[TaskDataset], embeddings: NDArray[np.float64], routing: str
-    ) -> list[NDArray[np.float64]]:
-        if self.embedding is None or routing == "similarity":
-            return [
-                routing_weights(e, self.task_embeddings, self.accuracy, self.config.temperature) for e in embeddings
-            ]
-        rule = routing_rule(self, self._known, routing)
-        return [rule.weights(self.embedding.vector(d), self._known) for d in datasets]
+    def reweigh(self, adapted: Adapted, routing: str) -> Adapted:
+        """Weigh the submodels anew for tasks that were met before.
+
+        Args:
+            adapted: of :meth:`adapt`.
+            routing: of ``ImtConfig``.
+
+        Raises:
+            ConfigError: unknown ``routing``, or one that the embeddings do not allow.
+        """
+        c = dataclasses.replace(self.config, routing=routing)  # checks it
+        if routing == "similarity":
+            known = self.task_embeddings, self.accuracy, c.temperature
+            weights, words = [routing_weights(e, *known) for e in adapted.embeddings], routing
+        else:
+            rule = routing_rule(self, self._known, routing, c.aggregation)
+            weights, words = [rule.weights(v, self._known) for v in adapted.vectors], str(rule)
+        return dataclasses.replace(adapted, weights=np.stack(weights, axis=1), rule=words)
 
     def evaluate(
         self, adapted: Adapted, how: str | None = None, *, episodes: int = 20, seed: int | None = None

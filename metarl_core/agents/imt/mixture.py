@@ -71,10 +71,9 @@ def mixture_weights(embedding: ArrayLike, task_embeddings: ArrayLike, ridge: flo
 def affine_weights(embedding: ArrayLike, task_embeddings: ArrayLike, ridge: float = 1e-3) -> Array:
     """Solve v = argmin over sum_i v_i = 1 of |e - sum_i v_i e_i|^2 + ridge s |v|^2, with s the mean |e_i|^2.
 
-    As :func:`mixture_weights`, but weights may be negative: a task that lies beyond the known ones, or between them and
-    nearer to some than their mixtures come, is still met. What is averaged with such weights must be nearly linear in
-    the task where the known tasks are, as networks that were trained from a common one are and values of networks that
-    have nothing in common are not.
+    As :func:`mixture_weights`, but weights may be negative: tasks beyond the known ones are met, too, and those between
+    them are not drawn to the middle. It helps as far as what is averaged with these weights is linear in the task.
+    Weights of a task far outside may be large: only the ridge, in units of the known tasks, holds them.
 
     Args:
         embedding: of the new task, [E].

@@ -21,12 +21,17 @@ class Adapted:
         embeddings: e_tau, [T, E].
         weights: v, what each submodel counts on each task, [K, T], columns of sum 1.
         steps: transitions of each task that these were made from, int64 [T].
+        vectors: embeddings before they are scaled to length 1, [T, E], which all routings but ``similarity``
+            go by; empty where embeddings are of the common trunk.
+        rule: how the weights were made, in words.
     """
 
     tasks: dict[str, NDArray[np.float64]]
     embeddings: NDArray[np.float64]
     weights: NDArray[np.float64]
     steps: NDArray[np.int64]
+    vectors: NDArray[np.float64] = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
+    rule: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

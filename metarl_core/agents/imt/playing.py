@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,43 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metarl_core.agents.imt.aggregation import aggregate_actions, weight_soup
-from metarl_core.agents.imt.networks import Submodels
 from metarl_core.agents.imt.task_sets import Tasks
 from metarl_core.agents.imt.updates import uploaded
 
 if TYPE_CHECKING:
     from metarl_core.agents.imt.learner import ImtLearner
 
-__all__ = ["play_each", "play_together", "play_uniformly", "together"]
+__all__ = ["play_each", "play_together", "play_uniformly"]
 
 Floats = NDArray[np.float64]
-
-
-def together(models: Submodels, weights: Floats, how: str) -> Callable[[Tensor], Tensor]:
-    """Make the policy of the submodels put together, as many rows of every task; nothing waits in it.
-
-    Args:
-        models: which act as they are now (``soup``) or when they are asked.
-        weights: of the submodels on each task, [K, T].
-        how: of ``AGGREGATIONS``.
-
-    Returns:
-        Function of observations [T * n, ...], rows of a task together, to greedy actions int64 [T * n].
-    """
-    tasks = weights.shape[1]
-    soups = [weight_soup(models, w) for w in weights.T] if how == "soup" else None
-    shares = torch.from_numpy(weights).to(next(models.parameters()).device)
-
-    @torch.no_grad()
-    def act(obs: Tensor) -> Tensor:
-        rows = len(obs) // tasks
-        if soups is None:
-            return aggregate_actions(models.q(models.rows_for_all(obs)), shares.repeat_interleave(rows, dim=1), how)
-        parts = obs.view(tasks, 1, rows, *obs.shape[1:])
-        q = torch.cat([soup(part)[0] for soup, part in zip(soups, parts, strict=True)])
-        return q.argmax(dim=1)
-
-    return act
 
 
 def play_together(
@@ -66,8 +38,19 @@ def play_together(
     Returns:
         Returns float64 and lengths int64 of the episodes, [T, episodes] each.
     """
-    act = together(learner.models, weights, how)
+    models = learner.models
+    soups = [weight_soup(models, w) for w in weights.T] if how == "soup" else None
+    each = torch.from_numpy(np.repeat(weights, episodes, axis=1)).to(learner.device)
     actors = learner.make_actors(tasks, seed, per_task=episodes)
+
+    @torch.no_grad()
+    def act(obs: Tensor) -> Tensor:
+        if soups is not None:
+            parts = obs.view(actors.num_tasks, 1, episodes, *obs.shape[1:])
+            q = torch.cat([soup(part)[0] for soup, part in zip(soups, parts, strict=True)])
+            return q.argmax(dim=1)
+        return aggregate_actions(models.q(models.rows_for_all(obs)), each, how)
+
     return actors.first_episodes(act, lambda: learner.tick(None))
 
 

@@ -11,19 +11,29 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from metarl_core.agents.imt.aggregation import aggregate_actions, weight_soup
 from metarl_core.agents.imt.mixture import NEAREST
-from metarl_core.agents.imt.playing import together
 
 if TYPE_CHECKING:
     from metarl_core.agents.imt.learner import ImtLearner
 
-__all__ = ["CHOICE_STATES", "LEAST_TASKS", "RULES", "Rule", "leave_one_out_rule", "left_out_weights", "routing_rule"]
+__all__ = [
+    "LEAST_TO_CHOOSE",
+    "RULES",
+    "Rule",
+    "choice_states",
+    "fixed_rule",
+    "leave_one_out_rule",
+    "left_out_weights",
+    "routing_rule",
+]
 
-CHOICE_STATES = 512
-"""States of each task, of its reference transitions, at which a choice looks at most."""
-
-LEAST_TASKS = 4
+LEAST_TO_CHOOSE = 4
 """Tasks that a choice needs: of those that are left, at least three have embeddings that are not just opposite."""
+
+_CHOICE_STATES = 512
+_FLAT = 1e-6  # of the size of the values: what float32 can tell apart, and a bit
+_CHUNK = 64  # states of a task whose values are computed at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,53 +79,91 @@ def left_out_weights(rule: Rule, task_embeddings: ArrayLike) -> NDArray[np.float
     return weights
 
 
+def fixed_rule(routing: str, tasks: int, ridge: float) -> Rule | None:
+    """The rule where there is nothing to choose; None: ``leave_one_out`` has to.
+
+    Args:
+        routing: of ``ROUTINGS``.
+        tasks: that are known. With fewer than ``LEAST_TO_CHOOSE`` the rule is a mixture.
+        ridge: of the rule.
+    """
+    if routing != "leave_one_out":
+        return Rule(routing, ridge)
+    return Rule("mixture", ridge) if tasks < LEAST_TO_CHOOSE else None
+
+
+def choice_states(rows: int) -> slice:
+    """Which of a task's reference transitions a choice looks at: some hundred, evenly from all of them."""
+    count = min(_CHOICE_STATES, rows)
+    step = rows // count
+    return slice(0, step * count, step)
+
+
 def leave_one_out_rule(
     task_embeddings: ArrayLike, values: Tensor, act: Callable[[NDArray[np.float64]], Tensor]
 ) -> Rule:
     """Choose the rule by which the other tasks' networks together do best on a known task, by its own network.
 
     Of a rule and a task i counts how much Q_i loses by the others' actions in states of the task, as a share of what
-    it loses by uniform ones; the mean over tasks decides. Nothing is played for it.
+    it loses by uniform ones (0 where all actions are alike to it); the mean over tasks decides. Nothing is played.
+
+    A left-out task is not quite a new one: the judge Q_i is an estimate itself, embeddings were fitted with the task
+    among them, and submodels of IMT have learned its embedding. All rules gain by that alike, or so it is hoped.
 
     Args:
-        task_embeddings: float64 [K, E], K at least ``LEAST_TASKS``.
+        task_embeddings: float64 [K, E], K at least ``LEAST_TO_CHOOSE``.
         values: Q_i of states of task i, float32 [K, B, A].
         act: weights, column i for task i, [K, K] -> greedy actions of the networks so weighted, int64 [K, B].
 
     Returns:
         The best of ``RULES``.
     """
-    best, mean = values.max(dim=2).values, values.mean(dim=2)
-    span = (best - mean).mean(dim=1).clamp_min(torch.finfo(values.dtype).tiny)
+    q = values.double()
+    best = q.max(dim=2).values
+    span = (best - q.mean(dim=2)).mean(dim=1)
+    differs = span > _FLAT * q.abs().amax(dim=(1, 2))
 
     def regret(rule: Rule) -> float:
         actions = act(left_out_weights(rule, task_embeddings))
-        lost = best - values.gather(2, actions.unsqueeze(2)).squeeze(2)
-        return float((lost.mean(dim=1) / span).mean())
+        lost = (best - q.gather(2, actions.unsqueeze(2)).squeeze(2)).mean(dim=1)
+        return float(torch.where(differs, lost / span.clamp_min(1e-300), 0.0).mean())
 
     return min(RULES, key=regret)
 
 
-def routing_rule(learner: ImtLearner, task_embeddings: ArrayLike, routing: str) -> Rule:
+@torch.no_grad()
+def routing_rule(learner: ImtLearner, task_embeddings: ArrayLike, routing: str, aggregation: str) -> Rule:
     """How the submodels of a learner, as they are now, are weighed on new tasks.
 
     Args:
         learner: whose submodels and reference transitions these are.
         task_embeddings: before they are scaled to length 1, float64 [K, E].
-        routing: of ``ROUTINGS``. Where there are too few tasks to leave one out, it is a mixture.
+        routing: of ``ROUTINGS``.
+        aggregation: how they will act together, of ``AGGREGATIONS``.
     """
-    c = learner.config
-    if routing != "leave_one_out":
-        return Rule(routing, c.mixture_ridge)
-    tasks, rows = learner.reference.shape
-    if tasks < LEAST_TASKS:
-        return Rule("mixture", c.mixture_ridge)
-    count = min(CHOICE_STATES, rows)
-    obs = learner.reference.obs[:, :: rows // count][:, :count]
-    with torch.no_grad():
-        values = learner.models.q(obs)
+    models, (tasks, rows) = learner.models, learner.reference.shape
+    rule = fixed_rule(routing, tasks, learner.config.mixture_ridge)
+    if rule is not None:
+        return rule
+    obs = learner.reference.obs[:, choice_states(rows)]
+    count = obs.shape[1]
+    own = torch.cat([models.q(part) for part in torch.split(obs, _CHUNK, dim=1)], dim=1)
+    # All submodels' values of all states, whatever the weights; a soup is another network for each of them.
+    every = None
+    if aggregation != "soup":
+        every = torch.cat(
+            [models.q(models.rows_for_all(part)) for part in torch.split(obs.flatten(0, 1), _CHUNK)], dim=1
+        )
 
     def act(weights: NDArray[np.float64]) -> Tensor:
-        return together(learner.models, weights, c.aggregation)(obs.flatten(0, 1)).view(tasks, count)
+        if every is not None:
+            each = torch.from_numpy(np.repeat(weights, count, axis=1)).to(every.device)
+            return aggregate_actions(every, each, aggregation).view(tasks, count)
+        soups = [weight_soup(models, w) for w in weights.T]
+        q = [
+            torch.cat([soup(p[None])[0] for p in torch.split(mine, _CHUNK)])
+            for soup, mine in zip(soups, obs, strict=True)
+        ]
+        return torch.stack(q).argmax(dim=2)
 
-    return leave_one_out_rule(task_embeddings, values, act)
+    return leave_one_out_rule(task_embeddings, own, act)

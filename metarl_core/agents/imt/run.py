@@ -226,6 +226,7 @@ class ImtTrainer:
             submodels_on_train=found.on_train,
             submodels_on_test=found.on_test,
             weights=adapted.weights,
+            rule=np.array(adapted.rule),
             train_embeddings=self.learner.task_embeddings,
             test_embeddings=adapted.embeddings,
             parameters=np.array(names),

@@ -100,7 +100,8 @@ class MetaAgent:
                     "embedding=random_features, or give a router"
                 )
             known = [learner.embedding.vector(dataset) for dataset in learner.datasets]
-            rule = None if c.routing == "similarity" else routing_rule(learner, known, c.routing)
+            how = aggregation or c.aggregation
+            rule = None if c.routing == "similarity" else routing_rule(learner, known, c.routing, how)
             router = EmbeddingRouter.of_data(
                 learner.embedding,
                 learner.datasets,

@@ -68,7 +68,7 @@ def routing_weights(section: RoutingWeights) -> Figure:
     size = (min(11.0, 4.2 + 0.62 * len(section.tasks)), 2.2 + 0.36 * len(section.submodels))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
-    low, high = min(0.0, float(mean.min())), max(float(mean.max()), 1e-9)
+    low, high = min(0.0, float(mean.min())), max(float(mean.max()), 1e-9)  # affine weights may be negative
     image = heatmap(axes, mean, list(section.submodels), list(section.tasks), low, high)
     axes.set_ylabel("submodel")
     axes.set_xlabel("new task")

@@ -14,7 +14,7 @@ from metarl_core.agents.continual.methods.packnet import FREE, PackNet
 from metarl_core.agents.continual.registry import method_class
 from metarl_core.agents.continual.run import _Run, _Silent
 from metarl_core.agents.imt.embedding import TaskEmbedding
-from metarl_core.agents.imt.routing import CHOICE_STATES, RULES, Rule, left_out_weights
+from metarl_core.agents.imt.routing import RULES, Rule, choice_states, left_out_weights
 from metarl_core.errors import ConfigError
 from metarl_core.tasks import Flat, Task
 
@@ -316,7 +316,8 @@ def test_weights_on_a_new_task_are_chosen_by_leaving_one_task_out(method):
         known = learner.router.known
         if len(learner.router.fitted) == 3:
             assert learner._rule() == Rule("mixture", TINY.mixture_ridge)  # too few
-    obs = np.stack([run.spaces.columns(dataset)["obs"][:CHOICE_STATES] for dataset in learner.router.fitted])
+    states = [run.spaces.columns(dataset)["obs"] for dataset in learner.router.fitted]
+    obs = np.stack([rows[choice_states(min(map(len, states)))] for rows in states])
     losses = []
     for rule in RULES:
         actions = learner.greedy_new(obs, left_out_weights(rule, known))

@@ -15,6 +15,7 @@ from metarl_core.agents.cder.config import CderConfig
 from metarl_core.agents.cder.continuous_config import ContinuousCderConfig
 from metarl_core.agents.imt import ImtConfig, ImtLearner
 from metarl_core.agents.imt.aggregation import weight_soup
+from metarl_core.agents.imt.outcomes import Adapted
 from metarl_core.agents.imt.reference import purpose_seed
 from metarl_core.agents.meta import (
     ROUTERS,
@@ -161,7 +162,9 @@ def test_weights_are_those_of_imt(imt, routing, monkeypatch):
     agent = MetaAgent.from_imt(imt)
     task = {"goal_x": 0.1, "goal_y": -0.25}
     dataset = imt.reference_policy.record(task, 400, 5)
-    expected = imt._route([dataset], imt.embed([dataset]), routing)[0]
+    vectors = imt.embedding.vector(dataset)[None]
+    met = Adapted({}, imt.embed([dataset]), np.zeros((0, 0)), np.array([len(dataset)]), vectors)
+    expected = imt.reweigh(met, routing).weights[:, 0]
     np.testing.assert_allclose(agent.router.weigh(dataset, imt.accuracy), expected, rtol=1e-12)
     assert np.ptp(expected) > 0.05
     soft = agent.adapt(robot(0.1, -0.25), 4)

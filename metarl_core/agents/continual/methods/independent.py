@@ -15,7 +15,7 @@ from metarl_core.agents.continual.methods.scratch import Scratch
 from metarl_core.agents.continual.qlearning import QLearner
 from metarl_core.agents.continual.router import Router
 from metarl_core.agents.imt.aggregation import aggregate_actions
-from metarl_core.agents.imt.routing import CHOICE_STATES, LEAST_TASKS, Rule, leave_one_out_rule
+from metarl_core.agents.imt.routing import Rule, choice_states, fixed_rule, leave_one_out_rule
 from metarl_core.tasks import Task, TaskDataset
 
 __all__ = ["Independent"]
@@ -57,14 +57,12 @@ class Independent(Scratch):
     @torch.no_grad()
     def _rule(self) -> Rule:
         """How the networks as they are now are weighed on a new task, by the router's own transitions."""
-        c, known = self.config, self.router.known
-        if c.routing != "leave_one_out":
-            return Rule(c.routing, c.mixture_ridge)
-        if known is None or len(known) < LEAST_TASKS:
-            return Rule("mixture", c.mixture_ridge)
+        known, count = self.router.known, len(self.router.references)
+        rule = fixed_rule(self.config.routing, count, self.config.mixture_ridge)
+        if rule is not None or known is None:
+            return rule or Rule("mixture", self.config.mixture_ridge)
         columns = [self.spaces.columns(dataset)["obs"] for dataset in self.router.fitted]
-        rows = min(CHOICE_STATES, *map(len, columns))
-        obs = np.stack([states[:: len(states) // rows][:rows] for states in columns])
+        obs = np.stack([states[choice_states(min(map(len, columns)))] for states in columns])
         values = self.model(torch.from_numpy(obs), list(range(self.known)))
         return leave_one_out_rule(known, values, lambda weights: torch.from_numpy(self.greedy_new(obs, weights)))
 
