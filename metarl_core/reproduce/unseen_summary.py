@@ -122,7 +122,7 @@ def shown_policies(results: Results, method: str) -> tuple[str, ...] | None:
     if method == (results.experiment.baseline or results.methods[0]):
         return None
     own = results.experiment.methods[method].options.get("train_split") == "test"
-    return ("own",) if own else ("imt", "imt_10", "best", "vote", "weighted", "uniform")
+    return ("own",) if own else ("imt", "imt_mixture", "imt_10", "best", "vote", "weighted", "uniform")
 
 
 def unseen_table(results: Results, unseen: Unseen, task: tuple[str, str]) -> str:
