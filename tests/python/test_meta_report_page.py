@@ -214,15 +214,16 @@ def test_weights_and_their_effective_number():
     data = MetaReportData(
         "t",
         averaging=AveragingWeights(("a", "b"), weights),
-        routing=RoutingWeights(("a", "b"), ("x", "y", "z"), [[0.2, 1.0, 0.5], [0.8, 0.0, 0.5]]),
+        routing=RoutingWeights(("a", "b"), ("x", "y", "z"), [[0.2, 1.3, 0.5], [0.8, -0.3, 0.5]]),
     )
     np.testing.assert_allclose(effective_number(weights, axis=-1), [[1, 2], [2, 2]])
     figures = meta_figures(data)
     left, right = figures["averaging"].axes[:2]
     np.testing.assert_allclose(left.images[0].get_array(), [[0.75, 0.5], [0.25, 0.5]])  # submodels, rounds
     np.testing.assert_allclose(right.lines[2].get_ydata(), [1.5, 2.0])  # after one line for each seed
-    image = figures["routing"].axes[0].images[0].get_array()
-    np.testing.assert_allclose(image, [[0.2, 1.0, 0.5], [0.8, 0.0, 0.5]])
+    image = figures["routing"].axes[0].images[0]
+    np.testing.assert_allclose(image.get_array(), [[0.2, 1.3, 0.5], [0.8, -0.3, 0.5]])
+    assert image.get_clim() == (-0.3, 1.3)  # of either sign, as affine weights are
 
 
 def test_the_map_shows_components_parts_and_explained_variance():

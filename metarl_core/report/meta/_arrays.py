@@ -61,9 +61,9 @@ def rising(where: str, values: npt.ArrayLike, axis: Axis) -> Array:
     return found
 
 
-def shares(where: str, weights: Array, axis: int) -> Array:
-    """Check that weights are not negative and add up to 1 along an axis."""
-    if (weights < 0).any():
+def shares(where: str, weights: Array, axis: int, *, signed: bool = False) -> Array:
+    """Check that weights add up to 1 along an axis, and that none is negative unless they are ``signed``."""
+    if not signed and (weights < 0).any():
         raise ValueError(f"{where} holds {weights.min()}; weights must not be negative")
     total = weights.sum(axis=axis)
     if (np.abs(total - 1) > _SUM_TOLERANCE).any():

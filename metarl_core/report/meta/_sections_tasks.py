@@ -108,10 +108,10 @@ class RoutingWeights:
     Attributes:
         submodels: Labels [K].
         tasks: Labels [T] of the new tasks.
-        weights: float64 [K, T], or [seeds, K, T]; each task's add up to 1.
+        weights: float64 [K, T], or [seeds, K, T]; each task's add up to 1, and some may be negative.
 
     Raises:
-        ValueError: As of :class:`AveragingWeights`.
+        ValueError: Shapes that do not fit, named with the field; or weights that do not add up to 1.
     """
 
     submodels: Sequence[str]
@@ -125,7 +125,7 @@ class RoutingWeights:
         tasks = len(own.set("tasks", labels(own.at("tasks"), self.tasks)))
         axes = (("submodels", submodels), ("tasks", tasks))
         weights = array(own.at("weights"), self.weights, axes, (("seeds", None), *axes), nan=False)
-        own.set("weights", shares(own.at("weights"), weights.reshape(-1, submodels, tasks), axis=-2))
+        own.set("weights", shares(own.at("weights"), weights.reshape(-1, submodels, tasks), axis=-2, signed=True))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
