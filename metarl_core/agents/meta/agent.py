@@ -30,6 +30,12 @@ _FORMAT = "metarl_core.MetaAgent"
 _VERSION = 1
 
 
+def _checked(aggregation: str) -> str:
+    if aggregation not in AGGREGATIONS:
+        raise ConfigError(f"aggregation={aggregation!r}: choose one of {', '.join(AGGREGATIONS)}")
+    return aggregation
+
+
 class MetaAgent:
     """Several trained agents that act together on tasks that none of them was trained for.
 
@@ -59,9 +65,7 @@ class MetaAgent:
     ) -> None:
         self.sub_agents = list(sub_agents)
         check_sub_agents(self.sub_agents)
-        if aggregation not in AGGREGATIONS:
-            raise ConfigError(f"aggregation={aggregation!r}: choose one of {', '.join(AGGREGATIONS)}")
-        self.aggregation, self.seed = aggregation, seed
+        self.aggregation, self.seed = _checked(aggregation), seed
         for agent in self.sub_agents:
             if not agent.valued and aggregation != "best":
                 raise ConfigError(
@@ -100,7 +104,7 @@ class MetaAgent:
                     "embedding=random_features, or give a router"
                 )
             known = [learner.embedding.vector(dataset) for dataset in learner.datasets]
-            how = aggregation or c.aggregation
+            how = _checked(aggregation or c.aggregation)
             rule = None if c.routing == "similarity" else routing_rule(learner, known, c.routing, how)
             router = EmbeddingRouter.of_data(
                 learner.embedding,

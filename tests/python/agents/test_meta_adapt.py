@@ -6,6 +6,7 @@ from run_helpers import run_to_end
 
 from metarl_core import ConfigError
 from metarl_core.agents import resolve_config
+from metarl_core.agents.imt.outcomes import Adapted
 from metarl_core.agents.meta import MetaAgent, UniformRouter
 from metarl_core.agents.meta.adaptation import chance, from_scratch, k_shot, load_imt, load_meta_agent, new_task
 from metarl_core.agents.meta.playing import record
@@ -107,7 +108,9 @@ def test_a_loaded_run_of_imt_weighs_as_its_learner_does(runs):
     learner = load_imt(runs / "imt")
     agent = load_meta_agent([runs / "imt"])
     dataset = learner.reference_policy.record({"goal_x": 0.2, "goal_y": 0.2}, 400, 3)
-    expected = learner._route([dataset], learner.embed([dataset]))[0]
+    vectors = learner.embedding.vector(dataset)[None]
+    met = Adapted({}, learner.embed([dataset]), np.zeros((0, 0)), np.array([len(dataset)]), vectors)
+    expected = learner.reweigh(met, learner.config.routing).weights[:, 0]
     np.testing.assert_allclose(agent.router.weigh(dataset, learner.accuracy), expected, rtol=1e-12)
     assert len(learner.rounds) == 2
     learner.close()
