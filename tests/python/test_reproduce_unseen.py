@@ -309,7 +309,7 @@ def test_mistakes(tmp_path):
         read_experiment(write_spec(tmp_path, text)).cells[0].config  # noqa: B018
     for wrong, message in (
         ('["imt", "own", "imt"]', "policies: 'imt' comes twice"),
-        ('["imtt"]', "policies='imtt': choose from imt, imt_10, .*own"),
+        ('["imtt"]', "policies='imtt': choose from imt, imt_mixture, imt_10, .*own"),
         ('"imt"', "policies='imt': expected a list"),
     ):
         with pytest.raises(ConfigError, match=message):
