@@ -519,7 +519,7 @@ class ImtLearner:
             known = self.task_embeddings, self.accuracy, c.temperature
             weights, words = [routing_weights(e, *known) for e in adapted.embeddings], routing
         else:
-            rule = routing_rule(self, self._known, routing, c.aggregation)
+            rule = routing_rule(self, routing, c.aggregation)
             weights, words = [rule.weights(v, self._known) for v in adapted.vectors], str(rule)
         return dataclasses.replace(adapted, weights=np.stack(weights, axis=1), rule=words)
 

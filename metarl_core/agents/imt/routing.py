@@ -108,7 +108,7 @@ def leave_one_out_rule(
     it loses by uniform ones (0 where all actions are alike to it); the mean over tasks decides. Nothing is played.
 
     A left-out task is not quite a new one: the judge Q_i is an estimate itself, embeddings were fitted with the task
-    among them, and submodels of IMT have learned its embedding. All rules gain by that alike, or so it is hoped.
+    among them, and submodels of IMT have learned its embedding.
 
     Args:
         task_embeddings: float64 [K, E], K at least ``LEAST_TO_CHOOSE``.
@@ -132,12 +132,11 @@ def leave_one_out_rule(
 
 
 @torch.no_grad()
-def routing_rule(learner: ImtLearner, task_embeddings: ArrayLike, routing: str, aggregation: str) -> Rule:
+def routing_rule(learner: ImtLearner, routing: str, aggregation: str) -> Rule:
     """How the submodels of a learner, as they are now, are weighed on new tasks.
 
     Args:
-        learner: whose submodels and reference transitions these are.
-        task_embeddings: before they are scaled to length 1, float64 [K, E].
+        learner: whose submodels, reference transitions and embeddings these are.
         routing: of ``ROUTINGS``.
         aggregation: how they will act together, of ``AGGREGATIONS``.
     """
@@ -166,4 +165,4 @@ def routing_rule(learner: ImtLearner, task_embeddings: ArrayLike, routing: str, 
         ]
         return torch.stack(q).argmax(dim=2)
 
-    return leave_one_out_rule(task_embeddings, own, act)
+    return leave_one_out_rule(learner._known, own, act)

@@ -103,9 +103,8 @@ class MetaAgent:
                     f"embedding={c.embedding!r}: vectors of the common trunk cannot be routed by; train with "
                     "embedding=random_features, or give a router"
                 )
-            known = [learner.embedding.vector(dataset) for dataset in learner.datasets]
             how = _checked(aggregation or c.aggregation)
-            rule = None if c.routing == "similarity" else routing_rule(learner, known, c.routing, how)
+            rule = None if c.routing == "similarity" else routing_rule(learner, c.routing, how)
             router = EmbeddingRouter.of_data(
                 learner.embedding,
                 learner.datasets,

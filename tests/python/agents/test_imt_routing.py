@@ -130,7 +130,7 @@ def test_the_learner_asks_its_submodels(aggregation):
     with ImtLearner("PointRobot-v0", tasks, ImtConfig(**SMALL, aggregation=aggregation), seed=3) as learner:
         learner.train()
         before = {name: value.clone() for name, value in learner.models.state_dict().items()}
-        rule = routing_rule(learner, learner._known, "leave_one_out", aggregation)
+        rule = routing_rule(learner, "leave_one_out", aggregation)
         assert rule in RULES
         new = learner.adapt({"goal_x": np.array([0.9]), "goal_y": np.array([-0.9])}, seed=5)
         assert new.rule == str(rule)
@@ -169,14 +169,14 @@ def test_the_choice_plays_what_the_learner_would_play():
                     lost = q.max(dim=1).values - q.gather(1, actions[:, None])[:, 0]
                     shares.append(float(lost.mean() / (q.max(dim=1).values - q.mean(dim=1)).mean()))
                 regrets.append(np.mean(shares))
-            chosen_here = routing_rule(learner, learner._known, "leave_one_out", how)
+            chosen_here = routing_rule(learner, "leave_one_out", how)
             assert regrets[RULES.index(chosen_here)] == pytest.approx(min(regrets), rel=1e-3)
 
 
 def test_three_tasks_are_too_few_to_leave_one_out():
     tasks = {name: np.array([0.5, -0.5, 0.2]) for name in ("goal_x", "goal_y")}
     with ImtLearner("PointRobot-v0", tasks, ImtConfig(**SMALL, mixture_ridge=0.05), seed=3) as learner:
-        assert routing_rule(learner, learner._known, "leave_one_out", "soup") == Rule("mixture", 0.05)
+        assert routing_rule(learner, "leave_one_out", "soup") == Rule("mixture", 0.05)
 
 
 def test_both_kinds_of_runs_choose_by_default():

@@ -57,10 +57,10 @@ class Independent(Scratch):
     @torch.no_grad()
     def _rule(self) -> Rule:
         """How the networks as they are now are weighed on a new task, by the router's own transitions."""
-        known, count = self.router.known, len(self.router.references)
-        rule = fixed_rule(self.config.routing, count, self.config.mixture_ridge)
-        if rule is not None or known is None:
-            return rule or Rule("mixture", self.config.mixture_ridge)
+        rule, known = fixed_rule(self.config.routing, self.known, self.config.mixture_ridge), self.router.known
+        if rule is not None:
+            return rule
+        assert known is not None
         columns = [self.spaces.columns(dataset)["obs"] for dataset in self.router.fitted]
         obs = np.stack([states[choice_states(min(map(len, columns)))] for states in columns])
         values = self.model(torch.from_numpy(obs), list(range(self.known)))
