@@ -378,6 +378,14 @@ def test_forgetting_is_compared_with_half_of_fine_tunings(tmp_path, mine, theirs
     assert interval_of(difference) == pytest.approx(tuple(map(float, (center, low, high))))
 
 
+def test_a_tuning_without_the_settings_as_they_are_has_tables(tmp_path):
+    spec = TINY + "\n[tuning_settings]\nimt = [{ hidden = [20] }]\n"
+    experiment = read_experiment(write_spec(tmp_path, spec)).of_tuning()
+    path = store_of(tmp_path / "tuning.csv", experiment, [(cell, made_up(cell)) for cell in experiment.cells])
+    write_continual_summary(experiment, path)
+    assert "hidden=[20]" in (tmp_path / "tuning.md").read_text()
+
+
 def test_no_verdict_from_two_seeds(tmp_path, experiment):
     path = store_of(tmp_path / "results.csv", experiment, [(cell, made_up(cell)) for cell in experiment.cells])
     (found,) = measure_rows(experiment, read_continual_rows(path), path)

@@ -144,6 +144,8 @@ def goals(experiment: ContinualExperiment, found: MeasuredSequence) -> list[Goal
     From three seeds on: of fewer no interval says anything.
     """
     own = experiment.baseline
+    if own not in experiment.methods:  # a tuning of nothing but other settings
+        return []
     label = experiment.methods[own].label
     by_algorithm = {m.algorithm: m.name for m in reversed(list(experiment.methods.values()))}
     reached = []
