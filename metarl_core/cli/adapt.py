@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 SHOTS = (0, 1, 2, 5, 10)
+_MEASURES = ("jump_start", "asymptotic_gain", "auc_gain", "time_to_threshold", "scratch_time_to_threshold")
 
 _USAGE = """metarl adapt RUN [RUN ...] --task NAME=VALUE[,NAME=VALUE ...] [--episodes N] [--router NAME]
                     [--aggregation NAME] [--fine-tune STEPS [--scratch]] [--repeats N] [--seed N]
@@ -130,14 +131,18 @@ def _print_curve(agent: MetaAgent, task: Task, episodes: int, repeats: int, seed
 
 
 def _print_tuning(agent: MetaAgent, task: Task, steps: int, *, scratch: bool, seed: int) -> None:
-    from metarl_core.agents.meta.adaptation import from_scratch
+    from metarl_core.agents.meta.adaptation import fine_tuning
 
-    every = max(steps // 5, 1)
-    curve = agent.fine_tune(steps, evaluate_every=every)
-    other = from_scratch(agent, task, steps, evaluate_every=every, seed=seed) if scratch else None
+    found = fine_tuning(agent, task, steps, scratch=scratch, seed=seed)
+    curve, other = found.tuned, found.scratch
     print(f"\n{'steps':>8}  {'fine-tuned':>10}" + (f"  {'scratch':>10}" if other is not None else ""))
-    if other is not None and agent.adaptation is not None and agent.adaptation.steps:
-        print(f"(fine-tuned has {agent.adaptation.steps:,} more steps behind it, of its adaptation; scratch has none)")
+    if other is not None and found.adaptation_steps:
+        print(f"(fine-tuned has {found.adaptation_steps:,} more steps behind it, of its adaptation; scratch has none)")
     for i, step in enumerate(curve.steps):
         line = f"{step:8}  {curve.returns[i]:10.4g}"
         print(line if other is None else f"{line}  {other.returns[i]:10.4g}")
+    if found.measures is not None:
+        print(f"\ntransfer (one seed: no interval), threshold {found.threshold:.4g}")
+        for name in _MEASURES:
+            value = float(getattr(found.measures, name))
+            print(f"{name.replace('_', ' '):26} {'never' if math.isinf(value) else f'{value:.4g}':>10}")

@@ -47,6 +47,10 @@ def adapt(*words):
     return main(["adapt", *map(str, words)])
 
 
+def first_at(curve, threshold):
+    return next((step for step, value in zip(curve.steps, curve.returns, strict=True) if value >= threshold), np.inf)
+
+
 def poles(runs):
     return [runs / f"pole{length}" for length in (0.2, 0.5, 0.9)]
 
@@ -65,13 +69,25 @@ def test_a_run_of_imt_prints_its_k_shot_curve(runs, capsys, tmp_path):
         row = next(row for row in rows if row[:1] == [str(number)] and "to" in row)
         assert float(row[2]) == pytest.approx(found.returns[:, i].mean(), rel=1e-3)
     assert f"{chance(agent, task, seed=4):.4g}" in text
-    curve = agent.fine_tune(400, evaluate_every=80)
-    scratch = from_scratch(agent, task, 400, evaluate_every=80, seed=4)
+    curve = agent.fine_tune(400, evaluate_every=40)
+    scratch = from_scratch(agent, task, 400, evaluate_every=40, seed=4)
     last = next(row for row in rows if row[:1] == ["400"])
     np.testing.assert_allclose([float(last[1]), float(last[2])], [curve.returns[-1], scratch.returns[-1]], rtol=1e-3)
     assert (
         f"(fine-tuned has {agent.adaptation.steps:,} more steps behind it, of its adaptation; scratch has none)" in text
     )
+    tuned, alone = curve.returns, scratch.returns
+    threshold = alone[0] + (max(tuned.max(), alone.max()) - alone[0]) / 2
+    assert f"transfer (one seed: no interval), threshold {threshold:.4g}" in text
+    for name, value in {
+        "jump start": tuned[0] - alone[0],
+        "asymptotic gain": tuned[-1] - alone[-1],
+        "auc gain": ((tuned - alone)[1:] + (tuned - alone)[:-1]).mean() / 2,
+        "time to threshold": first_at(curve, threshold),
+        "scratch time to threshold": first_at(scratch, threshold),
+    }.items():
+        told = next(line for line in text.splitlines() if line.startswith(f"{name}  "))
+        assert told.removeprefix(name).strip() == ("never" if value == np.inf else f"{value:.4g}")
     again = MetaAgent.load(tmp_path / "agent.ckpt")
     obs = np.random.default_rng(0).uniform(-1, 1, (20, 2)).astype(np.float32)
     np.testing.assert_array_equal(again.act(obs), agent.act(obs))
