@@ -37,6 +37,7 @@ __all__ = [
     "load_imt",
     "load_meta_agent",
     "new_task",
+    "sub_agent_labels",
 ]
 
 
@@ -180,6 +181,15 @@ def new_task(agent: MetaAgent, params: Mapping[str, float | None], name: str = "
             return made
     except (TypeError, ValueError) as error:
         raise ConfigError(str(error)) from error
+
+
+def sub_agent_labels(agent: MetaAgent) -> list[str]:
+    """Names of the sub-agents with the parameters of their tasks, in their order; some may be equal."""
+    found = []
+    for sub_agent in agent.sub_agents:
+        told = ", ".join(f"{name}={value:.4g}" for name, value in sub_agent.task.params.items() if value is not None)
+        found.append(f"{sub_agent.name} ({told})" if told else sub_agent.name)
+    return found
 
 
 _missing = object()
