@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import shlex
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +14,7 @@ from metarl_core.cli._arguments import (
     MAX_SEED,
     CommandParser,
     UsageError,
+    check_out,
     integer,
     open_run,
     require,
@@ -19,16 +22,18 @@ from metarl_core.cli._arguments import (
 )
 
 if TYPE_CHECKING:
+    from metarl_core.agents.meta.adaptation import FineTuning, KShot
     from metarl_core.agents.meta.agent import MetaAgent
     from metarl_core.tasks import Task
 
 __all__ = ["run"]
 
 SHOTS = (0, 1, 2, 5, 10)
+_MEASURES = ("jump_start", "asymptotic_gain", "auc_gain", "time_to_threshold", "scratch_time_to_threshold")
 
 _USAGE = """metarl adapt RUN [RUN ...] --task NAME=VALUE[,NAME=VALUE ...] [--episodes N] [--router NAME]
                     [--aggregation NAME] [--fine-tune STEPS [--scratch]] [--repeats N] [--seed N]
-                    [--save FILE] [--device cpu|cuda]"""
+                    [--save FILE] [--out DIR] [--device cpu|cuda]"""
 
 _EPILOG = """RUN is a run of imt, whose submodels act together, or several runs of other algorithms with one task each.
 Returns are greedy, after 0, 1, 2, 5, 10 ... episodes of the new task; their interval is over repeated adaptations.
@@ -36,7 +41,7 @@ Returns are greedy, after 0, 1, 2, 5, 10 ... episodes of the new task; their int
 examples:
   metarl adapt runs/imt --task goal_x=0.3,goal_y=-0.2
   metarl adapt runs/short runs/middle runs/long --task length=0.8 --router return --episodes 12
-  metarl adapt runs/imt --task goal_x=0.3,goal_y=-0.2 --fine-tune 10000 --scratch"""
+  metarl adapt runs/imt --task goal_x=0.3,goal_y=-0.2 --fine-tune 10000 --scratch --out adapted"""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -56,6 +61,7 @@ def run(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--seed", type=integer(0, MAX_SEED), default=0, metavar="N", help="seed (default: 0)")
     parser.add_argument("--save", metavar="FILE", help="write the adapted agent, for MetaAgent.load")
+    parser.add_argument("--out", metavar="DIR", help="write report.html and its numbers, adaptation.json, there")
     parser.add_argument("--device", metavar="|".join(DEVICES), default="cpu", help="where the networks live")
     args = parser.parse(argv)
     if args.device not in DEVICES:
@@ -69,6 +75,9 @@ def run(argv: Sequence[str]) -> int:
             raise UsageError(f"{run_dir} has no checkpoint to adapt")
     if args.save is not None and not Path(args.save).absolute().parent.is_dir():
         raise UsageError(f"--save {args.save}: there is no folder {Path(args.save).parent}")
+    if args.out is not None:
+        _check_folder(Path(args.out))
+        require("matplotlib")
     require("torch")
     from metarl_core.agents.common.devices import check_device
     from metarl_core.agents.meta.adaptation import load_meta_agent, new_task
@@ -78,12 +87,18 @@ def run(argv: Sequence[str]) -> int:
     router = None if args.router is None else make_router(args.router)
     agent = load_meta_agent(args.runs, router, aggregation=args.aggregation, seed=args.seed, device=args.device)
     task = new_task(agent, params)
-    _print_curve(agent, task, args.episodes, args.repeats, args.seed)
+    found, level = _print_curve(agent, task, args.episodes, args.repeats, args.seed)
+    tuning = None
     if args.fine_tune is not None:
-        _print_tuning(agent, task, args.fine_tune, scratch=args.scratch, seed=args.seed)
+        tuning = _print_tuning(agent, task, args.fine_tune, scratch=args.scratch, seed=args.seed)
     if args.save is not None:
         agent.save(args.save)
         print(f"agent: {args.save}")
+    if args.out is not None:
+        from metarl_core.agents.meta.report import write_adaptation_report
+
+        command = shlex.join(["metarl", "adapt", *argv])
+        print(f"report: {write_adaptation_report(Path(args.out), agent, task, found, level, tuning, command)}")
     return 0
 
 
@@ -109,8 +124,29 @@ def _parameters(text: str) -> dict[str, float | None]:
     return found
 
 
-def _print_curve(agent: MetaAgent, task: Task, episodes: int, repeats: int, seed: int) -> None:
-    from metarl_core.agents.meta.adaptation import chance, k_shot
+def _check_folder(out: Path) -> None:
+    """Refuse a folder that cannot be written, or that holds something else.
+
+    Raises:
+        UsageError: it is not the folder of an earlier adaptation, is a file, or nothing can be written there.
+    """
+    check_out(out)
+    if out.is_dir() and any(out.iterdir()) and not (out / "adaptation.json").is_file():
+        raise UsageError(
+            f"--out {out}: the folder holds other files and no adaptation.json of metarl adapt; expected a new or an "
+            "empty folder, or that of an earlier adaptation"
+        )
+    above = next(path for path in (out, *out.absolute().parents) if path.is_dir())
+    try:
+        with tempfile.TemporaryFile(dir=above):  # asks the file system itself, whatever the permissions say
+            pass
+    except OSError as error:
+        raise UsageError(f"--out {out}: {above} cannot be written ({error.strerror})") from None
+
+
+def _print_curve(agent: MetaAgent, task: Task, episodes: int, repeats: int, seed: int) -> tuple[KShot, float]:
+    """Print and return the k-shot curve, and the return of uniform actions."""
+    from metarl_core.agents.meta.adaptation import chance, k_shot, sub_agent_labels
 
     shots = sorted({*(k for k in SHOTS if k < episodes), episodes})
     params = ", ".join(f"{name}={value:g}" for name, value in task.params.items() if value is not None)
@@ -118,26 +154,35 @@ def _print_curve(agent: MetaAgent, task: Task, episodes: int, repeats: int, seed
     print(f"task {task.env_id} ({params})\n")
     found = k_shot(agent, task, shots, repeats=repeats, seed=seed)
     print(f"{'episodes':>8}  {'steps':>7}  {'return':>10}  95 % of {repeats} adaptations")
-    print(f"{'chance':>8}  {'':7}  {chance(agent, task, seed=seed):10.4g}")
+    level = chance(agent, task, seed=seed)
+    print(f"{'chance':>8}  {'':7}  {level:10.4g}")
     for i, number in enumerate(found.shots):
         value, low, high = (column[i] for column in found.curve)
-        print(f"{number:8}  {found.steps[i]:7.0f}  {value:10.4g}  {low:.4g} to {high:.4g}")
-    heaviest = sorted(zip(agent.weights, agent.sub_agents, strict=True), key=lambda pair: -abs(pair[0]))[:5]
+        print(
+            f"{number:8}  {found.steps[i]:7.0f}  {value:10.4g}  "
+            + (f"{low:.4g} to {high:.4g}" if repeats > 1 else "no interval")
+        )
+    heaviest = sorted(zip(agent.weights, sub_agent_labels(agent), strict=True), key=lambda pair: -abs(pair[0]))[:5]
     print("\nweight  sub-agent")
-    for weight, sub_agent in heaviest:
-        told = ", ".join(f"{name}={value:.4g}" for name, value in sub_agent.task.params.items() if value is not None)
-        print(f"{weight:6.3f}  {sub_agent.name}{f' ({told})' if told else ''}")
+    for weight, label in heaviest:
+        print(f"{weight:6.3f}  {label}")
+    return found, level
 
 
-def _print_tuning(agent: MetaAgent, task: Task, steps: int, *, scratch: bool, seed: int) -> None:
-    from metarl_core.agents.meta.adaptation import from_scratch
+def _print_tuning(agent: MetaAgent, task: Task, steps: int, *, scratch: bool, seed: int) -> FineTuning:
+    from metarl_core.agents.meta.adaptation import fine_tuning
 
-    every = max(steps // 5, 1)
-    curve = agent.fine_tune(steps, evaluate_every=every)
-    other = from_scratch(agent, task, steps, evaluate_every=every, seed=seed) if scratch else None
+    found = fine_tuning(agent, task, steps, scratch=scratch, seed=seed)
+    curve, other = found.tuned, found.scratch
     print(f"\n{'steps':>8}  {'fine-tuned':>10}" + (f"  {'scratch':>10}" if other is not None else ""))
-    if other is not None and agent.adaptation is not None and agent.adaptation.steps:
-        print(f"(fine-tuned has {agent.adaptation.steps:,} more steps behind it, of its adaptation; scratch has none)")
+    if other is not None and found.adaptation_steps:
+        print(f"(fine-tuned has {found.adaptation_steps:,} more steps behind it, of its adaptation; scratch has none)")
     for i, step in enumerate(curve.steps):
         line = f"{step:8}  {curve.returns[i]:10.4g}"
         print(line if other is None else f"{line}  {other.returns[i]:10.4g}")
+    if found.measures is not None:
+        print(f"\ntransfer (one seed: no interval), threshold {found.threshold:.4g}, times in steps")
+        for name in _MEASURES:
+            value = float(getattr(found.measures, name))
+            print(f"{name.replace('_', ' '):26} {'never' if math.isinf(value) else f'{value:.4g}':>10}")
+    return found

@@ -10,12 +10,19 @@ import pytest
 pytest.importorskip("matplotlib")
 
 from metarl_core import stats
-from metarl_core.report.meta import ContinualResults, MetaReportData, TransferCurves, UnseenTasks, meta_figures
+from metarl_core.report.meta import (
+    Adaptation,
+    ContinualResults,
+    MetaReportData,
+    TransferCurves,
+    UnseenTasks,
+    meta_figures,
+)
 from metarl_core.report.meta._comparisons import answer, continual_comparisons, sentences, unseen_comparisons
 from metarl_core.report.meta._estimates import Estimate, band, difference, estimate, improvement
 from metarl_core.report.meta._measures import average_over_seeds, continual_measures, levels, unseen_scores
 from metarl_core.report.meta._style import Palette
-from metarl_core.report.meta._tables import transfer_table
+from metarl_core.report.meta._tables import adaptation_table, transfer_table
 from metarl_core.report.meta._words import interval, number, seeds_text, seeds_warning, size
 
 # Two seeds of three tasks, one after another: p_i(t), rows are times.
@@ -216,6 +223,25 @@ def test_bands_are_drawn_where_all_seeds_have_a_value():
     assert (one.seeds, np.isnan(one.low).all()) == (1, True)
 
 
+def test_adaptation_by_means_has_the_values_of_the_adaptation_curve():
+    returns = np.random.default_rng(9).random((5, 3)) ** 4  # skewed: mean and IQM differ
+    expected = stats.adaptation_curve(returns[:, None, :])
+    section = Adaptation([0, 1, 4], {"a": returns}, statistic="mean", unit="adaptation")
+    table = adaptation_table(section)
+    assert "Score by episodes of adaptation (mean)" in table
+    assert '<th scope="col">adaptations</th>' in table
+    for value, low, high in zip(*expected, strict=True):
+        assert f"{value:.3f} <small>[{low:.3f}, {high:.3f}]</small>" in table
+    figure = meta_figures(MetaReportData("t", adaptation=section))["adaptation"]
+    np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), returns.mean(axis=0))
+    assert figure.axes[0].get_ylabel() == "return (mean, 95 %)"
+    plain = Adaptation([0, 1, 4], {"a": returns})
+    assert adaptation_table(plain).count(f"{stats.iqm(returns[:, 1:2]):.3f} <small>") == 1
+    assert "(1 adaptation, no interval)" in adaptation_table(Adaptation([0], {"a": [[2.0]]}, unit="adaptation"))
+    with pytest.raises(ValueError, match=r"Adaptation.statistic is 'median'; expected 'iqm' or 'mean'"):
+        Adaptation([0], {"a": [[2.0]]}, statistic="median")
+
+
 def test_transfer_has_the_values_of_the_transfer_report():
     rng = np.random.default_rng(6)
     own, scratch = rng.random((5, 2, 4)) + 1, rng.random((6, 2, 4))
@@ -253,6 +279,8 @@ def test_numbers_and_seeds_in_words():
     assert seeds_text({"a": 10, "b": 0}) == seeds_text({"a": 10})
     assert seeds_text({"b": 0}) == "No seed was measured."
     assert seeds_text({"a": 10, "b": 1}).endswith("With one seed no interval exists.")
+    assert seeds_text({"a": 5}, "adaptation") == "5 adaptations; 95 % intervals from a bootstrap over the adaptations."
+    assert seeds_warning({"a": 2}, "adaptation").startswith("a: fewer than 4 adaptations")
     assert seeds_warning({"a": 4}) == ""
     assert "a: one seed, so that no interval exists. b: fewer than 4 seeds" in seeds_warning({"a": 1, "b": 3})
 

@@ -258,6 +258,14 @@ def continual(matrix=MATRIX, **others):
     return ContinualResults(TASKS, {"a": matrix}, **others)
 
 
+def test_weights_on_a_single_task_are_bars():
+    weights = np.array([[[0.9], [-0.4], [0.5]], [[0.7], [-0.2], [0.5]]])  # seeds, submodels, tasks
+    axes = meta_figures(MetaReportData("t", routing=RoutingWeights(TASKS, ("new",), weights)))["routing"].axes[0]
+    np.testing.assert_allclose([bar.get_width() for bar in axes.patches], [0.8, -0.3, 0.5])
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(TASKS)
+    assert {"0.80", "-0.30", "0.50"} <= {text.get_text() for text in axes.texts}
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -23,10 +23,22 @@ from metarl_core.agents.meta.playing import opened, record, reference_policy
 from metarl_core.agents.meta.q_learner import LearningCurve, QLearner
 from metarl_core.agents.meta.routers import Router
 from metarl_core.agents.meta.sub_agents import SubAgent
+from metarl_core.agents.meta.transfer import half_way
 from metarl_core.runs import RunReader
 from metarl_core.tasks import Task
 
-__all__ = ["KShot", "chance", "from_scratch", "k_shot", "load_imt", "load_meta_agent", "new_task"]
+__all__ = [
+    "FineTuning",
+    "KShot",
+    "chance",
+    "fine_tuning",
+    "from_scratch",
+    "k_shot",
+    "load_imt",
+    "load_meta_agent",
+    "new_task",
+    "sub_agent_labels",
+]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,6 +56,25 @@ class KShot:
     returns: NDArray[np.float64]
     steps: NDArray[np.float64]
     curve: stats.AdaptationCurve
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FineTuning:
+    """Learning on after the adaptation, one seed.
+
+    Attributes:
+        adaptation_steps: environment steps that the adaptation took, beyond those of the curves.
+        tuned: of the adapted agent.
+        scratch: of a learner that was given nothing; None: there was none.
+        threshold: return whose time is asked for; None without scratch.
+        measures: Taylor and Stone's (2009), numbers without an axis; None without scratch.
+    """
+
+    adaptation_steps: int
+    tuned: LearningCurve
+    scratch: LearningCurve | None = None
+    threshold: float | None = None
+    measures: stats.TransferReport | None = None
 
 
 def load_imt(run_dir: str | os.PathLike[str]) -> ImtLearner:
@@ -152,6 +183,15 @@ def new_task(agent: MetaAgent, params: Mapping[str, float | None], name: str = "
         raise ConfigError(str(error)) from error
 
 
+def sub_agent_labels(agent: MetaAgent) -> list[str]:
+    """Names of the sub-agents with the parameters of their tasks, in their order; some may be equal."""
+    found = []
+    for sub_agent in agent.sub_agents:
+        told = ", ".join(f"{name}={value:.4g}" for name, value in sub_agent.task.params.items() if value is not None)
+        found.append(f"{sub_agent.name} ({told})" if told else sub_agent.name)
+    return found
+
+
 _missing = object()
 
 
@@ -225,3 +265,29 @@ def from_scratch(
     seed = agent.seed if seed is None else seed
     learner = QLearner(task, config, seed=seed, levels=start.levels, device=start.device)
     return learner.train(steps, evaluate_every=evaluate_every, seed=purpose_seed(seed, "fine_tune"))
+
+
+def fine_tuning(
+    agent: MetaAgent, task: Task, steps: int, *, scratch: bool = False, seed: int | None = None
+) -> FineTuning:
+    """Fine-tune an adapted agent, and compare it with a start from scratch.
+
+    Both are evaluated after every tenth of the steps. The threshold is that of
+    :func:`metarl_core.agents.meta.transfer`: half way from scratch's first point to the best point of both.
+
+    Args:
+        agent: adapted to the task; it is left fine-tuned.
+        task: the new one.
+        steps: environment steps of each.
+        scratch: whether to learn from scratch beside it.
+        seed: of :func:`from_scratch`.
+    """
+    every = max(steps // 10, 1)
+    before = 0 if agent.adaptation is None else agent.adaptation.steps
+    tuned = agent.fine_tune(steps, evaluate_every=every)
+    if not scratch:
+        return FineTuning(before, tuned)
+    alone = from_scratch(agent, task, steps, evaluate_every=every, seed=seed)
+    threshold = half_way(tuned.returns[None], alone.returns[None])
+    measures = stats.transfer_report(tuned.returns, alone.returns, tuned.steps, threshold=threshold)
+    return FineTuning(before, tuned, alone, threshold, measures)

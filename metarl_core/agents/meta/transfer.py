@@ -18,7 +18,7 @@ from metarl_core.agents.meta.q_learner import QLearner
 from metarl_core.agents.meta.sub_agents import SubAgent
 from metarl_core.tasks import Task
 
-__all__ = ["LAYERS", "TransferReport", "copy_layers", "transfer"]
+__all__ = ["LAYERS", "TransferReport", "copy_layers", "half_way", "transfer"]
 
 LAYERS = ("trunk", "all")
 """All layers but the last one, or all of them; a number takes so many from the first on."""
@@ -146,6 +146,17 @@ def copy_layers(source: SubAgent, learner: QLearner, layers: str | int = "trunk"
     return count
 
 
+def half_way(curves: Array, scratch: Array) -> float:
+    """Return half way from the mean first point from scratch to the best mean point of both.
+
+    Args:
+        curves: of what was given something, float64 [N, P].
+        scratch: of what was not, float64 [N, P].
+    """
+    start = scratch[:, 0].mean()
+    return float(start + (max(curves.mean(axis=0).max(), scratch.mean(axis=0).max()) - start) / 2)
+
+
 def transfer(
     source: SubAgent,
     destination: Task,
@@ -206,8 +217,6 @@ def transfer(
             places = curve.steps
             curves.append(curve.returns)
     curves_, scratch = (np.stack(found[kind]) for kind in ("transfer", "scratch"))
-    if threshold is None:
-        start = scratch[:, 0].mean()
-        threshold = float(start + (max(curves_.mean(axis=0).max(), scratch.mean(axis=0).max()) - start) / 2)
+    threshold = half_way(curves_, scratch) if threshold is None else threshold
     measures = stats.transfer_report(curves_, scratch, places, threshold=threshold)
     return TransferReport(copied, freeze, places, curves_, scratch, float(threshold), measures)

@@ -130,7 +130,8 @@ def unseen_by_task(section: UnseenTasks) -> tuple[str, str]:
 
 def adaptation(section: Adaptation) -> tuple[str, str]:
     """Caption and alternative text of the adaptation curves."""
-    return _curves("after each number of episodes of adaptation to the new task; 0 is zero-shot", section.curves)
+    what = "after each number of episodes of adaptation to the new task; 0 is zero-shot"
+    return _curves(what, section.curves, "mean" if section.statistic == "mean" else "interquartile mean", section.unit)
 
 
 def transfer(section: TransferCurves) -> tuple[str, str]:
@@ -139,10 +140,12 @@ def transfer(section: TransferCurves) -> tuple[str, str]:
     return _curves(f"on the target task after transfer, and from scratch{name}", section.curves)
 
 
-def _curves(what: str, curves: Mapping[str, object]) -> tuple[str, str]:
+def _curves(
+    what: str, curves: Mapping[str, object], average: str = "interquartile mean", unit: str = "seed"
+) -> tuple[str, str]:
     values = {method: np.asarray(curve, np.float64) for method, curve in curves.items()}
     seeds = {method: int((~np.isnan(curve).all(axis=(1, 2))).sum()) for method, curve in values.items()}
-    caption = f"Performance {what}: interquartile mean over seeds and tasks. {seeds_text(seeds)}"
+    caption = f"Performance {what}: {average} over {unit}s and tasks. {seeds_text(seeds, unit)}"
     return caption, f"{caption} Methods: {', '.join(curves)}. {_DETAILS}"
 
 
@@ -176,12 +179,10 @@ def averaging(section: AveragingWeights) -> tuple[str, str]:
 
 def routing(section: RoutingWeights) -> tuple[str, str]:
     """Caption and alternative text of the weights on new tasks."""
+    where = f"on {section.tasks[0]}" if len(section.tasks) == 1 else "(rows) on each new task (columns)"
     weights = np.asarray(section.weights)
     mean = weights.mean(axis=0)
-    caption = (
-        "Weight of each submodel (rows) on each new task (columns), which adds up to 1. "
-        f"{_counts({'all': len(weights)}, 'mean over ')}"
-    )
+    caption = f"Weight of each submodel {where}, which adds up to 1. {_counts({'all': len(weights)}, 'mean over ')}"
     most = "; ".join(
         f"{task}: most from {section.submodels[int(mean[:, k].argmax())]}, {number(float(mean[:, k].max()))}"
         for k, task in enumerate(section.tasks)

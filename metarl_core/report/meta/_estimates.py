@@ -12,7 +12,7 @@ import numpy.typing as npt
 from metarl_core import stats
 from metarl_core.report.meta._arrays import Array
 
-__all__ = ["FEW_SEEDS", "Band", "Estimate", "band", "difference", "estimate", "improvement", "measured"]
+__all__ = ["FEW_SEEDS", "Band", "Estimate", "Statistic", "band", "difference", "estimate", "improvement", "measured"]
 
 FEW_SEEDS = 4
 """Seeds below which nothing is concluded: of three against three, even full separation has a chance of 1 in 10."""
@@ -25,13 +25,14 @@ Statistic = Callable[..., Array]
 
 
 class Estimate(NamedTuple):
-    """A number over seeds, its 95 % interval (NaN where there is none), and the seeds behind it."""
+    """A number over seeds, its 95 % interval (NaN where there is none), the seeds behind it, and what these are."""
 
     value: float
     low: float
     high: float
     seeds: int
     left_out: int = 0
+    unit: str = "seed"
 
     @property
     def has_interval(self) -> bool:
@@ -106,8 +107,8 @@ def _draws(values: Array, stream: int) -> list[Any]:
     return [rng.integers(len(values), size=(_RESAMPLES, len(values)))] * values.shape[1]
 
 
-def band(curves: Array) -> Band | None:
-    """Interquartile mean of curves float64 [seeds, tasks, points] at each point, over seeds and tasks.
+def band(curves: Array, average: Statistic = stats.interquartile_mean) -> Band | None:
+    """Average curves float64 [seeds, tasks, points] at each point, over seeds and tasks.
 
     Seeds without any value are left out. A point that one of the others lacks is NaN.
 
@@ -120,14 +121,14 @@ def band(curves: Array) -> Band | None:
         return None
     center, low, high = (np.full(len(whole), np.nan) for _ in range(3))
     flat = kept[:, :, whole].reshape(-1, int(whole.sum()))
-    center[whole] = stats.interquartile_mean(flat)
+    center[whole] = average(flat, axis=0)
     if len(kept) >= 2:
         rng = np.random.default_rng(0)
         picks = rng.integers(len(kept), size=(_CURVE_RESAMPLES, len(kept)))
         runs = kept[:, :, whole]
         means = np.concatenate(
             [
-                stats.interquartile_mean(runs[block].reshape(len(block), -1, runs.shape[-1]), axis=1)
+                average(runs[block].reshape(len(block), -1, runs.shape[-1]), axis=1)
                 for block in np.array_split(picks, _BLOCKS)
             ]
         )

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from metarl_core import stats
 from metarl_core.report.meta._style import INK, Palette, crowded, draw_band, draw_level, shown, steps_axis
 from metarl_core.report.meta.sections import Adaptation, TransferCurves
 
@@ -17,13 +18,14 @@ def adaptation_curves(section: Adaptation, palette: Palette) -> Figure:
     figure = Figure(figsize=(8.6, 4.2), layout="constrained")
     axes = figure.subplots()
     episodes = np.asarray(section.episodes)
+    average = np.mean if section.statistic == "mean" else stats.interquartile_mean
     for method, curves in section.curves.items():
-        draw_band(axes, episodes, np.asarray(curves), method, palette, crowded(section.curves))
+        draw_band(axes, episodes, np.asarray(curves), method, palette, crowded(section.curves), average)
     for level, name in ((section.chance, "chance"), (section.reference, section.reference_name)):
         if level is not None:
             draw_level(axes, level, name)
     axes.set_xlabel("episodes of adaptation")
-    axes.set_ylabel(f"{shown(section.score_name)} (IQM, 95 %)")
+    axes.set_ylabel(f"{shown(section.score_name)} ({'mean' if section.statistic == 'mean' else 'IQM'}, 95 %)")
     if len(episodes) <= 12:
         axes.set_xticks(episodes)
     else:

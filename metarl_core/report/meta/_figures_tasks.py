@@ -63,8 +63,10 @@ def averaging_weights(section: AveragingWeights) -> Figure:
 
 
 def routing_weights(section: RoutingWeights) -> Figure:
-    """Weights of the submodels on each new task, mean over the seeds."""
+    """Weights of the submodels on each new task, mean over the seeds; of a single task as bars."""
     mean = average_over_seeds(np.asarray(section.weights))
+    if len(section.tasks) == 1:
+        return _bars(section, mean[:, 0])
     size = (min(11.0, 4.2 + 0.62 * len(section.tasks)), 2.2 + 0.36 * len(section.submodels))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
@@ -73,6 +75,20 @@ def routing_weights(section: RoutingWeights) -> Figure:
     axes.set_ylabel("submodel")
     axes.set_xlabel("new task")
     figure.colorbar(image, ax=axes, label="weight", shrink=0.85)
+    return figure
+
+
+def _bars(section: RoutingWeights, weights: Any) -> Figure:
+    figure = Figure(figsize=(8.6, 1.3 + 0.42 * len(section.submodels)), layout="constrained")
+    axes = figure.subplots()
+    bars = axes.barh(range(len(weights)), weights, height=0.62, color=COLORS[0])
+    axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=9, color=INK)
+    axes.axvline(0.0, color=INK, linewidth=0.9)
+    axes.set_yticks(range(len(weights)), [shown(name, 40) for name in section.submodels])
+    axes.set_ylim(len(weights) - 0.4, -0.6)
+    axes.grid(axis="y", visible=False)
+    axes.margins(x=0.1)
+    axes.set_xlabel(f"weight on {shown(section.tasks[0], 60)}")
     return figure
 
 

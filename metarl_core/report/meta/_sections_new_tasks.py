@@ -89,9 +89,12 @@ class Adaptation:
         reference: Level that could be reached.
         reference_name: What that is.
         score_name: What is measured.
+        statistic: ``iqm`` or ``mean``, over the seeds and tasks of one point.
+        unit: What the first axis counts, in the singular: ``seed``, or ``adaptation`` where one trained agent met the
+            task several times. Intervals hold the spread of these.
 
     Raises:
-        ValueError: Shapes that do not fit, named with the field.
+        ValueError: Shapes that do not fit, named with the field; or there is no such statistic.
     """
 
     episodes: npt.ArrayLike
@@ -100,10 +103,14 @@ class Adaptation:
     reference: float | None = None
     reference_name: str = "reference"
     score_name: str = "return"
+    statistic: str = "iqm"
+    unit: str = "seed"
 
     def __post_init__(self) -> None:
         """Check all."""
         own = Setter(self)
+        if self.statistic not in ("iqm", "mean"):
+            raise ValueError(f"{own.at('statistic')} is {self.statistic!r}; expected 'iqm' or 'mean'")
         episodes = own.set("episodes", rising(own.at("episodes"), self.episodes, ("points", None)))
         own.set("curves", with_tasks(own.at("curves"), self.curves, len(episodes)))
 

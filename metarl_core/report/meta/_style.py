@@ -11,9 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from metarl_core import stats
 from metarl_core.report._figures import COLORS
 from metarl_core.report.meta._arrays import Array
-from metarl_core.report.meta._estimates import Band, Estimate, band
+from metarl_core.report.meta._estimates import Band, Estimate, Statistic, band
 
 __all__ = [
     "FAINT",
@@ -89,9 +90,17 @@ def short(x: float) -> str:
     return f"{x:g}"
 
 
-def draw_band(axes: Axes, x: Array, curves: Array, method: str, palette: Palette, pale: bool = False) -> Band | None:
-    """Draw the interquartile mean of curves [seeds, tasks, points] with its interval, paler if there are many."""
-    found = band(curves)
+def draw_band(
+    axes: Axes,
+    x: Array,
+    curves: Array,
+    method: str,
+    palette: Palette,
+    pale: bool = False,
+    average: Statistic = stats.interquartile_mean,
+) -> Band | None:
+    """Draw the average of curves [seeds, tasks, points] with its interval, paler if there are many."""
+    found = band(curves, average)
     if found is None:
         return None
     color = palette.color(method)

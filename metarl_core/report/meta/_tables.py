@@ -67,15 +67,17 @@ def comparison_table(comparisons: Sequence[Comparison]) -> str:
 
 
 def adaptation_table(section: Adaptation) -> str:
-    """Interquartile means after each number of episodes; where there are many, the first, the last and some between."""
+    """Averages after each number of episodes; where there are many, the first, the last and some between."""
     episodes = np.asarray(section.episodes)
     shown = np.unique(np.linspace(0, len(episodes) - 1, min(len(episodes), 6)).astype(np.int64))
+    statistic, name = (stats.mean, "mean") if section.statistic == "mean" else (stats.iqm, "IQM")
     rows: list[list[Cell]] = []
     for method, curves in section.curves.items():
-        found = [estimate(np.asarray(curves)[:, :, point], stats.iqm) for point in shown]
-        rows.append([method, _seeds(found[0]), *found])
-    head = ["method", "seeds", *(f"after {number(float(episodes[point]))}" for point in shown)]
-    return table("Score by episodes of adaptation (IQM), with 95 % intervals", head, rows)
+        found = [estimate(np.asarray(curves)[:, :, point], statistic) for point in shown]
+        cells = [None if one is None else one._replace(unit=section.unit) for one in found]
+        rows.append([method, _seeds(found[0]), *cells])
+    head = ["method", f"{section.unit}s", *(f"after {number(float(episodes[point]))}" for point in shown)]
+    return table(f"Score by episodes of adaptation ({name}), with 95 % intervals", head, rows)
 
 
 def transfer_table(section: TransferCurves) -> str:

@@ -65,7 +65,7 @@ def rule(compared: Compared) -> str:
 
 def few_seeds(data: MetaReportData) -> str:
     """Warn about methods with few seeds; empty if there are none."""
-    seeds: dict[str, int] = {}
+    units: dict[str, dict[str, int]] = {}
     for section, field in (
         (data.unseen, "scores"),
         (data.continual, "performance"),
@@ -73,6 +73,7 @@ def few_seeds(data: MetaReportData) -> str:
         (data.curves, "curves"),
         (data.transfer, "curves"),
     ):
+        seeds = units.setdefault(getattr(section, "unit", "seed"), {})
         for method, values in ({} if section is None else getattr(section, field)).items():
             seeds[method] = min(seeds.get(method, len(values)), len(np.asarray(values)))
-    return seeds_warning(seeds)
+    return " ".join(words for unit, seeds in units.items() if (words := seeds_warning(seeds, unit)))

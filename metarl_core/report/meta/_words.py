@@ -28,7 +28,7 @@ def interval(found: Estimate | None) -> str:
 def value_and_ends(found: Estimate) -> tuple[str, str]:
     """The number and its interval, with equally many decimals: three significant digits of the largest."""
     if not found.has_interval:
-        return number(found.value), "(1 seed, no interval)"
+        return number(found.value), f"(1 {found.unit}, no interval)"
     largest = max(found[:3], key=abs)
     center, low, high = (_fixed(value, largest) for value in found[:3])
     return center, f"[{low}, {high}]"
@@ -71,28 +71,33 @@ def joined(names: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def seeds_text(seeds: Mapping[str, int]) -> str:
-    """Say how many seeds each method has: once if all have the same number; and that one seed has no interval."""
+def seeds_text(seeds: Mapping[str, int], unit: str = "seed") -> str:
+    """Say how many seeds (or other units) each method has: once if all have the same number; one has no interval."""
     seeds = {method: count for method, count in seeds.items() if count}
     counts = set(seeds.values())
     if not counts:
-        return "No seed was measured."
+        return f"No {unit} was measured."
     if counts == {1}:
-        return "One seed: no interval exists."
+        return f"One {unit}: no interval exists."
     if len(counts) == 1:
-        return f"{counts.pop()} seeds; 95 % intervals from a bootstrap over the seeds."
+        return f"{counts.pop()} {unit}s; 95 % intervals from a bootstrap over the {unit}s."
     each = ", ".join(f"{method} {count}" for method, count in seeds.items())
-    alone = " With one seed no interval exists." if 1 in counts else ""
-    return f"Seeds: {each}; 95 % intervals from a bootstrap over the seeds.{alone}"
+    alone = f" With one {unit} no interval exists." if 1 in counts else ""
+    return f"{unit.capitalize()}s: {each}; 95 % intervals from a bootstrap over the {unit}s.{alone}"
 
 
-def seeds_warning(seeds: Mapping[str, int]) -> str:
-    """Warn about methods of which too few seeds were run to conclude anything; empty if there are none."""
+def seeds_warning(seeds: Mapping[str, int], unit: str = "seed") -> str:
+    """Warn about methods of which too few seeds were run to conclude anything; empty if there are none.
+
+    Args:
+        seeds: Number of each method.
+        unit: What is counted, if not seeds.
+    """
     one = [method for method, count in seeds.items() if count == 1]
     few = [method for method, count in seeds.items() if 1 < count < FEW_SEEDS]
     parts = []
     if one:
-        parts.append(f"{joined(one)}: one seed, so that no interval exists.")
+        parts.append(f"{joined(one)}: one {unit}, so that no interval exists.")
     if few:
-        parts.append(f"{joined(few)}: fewer than {FEW_SEEDS} seeds, whose bootstrap intervals are too narrow.")
+        parts.append(f"{joined(few)}: fewer than {FEW_SEEDS} {unit}s, whose bootstrap intervals are too narrow.")
     return " ".join([*parts, "So few are an illustration, not evidence."]) if parts else ""

@@ -1,5 +1,9 @@
 """``metarl adapt`` on a run of IMT and on plain runs: the same figures as by hand, and errors that say what to do."""
 
+import json
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from run_helpers import run_to_end
@@ -12,6 +16,9 @@ from metarl_core.agents.meta.adaptation import chance, from_scratch, k_shot, loa
 from metarl_core.agents.meta.playing import record
 from metarl_core.agents.meta.q_learner import QLearner
 from metarl_core.cli import main
+
+sys.path.append(str(Path(__file__).parents[1]))
+from html_page import Page
 
 IMT = [
     "env_tasks=4",
@@ -47,6 +54,10 @@ def adapt(*words):
     return main(["adapt", *map(str, words)])
 
 
+def first_at(curve, threshold):
+    return next((step for step, value in zip(curve.steps, curve.returns, strict=True) if value >= threshold), np.inf)
+
+
 def poles(runs):
     return [runs / f"pole{length}" for length in (0.2, 0.5, 0.9)]
 
@@ -65,16 +76,82 @@ def test_a_run_of_imt_prints_its_k_shot_curve(runs, capsys, tmp_path):
         row = next(row for row in rows if row[:1] == [str(number)] and "to" in row)
         assert float(row[2]) == pytest.approx(found.returns[:, i].mean(), rel=1e-3)
     assert f"{chance(agent, task, seed=4):.4g}" in text
-    curve = agent.fine_tune(400, evaluate_every=80)
-    scratch = from_scratch(agent, task, 400, evaluate_every=80, seed=4)
+    curve = agent.fine_tune(400, evaluate_every=40)
+    scratch = from_scratch(agent, task, 400, evaluate_every=40, seed=4)
     last = next(row for row in rows if row[:1] == ["400"])
     np.testing.assert_allclose([float(last[1]), float(last[2])], [curve.returns[-1], scratch.returns[-1]], rtol=1e-3)
     assert (
         f"(fine-tuned has {agent.adaptation.steps:,} more steps behind it, of its adaptation; scratch has none)" in text
     )
+    tuned, alone = curve.returns, scratch.returns
+    threshold = alone[0] + (max(tuned.max(), alone.max()) - alone[0]) / 2
+    assert f"transfer (one seed: no interval), threshold {threshold:.4g}, times in steps" in text
+    for name, value in {
+        "jump start": tuned[0] - alone[0],
+        "asymptotic gain": tuned[-1] - alone[-1],
+        "auc gain": ((tuned - alone)[1:] + (tuned - alone)[:-1]).mean() / 2,
+        "time to threshold": first_at(curve, threshold),
+        "scratch time to threshold": first_at(scratch, threshold),
+    }.items():
+        told = next(line for line in text.splitlines() if line.startswith(f"{name}  "))
+        assert told.removeprefix(name).strip() == ("never" if value == np.inf else f"{value:.4g}")
     again = MetaAgent.load(tmp_path / "agent.ckpt")
     obs = np.random.default_rng(0).uniform(-1, 1, (20, 2)).astype(np.float32)
     np.testing.assert_array_equal(again.act(obs), agent.act(obs))
+
+
+def test_the_page_and_its_numbers_are_what_was_printed(runs, capsys, tmp_path):
+    pytest.importorskip("matplotlib")
+    from metarl_core.report.meta._estimates import Estimate
+    from metarl_core.report.meta._words import interval, number
+
+    words = (runs / "imt", "--task", "goal_x=0.3,goal_y=-0.2", "--episodes", 1, "--repeats", 4)
+    out = tmp_path / "new" / "adapted"
+    assert adapt(*words, "--fine-tune", 100, "--scratch", "--out", out) == 0
+    text = capsys.readouterr().out
+    assert f"report: {out / 'report.html'}" in text
+    numbers = json.loads((out / "adaptation.json").read_text())
+    shots, learned = numbers["k_shot"], numbers["fine_tuning"]
+    assert np.shape(shots["returns"]) == (4, 2)
+    np.testing.assert_allclose(np.mean(shots["returns"], axis=0), shots["mean"])
+    for i, shot in enumerate(shots["shots"]):
+        value, low, high = (shots[name][i] for name in ("mean", "low", "high"))
+        assert f"{shot:8}  {shots['steps'][i]:7.0f}  {value:10.4g}  {low:.4g} to {high:.4g}" in text
+    assert f"{'chance':>8}  {'':7}  {numbers['chance']:10.4g}" in text
+    for each in numbers["sub_agents"]:
+        assert f"{each['weight']:6.3f}  {each['name']} (" in text
+    assert sum(each["weight"] for each in numbers["sub_agents"]) == pytest.approx(1)
+    assert (learned["steps"][0], learned["steps"][-1], len(learned["steps"])) == (0, 100, 11)
+    for row in zip(learned["steps"], learned["tuned"], learned["scratch"], strict=True):
+        assert "{:8}  {:10.4g}  {:10.4g}".format(*row) in text
+    for name in ("jump_start", "asymptotic_gain", "auc_gain", "time_to_threshold", "scratch_time_to_threshold"):
+        value = float(learned["measures"][name])
+        told = "never" if value == np.inf else f"{value:.4g}"
+        assert f"{name.replace('_', ' '):26} {told:>10}\n" in text
+
+    html = (out / "report.html").read_text(encoding="utf-8")
+    page = Page(html)
+    assert page.open == []
+    assert html.count("data:image/png;base64,") == 3  # k-shot curve, learning curves, weights
+    ends = zip(*(shots[name] for name in ("mean", "low", "high")), strict=True)
+    told = [interval(Estimate(*each, seeds=4, unit="adaptation")) for each in ends]
+    assert f"adapted 4 {' '.join(told)}" in page.text
+    gains = [learned["measures"][name] for name in ("jump_start", "asymptotic_gain", "auc_gain")]
+    assert f"fine-tuned 1 {' '.join(f'{number(gain)} (1 seed, no interval)' for gain in gains)}" in page.text
+    times = [float(learned["measures"][name]) for name in ("time_to_threshold", "scratch_time_to_threshold")]
+    assert "{} against {}".format(*map(number, times)) in page.text
+    assert f"Threshold: {learned['threshold']:.4g}." in page.text
+    assert f"{learned['adaptation_steps']:,} more environment steps" in page.text
+    assert "--fine-tune 100 --scratch --out" in page.text
+
+    # The same folder again; with one adaptation nothing has an interval.
+    assert adapt(*words[:-1], 1, "--out", out) == 0
+    assert capsys.readouterr().out.count("  no interval\n") == 2
+    numbers = json.loads((out / "adaptation.json").read_text())
+    assert (numbers["fine_tuning"], numbers["k_shot"]["low"]) == (None, None)
+    text = Page((out / "report.html").read_text(encoding="utf-8")).text
+    assert "One adaptation: no interval exists." in text
+    assert "fine-tuned" not in text
 
 
 def test_scratch_and_fine_tuning_meet_the_same_episodes(runs, monkeypatch):
@@ -151,6 +228,14 @@ def test_a_new_task_has_what_the_others_have_in_common(runs):
     assert dict(new_task(agent, {"length": 0.3, "masspole": 0.1}).params) == {"masspole": 0.1, "length": 0.3}
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="/proc is a place where nobody can write")
+def test_a_folder_that_cannot_be_written_is_told_before_anything_runs(runs, capsys):
+    assert adapt(runs / "imt", "--task", "goal_x=0,goal_y=0", "--out", "/proc/none/adapted") == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("metarl adapt: error: --out /proc/none/adapted: /proc cannot be written (")
+    assert captured.out == ""
+
+
 def test_mistakes_are_told_in_one_line(runs, capsys, tmp_path):
     imt, (short, middle, long) = runs / "imt", poles(runs)
     for words, message in (
@@ -174,6 +259,8 @@ def test_mistakes_are_told_in_one_line(runs, capsys, tmp_path):
         ((imt, "--task", "goal_x=0,goal_y=0", "--aggregation", "sum"), "aggregation='sum': choose one of weighted"),
         ((imt, "--task", "goal_x=0,goal_y=0", "--scratch"), "--scratch learns for as many steps as --fine-tune"),
         ((imt, "--task", "goal_x=0,goal_y=0", "--save", tmp_path / "no" / "x"), "there is no folder"),
+        ((imt, "--task", "goal_x=0,goal_y=0", "--out", imt), "the folder holds other files and no adaptation.json"),
+        ((imt, "--task", "goal_x=0,goal_y=0", "--out", imt / "config.json" / "x"), "config.json is a file; expected a"),
         ((imt, "--task", "goal_x=0,goal_y=0", "--device", "gpu"), "unknown device 'gpu'"),
         ((tmp_path / "none", "--task", "length=1"), "is not a run (no config.json)"),
         ((imt,), "arguments are required: --task"),
@@ -183,6 +270,7 @@ def test_mistakes_are_told_in_one_line(runs, capsys, tmp_path):
         assert message in captured.err, words
         assert captured.err.startswith("metarl adapt: error: ")
         assert captured.err.count("\n") == 1
+    assert not (imt / "report.html").exists()
     with pytest.raises(ConfigError, match="is a run of ddqn; expected imt"):
         load_imt(short)
     with pytest.raises(ConfigError, match="run_dirs is empty"):
