@@ -152,12 +152,14 @@ def tables(results: Results, unseen: Unseen) -> str:
     parts = [f"# {results.experiment.title}"]
     for task in results.tasks:
         if unseen.measured(task):
+            from metarl_core.reproduce.costs import cost_table
             from metarl_core.reproduce.regret import regret_table
             from metarl_core.reproduce.unseen_summary import solved_table, unseen_table
 
             found = (
                 solved_table(results, unseen, task),
                 unseen_table(results, unseen, task),
+                cost_table(results, task),
                 regret_table(results, unseen, task),
             )
             table = "\n\n".join(filter(None, found))
@@ -167,6 +169,10 @@ def tables(results: Results, unseen: Unseen) -> str:
     over_tasks = _over_tasks(results)
     if over_tasks:
         parts += ["## All tasks together", over_tasks]
+    if any(unseen.measured(task) for task in results.tasks):
+        from metarl_core.reproduce.costs import cost_caption
+
+        parts += filter(None, [cost_caption(results)])
     if len(results.commits) > 1:
         made = ", ".join(f"{name} ({count})" for name, count in results.commits.items())
         parts.append(f"Rows were made by different versions of the sources: {made}.")

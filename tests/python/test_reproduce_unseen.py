@@ -82,6 +82,12 @@ def made_up(cell, policy, value):
     return {**names, "config": cell.digest, "policy": policy, "mean_return": value, "returns": f"{value}", "commit": ""}
 
 
+def outcomes(path):
+    """Rows of the tables before the one of what was used."""
+    text = path.read_text()
+    return [line for line in text[: text.index("| used in training |")].splitlines() if line.startswith("|")]
+
+
 def test_figures_of_the_table(tmp_path):
     """Interquartile means over the seeds, and by how much the baseline is ahead on the seeds that both have."""
     experiment = read_experiment(write_spec(tmp_path, SPEC.replace('seeds = "0-1"', 'seeds = "0-4"')))
@@ -98,7 +104,7 @@ def test_figures_of_the_table(tmp_path):
             rows = [made_up(cell, "imt", 0.0), made_up(cell, "own", 12.0)]
         write_unseen(unseen_path(path), rows, experiment.cells)
     write_summary(experiment, path)
-    table = [line for line in (tmp_path / "tables.md").read_text().splitlines() if line.startswith("|")]
+    table = outcomes(tmp_path / "tables.md")
     low, high = stats.bootstrap_interval(stats.iqm, [ours], resamples=10_000)
     assert f"| **IMT** | {stats.iqm([ours]):.4g} [{low:.4g}, {high:.4g}] | - | 5 |" in table
     ahead = list(np.subtract(ours[:4], other))
@@ -175,6 +181,46 @@ def test_regret_against_networks_trained_on_the_held_out_tasks(tmp_path):
     assert [line for line in without.splitlines() if line not in with_oracle] == []
 
 
+def test_what_each_method_used(tmp_path):
+    """Steps from the rows, the rest from the configuration; nothing of rows of other settings."""
+    text = SPEC.replace('seeds = "0-1"', 'seeds = "0-2"') + ALONE
+    experiment = read_experiment(write_spec(tmp_path, text))
+    cells = [c for c in experiment.cells if c.params["env_tasks_split"] == "extrapolation"]
+    path, steps = tmp_path / "results.csv", [1290, 1320, 1200]
+    rows = [made_up_row(cell, evaluation_return=1.0, environment_steps=steps[cell.seed]) for cell in cells]
+    rows = [row | ({"config": "other"} if row["method"] == "oracle" else {}) for row in rows]
+    write_rows(path, rows)
+    for cell in cells:
+        write_unseen(unseen_path(path), [made_up(cell, "imt", 0.0)], experiment.cells)
+    write_summary(experiment, path)
+    text = (tmp_path / "tables.md").read_text()
+    start = text.index("| used in training |")
+    table = [line.strip("| ").split(" | ") for line in text[start:].split("\n\n")[0].splitlines()]
+    assert table[0] == ["used in training", "environment steps", "parameters", "stored bytes", "all bytes", "seeds"]
+    # 2 numbers, 9 actions, 8 features; 3 tasks of 400 reference transitions of 42 bytes, the rest replayed, of 33.
+    trunk, head, predictor = 3 * 8, 9 * 9, (2 * 8 + 9 + 1 + 1) * 8 + 9 * 16
+    counts = {"IMT": 4 * trunk + 3 * (head + predictor), "alone": 3 * (trunk + head)}
+    played = "1,290 (1,200 to 1,320)"
+    for label, row in zip(counts, (table[2], table[4]), strict=True):
+        stored = [3 * 400 * 42 + 33 * more for more in (90, 0, 120)]
+        every = [4 * counts[label] + s for s in stored]
+        spans = [f"{values[0]:,} ({values[1]:,} to {values[2]:,})" for values in (stored, every)]
+        assert row == [label, played, f"{counts[label]:,}", *spans, "3"]
+    assert table[3] == ["oracle", played, "-", "-", "-", "3"]
+    assert text.count("Used in training: median over the seeds") == 1
+    assert "of IMT also the common trunk and embedding predictors;" in text
+    assert "curiosity" not in text
+    assert "validation" not in text
+
+
+ALONE = """
+[methods.alone]
+algorithm = "imt"
+label = "alone"
+options = { sharing = "none" }
+"""
+
+
 def test_the_oracle_learns_the_tasks_that_the_others_are_tested_on():
     experiment = find_experiment("imt-transfer")
     cells = {cell.key: cell.config for cell in experiment.cells}
@@ -207,7 +253,7 @@ def test_methods_beside_each_other_in_the_same_ways_to_act(tmp_path):
             rows.append(made_up(cell, "own", float(own[cell.method.name][cell.seed])))
         write_unseen(unseen_path(path), rows, experiment.cells)
     write_summary(experiment, path)
-    table = [line for line in (tmp_path / "tables.md").read_text().splitlines() if line.startswith("|")]
+    table = outcomes(tmp_path / "tables.md")
     assert table[0].endswith("| seeds | verdict |")
     assert [line.split(" | ")[0] for line in table[2:]] == [
         "| **IMT**",
