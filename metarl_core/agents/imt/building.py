@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from metarl_core.agents.common.images import Features
@@ -31,7 +33,7 @@ def make_submodels(
         one_hot: observations are one-hot or all zero; only ``exploration=curiosity`` has to know.
         generator: source of all initial weights.
     """
-    ensemble = {
+    ensemble: dict[str, Any] = {
         "critic_heads": config.critic_heads,
         "prior_scale": config.prior_scale,
         "prior_gain": config.prior_gain,
