@@ -115,8 +115,8 @@ def _cost_table(group: Group) -> str:
     runs = [run for run in group.runs if run.reader.arrays("imt_tasks") is not None]
     cells = []
     for name in _COSTS:
-        used = [run.result.get(name) for run in runs]
-        cells.append("-" if None in used else _of_seeds([int(value) for value in used]))
+        used = [run.result[name] for run in runs if run.result.get(name) is not None]
+        cells.append(_of_seeds(used) if len(used) == len(runs) else "-")
     head = ("environment steps", "steps on validation tasks", "trained parameters", "stored bytes")
     return (
         f'<h3>What it used</h3><div class="wide"><table><thead><tr>{"".join(f"<th>{name}</th>" for name in head)}</tr>'

@@ -124,5 +124,6 @@ def _count(nets: Iterable[nn.Module]) -> int:
 
 def _recorded_row_bytes(observation_space: Any, action_space: Any) -> int:
     """Bytes of one transition of a :class:`TaskDataset`."""
-    sizes = [math.prod(space.shape) * np.dtype(space.dtype).itemsize for space in (observation_space, action_space)]
-    return 2 * sizes[0] + sizes[1] + 8 + 1 + 1 + 8  # reward, terminated, truncated, episode
+    spaces = (observation_space, action_space)
+    obs, action = (int(math.prod(space.shape)) * np.dtype(space.dtype).itemsize for space in spaces)
+    return 2 * obs + action + 8 + 1 + 1 + 8  # reward, terminated, truncated, episode
