@@ -125,5 +125,6 @@ def _count(nets: Iterable[nn.Module]) -> int:
 def _recorded_row_bytes(observation_space: Any, action_space: Any) -> int:
     """Bytes of one transition of a :class:`TaskDataset`."""
     spaces = (observation_space, action_space)
-    obs, action = (int(math.prod(space.shape)) * np.dtype(space.dtype).itemsize for space in spaces)
+    sizes: list[int] = [math.prod(space.shape) * np.dtype(space.dtype).itemsize for space in spaces]
+    obs, action = sizes
     return 2 * obs + action + 8 + 1 + 1 + 8  # reward, terminated, truncated, episode
