@@ -253,7 +253,7 @@ def _train(config: RunConfig, run_dir: Path, resume: bool, report: bool) -> int:
 
 
 def _comparison(result: Mapping[str, Any]) -> str:
-    """Mean returns of all methods on the held-out tasks, the highest first."""
+    """Mean returns of all methods on the held-out tasks, the highest first, and what was used for them."""
     from metarl_core.agents.imt.comparison import METHODS
 
     returns: Mapping[str, float] = result["test_returns"]
@@ -261,6 +261,10 @@ def _comparison(result: Mapping[str, Any]) -> str:
     note = "; transductive: something was trained on these tasks" if result["transductive"] else ""
     lines = [f"mean return on {result['tasks']['test']} held-out tasks{note}:"]
     lines += [f"  {name:16} {returns[name]:>10.4g}  {METHODS.get(name, '')}" for name in order]
+    lines.append(
+        f"used: {result['environment_steps']:,} environment steps (and {result['selection_steps']:,} on validation "
+        f"tasks), {result['parameters']:,} parameters, {result['stored_bytes']:,} bytes stored"
+    )
     return "\n".join(lines)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
@@ -103,8 +103,35 @@ def held_out_table(group: Group) -> str:
         f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"</tr>".join(rows)}</tr></tbody></table></div>'
         f"<p>{escape(seeds)}; returns undiscounted, means over the same number of greedy episodes of every method on "
         "every task. Single submodels and chance start from other random states than the rest.</p>"
-        f"{_task_table(results[0])}"
+        f"{_cost_table(group)}{_task_table(results[0])}"
     )
+
+
+_COSTS = ("environment_steps", "selection_steps", "parameters", "stored_bytes")
+
+
+def _cost_table(group: Group) -> str:
+    """What the runs used, beside what they came to; a dash for what runs of older versions did not count."""
+    runs = [run for run in group.runs if run.reader.arrays("imt_tasks") is not None]
+    cells = []
+    for name in _COSTS:
+        used = [run.result[name] for run in runs if run.result.get(name) is not None]
+        cells.append(_of_seeds(used) if len(used) == len(runs) else "-")
+    head = ("environment steps", "steps on validation tasks", "trained parameters", "stored bytes")
+    return (
+        f'<h3>What it used</h3><div class="wide"><table><thead><tr>{"".join(f"<th>{name}</th>" for name in head)}</tr>'
+        f"</thead><tbody><tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr></tbody></table></div>"
+        "<p>Environment steps are those of all training tasks, reference transitions included. Parameters: networks "
+        "that are trained and kept, slow copies and optimisers left out; networks of their own "
+        "(<code>sharing=none</code>) have no common trunk and no embedding predictors. Bytes: reference transitions, "
+        "replay, and random networks that are never trained.</p>"
+    )
+
+
+def _of_seeds(values: Sequence[int]) -> str:
+    least, most = min(values), max(values)
+    median = f"{int(np.median(values)):,}"
+    return median if least == most else f"{median} (median; {least:,} to {most:,})"
 
 
 def held_out_pictures(group: Group) -> Iterator[Picture]:

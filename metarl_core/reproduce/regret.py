@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+from metarl_core.agents.imt.comparison import FEW_EPISODES
 from metarl_core.reproduce.summary import Results, figure_text, markdown
 from metarl_core.reproduce.unseen import Unseen
-from metarl_core.reproduce.unseen_summary import LABELS, shown_policies
+from metarl_core.reproduce.unseen_summary import LABELS, reference_text, shown_policies
 
 __all__ = ["Regret", "oracle_method", "regret_table", "regrets"]
 
@@ -18,15 +19,15 @@ class Regret:
 
     Attributes:
         label: what acts.
-        zero_shot: of each seed; weights, if it has any, are from the reference transitions.
-        few_shot: the same with weights from ten episodes of the new task; empty where there is no such way to act.
-        share: zero-shot, over the regret of uniform actions of the same seed; empty where these are no worse than the
-            oracle, or were not measured.
+        reference: of each seed; weights, if it has any, are from the reference transitions of the new task.
+        episodes: the same with weights from ``FEW_EPISODES`` of the new task; empty where there is no such way to act.
+        share: ``reference``, over the regret of uniform actions of the same seed; empty where these are no worse than
+            the oracle, or were not measured.
     """
 
     label: str
-    zero_shot: tuple[float, ...]
-    few_shot: tuple[float, ...]
+    reference: tuple[float, ...]
+    episodes: tuple[float, ...]
     share: tuple[float, ...]
 
 
@@ -75,18 +76,22 @@ def regret_table(results: Results, unseen: Unseen, task: tuple[str, str]) -> str
     name = oracle_method(results)
     if not found or name is None:
         return ""
-    header = ["on held-out tasks", "regret, zero-shot [95 %]", "from 10 episodes [95 %]", "share of chance's", "seeds"]
+    met = reference_text(results, task)
+    header = ["on held-out tasks", f"regret, from {met} [95 %]", f"regret, from {FEW_EPISODES} episodes [95 %]"]
+    header += ["share of chance's", "seeds"]
     rows = [
         [
             regret.label,
-            *(figure_text(values) if values else "-" for values in (regret.zero_shot, regret.few_shot, regret.share)),
-            str(len(regret.zero_shot)),
+            *(figure_text(values) if values else "-" for values in (regret.reference, regret.episodes, regret.share)),
+            str(len(regret.reference)),
         ]
         for regret in found
     ]
     note = (
         f"Regret against *{results.label(name)}*: their mean return, each network on the task that it was trained on, "
-        "minus that of what acts; interquartile mean of the differences on the same seeds. Below 0: better than they."
+        "minus that of what acts; interquartile mean of the differences on the same seeds. Below 0: better than they. "
+        f"What acts is not trained on the task; its weights, if any, are from {met} of it under uniform actions, or "
+        f"from {FEW_EPISODES} episodes."
     )
     return f"{note}\n\n{markdown(header, rows)}"
 

@@ -14,9 +14,12 @@ from metarl_core.reproduce.store import Row, read_rows
 from metarl_core.reproduce.unseen import Unseen, unseen_path
 from metarl_core.runs._files import atomic_writer
 
-__all__ = ["Group", "Results", "collect", "figure_text", "markdown", "task_text", "write_summary"]
+__all__ = ["LEAST_SEEDS", "Group", "Results", "collect", "figure_text", "markdown", "task_text", "write_summary"]
 
 _RESAMPLES = 10_000
+
+LEAST_SEEDS = 5
+"""Of fewer, an interval by bootstrap is too narrow to be read, and none is given."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,12 +155,14 @@ def tables(results: Results, unseen: Unseen) -> str:
     parts = [f"# {results.experiment.title}"]
     for task in results.tasks:
         if unseen.measured(task):
+            from metarl_core.reproduce.costs import cost_table
             from metarl_core.reproduce.regret import regret_table
             from metarl_core.reproduce.unseen_summary import solved_table, unseen_table
 
             found = (
                 solved_table(results, unseen, task),
                 unseen_table(results, unseen, task),
+                cost_table(results, task),
                 regret_table(results, unseen, task),
             )
             table = "\n\n".join(filter(None, found))
@@ -167,6 +172,12 @@ def tables(results: Results, unseen: Unseen) -> str:
     over_tasks = _over_tasks(results)
     if over_tasks:
         parts += ["## All tasks together", over_tasks]
+    if any(unseen.measured(task) for task in results.tasks):
+        from metarl_core.reproduce.costs import cost_caption
+
+        parts += filter(None, [cost_caption(results)])
+    if any(len(group.rows) < LEAST_SEEDS for group in results.groups):
+        parts.append(f"Of fewer than {LEAST_SEEDS} seeds no interval is given: it would be too narrow.")
     if len(results.commits) > 1:
         made = ", ".join(f"{name} ({count})" for name, count in results.commits.items())
         parts.append(f"Rows were made by different versions of the sources: {made}.")
@@ -218,9 +229,11 @@ def _by_seed(results: Results, group: Group) -> str:
 
 
 def figure_text(values: Sequence[float]) -> str:
-    """IQM with its interval; a run whose measure is not a number makes it n/a."""
+    """IQM with its interval, of few values alone; a run whose measure is not a number makes it n/a."""
     if np.isnan(values).any():
         return "n/a"
+    if len(values) < LEAST_SEEDS:
+        return f"{stats.iqm([values]):.4g}"
     low, high = stats.bootstrap_interval(stats.iqm, [values], resamples=_RESAMPLES)
     return f"{stats.iqm([values]):.4g} [{low:.4g}, {high:.4g}]"
 

@@ -9,19 +9,29 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from metarl_core import stats
+from metarl_core.agents.imt.comparison import FEW_EPISODES
 from metarl_core.report._figures import COLORS
-from metarl_core.reproduce.summary import Results, figure_text, markdown, task_text
+from metarl_core.reproduce.summary import LEAST_SEEDS, Results, figure_text, markdown, task_text
 from metarl_core.reproduce.unseen import Unseen
 
-__all__ = ["LABELS", "Line", "lines", "shown_policies", "solved_table", "unseen_plot", "unseen_table", "verdict"]
+__all__ = [
+    "LABELS",
+    "Line",
+    "lines",
+    "reference_text",
+    "shown_policies",
+    "solved_table",
+    "unseen_plot",
+    "unseen_table",
+    "verdict",
+]
 
 _RESAMPLES = 10_000
-_LEAST_SEEDS = 5  # of fewer, an interval by bootstrap is too narrow to be read
 
 LABELS = {
     "imt": "as configured",
     "imt_mixture": "as configured, no negative weights",
-    "imt_10": "as configured, weights from 10 episodes",
+    "imt_10": f"as configured, weights from {FEW_EPISODES} episodes",
     "chance": "uniform actions",
     "single_accuracy": "one submodel, the most accurate one",
     "single_train": "one submodel, the best on the training tasks",
@@ -107,8 +117,8 @@ def verdict(ahead: Sequence[float]) -> str:
     Returns:
         Whether the baseline is better or worse: the 95 % interval of the interquartile mean leaves out 0.
     """
-    if len(ahead) < _LEAST_SEEDS:
-        return f"fewer than {_LEAST_SEEDS} seeds"
+    if len(ahead) < LEAST_SEEDS:
+        return f"fewer than {LEAST_SEEDS} seeds"
     low, high = stats.bootstrap_interval(stats.iqm, [ahead], resamples=_RESAMPLES)
     return "baseline better" if low > 0 else "baseline worse" if high < 0 else "no difference seen"
 
@@ -125,6 +135,16 @@ def shown_policies(results: Results, method: str) -> tuple[str, ...] | None:
     return ("own",) if own else ("imt", "imt_mixture", "imt_10", "best", "vote", "weighted", "uniform")
 
 
+def reference_text(results: Results, task: tuple[str, str]) -> str:
+    """How many transitions of a held-out task weights are made from where nothing else is said: "4,096 transitions"."""
+    from metarl_core.agents.imt.run_config import ImtRunConfig
+
+    cells = (c for c in results.experiment.cells if c.key[1:3] == task and c.method.name in results.methods)
+    options = (cell.config.hyperparameters for cell in cells)
+    steps = sorted({hyper.reference_steps for hyper in options if isinstance(hyper, ImtRunConfig)})
+    return " or ".join(f"{count:,}" for count in steps) + " transitions"
+
+
 def unseen_table(results: Results, unseen: Unseen, task: tuple[str, str]) -> str:
     """Markdown: IQM over the seeds of the mean return on held-out tasks, and by how much the baseline is ahead."""
     found = lines(results, unseen, task)
@@ -138,7 +158,11 @@ def unseen_table(results: Results, unseen: Unseen, task: tuple[str, str]) -> str
     if results.experiment.policies:
         header.append("verdict")
         rows = [[*row, verdict(line.ahead) if line.ahead else "-"] for row, line in zip(rows, found, strict=True)]
-    return markdown(header, rows)
+    caption = (
+        f"Weights of a held-out task are from {reference_text(results, task)} of it under uniform actions, or from "
+        f"{FEW_EPISODES} episodes where a line says so; nothing is trained on it, unless a line says so."
+    )
+    return f"{caption}\n\n{markdown(header, rows)}"
 
 
 def solved_table(results: Results, unseen: Unseen, task: tuple[str, str]) -> str:
@@ -171,12 +195,15 @@ def _better(ours: Mapping[int, int], others: Mapping[int, int]) -> str:
     if not ours:
         return "-"
     pair = [[float(v) for v in counts.values()] for counts in (ours, others)]
+    text = f"{float(stats.probability_of_improvement([pair[0]], [pair[1]])):.3f}"
+    if min(map(len, pair)) < LEAST_SEEDS:
+        return text
     low, high = stats.bootstrap_interval(stats.probability_of_improvement, [pair[0]], [pair[1]], resamples=_RESAMPLES)
-    return f"{float(stats.probability_of_improvement([pair[0]], [pair[1]])):.3f} [{low:.3f}, {high:.3f}]"
+    return f"{text} [{low:.3f}, {high:.3f}]"
 
 
 def unseen_plot(results: Results, unseen: Unseen) -> Figure | None:
-    """The same as intervals, a panel for each family of tasks."""
+    """The same as intervals, a panel for each family of tasks; of few seeds a dot alone."""
     panels = [(task, found) for task in results.tasks if (found := lines(results, unseen, task))]
     if not panels:
         return None
@@ -202,7 +229,7 @@ def _draw(axes: object, row: int, line: Line) -> None:
     values: Sequence[float] = line.values
     color = COLORS[0] if line.label.startswith("**") else "#7b8794"
     center = float(stats.iqm([values]))
-    if len(values) > 1:
+    if len(values) >= LEAST_SEEDS:
         low, high = stats.bootstrap_interval(stats.iqm, [values], resamples=_RESAMPLES)
         axes.plot([float(low), float(high)], [row, row], color=color, linewidth=3, alpha=0.5)  # type: ignore[attr-defined]
     axes.plot([center], [row], "o", color=color)  # type: ignore[attr-defined]

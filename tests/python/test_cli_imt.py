@@ -70,6 +70,16 @@ def test_the_run_and_what_is_printed(whole):
     assert values == sorted(values, reverse=True)
     for name in ("imt", "chance", "single_accuracy", "single_hindsight", "uniform", "vote", "soup", "shuffled"):
         assert name in shown
+    used = reader.result
+    assert table[len(shown)] == (
+        f"used: {STEPS:,} environment steps (and {used['selection_steps']:,} on validation tasks), "
+        f"{used['parameters']:,} parameters, {used['stored_bytes']:,} bytes stored"
+    )
+    # Of what was saved: the trained networks, and the replay, which is full.
+    models = reader.load_checkpoint()["learner"]["models"]
+    kept = [v for n, v in models.items() if n.split(".")[0] in ("common", "trunks", "heads", "predictors")]
+    assert used["parameters"] == sum(v.numel() for v in kept)
+    assert used["stored_bytes"] > 2000 * (2 * 4 * 4 + 8 + 4 + 1 + 4)
 
 
 def test_the_report_is_written_and_can_be_written_again(whole, tmp_path):
@@ -86,6 +96,9 @@ def test_the_report_is_written_and_can_be_written_again(whole, tmp_path):
         for name, value in RunReader(run).result["test_returns"].items():
             assert f'<th scope="row">{name}</th><td>{value:.4g}</td>' in html
         assert "Transductive" not in html
+        result = RunReader(run).result
+        used = [result[n] for n in ("environment_steps", "selection_steps", "parameters", "stored_bytes")]
+        assert f"<tr>{''.join(f'<td>{value:,}</td>' for value in used)}</tr>" in html
         assert "metarl train imt --family CartPole-tasks --tasks 4 --split interpolation --seed 3" in html
     pictures = {path.stem for path in (tmp_path / "r_files").glob("*.png")}
     assert pictures >= {

@@ -349,13 +349,13 @@ def test_where_scratch_is_the_reference_seeds_without_it_are_told(tmp_path):
 @pytest.mark.parametrize(
     ("mine", "theirs", "verdict"),
     [
-        ([0.0, 0.01, 0.02, 0.03], [0.5, 0.5, 0.4, 0.6], "reached"),
-        ([0.4, 0.41, 0.42, 0.43], [0.5, 0.5, 0.4, 0.6], "missed"),
-        ([0.05, 0.5, 0.0, 0.45], [0.5, 0.5, 0.4, 0.6], "not shown"),
+        ([0.0, 0.01, 0.02, 0.03, 0.04], [0.5, 0.5, 0.4, 0.6, 0.5], "reached"),
+        ([0.4, 0.41, 0.42, 0.43, 0.44], [0.5, 0.5, 0.4, 0.6, 0.5], "missed"),
+        ([0.05, 0.5, 0.0, 0.45, 0.25], [0.5, 0.5, 0.4, 0.6, 0.5], "not shown"),
     ],
 )
 def test_forgetting_is_compared_with_half_of_fine_tunings(tmp_path, mine, theirs, verdict):
-    experiment = read_experiment(write_spec(tmp_path, TINY.replace('seeds = "0-1"', 'seeds = "0-3"')))
+    experiment = read_experiment(write_spec(tmp_path, TINY.replace('seeds = "0-1"', 'seeds = "0-4"')))
     results = []
     for cell in experiment.cells:
         if cell.method.name == "wide":
@@ -386,7 +386,8 @@ def test_a_tuning_without_the_settings_as_they_are_has_tables(tmp_path):
     assert "hidden=[20]" in (tmp_path / "tuning.md").read_text()
 
 
-def test_no_verdict_from_two_seeds(tmp_path, experiment):
+def test_neither_interval_nor_verdict_from_four_seeds(tmp_path):
+    experiment = read_experiment(write_spec(tmp_path, TINY.replace('seeds = "0-1"', 'seeds = "0-3"')))
     path = store_of(tmp_path / "results.csv", experiment, [(cell, made_up(cell)) for cell in experiment.cells])
     (found,) = measure_rows(experiment, read_continual_rows(path), path)
     assert goals(experiment, found) == []
@@ -394,6 +395,8 @@ def test_no_verdict_from_two_seeds(tmp_path, experiment):
     text = (tmp_path / "tables.md").read_text()
     assert "| goal |" not in text
     assert "at most half" not in text
+    assert not [line for line in text.splitlines() if line.startswith("|") and "[" in line]
+    assert "Of fewer than 5 seeds no interval is given" in text
 
 
 def test_the_csv_alone_makes_the_same_files(tmp_path, experiment):

@@ -82,6 +82,12 @@ def made_up(cell, policy, value):
     return {**names, "config": cell.digest, "policy": policy, "mean_return": value, "returns": f"{value}", "commit": ""}
 
 
+def outcomes(path):
+    """Rows of the tables before the one of what was used."""
+    text = path.read_text()
+    return [line for line in text[: text.index("| used in training |")].splitlines() if line.startswith("|")]
+
+
 def test_figures_of_the_table(tmp_path):
     """Interquartile means over the seeds, and by how much the baseline is ahead on the seeds that both have."""
     experiment = read_experiment(write_spec(tmp_path, SPEC.replace('seeds = "0-1"', 'seeds = "0-4"')))
@@ -98,13 +104,14 @@ def test_figures_of_the_table(tmp_path):
             rows = [made_up(cell, "imt", 0.0), made_up(cell, "own", 12.0)]
         write_unseen(unseen_path(path), rows, experiment.cells)
     write_summary(experiment, path)
-    table = [line for line in (tmp_path / "tables.md").read_text().splitlines() if line.startswith("|")]
+    table = outcomes(tmp_path / "tables.md")
     low, high = stats.bootstrap_interval(stats.iqm, [ours], resamples=10_000)
     assert f"| **IMT** | {stats.iqm([ours]):.4g} [{low:.4g}, {high:.4g}] | - | 5 |" in table
     ahead = list(np.subtract(ours[:4], other))
-    low, high = stats.bootstrap_interval(stats.iqm, [ahead], resamples=10_000)
     found = next(line for line in table if line.startswith("| mean of values, equal weights"))
-    assert found.endswith(f"| {stats.iqm([ahead]):.4g} [{low:.4g}, {high:.4g}] | 4 |")
+    assert found.endswith(f"| {stats.iqm([other]):.4g} | {stats.iqm([ahead]):.4g} | 4 |"), "of four no interval"
+    text = (tmp_path / "tables.md").read_text()
+    assert "are from 400 transitions of it under uniform actions, or from 10 episodes" in text
     assert "| uniform actions | -1 [-1, -1] | - | 5 |" in table
     assert "| each on its own training task | 30 [30, 30] | - | 5 |" in table
     oracle = [line for line in table if line.startswith("| oracle")]
@@ -154,15 +161,17 @@ def test_regret_against_networks_trained_on_the_held_out_tasks(tmp_path):
         low, high = stats.bootstrap_interval(stats.iqm, [values], resamples=10_000)
         return f"{stats.iqm([values]):.4g} [{low:.4g}, {high:.4g}]"
 
-    zero = np.subtract(oracle, returns["imt"]["imt"][:5])
+    assert rows[0][1:3] == ["regret, from 400 transitions [95 %]", "regret, from 10 episodes [95 %]"]
+    assert "zero-shot" not in with_oracle
+    regret = np.subtract(oracle, returns["imt"]["imt"][:5])
     assert rows[2] == [
         "**IMT**",
-        figure(zero),
+        figure(regret),
         figure(np.subtract(oracle, returns["imt"]["imt_10"][:5])),
-        figure(zero / (np.array(oracle) + 10)),
+        figure(regret / (np.array(oracle) + 10)),
         "5",
     ]
-    assert zero.tolist() == [10, 4, 1, -2, 10]
+    assert regret.tolist() == [10, 4, 1, -2, 10]
     assert [row[0] for row in rows[3:]] == [
         "uniform actions",
         "control",
@@ -173,6 +182,46 @@ def test_regret_against_networks_trained_on_the_held_out_tasks(tmp_path):
     assert rows[5][1:3] == [figure(np.subtract(oracle, 10.0)), "-"]
     # Nothing else in the table changes but the oracle's own line.
     assert [line for line in without.splitlines() if line not in with_oracle] == []
+
+
+def test_what_each_method_used(tmp_path):
+    """Steps from the rows, the rest from the configuration; nothing of rows of other settings."""
+    text = SPEC.replace('seeds = "0-1"', 'seeds = "0-2"') + ALONE
+    experiment = read_experiment(write_spec(tmp_path, text))
+    cells = [c for c in experiment.cells if c.params["env_tasks_split"] == "extrapolation"]
+    path, steps = tmp_path / "results.csv", [1290, 1320, 1200]
+    rows = [made_up_row(cell, evaluation_return=1.0, environment_steps=steps[cell.seed]) for cell in cells]
+    rows = [row | ({"config": "other"} if row["method"] == "oracle" else {}) for row in rows]
+    write_rows(path, rows)
+    for cell in cells:
+        write_unseen(unseen_path(path), [made_up(cell, "imt", 0.0)], experiment.cells)
+    write_summary(experiment, path)
+    text = (tmp_path / "tables.md").read_text()
+    start = text.index("| used in training |")
+    table = [line.strip("| ").split(" | ") for line in text[start:].split("\n\n")[0].splitlines()]
+    assert table[0] == ["used in training", "environment steps", "parameters", "stored bytes", "all bytes", "seeds"]
+    # 2 numbers, 9 actions, 8 features; 3 tasks of 400 reference transitions of 42 bytes, the rest replayed, of 33.
+    trunk, head, predictor = 3 * 8, 9 * 9, (2 * 8 + 9 + 1 + 1) * 8 + 9 * 16
+    counts = {"IMT": 4 * trunk + 3 * (head + predictor), "alone": 3 * (trunk + head)}
+    played = "1,290 (1,200 to 1,320)"
+    for label, row in zip(counts, (table[2], table[4]), strict=True):
+        stored = [3 * 400 * 42 + 33 * more for more in (90, 0, 120)]
+        every = [4 * counts[label] + s for s in stored]
+        spans = [f"{values[0]:,} ({values[1]:,} to {values[2]:,})" for values in (stored, every)]
+        assert row == [label, played, f"{counts[label]:,}", *spans, "3"]
+    assert table[3] == ["oracle", played, "-", "-", "-", "3"]
+    assert text.count("Used in training: median over the seeds") == 1
+    assert "of IMT also the common trunk and embedding predictors;" in text
+    assert "curiosity" not in text
+    assert "validation" not in text
+
+
+ALONE = """
+[methods.alone]
+algorithm = "imt"
+label = "alone"
+options = { sharing = "none" }
+"""
 
 
 def test_the_oracle_learns_the_tasks_that_the_others_are_tested_on():
@@ -197,17 +246,17 @@ def test_methods_beside_each_other_in_the_same_ways_to_act(tmp_path):
     text = text.replace('train_split = "test"', 'weighting = "random"')
     experiment = read_experiment(write_spec(tmp_path, text))
     path = tmp_path / "results.csv"
-    zero_shot = {"imt": [5, 6, 7, 8, 9, 10], "oracle": [7, 7, 8, 10, 10, 12], "control": [4, 7, 6, 9, 8, 11]}
+    configured = {"imt": [5, 6, 7, 8, 9, 10], "oracle": [7, 7, 8, 10, 10, 12], "control": [4, 7, 6, 9, 8, 11]}
     own = {"imt": [30] * 6, "oracle": [20, 22, 24, 26, 27, 28], "control": [30.5, 29.5, 30.5, 29.5]}
     cells = [c for c in experiment.cells if c.params["env_tasks_split"] == "extrapolation"]
     write_rows(path, [made_up_row(cell, evaluation_return=1.0) for cell in cells])
     for cell in cells:
-        rows = [made_up(cell, "imt", float(zero_shot[cell.method.name][cell.seed])), made_up(cell, "vote", 50.0)]
+        rows = [made_up(cell, "imt", float(configured[cell.method.name][cell.seed])), made_up(cell, "vote", 50.0)]
         if cell.seed < len(own[cell.method.name]):
             rows.append(made_up(cell, "own", float(own[cell.method.name][cell.seed])))
         write_unseen(unseen_path(path), rows, experiment.cells)
     write_summary(experiment, path)
-    table = [line for line in (tmp_path / "tables.md").read_text().splitlines() if line.startswith("|")]
+    table = outcomes(tmp_path / "tables.md")
     assert table[0].endswith("| seeds | verdict |")
     assert [line.split(" | ")[0] for line in table[2:]] == [
         "| **IMT**",
@@ -272,11 +321,11 @@ def test_tasks_solved(tmp_path):
     found = [line for line in text.splitlines() if "| its own |" in line or "| held out |" in line]
     assert len(found) == 4
     returns, solved = [2.4 / 3, 0.8], [3.0, 2.0]
-    low, high = stats.bootstrap_interval(stats.iqm, [solved], resamples=10_000)
-    assert f"| {stats.iqm([solved]):.4g} [{low:.4g}, {high:.4g}] | 3 | 5 / 6 | 2 | - |" in found[0]
+    assert f"| {stats.iqm([solved]):.4g} | 3 | 5 / 6 | 2 | - |" in found[0]
     assert found[0].startswith(f"| IMT | its own | {stats.iqm([returns]):.4g} ")
-    assert "| 3 | 1 / 6 | 2 | 1.000 [1.000, 1.000] |" in found[1]
-    assert "| 3 | 2 / 6 | 2 | 0.500 [0.500, 0.500] |" in found[3]
+    assert "Of fewer than 5 seeds no interval is given" in text
+    assert "| 3 | 1 / 6 | 2 | 1.000 |" in found[1]
+    assert "| 3 | 2 / 6 | 2 | 0.500 |" in found[3]
     plain = tmp_path / "plain"
     plain.mkdir()
     for name in ("results.csv", "unseen.csv"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import metarl_core
-from metarl_core.agents.imt.batches import COLUMNS, TaskBatch, task_batch
+from metarl_core.agents.imt.batches import COLUMNS, TaskBatch, replay_fields, row_bytes, task_batch
 
 __all__ = ["TaskMemory", "replay_columns", "row_bytes", "transition_fields"]
 
@@ -19,20 +18,7 @@ def transition_fields(
     in_features: int, extra: Mapping[str, Any] | None = None
 ) -> dict[str, tuple[tuple[int, ...], Any]]:
     """Fields of a replay buffer of encoded transitions, float32 observations of width D."""
-    return {
-        "obs": ((in_features,), np.float32),
-        "action": ((), np.int64),
-        "reward": ((), np.float32),
-        "next_obs": ((in_features,), np.float32),
-        "terminated": ((), np.bool_),
-        "task_id": ((), np.int32),
-        **(extra or {}),
-    }
-
-
-def row_bytes(fields: Mapping[str, tuple[tuple[int, ...], Any]]) -> int:
-    """Bytes of one transition's columns."""
-    return sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in fields.values())
+    return {**replay_fields(in_features), **(extra or {})}
 
 
 def replay_columns(replay: metarl_core.ReplayBuffer) -> dict[str, NDArray[Any]]:

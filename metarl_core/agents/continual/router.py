@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_core.agents.imt.embedding import TaskEmbedding
+from metarl_core.agents.imt.recorded import recorded_bytes
 from metarl_core.agents.imt.reference import purpose_seed
 from metarl_core.agents.imt.routing import Rule
 from metarl_core.errors import ConfigError
@@ -81,8 +82,4 @@ class Router:
     @property
     def nbytes(self) -> int:
         """Bytes of the reference transitions."""
-        return sum(
-            column.nbytes
-            for d in (*self.fitted, *self.held)
-            for column in (d.obs, d.actions, d.rewards, d.next_obs, d.terminated, d.truncated, d.episode)
-        )
+        return recorded_bytes((*self.fitted, *self.held))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,12 +12,35 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["COLUMNS", "TaskBatch", "leave_one_out_rows", "stack_tasks", "task_batch"]
+from metarl_core.agents.common.images import Features, stored_observation
+
+__all__ = ["COLUMNS", "TaskBatch", "leave_one_out_rows", "replay_fields", "row_bytes", "stack_tasks", "task_batch"]
 
 COLUMNS = ("obs", "action", "reward", "next_obs", "terminated")
 """What a :class:`TaskBatch` is made of."""
 
 _IMAGE_AXES = 5  # K, B, H, W, C
+
+
+def replay_fields(features: Features) -> dict[str, tuple[tuple[int, ...], Any]]:
+    """Fields of a replay buffer of encoded transitions.
+
+    Args:
+        features: width of an observation, D, or what its images are.
+    """
+    return {
+        "obs": stored_observation(features, one_hot=False),
+        "action": ((), np.int64),
+        "reward": ((), np.float32),
+        "next_obs": stored_observation(features, one_hot=False),
+        "terminated": ((), np.bool_),
+        "task_id": ((), np.int32),
+    }
+
+
+def row_bytes(fields: Mapping[str, tuple[tuple[int, ...], Any]]) -> int:
+    """Bytes of one transition's columns."""
+    return sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in fields.values())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,16 +15,19 @@ from metarl_core.agents.imt.outcomes import Adapted
 from metarl_core.agents.imt.playing import play_each, play_uniformly
 from metarl_core.agents.imt.reference import purpose_seed
 
-__all__ = ["METHODS", "SHUFFLES", "Comparison", "compare"]
+__all__ = ["FEW_EPISODES", "METHODS", "SHUFFLES", "Comparison", "compare"]
 
 SHUFFLES = 5
 """Random orders that the control is the mean of."""
+
+FEW_EPISODES = 10
+"""Episodes of a new task that ``imt_10`` makes its weights from."""
 
 METHODS: Mapping[str, str] = MappingProxyType(
     {
         "imt": "IMT as configured",
         "imt_mixture": "IMT as configured, but none of its weights negative (routing=mixture)",
-        "imt_10": "IMT as configured, its weights from 10 episodes of the new task alone",
+        "imt_10": f"IMT as configured, its weights from {FEW_EPISODES} episodes of the new task alone",
         "chance": "uniform actions",
         "single_accuracy": "one submodel: the one with the most accurate embedding predictor",
         "single_train": "one submodel: the one with the highest mean return on the training tasks",
@@ -84,7 +87,7 @@ def compare(learner: ImtLearner, adapted: Adapted, episodes: int = 20) -> Compar
     played["imt"] = played[learner.config.aggregation]
     if learner.config.routing in ("affine", "leave_one_out"):
         played["imt_mixture"] = learner.evaluate(learner.reweigh(adapted, "mixture"), episodes=episodes)
-    few = learner.adapt(adapted.tasks, episodes=10, seed=purpose_seed(learner.seed, "few episodes"))
+    few = learner.adapt(adapted.tasks, episodes=FEW_EPISODES, seed=purpose_seed(learner.seed, "few episodes"))
     played["imt_10"] = learner.evaluate(few, episodes=episodes)
     played["chance"] = play_uniformly(learner, adapted.tasks, episodes, seed)
     played["single_train"] = on_test[int(on_train.mean(axis=1).argmax())]

@@ -20,7 +20,7 @@ from metarl_core.agents.imt.batches import TaskBatch
 from metarl_core.agents.imt.networks import Submodels, one_hot_indices
 from metarl_core.agents.imt.task_rows import TaskRows
 
-__all__ = ["Curiosity", "TaskEnsemble", "ensemble_td_errors"]
+__all__ = ["Curiosity", "TaskEnsemble", "ensemble_td_errors", "make_signal"]
 
 
 class TaskEnsemble(nn.Module):
@@ -76,6 +76,23 @@ class TaskEnsemble(nn.Module):
             h = torch.baddbmm(bias, torch.relu(h), weight)
         h = h.view(self.tasks, self.members, rows, -1).transpose(0, 1).flatten(1, 2)
         return h
+
+
+def make_signal(
+    config: CderConfig, tasks: int, features: int, one_hot: bool, generator: torch.Generator
+) -> SignalModule:
+    """Make the signal networks of all tasks, in host memory.
+
+    Args:
+        config: CDER's options.
+        tasks: K.
+        features: width of an observation, D.
+        one_hot: observations are indices in [0, D].
+        generator: source of the initial weights.
+    """
+    widths = (features, *config.signal_hidden, config.atoms)
+    trained = TaskEnsemble(tasks, config.signal_members, widths, generator, one_hot=one_hot)
+    return SignalModule(features, config, generator, one_hot, trained=trained)
 
 
 def ensemble_td_errors(
@@ -142,9 +159,7 @@ class Curiosity:
     ) -> None:
         self.config, self.models, self.reward_factor = config, models, reward_factor
         generator = torch.Generator().manual_seed(seed >> 1)
-        widths = (features, *config.signal_hidden, config.atoms)
-        trained = TaskEnsemble(models.members, config.signal_members, widths, generator, one_hot=models.one_hot)
-        self.signal = SignalModule(features, config, generator, models.one_hot, trained=trained).to(device)
+        self.signal = make_signal(config, models.members, features, models.one_hot, generator).to(device)
         self.optimizer = torch.optim.Adam(self.signal.online.parameters(), lr=config.signal_lr, fused=True)
         rows = actors.num_tasks * actors.per_task
         self.policy = BehaviourPolicy(config, actors.num_actions, rows, np.random.default_rng([seed, 14]))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import metarl_core
 from metarl_core.agents.common.devices import flushed_denormals
-from metarl_core.agents.common.images import Features, ImageFeatures, stored_observation
+from metarl_core.agents.common.images import ImageFeatures
 from metarl_core.agents.common.options import ConfigError
 from metarl_core.agents.common.schedules import linear
 from metarl_core.agents.imt.actors import TaskActors
@@ -26,7 +26,8 @@ from metarl_core.agents.imt.averaging import (
     embedding_accuracy,
     return_accuracy,
 )
-from metarl_core.agents.imt.batches import COLUMNS, TaskBatch, stack_tasks, task_batch
+from metarl_core.agents.imt.batches import COLUMNS, TaskBatch, replay_fields, stack_tasks, task_batch
+from metarl_core.agents.imt.building import make_submodels
 from metarl_core.agents.imt.collecting import Collection
 from metarl_core.agents.imt.config import ImtConfig
 from metarl_core.agents.imt.curiosity import Curiosity
@@ -34,7 +35,6 @@ from metarl_core.agents.imt.device.actors import DeviceTaskActors
 from metarl_core.agents.imt.device.batches import DeviceBatches
 from metarl_core.agents.imt.device.collecting import DeviceCollection
 from metarl_core.agents.imt.embedding import TaskEmbedding
-from metarl_core.agents.imt.networks import Submodels
 from metarl_core.agents.imt.outcomes import Adapted, Round
 from metarl_core.agents.imt.playing import play_together
 from metarl_core.agents.imt.recorded import hold_out, mean_return, reward_factor
@@ -126,16 +126,14 @@ class ImtLearner:
             assert sets.test is not None
             self.tuning_actors = self.make_actors(sets.test, purpose_seed(seed, "tuning"))
             self.tuning_replay = self._make_replay(self.tuning_actors, purpose_seed(seed, "tuning replay"))
-        num_actions, width = self.actors.num_actions, self.config.hidden[-1]
-        self.models = Submodels(
+        self._check_curiosity()
+        self.models = make_submodels(
+            self.config,
             self.num_tasks,
             self.actors.features,
-            self.config.hidden,
-            num_actions,
-            2 * width + num_actions + 1 if self.embedding is None else self.embedding.train_embeddings.shape[1],
-            self.config.predictor_hidden,
+            self.actors.num_actions,
+            self.config.one_hot_obs or self.reference_policy.encoder.one_hot,
             torch.Generator().manual_seed(purpose_seed(seed, "networks") >> 1),
-            **self._ensemble(self.actors.features),
         ).to(self.device)
         self.stopping = StoppingRule(self.config.tolerance, self.config.patience if self.val_tasks else None)
         self.task_embeddings = self.embed(self.datasets)
@@ -150,12 +148,11 @@ class ImtLearner:
         self.best: dict[str, Any] | None = None
         self.rounds: list[Round] = []
 
-    def _ensemble(self, features: Features) -> dict[str, Any]:
-        """What the submodels have with ``exploration=curiosity``."""
+    def _check_curiosity(self) -> None:
         c = self.config
         if c.exploration != "curiosity":
-            return {}
-        if isinstance(features, ImageFeatures):
+            return
+        if isinstance(self.actors.features, ImageFeatures):
             raise ConfigError(
                 f"exploration='curiosity': reads images as vectors alone; set image_encoding='flat' (here "
                 f"{c.image_encoding!r})"
@@ -163,12 +160,6 @@ class ImtLearner:
         obs = self.reference.obs
         if c.one_hot_obs and not (((obs == 0) | (obs == 1)).all() and (obs != 0).sum(dim=2).max() <= 1):
             raise ConfigError(f"one_hot_obs=True: an observation of {self.env_id} is neither one-hot nor all zero")
-        return {
-            "critic_heads": c.critic_heads,
-            "prior_scale": c.prior_scale,
-            "prior_gain": c.prior_gain,
-            "one_hot": c.one_hot_obs or self.reference_policy.encoder.one_hot,
-        }
 
     def _make_curiosity(self) -> Curiosity | None:
         c = self.config
@@ -234,16 +225,12 @@ class ImtLearner:
         )
 
     def _make_replay(self, actors: TaskRows, seed: int) -> metarl_core.ReplayBuffer | DeviceReplayBuffer:
-        fields: dict[str, tuple[tuple[int, ...], Any]] = {
-            "obs": stored_observation(actors.features, one_hot=False),
-            "action": ((), np.int64),
-            "reward": ((), np.float32),
-            "next_obs": stored_observation(actors.features, one_hot=False),
-            "terminated": ((), np.bool_),
-            "task_id": ((), np.int32),
-        }
         return metarl_core.ReplayBuffer(
-            self.config.replay_capacity, fields, task_field="task_id", seed=seed, device=self.core_device
+            self.config.replay_capacity,
+            replay_fields(actors.features),
+            task_field="task_id",
+            seed=seed,
+            device=self.core_device,
         )
 
     @property

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from metarl_core.agents.common.options import ConfigError
 from metarl_core.tasks import TaskDataset
 
-__all__ = ["hold_out", "mean_return", "reward_factor"]
+__all__ = ["hold_out", "mean_return", "recorded_bytes", "reward_factor"]
 
 
 def hold_out(recorded: Sequence[TaskDataset], share: float, seed: int) -> tuple[list[TaskDataset], list[TaskDataset]]:
@@ -38,6 +38,15 @@ def mean_return(dataset: TaskDataset) -> float:
     """Of the episodes that ended; of the cut ones too, if none did."""
     complete = dataset.complete
     return float(dataset.returns[complete].mean() if complete.any() else dataset.returns.mean())
+
+
+def recorded_bytes(datasets: Iterable[TaskDataset]) -> int:
+    """Bytes of all columns of all transitions."""
+    return sum(
+        column.nbytes
+        for d in datasets
+        for column in (d.obs, d.actions, d.rewards, d.next_obs, d.terminated, d.truncated, d.episode)
+    )
 
 
 def reward_factor(datasets: Sequence[TaskDataset]) -> float:

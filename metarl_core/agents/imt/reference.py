@@ -46,9 +46,10 @@ class Reference:
         self.image = image_features(config.image_encoding, env_id, config.conv_filters, config.conv_kernel, "own")
         envs = metarl_core.make_vec(env_id, 1, **self.params)
         try:
-            self.table = action_table(envs.single_action_space, config.action_levels, env_id)
-            self.encoder = ObservationEncoder(envs.single_observation_space, config.normalize_obs, image=self.image)
-            self.num_actions = count_actions(envs.single_action_space, self.table)
+            self.observation_space, self.action_space = envs.single_observation_space, envs.single_action_space
+            self.table = action_table(self.action_space, config.action_levels, env_id)
+            self.encoder = ObservationEncoder(self.observation_space, config.normalize_obs, image=self.image)
+            self.num_actions = count_actions(self.action_space, self.table)
         finally:
             envs.close()
 

@@ -18,6 +18,7 @@ from metarl_core.agents.config import RunConfig
 from metarl_core.agents.device.support import place_core, why_env_on_host
 from metarl_core.agents.evaluate import SEED_OFFSET
 from metarl_core.agents.imt.comparison import METHODS, Comparison, compare
+from metarl_core.agents.imt.costs import learner_costs
 from metarl_core.agents.imt.learner import ImtLearner
 from metarl_core.agents.imt.outcomes import Adapted, Round
 from metarl_core.agents.imt.run_config import ImtRunConfig, settle_imt
@@ -99,6 +100,7 @@ class ImtTrainer:
         self.saved_step: int | None = None
         self.last_row: dict[str, Any] = {}
         self._saved_counts: tuple[int, float | None, list[float]] = (0, None, [])
+        self._saved_costs = learner_costs(self.learner)
         self._pending: list[dict[str, Any]] = []
         self._sitting_start = time.perf_counter()
         self._row_start = (0, 0.0, 0)
@@ -186,6 +188,7 @@ class ImtTrainer:
     def save(self) -> None:
         """Save the run."""
         self._saved_counts = (self.episodes, self.best_return, list(self.recent))
+        self._saved_costs = learner_costs(self.learner)
         self.run.save_checkpoint(self.state_dict())
         self.saved_step = self.learner.environment_steps
 
@@ -263,6 +266,8 @@ class ImtTrainer:
             "stop": learner.rounds[-1].stop if learner.rounds else None,
             "transductive": "test" in (self.hyper.tune_on, self.hyper.train_split),
             "selection_steps": learner.selection_steps,
+            "parameters": self._saved_costs.parameters,
+            "stored_bytes": self._saved_costs.stored_bytes,
             "adaptation_steps": {} if comparison is None else comparison.adaptation_steps,
             "test_returns": means,
         }
@@ -286,6 +291,7 @@ class ImtTrainer:
         self.learner.load_state_dict(state["learner"])
         self.saved_step = int(state["step"])
         self._saved_counts = (self.episodes, self.best_return, list(self.recent))
+        self._saved_costs = learner_costs(self.learner)
         self._sitting_start = time.perf_counter()
         self._row_start = (self.saved_step, self.wall_time, self.learner.updates)
 

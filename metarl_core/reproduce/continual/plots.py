@@ -15,6 +15,7 @@ from metarl_core.reproduce.continual.measures import MeasuredSequence
 from metarl_core.reproduce.continual.spec import ContinualExperiment
 from metarl_core.reproduce.continual.summary import interval_of
 from metarl_core.reproduce.plots import save_plots
+from metarl_core.reproduce.summary import LEAST_SEEDS
 
 __all__ = ["forgetting_bars", "heat_maps", "write_continual_plots"]
 
@@ -71,7 +72,7 @@ def heat_maps(experiment: ContinualExperiment, measured: Sequence[MeasuredSequen
 
 
 def forgetting_bars(experiment: ContinualExperiment, measured: Sequence[MeasuredSequence]) -> Figure | None:
-    """F and P of every method with 95 % intervals, a row of panels for each sequence."""
+    """F and P of every method with 95 % intervals (of few seeds none), a row of panels for each sequence."""
     panels = (("average", "P, average performance"), ("forgetting", "F, forgetting"), ("unseen", "unseen tasks"))
     names = [name for name in experiment.methods if any(name in found.runs for found in measured)]
     height = 0.6 + 0.22 * len(names)
@@ -86,7 +87,8 @@ def forgetting_bars(experiment: ContinualExperiment, measured: Sequence[Measured
                 color = COLORS[0] if name == experiment.baseline else _GREY
                 center, low, high = interval_of(values)
                 place.barh(at, center, color=color, alpha=0.55, height=0.7)
-                place.plot([low, high], [at, at], color=color, linewidth=2)
+                if len(values) >= LEAST_SEEDS:
+                    place.plot([low, high], [at, at], color=color, linewidth=2)
             place.axvline(0, color="black", linewidth=0.6)
             place.set_title(f"{found.spec.label}: {text}", fontsize=8)
             place.tick_params(axis="x", labelsize=8)

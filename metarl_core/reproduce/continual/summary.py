@@ -13,7 +13,7 @@ from metarl_core.reproduce.continual.measures import MeasuredSequence, measure_r
 from metarl_core.reproduce.continual.spec import ContinualExperiment
 from metarl_core.reproduce.continual.store import read_continual_rows
 from metarl_core.reproduce.store import Row
-from metarl_core.reproduce.summary import figure_text, markdown
+from metarl_core.reproduce.summary import LEAST_SEEDS, figure_text, markdown
 from metarl_core.runs._files import atomic_writer
 
 __all__ = ["Goal", "goals", "interval_of", "write_continual_summary"]
@@ -62,6 +62,8 @@ def _tables(experiment: ContinualExperiment, measured: Sequence[MeasuredSequence
         parts += [f"## {found.spec.label}", _about(found), _method_table(experiment, found)]
         if reached:
             parts.append("\n".join(f"- {goal.sentence}" for goal in reached))
+    if any(len(runs) < LEAST_SEEDS for found in measured for runs in found.runs.values()):
+        parts.append(f"Of fewer than {LEAST_SEEDS} seeds no interval is given, and no answer to the goals.")
     commits = [row["commit"] or "an installed package" for row in rows]
     made = {name: commits.count(name) for name in dict.fromkeys(commits)}
     if len(made) > 1:
@@ -141,7 +143,7 @@ def interval_of(values: Sequence[float]) -> tuple[float, float, float]:
 def goals(experiment: ContinualExperiment, found: MeasuredSequence) -> list[Goal]:
     """The goals on a sequence, for the seeds that both methods of each have; those without runs are left out.
 
-    From three seeds on: of fewer no interval says anything.
+    From ``LEAST_SEEDS`` on: of fewer no interval says anything.
     """
     own = experiment.baseline
     if own not in experiment.methods:  # a tuning of nothing but other settings
@@ -154,7 +156,7 @@ def goals(experiment: ContinualExperiment, found: MeasuredSequence) -> list[Goal
         if other is None or other not in found.runs or other == own:
             return None
         one, two = found.pairs(own, other, name)
-        if len(one) < 3 or np.isnan(one).any() or np.isnan(two).any():
+        if len(one) < LEAST_SEEDS or np.isnan(one).any() or np.isnan(two).any():
             return None
         return one, two
 

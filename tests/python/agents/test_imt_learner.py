@@ -1,6 +1,7 @@
 """IMT's learner on point robots: what each submodel sees, what the steps change, and that nothing else does."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -452,6 +453,19 @@ def test_vectors_are_embeddings_before_they_are_scaled():
     np.testing.assert_allclose(vectors.sum(axis=0), 0, atol=1e-12)  # centred
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     np.testing.assert_allclose(vectors / lengths, one.task_embeddings, atol=1e-12)
+
+
+def test_the_page_says_every_switch_of_the_presets():
+    text = (Path(__file__).parents[3] / "docs" / "imt.md").read_text(encoding="utf-8")
+    section = text.split("## What the presets deviate in")[1].split("\n## ")[0]
+    rows = [line.split(" | ") for line in section.splitlines() if line.startswith("| ")]
+    default, words = ImtConfig(), {True: "true", False: "false"}
+    for name, value in PRESETS["as_written"].items():
+        ours, theirs = (
+            words[v] if isinstance(v, bool) else f"{v:g}" if isinstance(v, float) else v
+            for v in (value, getattr(default, name))
+        )
+        assert any(f"`{name}={ours}`" in row[2] and f"`{name}={theirs}`" in row[3] for row in rows), name
 
 
 def test_as_written_tunes_on_the_held_out_tasks():

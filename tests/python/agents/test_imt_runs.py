@@ -10,6 +10,7 @@ from run_helpers import StopAt, contents, run_to_end
 from metarl_core import ConfigError
 from metarl_core.agents import evaluate, resolve_config
 from metarl_core.agents.imt.comparison import METHODS, SHUFFLES, compare
+from metarl_core.agents.imt.costs import PlannedCosts
 from metarl_core.agents.imt.outcomes import Adapted
 from metarl_core.agents.imt.playing import play_each
 from metarl_core.agents.imt.reference import purpose_seed
@@ -76,6 +77,7 @@ def test_the_files_of_a_run(whole):
     np.testing.assert_array_equal(episodes["episode"], np.arange(1, result["episodes"] + 1))
     assert (np.diff(episodes["step"]) >= 0).all()
     assert episodes["env"].max() < 4 * 4
+    assert (result["parameters"], result["stored_bytes"]) == PlannedCosts(config()).after(STEPS)
     assert result["best_return"] == episodes["return"].max()
     assert result["final_return"] == pytest.approx(episodes["return"][-100:].mean())
     first = reader.metrics["step"][0]
