@@ -50,7 +50,8 @@ class MetaRLReplayBuffer(ReplayBuffer):
         frame_stack: number of frames on the first axis of the observations, if they are stacks: each frame is then
             stored once.
         storage: "memory", or "mmap:FOLDER".
-        seed: of the draws; by default drawn from NumPy's global generator, which the algorithm's ``seed`` sets.
+        seed: of the draws; by default NumPy's global generator, which the algorithm's ``seed`` sets, decides, and the
+            file or folder of one that was stored.
 
     Raises:
         ValueError: a value is out of range, or an option needs ``prioritized``.

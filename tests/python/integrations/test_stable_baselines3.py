@@ -294,6 +294,29 @@ def test_a_model_and_its_buffer_are_saved_and_go_on(tmp_path):
     other.learn(60, reset_num_timesteps=False)
 
 
+def test_mapped_files_are_there_again_for_a_model_without_a_seed(tmp_path):
+    options = {"storage": f"mmap:{tmp_path}/columns"}
+    env = gymnasium.make("CartPole-v1")
+    model = sb3.DQN(
+        "MlpPolicy",
+        env,
+        buffer_size=500,
+        learning_starts=50,
+        replay_buffer_class=MetaRLReplayBuffer,
+        replay_buffer_kwargs=options,
+        device="cpu",
+    )
+    model.learn(120)
+    model.save(tmp_path / "model")
+    stored = model.replay_buffer.core.to_bytes()
+    model.replay_buffer.core.close()
+    other = sb3.DQN.load(tmp_path / "model", env=env, device="cpu")
+    assert other.replay_buffer.core.to_bytes() == stored
+    assert other.replay_buffer.size() == 120
+    other.learn(60, reset_num_timesteps=False)
+    assert other.replay_buffer.size() == 180
+
+
 def test_the_seed_of_the_model_seeds_the_draws():
     first, second = (model_of("DQN", replay_buffer_class=MetaRLReplayBuffer) for _ in range(2))
     for a, b in zip(first.policy.parameters(), second.policy.parameters(), strict=True):
