@@ -20,6 +20,19 @@ from metarl_core.integrations.weighted_loss import WeightedRewards
 __all__ = ["MetaRLReplayBuffer"]
 
 
+class _Ends:
+    """What ``dones`` of a buffer is: a second ``learn`` marks the last row there."""
+
+    def __setitem__(self, row: Any, end: Any) -> None:
+        """Nothing to do: the core sees that the next observation is not the one that was announced."""
+
+    def __getitem__(self, row: Any) -> Any:
+        raise TypeError(_NO_ARRAY.format("dones"))
+
+
+_NO_ARRAY = "MetaRLReplayBuffer has no array {!r}; buffer.core.state_dict()['columns'] has copies of what is stored"
+
+
 class MetaRLReplayBuffer(ReplayBuffer):
     """Prioritized replay for DQN, DDPG, TD3 and SAC: ``DQN(..., replay_buffer_class=MetaRLReplayBuffer)``.
 
@@ -107,6 +120,16 @@ class MetaRLReplayBuffer(ReplayBuffer):
             "Call buffer.core.sample() and buffer.core.update_priorities() in a loss of your own, or pass "
             "replay_buffer_kwargs={'prioritized': False}",
         )
+
+    @property
+    def dones(self) -> Any:
+        """Not an array: what a second ``learn`` sets there is known without it."""
+        return _Ends()
+
+    def __getattr__(self, name: str) -> Any:
+        if name in {"observations", "next_observations", "actions", "rewards", "timeouts"}:
+            raise AttributeError(_NO_ARRAY.format(name))
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _fields(self) -> dict[str, Any]:
         space, shape = self.observation_space, self.obs_shape

@@ -294,6 +294,55 @@ def test_a_model_and_its_buffer_are_saved_and_go_on(tmp_path):
     other.learn(60, reset_num_timesteps=False)
 
 
+@pytest.mark.parametrize("n_steps", [1, 3])
+def test_a_second_learn_ends_the_last_episode(n_steps):
+    """With observations stored once: DQN resets the environment in the middle of an episode."""
+    env = gymnasium.make("CartPole-v1")
+    model = sb3.DQN(
+        "MlpPolicy",
+        env,
+        buffer_size=500,
+        learning_starts=20,
+        train_freq=1,
+        seed=3,
+        optimize_memory_usage=True,
+        replay_buffer_class=MetaRLReplayBuffer,
+        replay_buffer_kwargs={"n_steps": n_steps},
+        device="cpu",
+    )
+    added, buffer = [], model.replay_buffer
+    keep = buffer.add
+    buffer.add = lambda *row: (added.append(copy.deepcopy(row[:5])), keep(*row))
+    model.learn(60)
+    in_the_middle = not added[-1][4][0]
+    with pytest.warns(UserWarning, match="last trajectory in the replay buffer will be truncated"):
+        model.learn(60)
+    assert in_the_middle, "the first call must stop within an episode, or nothing is tested"
+    assert len(added) == 120
+    assert buffer.size() == 120
+    # Row i goes on to the last row of its return: n steps later, at an end, or where the first call stopped.
+    stops = [i for i, row in enumerate(added) if row[4][0]] + [59, 119]
+    later = {added[i][0].tobytes(): min(i + n_steps - 1, *(s for s in stops if s >= i), 119) for i in range(120)}
+    batch = buffer.sample(2000)
+    seen = set()
+    for obs, next_obs, done in zip(batch.observations, batch.next_observations, batch.dones, strict=True):
+        last = later[obs.numpy().tobytes()]
+        seen.add(obs.numpy().tobytes())
+        assert np.array_equal(next_obs.numpy(), added[last][1][0])
+        assert done.item() == added[last][4][0]
+    assert added[59][0].tobytes() in seen
+
+
+def test_arrays_that_are_not_there():
+    buffer = filled()
+    with pytest.raises(AttributeError, match=r"no array 'rewards'; buffer.core.state_dict\(\)\['columns'\]"):
+        buffer.rewards  # noqa: B018
+    with pytest.raises(TypeError, match="no array 'dones'"):
+        buffer.dones[0]
+    assert not hasattr(buffer, "anything")
+    assert len(pickle.loads(pickle.dumps(buffer)).core) == len(copy.deepcopy(buffer).core) == len(buffer.core)
+
+
 def test_mapped_files_are_there_again_for_a_model_without_a_seed(tmp_path):
     options = {"storage": f"mmap:{tmp_path}/columns"}
     env = gymnasium.make("CartPole-v1")
