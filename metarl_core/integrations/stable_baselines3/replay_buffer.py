@@ -21,7 +21,7 @@ __all__ = ["MetaRLReplayBuffer"]
 
 
 class _Ends:
-    """What ``dones`` of a buffer is: a second ``learn`` marks the last row there."""
+    """What ``dones`` is in place of an array: a second ``learn`` marks the last row there."""
 
     def __setitem__(self, row: Any, end: Any) -> None:
         """Nothing to do: the core sees that the next observation is not the one that was announced."""
@@ -99,6 +99,7 @@ class MetaRLReplayBuffer(ReplayBuffer):
         self.handle_timeout_termination = handle_timeout_termination
         self.n_steps = n_steps
         self.prioritized = prioritized
+        self.dones: Any = _Ends()
         self.core: Any = make_core(
             self.buffer_size * n_envs,
             self._fields(),
@@ -120,11 +121,6 @@ class MetaRLReplayBuffer(ReplayBuffer):
             "Call buffer.core.sample() and buffer.core.update_priorities() in a loss of your own, or pass "
             "replay_buffer_kwargs={'prioritized': False}",
         )
-
-    @property
-    def dones(self) -> Any:
-        """Not an array: what a second ``learn`` sets there is known without it."""
-        return _Ends()
 
     def __getattr__(self, name: str) -> Any:
         if name in {"observations", "next_observations", "actions", "rewards", "timeouts"}:

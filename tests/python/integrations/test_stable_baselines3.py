@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize  # noqa: 
 from torch.nn import functional  # noqa: E402
 
 import metarl_core as mc  # noqa: E402
-from metarl_core.integrations.stable_baselines3 import MetaRLReplayBuffer, MetaRLVecEnv, make_vec_env  # noqa: E402
+from metarl_core.integrations.stable_baselines3 import MetaRLReplayBuffer  # noqa: E402
 from metarl_core.integrations.weighted_loss import Draw, WeightedRewards  # noqa: E402
 
 BOX = gymnasium.spaces.Box(-9, 9, (3,), np.float32)
@@ -388,74 +388,3 @@ def test_reset_forgets():
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         MetaRLReplayBuffer(100, BOX, TWO, "cpu", 1, **options)
-
-
-def test_our_environments_are_the_librarys():
-    """Steps of CartPole against the library's own vector environment of Gymnasium's, which starts where ours does."""
-    ours = make_vec_env("CartPole-v1", 3, seed=5)
-    theirs = DummyVecEnv([lambda: gymnasium.make("CartPole-v1")] * 3)
-    theirs.reset()
-
-    def start(obs, where):
-        for env in np.flatnonzero(where):
-            theirs.envs[env].unwrapped.state = tuple(obs[env].astype(np.float64))
-
-    start(ours.reset(), np.ones(3, bool))
-    rng, ends = np.random.default_rng(0), 0
-    for _ in range(200):
-        actions = rng.integers(2, size=3)
-        (a, ra, da, ia), (b, rb, db, ib) = ours.step(actions), theirs.step(actions)
-        assert np.array_equal(ra, rb)
-        assert np.array_equal(da, db)
-        np.testing.assert_allclose(a[~da], b[~db], rtol=1e-3, atol=1e-4)
-        for env in np.flatnonzero(da):
-            ends += 1
-            np.testing.assert_allclose(
-                ia[env]["terminal_observation"], ib[env]["terminal_observation"], rtol=1e-3, atol=1e-4
-            )
-            assert ia[env]["TimeLimit.truncated"] == ib[env]["TimeLimit.truncated"]
-            assert ia[env]["episode"]["l"] > 0
-        start(a, da)
-    assert ends > 10
-    again = make_vec_env("CartPole-v1", 3, seed=5)
-    assert np.array_equal(again.reset(), make_vec_env("CartPole-v1", 3, seed=5).reset())
-    ours.close()
-
-
-def test_time_limits_are_told():
-    envs = make_vec_env("Pendulum-v1", 2)
-    envs.reset()
-    for _ in range(200):
-        _, _, done, infos = envs.step(np.zeros((2, 1), np.float32))
-    assert done.all()
-    assert [info["TimeLimit.truncated"] for info in infos] == [True, True]
-    assert infos[0]["terminal_observation"].shape == (3,)
-
-
-def test_another_autoreset_mode_is_refused():
-    with pytest.raises(ValueError, match="autoreset_mode='next_step'; must be 'same_step'"):
-        MetaRLVecEnv(mc.make_vec("CartPole-v1", 2))
-
-
-def test_a_picture_of_every_environment():
-    envs = make_vec_env("CartPole-v1", 2, render_mode="rgb_array")
-    envs.reset()
-    assert envs.render("rgb_array").ndim == 3
-    assert [image.shape for image in envs.get_images()] == [(400, 600, 3)] * 2
-
-
-def test_dqn_on_our_environments_with_our_replay():
-    envs = make_vec_env("CartPole-v1", 4, seed=0)
-    model = sb3.DQN(
-        "MlpPolicy",
-        envs,
-        replay_buffer_class=MetaRLReplayBuffer,
-        learning_starts=100,
-        train_freq=1,
-        buffer_size=1000,
-        device="cpu",
-    )
-    model.learn(400)
-    assert model.replay_buffer.size() == 100
-    assert len(model.ep_info_buffer) > 5
-    assert np.ptp(model.replay_buffer.core.priorities()) > 0.01
