@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from metarl_core.replay import Batch
 from metarl_core.replay import PrioritizedReplayBuffer as _Prioritized
 from metarl_core.replay import ReplayBuffer as _Uniform
+from metarl_core.replay.seeding import make_seeded
 
 __all__ = ["PrioritizedReplayBuffer", "ReplayBuffer"]
 
@@ -41,7 +42,8 @@ class ReplayBuffer:
     Args:
         size: number of transitions that are kept, >= 1.
         **options: of ``metarl_core.ReplayBuffer``: ``n_step``, ``next_obs="next"``, ``storage``, ``seed`` ... By
-            default the seed is drawn from Python's ``random``, which the original draws from.
+            default Python's ``random``, which the original draws from, decides what is drawn, and the file after
+            ``core.restore``. A folder of ``storage`` is opened by the first ``add``.
 
     Raises:
         ValueError: a value is out of range; some of them only when the first transition comes.
@@ -53,7 +55,8 @@ class ReplayBuffer:
         if size < 1:
             raise ValueError(f"size is {size}; must be >= 1")
         self._size = size
-        self._options = options if "seed" in options else {"seed": random.getrandbits(63), **options}
+        self._options = {"seed": None, **options}
+        self._drawn = random.randrange(1, 2**62)
         self._done_dtype: np.dtype[Any] = np.dtype(np.bool_)
         self.core: Any = None
         """The buffer itself, once the first transition has told the shapes."""
@@ -85,7 +88,7 @@ class ReplayBuffer:
                 "next_obs": (obs.shape, obs.dtype),
                 "terminated": ((), np.bool_),
             }
-            self.core = self._core(self._size, fields, **self._options)
+            self.core = make_seeded(self._core, self._size, fields, drawn=self._drawn, **self._options)
             self._done_dtype = np.asarray(done).dtype
         self.core.add(obs=obs_t, action=action, reward=np.float64(reward), next_obs=obs_tp1, terminated=np.bool_(done))
 

@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from metarl_core.replay import Batch
 from metarl_core.replay import PrioritizedReplayBuffer as _Prioritized
 from metarl_core.replay import ReplayBuffer as _Uniform
+from metarl_core.replay.seeding import make_seeded
 
 __all__ = ["PrioritizedReplayBuffer", "ReplayBuffer"]
 
@@ -38,8 +39,10 @@ class ReplayBuffer:
         stack_compress: not there; see ``frame_stack`` of ``metarl_core.ReplayBuffer``.
         default_dtype: of the names without one; float32.
         Nstep: ``{"size": n, "gamma": 0.99, "rew": name, "next": name}`` for n-step returns; ``env_dict`` has ``done``.
-        mmap_prefix: folder for memory-mapped files.
-        **options: of ``metarl_core.ReplayBuffer``, such as ``seed`` (by default from NumPy's global generator).
+        mmap_prefix: folder for memory-mapped files; ``core.flush()`` and ``core.close()`` make the content durable, and
+            a buffer of the same arguments has it again.
+        **options: of ``metarl_core.ReplayBuffer``, such as ``seed``. By default NumPy's global generator decides what
+            is drawn, and the file or folder after loading one.
 
     Raises:
         ValueError: a value is out of range, or ``stack_compress`` is given.
@@ -87,12 +90,11 @@ class ReplayBuffer:
             self._inner["done"] = ("terminated", (), np.bool_)
         if mmap_prefix is not None:
             options["storage"] = f"mmap:{mmap_prefix}"
-        if "seed" not in options:
-            options["seed"] = int(np.random.randint(2**31))  # noqa: NPY002 - so that np.random.seed decides
         self._nstep = Nstep is not None
         fields = {name: (shape, dtype) for name, shape, dtype in self._inner.values()}
-        self.core: Any = self._core(int(size), fields, **options)
-        self._next = 0
+        drawn = 1 + int(np.random.randint(2**31))  # noqa: NPY002 - so that np.random.seed decides
+        self.core: Any = make_seeded(self._core, int(size), fields, drawn=drawn, **{"seed": None, **options})
+        self._next: int | None = None
 
     def add(self, **columns: Any) -> int:
         """Store one transition, or several that follow one another.
@@ -162,6 +164,8 @@ class ReplayBuffer:
 
     def get_next_index(self) -> int:
         """Slot of the next transition."""
+        if self._next is None:  # of a file or folder; asked for here, as the state is a copy of everything
+            self._next = int(self.core.state_dict()["written"] % self.core.capacity)
         return self._next
 
     def is_Nstep(self) -> bool:  # noqa: N802 - its name
@@ -183,7 +187,7 @@ class ReplayBuffer:
     def load_transitions(self, file: str | os.PathLike[str]) -> None:
         """Replace the content by that of a file of our format: see ``restore``."""
         self.core.restore(file)
-        self._next = len(self.core) % self.core.capacity
+        self._next = None
 
 
 class PrioritizedReplayBuffer(ReplayBuffer):
@@ -218,11 +222,13 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         super().__init__(size, env_dict, Nstep=Nstep, alpha=alpha, eps=eps, **options)
         self._eps = eps
         self._check = check_for_update
-        self._forget()
+        self._recall()
 
-    def _forget(self) -> None:
-        self._max_priority = 1.0
-        self._begun = False
+    def _recall(self) -> None:
+        """Take what is kept beside the core from it: it may be new, cleared, or from a file or folder."""
+        largest = self.core.running_max_priority  # float32, and with eps, unless there never was a transition
+        self._begun = largest > 1
+        self._max_priority = max(1.0, float(np.float32(largest - self._eps)))
         self._last: Batch | None = None
 
     def add(self, *, priorities: ArrayLike | None = None, **columns: Any) -> int:
@@ -297,7 +303,12 @@ class PrioritizedReplayBuffer(ReplayBuffer):
     def clear(self) -> None:
         """Forget everything."""
         super().clear()
-        self._forget()
+        self._recall()
+
+    def load_transitions(self, file: str | os.PathLike[str]) -> None:
+        """Replace the content by that of a file of our format: see ``restore``."""
+        super().load_transitions(file)
+        self._recall()
 
 
 def _spec(entry: Mapping[str, Any], default: np.dtype[Any]) -> tuple[tuple[int, ...], np.dtype[Any]]:

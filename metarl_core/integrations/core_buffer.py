@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 import metarl_core as mc
+from metarl_core.replay.seeding import make_seeded
 
-__all__ = ["Beta", "make_core", "seed_or_drawn"]
+__all__ = ["Beta", "drawn_stream", "make_core"]
 
 Beta = float | Callable[[int], float]
 
@@ -57,23 +58,24 @@ def make_core(
         "n_step": n_steps,
         "gamma": gamma,
         "storage": storage,
-        "seed": seed_or_drawn(seed),
+        "seed": seed,
+        "drawn": drawn_stream(),
     }
     if optimize_memory_usage:
         options["next_obs"] = "next"
     if frame_stack is not None:
         options["frame_stack"] = frame_stack
     if not prioritized:
-        return mc.ReplayBuffer(capacity, fields, **options)
+        return make_seeded(mc.ReplayBuffer, capacity, fields, **options)
     weighted: dict[str, Any] = {
         "alpha": alpha,
         "beta": beta,
         "eps": eps,
         "weight_normalization": weight_normalization,
     }
-    return mc.PrioritizedReplayBuffer(capacity, fields, **options, **weighted)
+    return make_seeded(mc.PrioritizedReplayBuffer, capacity, fields, **options, **weighted)
 
 
-def seed_or_drawn(seed: int | None) -> int:
-    """Return the seed, or one from NumPy's global generator, which the libraries' scripts seed."""
-    return int(np.random.randint(2**31)) if seed is None else seed  # noqa: NPY002
+def drawn_stream() -> int:
+    """Return a random stream for a buffer without a seed: NumPy's global generator, which scripts seed, draws it."""
+    return 1 + int(np.random.randint(2**31))  # noqa: NPY002

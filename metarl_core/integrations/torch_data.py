@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
@@ -12,15 +14,55 @@ from metarl_core.replay.batch import Batch
 
 __all__ = ["ReplayDataset", "TensorBatch", "replay_loader"]
 
+_MARK = "sampled_at"
+
 
 class TensorBatch(dict[str, Any]):
     """Columns of a batch as tensors of shape (B, ...): the fields, ``indices``, ``weights`` and ``probabilities``.
 
+    ``sampled_at``, int64 of shape (B, 2), is for :meth:`ReplayDataset.update_priorities`: what the buffer needs to know
+    which slots were overwritten since. It is a column because frameworks make a new mapping of the columns.
+
     Attributes:
-        sampled: the batch of NumPy arrays behind them, for ``buffer.update_priorities``.
+        sampled: the batch of NumPy arrays behind them, for ``buffer.update_priorities``; a mapping that a framework has
+            made of the columns lacks it.
     """
 
     sampled: Batch
+
+    @classmethod
+    def of(cls, sampled: Batch) -> TensorBatch:
+        """Make it from what ``buffer.sample`` returned, whose memory it shares."""
+        batch = cls(sampled.torch())
+        batch.sampled = sampled
+        if isinstance(sampled._mark, tuple):  # on a GPU the mark is the device's
+            mark = np.array(sampled._mark, np.uint64).view(np.int64)
+            batch[_MARK] = torch.from_numpy(np.tile(mark, (len(sampled["indices"]), 1)))
+        return batch
+
+
+def _as_sampled(batch: Mapping[str, Any]) -> Batch:
+    """Put together again what ``update_priorities`` of a buffer looks at.
+
+    Raises:
+        ValueError: a column is missing, or there are rows of several batches, or none.
+    """
+    own = getattr(batch, "sampled", None)
+    if isinstance(own, Batch) and _MARK not in batch:
+        return own
+    missing = [name for name in ("indices", _MARK) if name not in batch]
+    if missing:
+        raise ValueError(f"batch has no column {missing[0]!r}; pass on all columns of what the loader gave")
+    marks = _array(batch[_MARK]).view(np.uint64)
+    if len(marks) == 0 or (marks != marks[0]).any():
+        raise ValueError("batch must have rows of one batch that the loader gave; call update_priorities for each")
+    sampled = Batch({name: _array(batch[name]) for name in ("indices", "mask") if name in batch})
+    sampled._mark = tuple(marks[0].tolist())
+    return sampled
+
+
+def _array(tensor: Tensor) -> Any:
+    return tensor.detach().cpu().contiguous().numpy()
 
 
 class ReplayDataset(IterableDataset[TensorBatch]):
@@ -47,6 +89,8 @@ class ReplayDataset(IterableDataset[TensorBatch]):
         for name, number in (("batch_size", batch_size), ("num_batches", num_batches)):
             if number is not None and number < 1:
                 raise ValueError(f"{name} is {number}; must be >= 1")
+        if _MARK in getattr(buffer, "fields", {}):
+            raise ValueError(f"buffer has a field {_MARK!r}, which is the name of a column of the batches")
         unknown = options.keys() - {"beta", "mode", "task", "task_weights"}
         if unknown:
             raise TypeError(f"unknown option {min(unknown)!r}; known are beta, mode, task and task_weights")
@@ -84,23 +128,21 @@ class ReplayDataset(IterableDataset[TensorBatch]):
         drawn = 0
         while self.num_batches is None or drawn < self.num_batches:
             sampled = self.buffer.sample(self.batch_size, **self.options)
-            batch = TensorBatch(sampled.torch())
-            batch.sampled = sampled
-            yield batch
+            yield TensorBatch.of(sampled)
             drawn += 1
 
-    def update_priorities(self, batch: TensorBatch, td_errors: Tensor, strict: bool = False) -> None:
+    def update_priorities(self, batch: Mapping[str, Any], td_errors: Tensor, strict: bool = False) -> None:
         """Give the transitions of a batch new priorities; slots that were overwritten since are left out.
 
         Args:
-            batch: what the loader gave.
+            batch: what the loader gave, or a mapping with its columns, of any device. Some rows of it will do.
             td_errors: of any device, shape (B,).
             strict: raise StaleIndexError where a slot was overwritten.
 
         Raises:
-            ValueError: an error is not finite, or the shape is another one.
+            ValueError: an error is not finite, or the shape is another one; or the batch lacks a column.
         """
-        self.buffer.update_priorities(batch.sampled, td_errors.detach().cpu().numpy(), strict=strict)
+        self.buffer.update_priorities(_as_sampled(batch), td_errors.detach().cpu().numpy(), strict=strict)
 
 
 def replay_loader(

@@ -363,5 +363,8 @@ class DeviceReplayBuffer:
     def _take(self, buffer: Any) -> None:
         state = buffer._snapshot()
         if state.get("random_stream", 0) != 0:
-            raise NotImplementedError("the state is of a forked process, whose random stream a GPU does not have")
+            raise NotImplementedError(
+                "the state has a random stream (of a forked process, or of a buffer for another library that was made "
+                "without a seed), which a GPU does not have"
+            )
         self._buffer.restore(state)

@@ -1,4 +1,8 @@
-"""The vector environment as a Gymnasium class. Imported by make_vec only, when Gymnasium is installed."""
+"""The vector environment as a Gymnasium class, imported by make_vec where Gymnasium is installed, or by Gymnasium.
+
+Importing it registers the environments, which ids such as ``"metarl_core.vector.gym_env:metarl_core/CartPole-v1"`` are
+for.
+"""
 
 from __future__ import annotations
 

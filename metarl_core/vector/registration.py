@@ -13,7 +13,8 @@ def register_envs() -> None:
     MinAtar's ids get a hyphen there, as Gymnasium's have one slash at most: ``metarl_core/MinAtar-Breakout-v1``.
 
     The first ``make_vec`` calls this by itself, and so does importing ``metarl_core.vector.gym_env``, which Gymnasium
-    does for ``gymnasium.make_vec("metarl_core.vector.gym_env:metarl_core/CartPole-v1")``.
+    does for ``gymnasium.make_vec("metarl_core.vector.gym_env:metarl_core/CartPole-v1")``. Importing ``metarl_core``
+    does not, also where Gymnasium was imported before: it would depend on the order of imports.
 
     Raises:
         ImportError: Gymnasium is not installed.

@@ -100,6 +100,26 @@ def test_the_seed_is_pythons():
     assert not np.array_equal(drawn[0], other.sample(32, 0.4)[-1])
 
 
+def test_mapped_files_and_checkpoints_are_there_again_without_a_seed(tmp_path):
+    ours = PrioritizedReplayBuffer(12, 0.6, storage=f"mmap:{tmp_path}/columns")
+    rows = list(transitions(20))
+    for row in rows[:18]:
+        ours.add(*row)
+    ours.sample(8, 0.4)
+    ours.core.save(tmp_path / "checkpoint")
+    ours.core.close()
+    again = PrioritizedReplayBuffer(12, 0.6, storage=f"mmap:{tmp_path}/columns")
+    restored = PrioritizedReplayBuffer(12, 0.6)
+    restored.add(*rows[0])
+    restored.core.restore(tmp_path / "checkpoint")
+    for buffer in (again, restored):
+        buffer.add(*rows[18])  # the first transition opens the folder
+    assert len(again) == 12
+    assert restored.core.to_bytes() == again.core.to_bytes()
+    for mine, others in zip(again.sample(32, 0.4), restored.sample(32, 0.4), strict=True):
+        assert np.array_equal(mine, others)
+
+
 def test_uniform():
     ours = ReplayBuffer(12)
     assert len(ours) == 0

@@ -9,6 +9,7 @@ from emulated_cuda import CAPTURING, emulated, needs_emulator
 
 from metarl_core import BufferEmptyError, PrioritizedReplayBuffer, ReplayBuffer, StaleIndexError
 from metarl_core.replay import device_buffer
+from metarl_core.replay.seeding import make_seeded
 
 pytestmark = needs_emulator
 
@@ -132,3 +133,14 @@ def test_arguments():
         device.sample(3, mode="without_replacement")
     assert type(ReplayBuffer(10, FLAT, device="cpu")) is ReplayBuffer
     assert type(PrioritizedReplayBuffer(10, FLAT)) is PrioritizedReplayBuffer
+
+
+def test_buffers_for_other_libraries_without_a_seed(tmp_path):
+    """What is drawn is a seed on a GPU, which has no random streams, and a random stream on the CPU."""
+    on_gpu = make_seeded(ReplayBuffer, 8, FLAT, seed=None, drawn=5, device="cuda")
+    on_cpu = make_seeded(ReplayBuffer, 8, FLAT, seed=None, drawn=5)
+    assert (on_gpu.seed, on_cpu.seed) == (5, 0)
+    assert make_seeded(ReplayBuffer, 8, FLAT, seed=3, drawn=5, device="cuda").seed == 3
+    on_cpu.save(tmp_path / "replay")
+    with pytest.raises(NotImplementedError, match="was made without a seed"):
+        ReplayBuffer.load(tmp_path / "replay", device="cuda")

@@ -177,15 +177,67 @@ def test_priorities_of_overwritten_transitions_are_ignored():
         assert changed.tolist() == ([False, False, True, True] if check else [True] * 4)
 
 
-def test_files_bring_everything_back(tmp_path):
-    buffer = ours.PrioritizedReplayBuffer(8, ENV, seed=3)
-    buffer.add(**rows(np.random.default_rng(5), 5))
-    buffer.update_priorities([0, 1], [2.0, 0.1])
+@pytest.mark.parametrize("count", [5, 8, 11])
+@pytest.mark.parametrize("cls", [ours.PrioritizedReplayBuffer, ours.ReplayBuffer])
+def test_files_bring_everything_back(cls, count, tmp_path):
+    """Without a seed, as one writes it: the random numbers come from the file, too."""
+    buffer, other = cls(8, ENV), cls(8, ENV)
+    for i in range(count):
+        buffer.add(**rows(np.random.default_rng(i), 1))
+    if cls is ours.PrioritizedReplayBuffer:
+        buffer.update_priorities([0, 1], [7.0, 0.1])
     buffer.save_transitions(tmp_path / "replay")
-    other = ours.PrioritizedReplayBuffer(8, ENV, seed=3)
     other.load_transitions(tmp_path / "replay")
     assert other.core.to_bytes() == buffer.core.to_bytes()
-    assert (other.get_stored_size(), other.get_next_index()) == (5, 5)
+    assert (other.get_stored_size(), other.get_next_index()) == (min(count, 8), count % 8)
+    goes_on_alike(other, buffer)
+
+
+@pytest.mark.parametrize("count", [5, 11])
+@pytest.mark.parametrize("cls", [ours.PrioritizedReplayBuffer, ours.ReplayBuffer])
+def test_mapped_files_are_there_again(cls, count, tmp_path):
+    buffer = cls(8, ENV, mmap_prefix=str(tmp_path / "columns"))
+    twin = cls(8, ENV)
+    for i in range(count):
+        buffer.add(**rows(np.random.default_rng(i), 1))
+    if cls is ours.PrioritizedReplayBuffer:
+        buffer.update_priorities([0, 1], [7.0, 0.1])
+    buffer.save_transitions(tmp_path / "replay")
+    twin.load_transitions(tmp_path / "replay")
+    buffer.core.close()
+    again = cls(8, ENV, mmap_prefix=str(tmp_path / "columns"))
+    assert (again.get_stored_size(), again.get_next_index()) == (min(count, 8), count % 8)
+    goes_on_alike(again, twin)
+
+
+def goes_on_alike(buffer, other):
+    """The same slots, priorities and draws from here on."""
+    if isinstance(buffer, ours.PrioritizedReplayBuffer):
+        assert buffer.get_max_priority() == other.get_max_priority() == 7.0
+    row = rows(np.random.default_rng(99), 1)
+    assert buffer.add(**row) == other.add(**row)
+    assert buffer.core.to_bytes() == other.core.to_bytes()
+    mine, others = buffer.sample(64), other.sample(64)
+    for name in others:
+        assert np.array_equal(mine[name], others[name]), name
+
+
+def test_a_file_of_an_empty_buffer(tmp_path):
+    """The first priority is 1 + eps, also after loading one that never had a transition."""
+    buffer = ours.PrioritizedReplayBuffer(8, ENV, eps=0.5)
+    buffer.save_transitions(tmp_path / "replay")
+    other = ours.PrioritizedReplayBuffer(8, ENV, eps=0.5)
+    other.add(**rows(np.random.default_rng(0), 3))
+    other.load_transitions(tmp_path / "replay")
+    assert (other.get_stored_size(), other.get_next_index(), other.get_max_priority()) == (0, 0, 1.0)
+    other.add(**rows(np.random.default_rng(0), 1))
+    assert other.core.priorities().tolist() == [1.5]
+
+
+def test_other_seeds_given_do_not_fit(tmp_path):
+    ours.ReplayBuffer(8, ENV, seed=3).save_transitions(tmp_path / "replay")
+    with pytest.raises(mc.CheckpointMismatchError, match="seed is 3 in the checkpoint and 4 in this buffer"):
+        ours.ReplayBuffer(8, ENV, seed=4).load_transitions(tmp_path / "replay")
 
 
 def test_shuffled_and_seeded():
@@ -198,6 +250,10 @@ def test_shuffled_and_seeded():
     assert np.array_equal(found[0][0], found[1][0])
     assert np.array_equal(found[0][1], found[1][1])
     assert sorted(found[0][1][:, 0]) == list(range(8))
+    np.random.seed(4)  # noqa: NPY002
+    other = ours.ReplayBuffer(8, {"obs": {}})
+    other.add(obs=np.arange(8))
+    assert not np.array_equal(other.sample(20)["obs"], found[0][0])
 
 
 @pytest.mark.parametrize(

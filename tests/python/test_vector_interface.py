@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import gymnasium
 import numpy as np
 import pytest
@@ -46,6 +49,22 @@ def test_gymnasium_can_make_them():
     assert envs.max_episode_steps == 9
     assert envs.params["gravity"] == 5.0
     assert gymnasium.make_vec("metarl_core/DeepSea-v0", num_envs=2, size=4).reset()[0].shape == (2, 4, 4)
+
+
+@pytest.mark.parametrize("imports", ["", "import metarl_core", "import metarl_core.vector"])
+def test_gymnasium_registers_them_by_the_module_before_a_colon(imports):
+    """In a process of its own, whatever of the package is there already."""
+    code = f"""
+{imports}
+import gymnasium
+assert "metarl_core/CartPole-v1" not in gymnasium.registry
+envs = gymnasium.make_vec("metarl_core.vector.gym_env:metarl_core/CartPole-v1", num_envs=2, gravity=5.0)
+assert (envs.num_envs, envs.params["gravity"]) == (2, 5.0)
+gymnasium.make_vec("metarl_core.vector.gym_env:metarl_core/MinAtar-Breakout-v1", num_envs=1).reset()
+gymnasium.make_vec("metarl_core/Taxi-v4", num_envs=1)  # from now on without it
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
 
 
 def test_ids_with_prefix_and_unknown_ids():

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, DTypeLike
 
 import metarl_core as mc
 from metarl_core.integrations.cleanrl.samples import ReplayBufferSamples, device_of, moved_on, tensors
-from metarl_core.integrations.core_buffer import seed_or_drawn
+from metarl_core.integrations.core_buffer import drawn_stream
+from metarl_core.replay.seeding import make_seeded
 
 __all__ = ["PrioritizedReplayBuffer"]
 
@@ -35,7 +36,8 @@ class PrioritizedReplayBuffer:
         frame_stack: number of frames on the first axis of the observations, if they are stacks, such as 4 for Atari:
             each frame is then stored once (7.1 kB a transition instead of 56 kB).
         storage: "memory", or "mmap:FOLDER".
-        seed: of the draws; by default drawn from NumPy's global generator, which the script seeds.
+        seed: of the draws; by default NumPy's global generator, which the script seeds, decides, and the file or
+            folder of one that was stored.
 
     Raises:
         ValueError: a value is out of range.
@@ -62,7 +64,8 @@ class PrioritizedReplayBuffer:
         self.eps = eps
         self._obs_shape = tuple(obs_shape)
         self._stacked = frame_stack is not None
-        self.core: Any = mc.PrioritizedReplayBuffer(
+        self.core: Any = make_seeded(
+            mc.PrioritizedReplayBuffer,
             capacity,
             {
                 "obs": (self._obs_shape, obs_dtype),
@@ -79,7 +82,8 @@ class PrioritizedReplayBuffer:
             gamma=gamma,
             frame_stack=1 if frame_stack is None else frame_stack,
             storage=storage,
-            seed=seed_or_drawn(seed),
+            seed=seed,
+            drawn=drawn_stream(),
         )
 
     @property

@@ -46,7 +46,8 @@ class ReplayBuffer:
         frame_stack: number of frames on the first axis of the observations, if they are stacks: each frame is then
             stored once.
         storage: "memory", or "mmap:FOLDER".
-        seed: of the draws; by default drawn from NumPy's global generator, which the scripts seed.
+        seed: of the draws; by default NumPy's global generator, which the scripts seed, decides, and the file or
+            folder of one that was stored.
 
     Raises:
         ValueError: a value is out of range.

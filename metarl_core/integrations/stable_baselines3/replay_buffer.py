@@ -20,6 +20,19 @@ from metarl_core.integrations.weighted_loss import WeightedRewards
 __all__ = ["MetaRLReplayBuffer"]
 
 
+class _Ends:
+    """What ``dones`` is in place of an array: a second ``learn`` marks the last row there."""
+
+    def __setitem__(self, row: Any, end: Any) -> None:
+        """Nothing to do: the core sees that the next observation is not the one that was announced."""
+
+    def __getitem__(self, row: Any) -> Any:
+        raise TypeError(_NO_ARRAY.format("dones"))
+
+
+_NO_ARRAY = "MetaRLReplayBuffer has no array {!r}; buffer.core.state_dict()['columns'] has copies of what is stored"
+
+
 class MetaRLReplayBuffer(ReplayBuffer):
     """Prioritized replay for DQN, DDPG, TD3 and SAC: ``DQN(..., replay_buffer_class=MetaRLReplayBuffer)``.
 
@@ -50,7 +63,8 @@ class MetaRLReplayBuffer(ReplayBuffer):
         frame_stack: number of frames on the first axis of the observations, if they are stacks: each frame is then
             stored once.
         storage: "memory", or "mmap:FOLDER".
-        seed: of the draws; by default drawn from NumPy's global generator, which the algorithm's ``seed`` sets.
+        seed: of the draws; by default NumPy's global generator, which the algorithm's ``seed`` sets, decides, and the
+            file or folder of one that was stored.
 
     Raises:
         ValueError: a value is out of range, or an option needs ``prioritized``.
@@ -85,6 +99,7 @@ class MetaRLReplayBuffer(ReplayBuffer):
         self.handle_timeout_termination = handle_timeout_termination
         self.n_steps = n_steps
         self.prioritized = prioritized
+        self.dones: Any = _Ends()
         self.core: Any = make_core(
             self.buffer_size * n_envs,
             self._fields(),
@@ -106,6 +121,11 @@ class MetaRLReplayBuffer(ReplayBuffer):
             "Call buffer.core.sample() and buffer.core.update_priorities() in a loss of your own, or pass "
             "replay_buffer_kwargs={'prioritized': False}",
         )
+
+    def __getattr__(self, name: str) -> Any:
+        if name in {"observations", "next_observations", "actions", "rewards", "timeouts"}:
+            raise AttributeError(_NO_ARRAY.format(name))
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _fields(self) -> dict[str, Any]:
         space, shape = self.observation_space, self.obs_shape

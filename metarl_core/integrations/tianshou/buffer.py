@@ -28,6 +28,7 @@ class _Weights:
 
     def __getitem__(self, index: ArrayLike) -> Any:
         slots = np.asarray(index)
+        slots = np.where(slots < 0, slots + len(self), slots)  # as the library's columns are indexed
         masses = self.tree.get(slots.reshape(-1)).reshape(slots.shape)
         return masses if slots.ndim else masses.item()
 

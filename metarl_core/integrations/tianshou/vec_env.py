@@ -95,12 +95,15 @@ class MetaRLVectorEnv(BaseVectorEnv):
         fresh[rows] = True
         fresh &= ~self._ended | np.array([given is not None for given in self._seeds])
         if fresh.any():
+            first = self._begun is None
             seeds = [given if chosen else None for given, chosen in zip(self._seeds, fresh, strict=True)]
             obs, _ = self.envs.reset(
                 seed=seeds if any(given is not None for given in seeds) else None,
-                options=None if fresh.all() else {"reset_mask": fresh},
+                options=None if first or fresh.all() else {"reset_mask": fresh},
             )
             self._keep(obs, fresh)
+            if first:  # starts all rows: the others wait for their reset as those do whose episode has ended
+                self._ended[:] = True
             self._seeds = [None if chosen else given for given, chosen in zip(self._seeds, fresh, strict=True)]
         self._ended[rows] = False
         return _taken(self._begun, rows), np.array([{} for _ in rows], dtype=object)
@@ -141,7 +144,7 @@ class MetaRLVectorEnv(BaseVectorEnv):
             raise ValueError(f"action has length {len(given)}; must be {len(rows)}, one of every row")
         if self._ended[rows].any():
             over = rows[self._ended[rows]].tolist()
-            raise mc.ResetNeededError(f"the episodes of rows {over} have ended; reset them first")
+            raise mc.ResetNeededError(f"the episodes of rows {over} have ended, or not begun; reset them first")
         others = np.setdiff1d(np.arange(self.env_num), rows)
         saved = self._state_of(others) if len(others) else None
         actions = np.empty((self.env_num, *given.shape[1:]), given.dtype)

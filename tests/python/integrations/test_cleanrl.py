@@ -172,6 +172,32 @@ def test_numpys_seed_seeds_the_draws_and_a_pickle_goes_on():
     assert np.array_equal(again.sample(20).indices, buffer.sample(20).indices)
 
 
+def of_script(**options):
+    return ReplayBuffer(100, BOX, TWO, "cpu", handle_timeout_termination=False, **options)
+
+
+def of_rainbow(**options):
+    return PrioritizedReplayBuffer(100, (3,), "cpu", 3, 0.99, obs_dtype=np.float32, **options)
+
+
+@pytest.mark.parametrize("make", [of_script, of_rainbow])
+def test_without_a_seed_files_are_there_again_in_the_next_run(make, tmp_path):
+    buffer = make(storage=f"mmap:{tmp_path}/columns")
+    for obs, next_obs, action, reward, done in steps():
+        if make is of_script:
+            buffer.add(obs, next_obs, action, reward, done, {})
+        else:
+            buffer.add(obs, action, reward, next_obs, done)
+    buffer.sample(20)
+    buffer.core.save(tmp_path / "checkpoint")
+    buffer.core.close()
+    again, restored = make(storage=f"mmap:{tmp_path}/columns"), make()
+    restored.core.restore(tmp_path / "checkpoint")
+    assert again.core.to_bytes() == restored.core.to_bytes()
+    assert len(again.core) > 20
+    assert torch.equal(again.sample(20).observations, restored.sample(20).observations)
+
+
 def test_the_ring_and_reset():
     buffer = ReplayBuffer(10, BOX, TWO, "cpu", 2, handle_timeout_termination=False)
     rows = list(steps(2))

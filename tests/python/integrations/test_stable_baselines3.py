@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize  # noqa: 
 from torch.nn import functional  # noqa: E402
 
 import metarl_core as mc  # noqa: E402
-from metarl_core.integrations.stable_baselines3 import MetaRLReplayBuffer, MetaRLVecEnv, make_vec_env  # noqa: E402
+from metarl_core.integrations.stable_baselines3 import MetaRLReplayBuffer  # noqa: E402
 from metarl_core.integrations.weighted_loss import Draw, WeightedRewards  # noqa: E402
 
 BOX = gymnasium.spaces.Box(-9, 9, (3,), np.float32)
@@ -294,6 +294,78 @@ def test_a_model_and_its_buffer_are_saved_and_go_on(tmp_path):
     other.learn(60, reset_num_timesteps=False)
 
 
+@pytest.mark.parametrize("n_steps", [1, 3])
+def test_a_second_learn_ends_the_last_episode(n_steps):
+    """With observations stored once: DQN resets the environment in the middle of an episode."""
+    env = gymnasium.make("CartPole-v1")
+    model = sb3.DQN(
+        "MlpPolicy",
+        env,
+        buffer_size=500,
+        learning_starts=20,
+        train_freq=1,
+        seed=3,
+        optimize_memory_usage=True,
+        replay_buffer_class=MetaRLReplayBuffer,
+        replay_buffer_kwargs={"n_steps": n_steps},
+        device="cpu",
+    )
+    added, buffer = [], model.replay_buffer
+    keep = buffer.add
+    buffer.add = lambda *row: (added.append(copy.deepcopy(row[:5])), keep(*row))
+    model.learn(60)
+    in_the_middle = not added[-1][4][0]
+    with pytest.warns(UserWarning, match="last trajectory in the replay buffer will be truncated"):
+        model.learn(60)
+    assert in_the_middle, "the first call must stop within an episode, or nothing is tested"
+    assert len(added) == 120
+    assert buffer.size() == 120
+    # Row i goes on to the last row of its return: n steps later, at an end, or where the first call stopped.
+    stops = [i for i, row in enumerate(added) if row[4][0]] + [59, 119]
+    later = {added[i][0].tobytes(): min(i + n_steps - 1, *(s for s in stops if s >= i), 119) for i in range(120)}
+    batch = buffer.sample(2000)
+    seen = set()
+    for obs, next_obs, done in zip(batch.observations, batch.next_observations, batch.dones, strict=True):
+        last = later[obs.numpy().tobytes()]
+        seen.add(obs.numpy().tobytes())
+        assert np.array_equal(next_obs.numpy(), added[last][1][0])
+        assert done.item() == added[last][4][0]
+    assert added[59][0].tobytes() in seen
+
+
+def test_arrays_that_are_not_there():
+    buffer = filled()
+    with pytest.raises(AttributeError, match=r"no array 'rewards'; buffer.core.state_dict\(\)\['columns'\]"):
+        buffer.rewards  # noqa: B018
+    with pytest.raises(TypeError, match="no array 'dones'"):
+        buffer.dones[0]
+    assert not hasattr(buffer, "anything")
+    assert len(pickle.loads(pickle.dumps(buffer)).core) == len(copy.deepcopy(buffer).core) == len(buffer.core)
+
+
+def test_mapped_files_are_there_again_for_a_model_without_a_seed(tmp_path):
+    options = {"storage": f"mmap:{tmp_path}/columns"}
+    env = gymnasium.make("CartPole-v1")
+    model = sb3.DQN(
+        "MlpPolicy",
+        env,
+        buffer_size=500,
+        learning_starts=50,
+        replay_buffer_class=MetaRLReplayBuffer,
+        replay_buffer_kwargs=options,
+        device="cpu",
+    )
+    model.learn(120)
+    model.save(tmp_path / "model")
+    stored = model.replay_buffer.core.to_bytes()
+    model.replay_buffer.core.close()
+    other = sb3.DQN.load(tmp_path / "model", env=env, device="cpu")
+    assert other.replay_buffer.core.to_bytes() == stored
+    assert other.replay_buffer.size() == 120
+    other.learn(60, reset_num_timesteps=False)
+    assert other.replay_buffer.size() == 180
+
+
 def test_the_seed_of_the_model_seeds_the_draws():
     first, second = (model_of("DQN", replay_buffer_class=MetaRLReplayBuffer) for _ in range(2))
     for a, b in zip(first.policy.parameters(), second.policy.parameters(), strict=True):
@@ -316,74 +388,3 @@ def test_reset_forgets():
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         MetaRLReplayBuffer(100, BOX, TWO, "cpu", 1, **options)
-
-
-def test_our_environments_are_the_librarys():
-    """Steps of CartPole against the library's own vector environment of Gymnasium's, which starts where ours does."""
-    ours = make_vec_env("CartPole-v1", 3, seed=5)
-    theirs = DummyVecEnv([lambda: gymnasium.make("CartPole-v1")] * 3)
-    theirs.reset()
-
-    def start(obs, where):
-        for env in np.flatnonzero(where):
-            theirs.envs[env].unwrapped.state = tuple(obs[env].astype(np.float64))
-
-    start(ours.reset(), np.ones(3, bool))
-    rng, ends = np.random.default_rng(0), 0
-    for _ in range(200):
-        actions = rng.integers(2, size=3)
-        (a, ra, da, ia), (b, rb, db, ib) = ours.step(actions), theirs.step(actions)
-        assert np.array_equal(ra, rb)
-        assert np.array_equal(da, db)
-        np.testing.assert_allclose(a[~da], b[~db], rtol=1e-3, atol=1e-4)
-        for env in np.flatnonzero(da):
-            ends += 1
-            np.testing.assert_allclose(
-                ia[env]["terminal_observation"], ib[env]["terminal_observation"], rtol=1e-3, atol=1e-4
-            )
-            assert ia[env]["TimeLimit.truncated"] == ib[env]["TimeLimit.truncated"]
-            assert ia[env]["episode"]["l"] > 0
-        start(a, da)
-    assert ends > 10
-    again = make_vec_env("CartPole-v1", 3, seed=5)
-    assert np.array_equal(again.reset(), make_vec_env("CartPole-v1", 3, seed=5).reset())
-    ours.close()
-
-
-def test_time_limits_are_told():
-    envs = make_vec_env("Pendulum-v1", 2)
-    envs.reset()
-    for _ in range(200):
-        _, _, done, infos = envs.step(np.zeros((2, 1), np.float32))
-    assert done.all()
-    assert [info["TimeLimit.truncated"] for info in infos] == [True, True]
-    assert infos[0]["terminal_observation"].shape == (3,)
-
-
-def test_another_autoreset_mode_is_refused():
-    with pytest.raises(ValueError, match="autoreset_mode='next_step'; must be 'same_step'"):
-        MetaRLVecEnv(mc.make_vec("CartPole-v1", 2))
-
-
-def test_a_picture_of_every_environment():
-    envs = make_vec_env("CartPole-v1", 2, render_mode="rgb_array")
-    envs.reset()
-    assert envs.render("rgb_array").ndim == 3
-    assert [image.shape for image in envs.get_images()] == [(400, 600, 3)] * 2
-
-
-def test_dqn_on_our_environments_with_our_replay():
-    envs = make_vec_env("CartPole-v1", 4, seed=0)
-    model = sb3.DQN(
-        "MlpPolicy",
-        envs,
-        replay_buffer_class=MetaRLReplayBuffer,
-        learning_starts=100,
-        train_freq=1,
-        buffer_size=1000,
-        device="cpu",
-    )
-    model.learn(400)
-    assert model.replay_buffer.size() == 100
-    assert len(model.ep_info_buffer) > 5
-    assert np.ptp(model.replay_buffer.core.priorities()) > 0.01

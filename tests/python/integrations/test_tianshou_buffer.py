@@ -155,6 +155,26 @@ def test_one_environment():
     assert set(other.sample(200)[0].rew.tolist()) == set(ours.rew.tolist())
 
 
+@pytest.mark.parametrize("weight_norm", [True, False])
+def test_slots_counted_from_the_end(weight_norm):
+    """``buffer[-1]`` is the last slot's row, as of every NumPy array; the library's own weight is another slot's."""
+    options = {"weight_norm": weight_norm}
+    many, one = filled(25, total=30, **options), MetaRLPrioritizedReplayBuffer(8, ALPHA, 0.5, **options)
+    for row in stream(12, envs=1):
+        one.add(row[0])
+    for buffer in (many, one):
+        size = buffer.maxsize
+        buffer.update_weight(np.arange(size), np.arange(1.0, size + 1))
+        for index in (-1, -size, [-1, 2, -3], np.array([-2, -2]), np.array([[-1], [0]])):
+            row, wanted = buffer[index], buffer[np.asarray(index) % size]
+            assert np.array_equal(row.rew, wanted.rew)
+            assert np.array_equal(row.obs, wanted.obs)
+            assert np.array_equal(row.weight, wanted.weight)
+        assert buffer.get_weight(-1) == buffer.get_weight(size - 1) != buffer.get_weight(0)
+        with pytest.raises(IndexError):
+            buffer.get_weight(-size - 1)
+
+
 @pytest.mark.parametrize("n_step", [1, 3, 5])
 def test_nstep_returns_are_the_librarys_and_the_formula(n_step):
     ours = filled(25, total=30)

@@ -122,6 +122,35 @@ def test_seeds():
     assert np.array_equal(first.reset([0, 2])[0], obs[[0, 2]])
 
 
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "FrozenLake-v1"])
+def test_a_first_reset_of_some_rows(env_id):
+    ours, whole = (make_vector_env(env_id, 4, seed=7) for _ in range(2))
+    unseeded, other = (make_vector_env(env_id, 4) for _ in range(2))
+    for some, full in ((ours, whole), (unseeded, other)):
+        wanted = full.reset()[0]
+        obs, infos = some.reset([1, 2])
+        assert np.array_equal(obs, wanted[[1, 2]])
+        assert len(infos) == 2
+        with pytest.raises(mc.ResetNeededError, match=r"episodes of rows \[0, 3\] have ended, or not begun"):
+            some.step(np.zeros(4, int))
+        for row in (some.step([1, 0], [1, 2]), full.step([1, 0], [1, 2])):
+            assert row[4][0]["env_id"] == 1
+        assert np.array_equal(some.reset([3, 0])[0], wanted[[3, 0]])
+        for a, b in zip(some.step([0, 1, 0, 1])[:4], full.step([0, 1, 0, 1])[:4], strict=True):
+            assert np.array_equal(a, b)
+
+
+def test_a_first_reset_of_some_rows_of_environments_of_python():
+    env = MetaRLVectorEnv(mc.make_vec([Goal] * 3, autoreset_mode="same_step", backend="serial"))
+    obs, _ = env.reset([2, 0])
+    assert [part["image"][0, 0] for part in obs] == [0, 0]
+    with pytest.raises(mc.ResetNeededError, match=r"rows \[1\]"):
+        env.step(np.zeros(3, int))
+    env.reset([1])
+    assert Batch(obs=env.step(np.zeros(3, int))[0]).obs.image[:, 0, 0].tolist() == [1, 1, 1]
+    env.close()
+
+
 def policy_of(env):
     torch.manual_seed(0)
     net = Net(state_shape=env.observation_space[0].shape, action_shape=(int(env.action_space[0].n),), hidden_sizes=[32])
@@ -263,7 +292,7 @@ def test_errors():
     while not ended.any():
         _, _, terminated, truncated, _ = env.step(np.zeros(3, int))
         ended = terminated | truncated
-    with pytest.raises(mc.ResetNeededError, match="have ended; reset them first"):
+    with pytest.raises(mc.ResetNeededError, match="have ended, or not begun; reset them first"):
         env.step(np.zeros(3, int))
 
 

@@ -47,7 +47,7 @@ def test_batches_are_those_of_the_buffer(cls):
     for batch in loader:
         wanted = twin.sample(16)
         assert isinstance(batch, TensorBatch)
-        assert batch.keys() == wanted.keys()
+        assert batch.keys() == wanted.keys() | {"sampled_at"}
         assert torch.equal(batch["number"], torch.from_numpy(wanted["number"]))
         assert batch["obs"]["image"].dtype == torch.uint8
         assert torch.equal(batch["obs"]["image"][:, 0, 0].long(), batch["number"])
@@ -95,6 +95,79 @@ def test_slots_that_were_overwritten_since_are_left_out():
     assert buffer.stale_updates == 8
     with pytest.raises(mc.StaleIndexError):
         dataset.update_priorities(batch, torch.full((8,), 9.0), strict=True)
+
+
+def rebuilt(batch):
+    """As Accelerate's send_to_device does it, and Lightning's apply_to_collection."""
+    return type(batch)({name: moved(value) for name, value in batch.items()})
+
+
+def moved(value):
+    if isinstance(value, dict):
+        return rebuilt(value)
+    if isinstance(value, tuple | list):
+        return type(value)(moved(part) for part in value)
+    return value.to("cpu", copy=True)
+
+
+def as_older_torch_pins(batch):
+    """A plain dict, where the mapping's own type cannot be made; memory is not pinned without a GPU."""
+    return {name: moved(value) for name, value in batch.items()}
+
+
+@pytest.mark.parametrize("remade", [rebuilt, as_older_torch_pins, copy.copy])
+def test_mappings_that_a_framework_made_of_a_batch(remade):
+    buffer = filled(count=64)
+    dataset = ReplayDataset(buffer, 16)
+    loader = iter(DataLoader(dataset, batch_size=None))
+    batch = remade(next(loader))
+    dataset.update_priorities(batch, torch.arange(16.0) + 3)
+    last = {int(slot): i + 3.0 for i, slot in enumerate(batch["indices"])}
+    assert {slot: buffer.priorities()[slot] for slot in last} == pytest.approx(last)
+    part = {name: value[4:8] for name, value in remade(next(loader)).items() if name in ("indices", "sampled_at")}
+    dataset.update_priorities(part, torch.full((4,), 50.0))
+    assert (buffer.priorities(part["indices"].numpy()) == 50).all()
+    batch = remade(next(loader))
+    buffer.add(**rows(64, 64))
+    before = buffer.priorities()
+    dataset.update_priorities(batch, torch.full((16,), 9.0))
+    assert np.array_equal(buffer.priorities(), before)
+    with pytest.raises(mc.StaleIndexError):
+        dataset.update_priorities(batch, torch.full((16,), 9.0), strict=True)
+
+
+def test_mappings_of_sequences():
+    fields = {"obs": ((2,), np.float32), "terminated": ((), np.bool_)}
+    buffer, twin = (mc.PrioritizedReplayBuffer(64, fields, sequence_length=4, burn_in=1) for _ in range(2))
+    for i in range(40):
+        for each in (buffer, twin):
+            each.add(obs=np.full(2, i, np.float32), terminated=i % 7 == 6)
+    dataset = ReplayDataset(buffer, 8)
+    batch = rebuilt(next(iter(dataset)))
+    errors = torch.rand(8, 4, generator=torch.Generator().manual_seed(0))
+    dataset.update_priorities(batch, errors)
+    twin.update_priorities(twin.sample(8), errors.numpy())
+    assert np.array_equal(buffer.priorities(), twin.priorities())
+    assert np.ptp(buffer.priorities()) > 0
+
+
+def test_batches_that_lack_what_the_priorities_need():
+    buffer = filled(count=64)
+    dataset = ReplayDataset(buffer, 4)
+    batches = iter(dataset)
+    first, second = dict(next(batches)), dict(next(batches))
+    before = buffer.priorities()
+    for name in ("sampled_at", "indices"):
+        with pytest.raises(ValueError, match=f"batch has no column '{name}'; pass on all columns"):
+            dataset.update_priorities({key: value for key, value in first.items() if key != name}, torch.ones(4))
+    buffer.add(**rows(1))  # or both would be of one state
+    third = dict(next(batches))
+    joined = {name: torch.cat([second[name], third[name]]) for name in ("indices", "sampled_at")}
+    with pytest.raises(ValueError, match="rows of one batch"):
+        dataset.update_priorities(joined, torch.ones(8))
+    assert np.array_equal(buffer.priorities()[1:], before[1:])
+    with pytest.raises(ValueError, match="a field 'sampled_at'"):
+        ReplayDataset(mc.ReplayBuffer(4, {"sampled_at": ((), np.int64)}), 2)
 
 
 def test_options_reach_the_buffer():
