@@ -11,7 +11,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 from metarl_core._cuda_module import cuda_devices
@@ -23,6 +25,17 @@ QUICK_STEPS = "2000"  # of the many that test_env.py compares
 NOTHING_CHOSEN = 5  # pytest's exit status
 # A step that hangs must not take the others' time on a GPU that is lent for some minutes.
 QUICK_SECONDS, FULL_SECONDS = 120, 3600
+
+
+def counts(report: Path) -> str:
+    """Return what pytest's report says of its tests; "": there is none."""
+    suite = ET.parse(report).find("testsuite") if report.exists() else None
+    if suite is None:
+        return ""
+    skipped, bad = int(suite.get("skipped", 0)), int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+    passed = int(suite.get("tests", 0)) - skipped - bad
+    found = ((passed, "passed"), (bad, "failed"), (skipped, "skipped"))
+    return ", ".join(f"{count} {what}" for count, what in found if count > 0)
 
 
 class Table:
@@ -38,8 +51,8 @@ class Table:
         self.rows.append((name, outcome, time_taken))
         self.good = self.good and good
 
-    def run(self, name: str, command: list[str], environment: dict[str, str], may_be_empty: bool = False) -> None:
-        """Run a command and note its outcome; ``may_be_empty``: pytest's options may leave no test."""
+    def run(self, name: str, command: list[str], environment: dict[str, str]) -> int | None:
+        """Run a command and note its outcome; return its exit status, None if it ran out of time."""
         print(f"== {name}: {' '.join(command)}", flush=True)
         started = time.monotonic()
         try:
@@ -47,9 +60,24 @@ class Table:
         except subprocess.TimeoutExpired:
             status = None
         outcome = "passed" if status == 0 else "FAILED (out of time)" if status is None else f"FAILED ({status})"
-        if status == NOTHING_CHOSEN and may_be_empty:
-            outcome, status = "none chosen", 0
         self.note(name, outcome, f"{time.monotonic() - started:.0f} s", good=status == 0)
+        return status
+
+    def run_tests(self, path: Path, more: list[str], environment: dict[str, str]) -> None:
+        """Run a file of tests; ``more`` are pytest's options, which may leave none of them."""
+        with tempfile.TemporaryDirectory() as folder:
+            report = Path(folder) / "report.xml"
+            command = [sys.executable, "-m", "pytest", "-n", "0", "-q", str(path), f"--junitxml={report}", *more]
+            good_before = self.good
+            status = self.run(path.stem, command, environment)
+            name, outcome, time_taken = self.rows.pop()
+            if status == NOTHING_CHOSEN and more:
+                outcome, self.good = "none chosen", good_before
+            elif status == 0:  # skipped are, for example, those for two GPUs
+                outcome = counts(report) or outcome
+            elif found := counts(report):
+                outcome += f": {found}"
+            self.rows.append((name, outcome, time_taken))
 
 
 def main() -> int:
@@ -70,8 +98,7 @@ def main() -> int:
     table = Table(QUICK_SECONDS if args.quick else FULL_SECONDS)
     for path in sorted(FOLDER.glob("test_*.py")):
         if devices:
-            command = [sys.executable, "-m", "pytest", "-n", "0", "-q", str(path), *for_pytest]
-            table.run(path.stem, command, environment, bool(for_pytest))
+            table.run_tests(path, for_pytest, environment)
         else:
             table.note(path.stem, "skipped", "no GPU")
     sanitizer = shutil.which("compute-sanitizer") or shutil.which("/usr/local/cuda/bin/compute-sanitizer")
@@ -88,7 +115,7 @@ def main() -> int:
             table.run(tool, command, environment)
     print(f"\n{'; '.join(devices) if devices else 'skipped, no GPU: ' + problem}")
     for row in table.rows:
-        print(f"  {row[0]:18} {row[1]:20} {row[2]}".rstrip())
+        print(f"  {row[0]:18} {row[1]:36} {row[2]}".rstrip())
     return 0 if table.good else 1
 
 
