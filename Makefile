@@ -18,6 +18,11 @@ TRAIN_ARGS ?= --env DeepSea-v0 --seed 0 size=20 max_episodes=1500
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+ifdef OFFLINE
+# Only what is compiled is made anew: that needs no network.
+$(VENV)/.dependencies:
+	@echo "OFFLINE=1 needs a .venv that 'make setup' has made where there is a network" >&2; exit 1
+else
 $(VENV)/.dependencies: constraints.txt pyproject.toml tools/list_requirements.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --upgrade 'pip>=23.1'
@@ -25,6 +30,7 @@ $(VENV)/.dependencies: constraints.txt pyproject.toml tools/list_requirements.py
 	$(BIN)/python tools/list_requirements.py dev > $(VENV)/requirements.txt
 	$(PIP) install --quiet -c constraints.txt -r $(VENV)/requirements.txt
 	touch $@
+endif
 
 # ON in .ci/run: a compiler that is newer than the code warns of things that stop nobody.
 WERROR ?= OFF
@@ -51,8 +57,10 @@ test-cpp: setup
 	$(DEFAULT_PRESET) >/dev/null && cmake --build --preset default && ctest --preset default
 	cmake --preset asan >/dev/null && cmake --build --preset asan && ctest --preset asan
 
+# CUDA_ARGS=--quick: some minutes in all, for a GPU that is lent.
+CUDA_ARGS ?=
 test-cuda: setup ## On a GPU: tree, replay buffer and environments against the CPU's bit for bit, graphs, streams, compute-sanitizer
-	$(BIN)/python tests/cuda/run.py
+	$(BIN)/python tests/cuda/run.py $(CUDA_ARGS)
 
 test-wheel: wheel
 	tools/check_wheel.sh $(BIN)/python dist/*.whl
@@ -140,10 +148,7 @@ bench: setup ## Measure replay and environments against the peers (makes their v
 	$(BIN)/python bench/run.py
 
 bench-cuda: setup ## On a GPU: samples, updates, environment and training steps a second, beside torch, TorchRL's tree and gymnax
-	$(BIN)/python bench/cuda/sum_tree.py
-	$(BIN)/python bench/cuda/replay.py
-	$(BIN)/python bench/cuda/envs.py
-	$(BIN)/python bench/cuda/training.py
+	$(BIN)/python bench/cuda/run.py $(CUDA_ARGS)
 
 bench-cpp: setup ## Time tree and buffer from C++, the tree beside the floor that memory sets
 	$(DEFAULT_PRESET) >/dev/null && cmake --build --preset default --target metarl_bench_tree metarl_bench_replay

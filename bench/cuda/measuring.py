@@ -13,8 +13,9 @@ from typing import Any
 
 from metarl_core._cuda_module import cuda_devices
 
-REPEATS = 7
+REPEATS, QUICK_REPEATS = 7, 3
 LOOP_SECONDS = 0.02
+_repeats = REPEATS
 
 
 def seconds_of(call: Callable[[], Any]) -> float:
@@ -31,7 +32,23 @@ def seconds_of(call: Callable[[], Any]) -> float:
 
     loop(3)
     times = max(3, min(2000, int(LOOP_SECONDS / max(loop(3), 1e-7))))
-    return statistics.median(loop(times) for _ in range(REPEATS))
+    return statistics.median(loop(times) for _ in range(_repeats))
+
+
+def seconds_waiting(call: Callable[[], Any]) -> float:
+    """Median time of a call that waits for the device itself, everything warm."""
+    call()
+    times = []
+    for _ in range(_repeats):
+        started = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def left_out(what: str, why: object) -> None:
+    """Say that a row is not measured."""
+    print(f"  {what}: left out: {str(why).splitlines()[0] if str(why) else type(why).__name__}", flush=True)
 
 
 def copy_bandwidth() -> float:
@@ -66,8 +83,11 @@ def run(parser: argparse.ArgumentParser, header: str, measure: Callable[..., Non
     Returns:
         The exit status: 2 without a GPU, or without a torch that can use it.
     """
+    global _repeats
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, too")
+    parser.add_argument("--quick", action="store_true", help="some rows alone, with fewer repeats")
     args = parser.parse_args()
+    _repeats = QUICK_REPEATS if args.quick else REPEATS
     devices, problem = cuda_devices()
     if not devices:
         print(f"bench/cuda needs a GPU: {problem}", file=sys.stderr)
@@ -84,8 +104,10 @@ def run(parser: argparse.ArgumentParser, header: str, measure: Callable[..., Non
     print(f"{devices[0]}, torch {torch.__version__}, copy bandwidth {bandwidth / 1e12:.2f} TB/s")
     print(header)
     rows: list[dict[str, Any]] = []
-    measure(args, bandwidth, rows)
-    if args.json:
-        report = {"device": devices[0], "copy_bytes_per_second": bandwidth, "rows": rows}
-        args.json.write_text(json.dumps(report, indent=2), encoding="utf-8")
+    try:
+        measure(args, bandwidth, rows)
+    finally:  # what was measured before an error is not lost
+        if args.json:
+            report = {"device": devices[0], "copy_bytes_per_second": bandwidth, "rows": rows}
+            args.json.write_text(json.dumps(report, indent=2), encoding="utf-8")
     return 0

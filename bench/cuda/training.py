@@ -38,6 +38,7 @@ LOOPS: dict[str, tuple[type[TrainingLoop], list[str]]] = {
     "GPU, graphs": (DeviceTrainer, ["device=cuda", "cuda_graphs=true"]),
 }
 IMT = "CartPole-tasks"
+QUICK_ENVIRONMENTS = ("CartPole-v1", IMT)
 IMT_PLACES = {"CPU": ("cpu", "cpu"), "networks on GPU": ("cuda", "cpu"), "GPU": ("cuda", "cuda")}
 WARM_UP_UPDATES = 64
 
@@ -101,19 +102,20 @@ def main() -> int:
     """Return the exit status: 2 without a GPU."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = [*ENVIRONMENTS, IMT]
-    parser.add_argument("--envs", nargs="+", metavar="ID", choices=names, default=names)
-    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each row, at least")
+    parser.add_argument("--envs", nargs="+", metavar="ID", choices=names)
+    parser.add_argument("--sizes", type=int, nargs="+")
+    parser.add_argument("--seconds", type=float, help="of each row, at least (3; 1 in a quick run)")
 
     def measure_all(args: argparse.Namespace, bandwidth: float, rows: list[dict[str, Any]]) -> None:  # noqa: ARG001
-        for env_id in args.envs:
-            for size in args.sizes:
+        seconds = args.seconds or (1.0 if args.quick else 3.0)
+        for env_id in args.envs or (QUICK_ENVIRONMENTS if args.quick else names):
+            for size in args.sizes or (SIZES[-1:] if args.quick else SIZES):
                 for where in IMT_PLACES if env_id == IMT else LOOPS:
                     if env_id == IMT:
-                        steps, updates, elapsed = measure_imt(IMT_PLACES[where], size, args.seconds)
+                        steps, updates, elapsed = measure_imt(IMT_PLACES[where], size, seconds)
                     else:
                         loop, options = LOOPS[where]
-                        steps, updates, elapsed = measure_loop(loop, env_id, size, options, args.seconds)
+                        steps, updates, elapsed = measure_loop(loop, env_id, size, options, seconds)
                     rows.append({"environment": env_id, "num_envs": size, "where": where, "seconds": elapsed})
                     rows[-1] |= {"steps_per_second": steps, "updates_per_second": updates}
                     print(f"  {env_id:20} {where:16} {size:>6,} {steps:>14,.0f} {updates:>12,.0f}", flush=True)

@@ -30,6 +30,12 @@ constexpr int kHostMemory = 1;
 constexpr int kCudaMemory = 2;
 constexpr int kCudaManagedMemory = 13;
 
+// As DLPack says where memory is.
+struct MemoryPlace {
+  int type;
+  int number;
+};
+
 enum class EnvWork : std::uint8_t { reset, step, rollout };
 
 // Errors of a device are thrown as std::runtime_error that names the call and CUDA's error.
@@ -43,6 +49,8 @@ class Device {
   virtual int memory_type() const = 0;
   // Whether kernels can read and write memory that DLPack describes so.
   virtual bool can_use(int memory_type, int number) const = 0;
+  // Where an address lies; one that CUDA does not know is in host memory.
+  virtual MemoryPlace place_of(const void* memory) = 0;
 
   // Throws OutOfMemoryError; `purpose` says for what. May wait for the device.
   virtual void* allocate(std::size_t bytes, const std::string& purpose) = 0;

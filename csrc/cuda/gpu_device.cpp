@@ -6,6 +6,7 @@
 #include <mutex>
 #include <stdexcept>
 
+#include "cuda/current_device.h"
 #include "cuda/device.h"
 #include "cuda/env_kernels.h"
 #include "cuda/replay_kernels.h"
@@ -17,47 +18,16 @@
 namespace metarl::cuda {
 namespace {
 
-[[noreturn]] void fail(const char* call, cudaError_t error) {
-  throw std::runtime_error(std::string(call) + " failed: " + cudaGetErrorString(error) + " (CUDA error " +
-                           std::to_string(static_cast<int>(error)) + ")");
-}
-
-void check(const char* call, cudaError_t error) {
-  if (error == cudaSuccess) return;
-  cudaGetLastError();  // or the next call reports it again
-  fail(call, error);
-}
-
 cudaStream_t handle(Stream stream) { return reinterpret_cast<cudaStream_t>(stream); }
 
 std::string version_text(int v) { return std::to_string(v / 1000) + "." + std::to_string(v % 1000 / 10); }
 
 std::string mebibytes(std::size_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
 
-// Makes a device the thread's current one, as the runtime's calls have no argument for it.
-class Current {
- public:
-  explicit Current(int number) {
-    check("cudaGetDevice", cudaGetDevice(&before_));
-    if (before_ == number) return;
-    check("cudaSetDevice", cudaSetDevice(number));
-    changed_ = true;
-  }
-  ~Current() {
-    if (changed_) cudaSetDevice(before_);
-  }
-  Current(const Current&) = delete;
-  Current& operator=(const Current&) = delete;
-
- private:
-  int before_ = 0;
-  bool changed_ = false;
-};
-
 class GpuDevice : public Device {
  public:
   explicit GpuDevice(int number) : number_(number) {
-    const Current current(number_);
+    const CurrentDevice current(number_);
     cudaError_t error = load_tree_kernels();
     if (error == cudaSuccess) error = load_replay_kernels();
     if (error == cudaSuccess) error = load_stream_kernels();
@@ -67,7 +37,7 @@ class GpuDevice : public Device {
 
   const EnvKernels* find_env(const std::string& name) override { return find_env_kernels(name.c_str()); }
   void load_env(const EnvKernels& kernels, const std::string& library) override {
-    const Current current(number_);
+    const CurrentDevice current(number_);
     const cudaError_t error = load_env_kernels(kernels, number_);
     if (error == cudaErrorInsufficientDriver && !library.empty()) {
       throw std::runtime_error(
@@ -84,8 +54,17 @@ class GpuDevice : public Device {
     return (memory_type == kCudaMemory && number == number_) || memory_type == kCudaManagedMemory;
   }
 
+  MemoryPlace place_of(const void* memory) override {
+    const CurrentDevice current(number_);
+    cudaPointerAttributes attributes{};
+    check("cudaPointerGetAttributes", cudaPointerGetAttributes(&attributes, memory));
+    if (attributes.type == cudaMemoryTypeDevice) return {kCudaMemory, attributes.device};
+    if (attributes.type == cudaMemoryTypeManaged) return {kCudaManagedMemory, attributes.device};
+    return {kHostMemory, 0};
+  }
+
   void* allocate(std::size_t bytes, const std::string& purpose) override {
-    const Current current(number_);
+    const CurrentDevice current(number_);
     void* memory = nullptr;
     const cudaError_t error = cudaMalloc(&memory, bytes);
     if (error == cudaSuccess) return memory;
@@ -101,11 +80,15 @@ class GpuDevice : public Device {
   }
   // At exit the driver may be gone already: nothing to be done about an error.
   void release(void* memory) noexcept override {
-    cudaFree(memory);
+    try {
+      const CurrentDevice current(number_);
+      cudaFree(memory);
+    } catch (const std::exception&) {
+    }
     cudaGetLastError();
   }
   void fill_with_zeros(void* memory, std::size_t bytes) override {
-    const Current current(number_);
+    const CurrentDevice current(number_);
     check("cudaMemset", cudaMemset(memory, 0, bytes));
     check("cudaStreamSynchronize", cudaStreamSynchronize(handle(kLegacyStream)));
   }
@@ -117,36 +100,42 @@ class GpuDevice : public Device {
   }
 
   bool is_capturing(Stream stream) override {
-    const Current current(number_);
+    const CurrentDevice current(number_);
     cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
     check("cudaStreamIsCapturing", cudaStreamIsCapturing(handle(stream), &status));
     return status != cudaStreamCaptureStatusNone;
   }
   void* make_event() override {
-    const Current current(number_);
+    const CurrentDevice current(number_);
     cudaEvent_t event = nullptr;
     check("cudaEventCreate", cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
     return event;
   }
   void release_event(void* event) noexcept override {
-    cudaEventDestroy(static_cast<cudaEvent_t>(event));
+    try {
+      const CurrentDevice current(number_);
+      cudaEventDestroy(static_cast<cudaEvent_t>(event));
+    } catch (const std::exception&) {
+    }
     cudaGetLastError();
   }
   void record(void* event, Stream stream) override {
-    const Current current(number_);
+    const CurrentDevice current(number_);
     check("cudaEventRecord", cudaEventRecord(static_cast<cudaEvent_t>(event), handle(stream)));
   }
   void wait(void* event, Stream stream) override {
-    const Current current(number_);
+    const CurrentDevice current(number_);
     check("cudaStreamWaitEvent", cudaStreamWaitEvent(handle(stream), static_cast<cudaEvent_t>(event), 0));
   }
   bool is_done(void* event) override {
+    const CurrentDevice current(number_);
     const cudaError_t error = cudaEventQuery(static_cast<cudaEvent_t>(event));
     if (error != cudaErrorNotReady) check("cudaEventQuery", error);
     if (error == cudaErrorNotReady) cudaGetLastError();
     return error == cudaSuccess;
   }
   void finish(void* event) override {
+    const CurrentDevice current(number_);
     check("cudaEventSynchronize", cudaEventSynchronize(static_cast<cudaEvent_t>(event)));
   }
 
@@ -172,7 +161,7 @@ class GpuDevice : public Device {
     launch("sample tasks", launch_task_sample, call, stream);
   }
   void start(EnvWork work, const EnvKernels& kernels, const EnvCall& call, Stream stream) override {
-    const Current current(number_);
+    const CurrentDevice current(number_);
     switch (work) {
       case EnvWork::reset:
         return check("reset", launch_reset(kernels, call, number_, handle(stream)));
@@ -184,7 +173,7 @@ class GpuDevice : public Device {
   }
   void start(const SeedCall& call, Stream stream) override { launch("seed", launch_seeds, call, stream); }
   void start_zeros(void* memory, std::size_t bytes, Stream stream) override {
-    const Current current(number_);
+    const CurrentDevice current(number_);
     check("cudaMemsetAsync", cudaMemsetAsync(memory, 0, bytes, handle(stream)));
   }
 
@@ -205,11 +194,11 @@ class GpuDevice : public Device {
   }
   template <typename Call>
   void launch(const char* what, cudaError_t (*start)(const Call&, cudaStream_t), const Call& call, Stream stream) {
-    const Current current(number_);
+    const CurrentDevice current(number_);
     check(what, start(call, handle(stream)));
   }
   void copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, Stream stream) {
-    const Current current(number_);
+    const CurrentDevice current(number_);
     check("cudaMemcpyAsync", cudaMemcpyAsync(to, from, bytes, kind, handle(stream)));
     check("cudaStreamSynchronize", cudaStreamSynchronize(handle(stream)));
   }
@@ -245,8 +234,6 @@ int count_devices(std::string* problem) {
   *problem = missing_device(error == cudaSuccess ? cudaErrorNoDevice : error);
   return -1;
 }
-
-constexpr int kMostDevices = 64;
 
 }  // namespace
 

@@ -69,33 +69,18 @@ Found take(const py::object& capsule, const char* name, const char* used_name) {
   return found;
 }
 
-Found from_dlpack(py::handle object, const char* name, const Device& device, const StreamChoice& choice) {
-  const py::tuple place(object.attr("__dlpack_device__")());
-  const int type = py::cast<int>(py::int_(place[0]));
-  const int number = py::cast<int>(py::int_(place[1]));
-  if (!device.can_use(type, number)) refuse_memory(name, object, type, number, device);
-  // Host memory has no streams. On its own stream torch has nothing to wait for, which it finds out slowly.
-  py::object on = py::none();
-  if (device.memory_type() != kHostMemory) {
-    if (choice.is_torch_current && is_torch_tensor(object)) {
-      on = py::int_(-1);
-    } else {
-      on = py::int_(choice.stream);
-    }
-  }
-  py::object capsule;
+// `stream` goes on after what `writer` has to do.
+void wait_for(Stream writer, Device& device, Stream stream) {
+  if (writer == stream || device.is_capturing(stream)) return;
+  void* event = device.make_event();
   try {
-    capsule = object.attr("__dlpack__")(py::arg("stream") = on, py::arg("max_version") = py::make_tuple(1, 0));
-  } catch (py::error_already_set& e) {
-    // Producers before version 1.0 do not know the argument.
-    if (!e.matches(PyExc_TypeError)) throw;
-    capsule = object.attr("__dlpack__")(py::arg("stream") = on);
+    device.record(event, writer);
+    device.wait(event, stream);
+  } catch (...) {
+    device.release_event(event);
+    throw;
   }
-  const char* kind = PyCapsule_GetName(capsule.ptr());
-  if (kind != nullptr && std::string_view(kind) == dlpack::kVersionedName) {
-    return take<dlpack::ManagedVersioned>(capsule, dlpack::kVersionedName, dlpack::kUsedVersionedName);
-  }
-  return take<dlpack::Managed>(capsule, dlpack::kName, dlpack::kUsedName);
+  device.release_event(event);
 }
 
 dlpack::DataType dtype_of(const std::string& typestr, const std::string& name) {
@@ -122,6 +107,12 @@ Found from_array_interface(py::handle object, const char* name, Device& device, 
   found.view.size = product(found.view.shape);
   found.view.data = reinterpret_cast<void*>(py::cast<std::uintptr_t>(data[0]));
   found.read_only = py::cast<bool>(data[1]);
+  // The interface does not say on which device the memory is, and a kernel that reads elsewhere ends the process's use
+  // of the device. Arrays without elements have no memory.
+  if (found.view.size > 0) {
+    const MemoryPlace place = device.place_of(found.view.data);
+    if (!device.can_use(place.type, place.number)) refuse_memory(name, object, place.type, place.number, device);
+  }
   if (interface.contains("strides") && !interface["strides"].is_none()) {
     const py::tuple strides = interface["strides"];
     const std::int64_t bytes = found.view.dtype.bits / 8;
@@ -134,24 +125,52 @@ Found from_array_interface(py::handle object, const char* name, Device& device, 
     throw py::type_error(std::string(name) + " has a mask; must be an array without one");
   }
   if (interface.contains("stream") && !interface["stream"].is_none()) {
-    const auto writer = py::cast<Stream>(interface["stream"]);
-    if (writer != stream && !device.is_capturing(stream)) {
-      void* event = device.make_event();
-      try {
-        device.record(event, writer);
-        device.wait(event, stream);
-      } catch (...) {
-        device.release_event(event);
-        throw;
-      }
-      device.release_event(event);
-    }
+    wait_for(py::cast<Stream>(interface["stream"]), device, stream);
   }
   found.view.owner = std::shared_ptr<void>(py::reinterpret_borrow<py::object>(object).release().ptr(), [](void* held) {
     const py::gil_scoped_acquire lock;
     Py_DECREF(static_cast<PyObject*>(held));
   });
   return found;
+}
+
+// torch exports by DLPack what is on its current device alone, and by the interface everything.
+Found from_torch_elsewhere(py::handle object, const char* name, Device& device, Stream stream) {
+  Found found = from_array_interface(object, name, device, stream);
+  wait_for(torch_stream(device), device, stream);
+  return found;
+}
+
+Found from_dlpack(py::handle object, const char* name, Device& device, const StreamChoice& choice) {
+  const py::tuple place(object.attr("__dlpack_device__")());
+  const int type = py::cast<int>(py::int_(place[0]));
+  const int number = py::cast<int>(py::int_(place[1]));
+  if (!device.can_use(type, number)) refuse_memory(name, object, type, number, device);
+  if (type == kCudaMemory && is_torch_tensor(object) && !is_torch_device(device)) {
+    return from_torch_elsewhere(object, name, device, choice.stream);
+  }
+  // Host memory has no streams. On its own stream torch has nothing to wait for, which it finds out slowly.
+  py::object on = py::none();
+  if (device.memory_type() != kHostMemory) {
+    if (choice.is_torch_current && is_torch_tensor(object)) {
+      on = py::int_(-1);
+    } else {
+      on = py::int_(choice.stream);
+    }
+  }
+  py::object capsule;
+  try {
+    capsule = object.attr("__dlpack__")(py::arg("stream") = on, py::arg("max_version") = py::make_tuple(1, 0));
+  } catch (py::error_already_set& e) {
+    // Producers before version 1.0 do not know the argument.
+    if (!e.matches(PyExc_TypeError)) throw;
+    capsule = object.attr("__dlpack__")(py::arg("stream") = on);
+  }
+  const char* kind = PyCapsule_GetName(capsule.ptr());
+  if (kind != nullptr && std::string_view(kind) == dlpack::kVersionedName) {
+    return take<dlpack::ManagedVersioned>(capsule, dlpack::kVersionedName, dlpack::kUsedVersionedName);
+  }
+  return take<dlpack::Managed>(capsule, dlpack::kName, dlpack::kUsedName);
 }
 
 Found from_own(py::handle object, const char* name, const Device& device, Stream stream) {

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "bindings/built.h"
 #include "cuda/tree.h"
 #include "cuda_bindings/array_argument.h"
 #include "cuda_bindings/device_array.h"
@@ -40,32 +41,33 @@ class Call {
       : device_(timeline->device()),
         timeline_(timeline),
         pool_(pool),
-        keeps_(!stream.is_none()),
+        was_given_(!stream.is_none()),
         on_(stream_argument(stream, device_)) {}
   Call(Tree& tree, py::handle stream) : Call(tree.timeline(), tree.pool(), stream) {}
 
   Stream stream() const { return on_.stream; }
   bool is_capturing() const { return device_.is_capturing(on_.stream); }
   DeviceView input(py::handle object, const char* name, std::initializer_list<dlpack::DataType> dtypes) {
-    return held(device_argument(object, name, device_, on_, dtypes));
+    return held(object, device_argument(object, name, device_, on_, dtypes));
   }
   // Of any number of axes.
   DeviceView block(py::handle object, const std::string& name, dlpack::DataType dtype, Access access = Access::read) {
-    return held(block_argument(object, name, device_, on_, dtype, access));
+    return held(object, block_argument(object, name, device_, on_, dtype, access));
   }
   // Of exactly that shape; no dtypes: of any.
   DeviceView shaped(py::handle object, const std::string& name, const std::vector<dlpack::DataType>& dtypes,
                     const std::vector<std::int64_t>& shape, Access access = Access::read) {
-    return held(shaped_argument(object, name, device_, on_, dtypes, shape, access));
+    return held(object, shaped_argument(object, name, device_, on_, dtypes, shape, access));
   }
   // Memory for this call alone, which later calls on its stream use again.
   void* scratch(std::size_t bytes, const std::string& purpose) {
-    owners_.push_back(pool_.take(bytes, on_.stream, purpose));
-    return owners_.back().get();
+    scratch_.push_back(pool_.take(bytes, on_.stream, purpose));
+    return scratch_.back().get();
   }
   template <typename T>
   T* output(py::handle object, const char* name, std::int64_t size) {
-    return held(output_argument(object, name, device_, on_, DataTypeOf<T>::value, size)).template as<T>();
+    const DeviceView view = output_argument(object, name, device_, on_, DataTypeOf<T>::value, size);
+    return held(object, view).template as<T>();
   }
   // A beta in memory is read when the work is done.
   void read_beta(py::handle beta, double* number, const double** memory);
@@ -85,25 +87,34 @@ class Call {
     *data = static_cast<T*>(memory);
     return array;
   }
-  // On the stream that the library behind the arguments works on, its memory is used again in order. Elsewhere it must
-  // not be freed before the call is done.
+  // What was given is not freed before the call is done with it. Who records a graph keeps it as long as the graph.
   void done() {
-    if (!keeps_ || device_.is_capturing(on_.stream)) return;
+    if (owners_.empty() || device_.is_capturing(on_.stream)) return;
     for (auto& owner : owners_) timeline_->keep(std::move(owner));
   }
 
  private:
-  DeviceView held(DeviceView view) {
-    if (keeps_) owners_.push_back(view.owner);
+  DeviceView held(py::handle object, DeviceView view) {
+    if (!is_used_in_order(object)) owners_.push_back(view.owner);
     return view;
+  }
+  // Whether the memory, if it is dropped now, is used again by work that comes after this call's on its stream. Of
+  // torch that is so on its current stream; of other libraries nobody knows on which stream they work.
+  bool is_used_in_order(py::handle object) const {
+    if (was_given_) return false;
+    if (py::isinstance<DeviceArray>(object)) {
+      return built<DeviceArray>(object.ptr()).timeline->last_stream() == on_.stream;
+    }
+    return on_.is_torch_current && is_torch_tensor(object);
   }
 
   Device& device_;
   std::shared_ptr<Timeline> timeline_;
   MemoryPool& pool_;
-  bool keeps_;
+  bool was_given_;  // the stream
   StreamChoice on_;
   std::vector<std::shared_ptr<void>> owners_;
+  std::vector<std::shared_ptr<void>> scratch_;
 };
 
 }  // namespace metarl::cuda

@@ -25,6 +25,21 @@ bool find_torch_stream(const Device& device, Stream* stream) {
 
 }  // namespace
 
+bool is_torch_device(const Device& device) {
+  static PyObject* current_device = nullptr;
+  if (current_device == nullptr) {
+    PyObject* torch = torch_module();
+    if (torch == nullptr) return false;
+    current_device = py::object(py::handle(torch).attr("cuda").attr("current_device")).release().ptr();
+  }
+  return py::cast<int>(py::handle(current_device)()) == device.number();
+}
+
+Stream torch_stream(const Device& device) {
+  Stream stream = 0;
+  return find_torch_stream(device, &stream) && stream != 0 ? stream : kLegacyStream;
+}
+
 Stream dlpack_stream(py::handle stream) {
   const std::int64_t value = integer_argument(stream.ptr(), "stream");
   if (value < 1) throw py::value_error("stream is " + std::to_string(value) + "; must be 1, 2 or a cudaStream_t");

@@ -22,4 +22,8 @@ StreamChoice stream_argument(pybind11::handle stream, const Device& device);
 // Whether torch is imported and an object is a tensor of it.
 bool is_torch_tensor(pybind11::handle object);
 
+// Of a device on which torch has a tensor: whether it is torch's current one, and torch's current stream there.
+bool is_torch_device(const Device& device);
+Stream torch_stream(const Device& device);
+
 }  // namespace metarl::cuda

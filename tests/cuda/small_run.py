@@ -1,7 +1,11 @@
-"""Every kernel of tree, replay buffer and some environments, on little data: what compute-sanitizer watches."""
+"""Every kernel of tree, replay buffer and some environments, on little data: what compute-sanitizer watches.
+
+``--quick``: one environment in place of six, and no large buffer.
+"""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import torch
@@ -95,9 +99,9 @@ def weights(n: int) -> None:
             importance_weights(probabilities, n, 0.5, normalization, dtype="float32")
 
 
-def step_environments() -> None:
+def step_environments(env_ids: tuple[str, ...]) -> None:
     """Reset, seeded and masked, steps, rollouts and tasks."""
-    for env_id in ENVIRONMENTS:
+    for env_id in env_ids:
         envs = make_vec(env_id, 300, device="cuda", autoreset_mode="same_step", max_episode_steps=9)
         envs.reset(seed=1)
         buffers = envs.make_buffers()
@@ -111,8 +115,8 @@ def step_environments() -> None:
         envs.check()
 
 
-def main() -> None:
-    step_environments()
+def main(quick: bool) -> None:
+    step_environments(ENVIRONMENTS[:1] if quick else ENVIRONMENTS)
     replay(100, 70, 40)
     replay(6000, 4000, 3000)
     linked(100, n_step=3)
@@ -123,11 +127,12 @@ def main() -> None:
     for uniform in (False, True):
         tasks(100, 70, 40, uniform)
         tasks(6000, 4000, 3000, uniform)
-        tasks(300_000, 5000, 100, uniform)
+        if not quick:
+            tasks(300_000, 5000, 100, uniform)
     weights(5000)
     for capacity, batch in ((5000, 300), (70_000, 5000)):  # one block, and several
         tree = SumTree(capacity, device="cuda")
-        for step in range(3):
+        for step in range(2 if quick else 3):
             indices = torch.randint(capacity, (batch,), device="cuda")
             priorities = torch.rand(batch, device="cuda") * 10.0 ** (4 * step - 4)
             tree.set(indices, priorities if step else priorities.double())
@@ -142,4 +147,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:] == ["--quick"])

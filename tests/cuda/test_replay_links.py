@@ -126,6 +126,36 @@ def test_stacks_that_do_not_move_on_change_nothing():
     assert_same_linked(gpu, cpu)
 
 
+@pytest.mark.parametrize("options", [*LINKS[1:5], {"sequence_length": 5, "stride": 2, "frame_stack": 2}], ids=str)
+def test_checkpoints_go_from_one_to_the_other(options, tmp_path):
+    stack = options.get("frame_stack", 1)
+    fields = linked_fields(stack)
+    gpu, cpu = pair(800, fields, num_envs=20, **options)
+    made = LinkedRows(fields, 20, stack, seed=6)
+
+    def go_on(buffers, calls):
+        for _ in range(calls):
+            given = made.next(1)
+            for buffer in buffers:
+                buffer.add(**(given if type(buffer) is type(cpu) else to_gpu(given)))
+
+    go_on((gpu, cpu), 70)  # the ring goes round, and episodes are under way
+    gpu.save(tmp_path / "gpu")
+    cpu.save(tmp_path / "cpu")
+    loaded = PrioritizedReplayBuffer.load(tmp_path / "cpu", device="cuda")
+    on_cpu = PrioritizedReplayBuffer.load(tmp_path / "gpu")
+    dicted = PrioritizedReplayBuffer(800, fields, num_envs=20, device="cuda", **options)
+    dicted.load_state_dict(cpu.state_dict())
+    go_on((gpu, cpu, loaded, on_cpu, dicted), 50)
+    for buffer in (gpu, loaded, dicted):
+        assert_same_linked(buffer, cpu)
+    expected = cpu.sample(200, beta=0.5)
+    for buffer in (gpu, loaded, dicted, on_cpu):
+        assert_same_batch(buffer.sample(200, beta=0.5), expected)
+    for buffer in (gpu, loaded, dicted):
+        buffer.check()
+
+
 @pytest.mark.parametrize("options", [{}, {"n_step": 3}, {"frame_stack": 3}, {"sequence_length": 4}], ids=str)
 def test_uniform_buffers(options):
     stack = options.get("frame_stack", 1)

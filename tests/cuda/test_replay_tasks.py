@@ -146,6 +146,38 @@ def test_a_replayed_graph_does_what_eager_calls_do(kind):
     buffers[0].check()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("options", [{}, {"n_step": 3}], ids=str)
+def test_checkpoints_go_from_one_to_the_other(kind, options, tmp_path):
+    fields = {**linked_fields(1), "task_id": ((), np.int32)} if options else TaskRows.FIELDS
+    gpu, cpu = task_pair(kind, 3000, fields, **options)
+    links, tasks = LinkedRows(linked_fields(1), 1, 1, seed=2), TaskRows(2)
+
+    def go_on(buffers, calls):
+        for _ in range(calls):
+            given = tasks.next(700)
+            if options:
+                given = {**links.next(700), "task_id": given["task_id"]}
+            for buffer in buffers:
+                buffer.add(**(given if type(buffer) is type(cpu) else to_gpu(given)))
+
+    go_on((gpu, cpu), 7)  # the ring goes round, and tasks leave their slots
+    gpu.save(tmp_path / "gpu")
+    cpu.save(tmp_path / "cpu")
+    loaded = kind.load(tmp_path / "cpu", device="cuda")
+    on_cpu = kind.load(tmp_path / "gpu")
+    dicted = kind(3000, fields, task_field="task_id", seed=4, device="cuda", **options)
+    dicted.load_state_dict(cpu.state_dict())
+    go_on((gpu, cpu, loaded, on_cpu, dicted), 4)
+    for buffer in (gpu, loaded, dicted):
+        assert_same_tasks(buffer, cpu)
+    expected = cpu.sample(300, task_weights="balanced")
+    for buffer in (gpu, loaded, dicted, on_cpu):
+        assert_same_batch(buffer.sample(300, task_weights="balanced"), expected)
+    for buffer in (gpu, loaded, dicted):
+        buffer.check()
+
+
 def test_errors():
     gpu, cpu = task_pair(PrioritizedReplayBuffer, 50)
     rows = TaskRows(0).next(20)

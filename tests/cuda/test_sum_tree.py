@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from emulated_cuda import ArrayInterface
 
 from metarl_core import BufferEmptyError, PrioritizedReplayBuffer, SumTree
 
@@ -50,6 +51,26 @@ def test_same_bits_as_the_cpu(capacity, dtype, batch):
         mass = rng.random(batch) * cpu.total
         np.testing.assert_array_equal(host(gpu.find(to_gpu(mass))), cpu.find(mass))
     gpu.check()
+
+
+@pytest.mark.parametrize(("capacity", "batch"), [(300, 200), (70_000, 50_000)])  # in one launch, and in several
+def test_leaves_that_are_taken_back(capacity, batch):
+    gpu, cpu = pair(capacity)
+    rng = np.random.default_rng(capacity)
+    everything = rng.permutation(capacity)
+    priorities = 0.5 + rng.random(capacity) / 2
+    gone, kept = everything[:batch], everything[batch:]
+    gpu.set(to_gpu(everything), to_gpu(priorities[everything]))
+    gpu.invalidate(to_gpu(np.concatenate([gone, gone[:20]])))
+    cpu.set(kept, priorities[kept])
+    assert_same(gpu, cpu)
+    for _ in range(3):
+        for ours, theirs in zip(gpu.sample(1000), cpu.sample(1000), strict=True):
+            np.testing.assert_array_equal(host(ours), theirs)
+    gpu.invalidate(to_gpu(np.array([kept[0], capacity])))
+    with pytest.raises(IndexError, match=f"index {capacity} at position 1"):
+        gpu.check()
+    assert_same(gpu, cpu)
 
 
 def test_all_threads_at_one_leaf():
@@ -104,6 +125,10 @@ def test_bad_arguments_raise_at_once():
         gpu.set(np.arange(4), np.ones(4))
     with pytest.raises(TypeError, match=r"priorities is a \S*Tensor in host memory"):
         gpu.set(torch.arange(4).cuda(), torch.ones(4))
+    host_memory = ArrayInterface(np.arange(4))
+    with pytest.raises(TypeError, match="indices is a ArrayInterface in host memory; must be on cuda:0"):
+        gpu.set(host_memory, torch.ones(4).cuda())
+    gpu.check()  # the device is still usable
     with pytest.raises(MemoryError, match=r"cannot allocate \d+ bytes on cuda:0 for a sum tree .* MiB are free"):
         [SumTree(2**31 - 1, device="cuda") for _ in range(40)]
     with pytest.raises(RuntimeError, match="there is no cuda:99"):

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 
 import torch
+
+
+def _set_sync_debug_mode(mode: str) -> None:
+    with warnings.catch_warnings():
+        # Once a process torch warns that the mode does not see everything: the profiler watches, too.
+        warnings.filterwarnings("ignore", "Synchronization debug mode is a prototype feature", UserWarning)
+        torch.cuda.set_sync_debug_mode(mode)
 
 
 @contextlib.contextmanager
@@ -14,11 +22,11 @@ def no_copy_and_no_wait() -> Iterator[None]:
     torch.cuda.synchronize()
     activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
     with torch.profiler.profile(activities=activities) as profile:
-        torch.cuda.set_sync_debug_mode("error")
+        _set_sync_debug_mode("error")
         try:
             yield
         finally:
-            torch.cuda.set_sync_debug_mode("default")
+            _set_sync_debug_mode("default")
         torch.cuda.synchronize()
     names = [event.name for event in profile.events()]
     assert any(str(event.device_type).endswith("CUDA") for event in profile.events())  # the GPU was watched

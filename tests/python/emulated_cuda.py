@@ -13,6 +13,7 @@ import pytest
 
 FOLDER = Path(__file__).parents[2] / "build" / "cpp" / "tests" / "cpp"
 CAPTURING = 99  # a stream on which the emulator plays the recording of a graph
+FAILING = 98  # and one after whose work every wait fails
 
 
 def load() -> ModuleType | None:

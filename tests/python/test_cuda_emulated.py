@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from emulated_cuda import CAPTURING, ArrayInterface, emulated, needs_emulator
+from emulated_cuda import CAPTURING, FAILING, ArrayInterface, emulated, needs_emulator
 
 import metarl_core
 from metarl_core import BufferEmptyError, _core
@@ -295,6 +295,15 @@ def test_memory_elsewhere_is_refused():
     elsewhere = SimpleNamespace(__dlpack_device__=lambda: (2, 1), __dlpack__=lambda **_: pytest.fail("was exported"))
     with pytest.raises(TypeError, match=r"indices is a \S*SimpleNamespace in cuda:1; must be on emulated:0"):
         device.set(elsewhere, np.ones(1))
+    pointer_elsewhere = ArrayInterface(np.arange(1), data=(64, False))  # the interface names no device
+    with pytest.raises(TypeError, match=r"indices is a \S*ArrayInterface in cuda:7; must be on emulated:0"):
+        device.set(pointer_elsewhere, np.ones(1))
+    with pytest.raises(TypeError, match=r"priorities is a \S*ArrayInterface in cuda:7; must be on emulated:0"):
+        device.set(np.arange(1), ArrayInterface(np.ones(1), data=(64, False)))
+    with pytest.raises(TypeError, match=r"out\[0\] is a \S*ArrayInterface in cuda:7; must be on emulated:0"):
+        device.sample(1, out=(pointer_elsewhere, None))
+    assert len(device) == 0
+    device.set(ArrayInterface(np.zeros(0, np.int64), data=(0, False)), np.ones(0))  # no elements, no memory
 
 
 def test_producers_before_dlpack_1_are_read():
@@ -349,15 +358,38 @@ def test_dropped_results_are_used_again_on_their_stream():
     assert place(device.sample(4)[0]) == first
 
 
-def test_arguments_on_a_stream_of_ones_own_are_held_until_the_work_is_done():
+@pytest.mark.parametrize("stream", [None, 5])
+def test_arguments_are_held_until_the_work_is_done(stream):
     device = emulated.SumTree(10)
     owner = ArrayInterface(np.arange(10))
     before = sys.getrefcount(owner)
-    device.set(owner, np.ones(10))
-    assert sys.getrefcount(owner) == before
-    device.set(owner, np.ones(10), stream=5)
+    device.set(owner, np.ones(10), stream=stream)
     assert sys.getrefcount(owner) == before + 1
-    device.set(np.arange(10), np.ones(10))  # the emulator is done at once: this call lets go
+    device.set(np.arange(10), np.ones(10), stream=stream)  # the emulator is done at once: this call lets go
+    assert sys.getrefcount(owner) == before
+    device.set(owner, np.ones(10), stream=CAPTURING)  # who records a graph holds them
+    assert sys.getrefcount(owner) == before
+
+
+def test_our_own_arrays_are_not_held_on_the_stream_that_uses_their_memory_again():
+    device = emulated.SumTree(10)
+    device.set(np.arange(10), np.ones(10))
+    drawn, probabilities = device.sample(4)
+    place = drawn.__cuda_array_interface__["data"][0]
+    device.set(drawn, probabilities)
+    del drawn
+    assert device.sample(4)[0].__cuda_array_interface__["data"][0] == place
+
+
+def test_a_device_that_fails_for_good_does_not_end_the_process():
+    device = emulated.SumTree(10)
+    owner = ArrayInterface(np.arange(10))
+    before = sys.getrefcount(owner)
+    device.set(owner, np.ones(10), stream=FAILING)
+    with pytest.raises(RuntimeError, match="the device has failed"):
+        device.set(np.arange(10), np.ones(10))
+    del device  # which waits for the device in vain
+    gc.collect()
     assert sys.getrefcount(owner) == before
 
 

@@ -20,6 +20,8 @@ namespace {
 constexpr std::size_t kMemoryBytes = std::size_t{1} << 30;
 // A stream with this number records a graph: calls on it are refused what a graph cannot hold.
 constexpr Stream kCapturingStream = 99;
+// After work on a stream with this number, waiting for it fails.
+constexpr Stream kFailingStream = 98;
 
 class EmulatedDevice : public Device {
  public:
@@ -29,6 +31,10 @@ class EmulatedDevice : public Device {
   int number() const override { return number_; }
   int memory_type() const override { return kHostMemory; }
   bool can_use(int memory_type, int) const override { return memory_type == kHostMemory; }
+  // Addresses below a page, which no process has, stand for another GPU's.
+  MemoryPlace place_of(const void* memory) override {
+    return reinterpret_cast<std::uintptr_t>(memory) < 4096 ? MemoryPlace{kCudaMemory, 7} : MemoryPlace{kHostMemory, 0};
+  }
 
   void* allocate(std::size_t bytes, const std::string& purpose) override {
     if (bytes > kMemoryBytes) {
@@ -56,8 +62,13 @@ class EmulatedDevice : public Device {
     *static_cast<Stream*>(event) = stream;
   }
   void wait(void*, Stream stream) override { refuse_in_graph(stream); }
-  bool is_done(void*) override { return true; }
-  void finish(void*) override {}
+  bool is_done(void* event) override {
+    finish(event);
+    return true;
+  }
+  void finish(void* event) override {
+    if (*static_cast<Stream*>(event) == kFailingStream) throw std::runtime_error("the device has failed");
+  }
 
   void start(const SetCall<double>& call, Stream) override { set(call); }
   void start(const SetCall<float>& call, Stream) override { set(call); }
