@@ -86,7 +86,7 @@ test-migration: setup ## CleanRL's scripts on our replay and environments, cpprb
 test-slow: setup ## Run the long statistical, soak and training checks
 	$(BIN)/python -m pytest -m slow --timeout=7200
 
-test-pythons: ## pip install . into a fresh venv of every Python 3.10 ... 3.13 found, NumPy alone
+test-pythons: ## pip install . into a fresh venv of every Python 3.10 ... 3.14 found, NumPy alone
 	tools/check_pythons.sh
 
 tsan: setup ## C++ tests under ThreadSanitizer
