@@ -13,7 +13,7 @@ TRAIN_OUT ?= runs/deepsea20-$(STAMP)
 TRAIN_ARGS ?= --env DeepSea-v0 --seed 0 size=20 max_episodes=1500
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slow test-cpp test-wheel test-cuda test-metaworld test-integrations test-migration test-pythons tsan fuzz kill-test kill-runs drift-test soak chaos sanitize conformance lint format bench bench-cpp bench-cuda wheel wheels import-matrix docs clean
+.PHONY: help setup train test test-slow test-cpp test-wheel test-wheel-snippets test-cuda test-metaworld test-integrations test-migration test-pythons tsan fuzz kill-test kill-runs drift-test soak chaos sanitize conformance lint format bench bench-cpp bench-cuda wheel wheels import-matrix docs clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ test-cuda: setup ## On a GPU: tree, replay buffer and environments against the C
 
 test-wheel: wheel
 	tools/check_wheel.sh $(BIN)/python dist/*.whl
+
+test-wheel-snippets: wheel ## Every Python example of README and docs with the installed wheel, outside of this folder
+	tools/check_wheel_snippets.sh $(BIN)/python dist/*.whl
 
 # Meta-World pins an old mujoco: in a venv of its own, which sees everything else in .venv.
 METAWORLD := build/venv-metaworld
