@@ -13,7 +13,7 @@ TRAIN_OUT ?= runs/deepsea20-$(STAMP)
 TRAIN_ARGS ?= --env DeepSea-v0 --seed 0 size=20 max_episodes=1500
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slow test-cpp test-wheel test-cuda test-metaworld test-integrations test-migration test-pythons tsan fuzz kill-test kill-runs drift-test soak chaos sanitize conformance lint format bench bench-cpp bench-cuda wheel wheels import-matrix docs clean
+.PHONY: help setup train test test-slow test-cpp test-wheel test-wheel-snippets test-cuda test-metaworld test-integrations test-migration test-cleanrl-repository test-pythons tsan fuzz kill-test kill-runs drift-test soak chaos sanitize conformance lint format bench bench-cpp bench-cuda wheel wheels import-matrix docs clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ test-cuda: setup ## On a GPU: tree, replay buffer and environments against the C
 test-wheel: wheel
 	tools/check_wheel.sh $(BIN)/python dist/*.whl
 
+test-wheel-snippets: wheel ## Every Python example of README and docs with the installed wheel, outside of this folder
+	tools/check_wheel_snippets.sh $(BIN)/python dist/*.whl
+
 # Meta-World pins an old mujoco: in a venv of its own, which sees everything else in .venv.
 METAWORLD := build/venv-metaworld
 test-metaworld: setup ## Meta-World, MuJoCo and MiniGrid in a venv of their own (400 MB)
@@ -76,11 +79,12 @@ test-metaworld: setup ## Meta-World, MuJoCo and MiniGrid in a venv of their own 
 	$(METAWORLD)/bin/python -m pytest -n 0 tests/python/test_reproduce_spec.py -k metaworld
 
 # Each library in a venv of its own, which sees everything else in .venv: they pin what others need newer.
-test-integrations: setup ## stable-baselines3, TorchRL, Tianshou, torch's DataLoader: the real libraries, no skips
+test-integrations: setup ## stable-baselines3, TorchRL, Tianshou, torch's DataLoader, Minari: the real libraries, no skips
 	tools/test_integration.sh $(BIN)/python sb3 stable-baselines3 stable_baselines3
 	tools/test_integration.sh $(BIN)/python torchrl torchrl torchrl
 	tools/test_integration.sh $(BIN)/python tianshou tianshou tianshou
 	tools/test_integration.sh $(BIN)/python agents torch torch_data
+	METARL_REQUIRE=minari,h5py $(BIN)/python -m pytest -n 2 tests/python/test_task_datasets.py tests/python/test_damaged_files.py -k "minari or dataset"
 
 # CleanRL's scripts need Gymnasium 0.29. Gym 0.23 is what its released c51.py imports.
 MIGRATION := build/venv-migration
@@ -91,10 +95,13 @@ test-migration: setup ## CleanRL's scripts on our replay and environments, cpprb
 	$(MIGRATION)/bin/python bench/peers/cleanrl_build.py
 	METARL_REQUIRE=cleanrl,cpprb $(MIGRATION)/bin/python -m pytest -n 2 tests/python/test_integration_cleanrl.py tests/python/test_integration_cpprb.py
 
+test-cleanrl-repository: setup ## Rainbow, C51, PPO and others of CleanRL's repository (fetched, or METARL_CLEANRL_REPOSITORY)
+	tools/test_cleanrl_repository.sh $(BIN)/python $(MIGRATION)
+
 test-slow: setup ## Run the long statistical, soak and training checks
 	$(BIN)/python -m pytest -m slow --timeout=7200
 
-test-pythons: ## pip install . into a fresh venv of every Python 3.10 ... 3.13 found, NumPy alone
+test-pythons: ## pip install . into a fresh venv of every Python 3.10 ... 3.14 found, NumPy alone
 	tools/check_pythons.sh
 
 tsan: setup ## C++ tests under ThreadSanitizer

@@ -17,6 +17,7 @@ set(METARL_CORE_SOURCES
   csrc/core/isa.cpp
   csrc/core/mapped_files.cpp
   csrc/core/mass_tree.cpp
+  csrc/core/platform_files.cpp
   csrc/core/process_stamp.cpp
   csrc/core/replay_buffer.cpp
   csrc/core/replay_prioritized.cpp

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import metarl_core
 
 project = "metarl_core"
@@ -17,6 +19,8 @@ myst_heading_anchors = 3
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 autoclass_content = "both"
+# Libraries that the development environment has not: their integrations are documented without them.
+autodoc_mock_imports = [n for n in ("tensordict", "tianshou", "torchrl") if importlib.util.find_spec(n) is None]
 
 html_theme = "furo"
 html_title = "metarl_core"

@@ -89,7 +89,7 @@ def build_environment(python: Path, version: str) -> Path:
     return folder / "bin" / "python"
 
 
-def build_wheel(python: Path, version: str, source: Path, env: dict[str, str]) -> Path:
+def build_wheel(python: Path, version: str, source: Path, cuda: str, env: dict[str, str]) -> Path:
     """Build one wheel, give it the manylinux tag and return it, in dist/."""
     raw, plat = WORK / f"raw-{version}", f"manylinux_{GLIBC[0]}_{GLIBC[1]}_x86_64"
     shutil.rmtree(raw, ignore_errors=True)
@@ -98,9 +98,9 @@ def build_wheel(python: Path, version: str, source: Path, env: dict[str, str]) -
         # it has compiled libc++ for programs: libraries for CMake's own tests, too.
         "cmake.define.CMAKE_DISABLE_PRECOMPILE_HEADERS": "ON",
         "cmake.define.CMAKE_TRY_COMPILE_TARGET_TYPE": "STATIC_LIBRARY",
-        # Where there is an nvcc. The machine's own compiler builds the host side of its objects, which needs nothing of
+        # The machine's own compiler builds the host side of its objects, which needs nothing of
         # a C++ library. Machine code for every GPU would be several times the limit: newer ones compile the PTX.
-        "cmake.define.METARL_CUDA": "AUTO",
+        "cmake.define.METARL_CUDA": cuda,
         "build-dir": str(WORK / f"cmake-{version}"),
     }
     pip = (build_environment(python, version), "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "--no-index")
@@ -122,6 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--python", action="append", choices=PYTHONS, help="this version (repeat for several)")
     parser.add_argument("--compiler", choices=("auto", "zig", "system"), default="auto")
+    parser.add_argument("--cuda", choices=("AUTO", "ON", "OFF"), default="AUTO", help="AUTO: where an nvcc works")
     args = parser.parse_args()
     if sys.platform != "linux" or platform.machine() != "x86_64":
         sys.exit("build_wheels.py: only for Linux x86-64; cibuildwheel (pyproject.toml) has the other platforms")
@@ -144,7 +145,7 @@ def main() -> None:
             missing.append(version)
             continue
         start = time.monotonic()
-        wheel = build_wheel(python, version, source, env)
+        wheel = build_wheel(python, version, source, args.cuda, env)
         built = time.monotonic() - start
         row = check_built_wheel.check(python, wheel, GLIBC)
         rows.append({"Python": version, **row, "built in": f"{built:.0f} s"})
@@ -153,7 +154,7 @@ def main() -> None:
     run(sys.executable, "-m", "twine", "check", "--strict", *sorted(DIST.iterdir()))
     print(check_built_wheel.table(rows))
     for version in missing:
-        print(f"Python {version}: not on this machine")
+        print(f"Python {version}: not on this machine, NOT BUILT")
     (archive,) = DIST.glob("*.tar.gz")
     print(f"{archive.name}: {archive.stat().st_size / 1024:.0f} KiB; every wheel was built from it")
 

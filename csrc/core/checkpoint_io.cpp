@@ -13,6 +13,7 @@
 #include <system_error>
 #include <utility>
 
+#include "core/platform_files.h"
 #include "core/retry.h"
 
 namespace metarl {
@@ -165,15 +166,8 @@ AtomicFile::~AtomicFile() {
 }
 
 void AtomicFile::reserve(std::uint64_t bytes) {
-#if defined(__linux__)
   // A full disk is known before anything is written; not every file system can.
-  if (bytes > 0 && retry([&] { return fallocate(file_, 0, 0, static_cast<off_t>(bytes)); }) != 0 &&
-      (errno == ENOSPC || errno == EFBIG || errno == EDQUOT)) {
-    fail(errno, path_);
-  }
-#else
-  (void)bytes;
-#endif
+  if (const int code = try_reserve_space(file_, bytes); code != 0) fail(code, path_);
 }
 
 void AtomicFile::write(const std::byte* data, std::size_t bytes) {
@@ -184,17 +178,15 @@ void AtomicFile::write(const std::byte* data, std::size_t bytes) {
     bytes -= static_cast<std::size_t>(n);
     written_ += static_cast<std::uint64_t>(n);
   }
-#if defined(__linux__)
   if (written_ - pushed_ >= kPushEvery) {
     // The disk works while the next pieces come, and few unwritten pages pile up.
-    sync_file_range(file_, static_cast<off_t>(pushed_), static_cast<off_t>(written_ - pushed_), SYNC_FILE_RANGE_WRITE);
+    start_writing(file_, pushed_, written_ - pushed_);
     pushed_ = written_;
   }
-#endif
 }
 
 void AtomicFile::sync() {
-  if (retry([&] { return fsync(file_); }) != 0) fail(errno, path_);
+  if (const int code = sync_file(file_); code != 0) fail(code, path_);
 }
 
 void AtomicFile::replace() {
@@ -203,9 +195,9 @@ void AtomicFile::replace() {
   const int folder = retry([&] { return open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
   if (folder < 0) fail(errno, folder_);
   // Some file systems cannot sync a folder and say EINVAL.
-  const int code = retry([&] { return fsync(folder); }) == 0 || errno == EINVAL ? 0 : errno;
+  const int code = sync_file(folder);
   close(folder);
-  if (code != 0) fail(code, folder_);
+  if (code != 0 && code != EINVAL) fail(code, folder_);
   remove_leftovers();
 }
 

@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "core/crc32c.h"
+#include "core/platform_files.h"
 #include "core/retry.h"
 #include "metarl/errors.h"
 
@@ -33,18 +34,9 @@ constexpr std::uint64_t kLargestNumber = std::uint64_t{1} << 62;
 void sync_folder(const std::string& path) {
   const int folder = retry([&] { return open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
   if (folder < 0) throw FileError(errno, path);
-  const int code = retry([&] { return fsync(folder); }) == 0 || errno == EINVAL ? 0 : errno;
+  const int code = sync_file(folder);
   close(folder);
-  if (code != 0) throw FileError(code, path);
-}
-
-// A write to a page that has no place on a full disk would be a SIGBUS later. Returns an error number.
-int reserve_space(int descriptor, std::size_t bytes) {
-  int code = 0;
-  do {
-    code = posix_fallocate(descriptor, 0, static_cast<off_t>(bytes));
-  } while (code == EINTR);
-  return code;
+  if (code != 0 && code != EINVAL) throw FileError(code, path);
 }
 
 // Descriptors with locks. A lock ends with the last descriptor of it, and a forked child gets one of each: it closes
@@ -204,7 +196,7 @@ MappedFiles::MappedFiles(std::shared_ptr<StorageFolder> folder, std::uint64_t se
     }
     // Announcements must not fail for want of space.
     int code = reserve_space(intent_, Intent::kFileBytes);
-    if (code == 0 && retry([&] { return fsync(intent_); }) != 0) code = errno;
+    if (code == 0) code = sync_file(intent_);
     if (code != 0) throw FileError(code, intent_path_);
   } catch (...) {
     release();  // an object whose constructor throws has no destructor
@@ -252,7 +244,7 @@ std::byte* MappedFiles::map(const std::string& name, std::size_t bytes) {
   }
   // A copy of a folder may have holes.
   if (code == 0) code = reserve_space(mapping.descriptor, bytes);
-  if (code == 0 && mode_ == Mode::create && retry([&] { return fsync(mapping.descriptor); }) != 0) code = errno;
+  if (code == 0 && mode_ == Mode::create) code = sync_file(mapping.descriptor);
   if (code == 0) {
     void* const memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, mapping.descriptor, 0);
     if (memory == MAP_FAILED) {
@@ -282,27 +274,16 @@ void MappedFiles::fetch(const std::byte* begin, std::size_t bytes) const {
 void MappedFiles::sync(const Poll& poll) {
   if (failed_) throw FileError(EIO, folder_->path());
   for (const Mapping& mapping : mappings_) {
-#if defined(__linux__)
-    // Piece by piece, so that Ctrl-C is heard; what fails here fails below too.
-    for (std::size_t begin = 0; begin < mapping.bytes; begin += kSyncPiece) {
+    // Piece by piece, so that Ctrl-C is heard.
+    int code = 0;
+    for (std::size_t begin = 0; code == 0 && begin < mapping.bytes; begin += kSyncPiece) {
       if (poll) poll();
-      constexpr unsigned kWrite = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
-      const std::size_t piece = std::min(kSyncPiece, mapping.bytes - begin);
-      if (sync_file_range(mapping.descriptor, static_cast<off_t>(begin), static_cast<off_t>(piece), kWrite) != 0 &&
-          errno != EINVAL && errno != ENOSYS && errno != EINTR) {
-        failed_ = true;
-        throw FileError(errno, mapping.path);
-      }
+      code = write_out(mapping.descriptor, mapping.data, begin, std::min(kSyncPiece, mapping.bytes - begin));
     }
-#else
-    if (msync(mapping.data, mapping.bytes, MS_SYNC) != 0) {
+    if (code == 0) code = sync_data(mapping.descriptor);
+    if (code != 0) {
       failed_ = true;
-      throw FileError(errno, mapping.path);
-    }
-#endif
-    if (retry([&] { return fdatasync(mapping.descriptor); }) != 0) {
-      failed_ = true;
-      throw FileError(errno, mapping.path);
+      throw FileError(code, mapping.path);
     }
   }
 }
@@ -313,7 +294,7 @@ void MappedFiles::announce(std::uint64_t flush, std::uint64_t slots) {
   const auto offset = static_cast<off_t>(intent.number % 2) * Intent::kDistance;
   const ssize_t written = retry([&] { return pwrite(intent_, &intent, sizeof intent, offset); });
   if (written != static_cast<ssize_t>(sizeof intent)) throw FileError(written < 0 ? errno : EIO, intent_path_);
-  if (retry([&] { return fdatasync(intent_); }) != 0) throw FileError(errno, intent_path_);
+  if (const int code = sync_data(intent_); code != 0) throw FileError(code, intent_path_);
   announcements_ = intent.number;
 }
 

@@ -6,6 +6,7 @@
 #include <new>
 #include <stdexcept>
 
+#include "core/platform_files.h"
 #include "metarl/aligned_memory.h"
 #include "metarl/errors.h"
 #include "metarl/replay_buffer.h"
@@ -129,7 +130,7 @@ std::unique_ptr<SharedLanes> SharedLanes::create(const std::string& path, std::i
   const File file(path, O_RDWR | O_CREAT | O_EXCL);
   try {
     // Reserves the space: a file system that is full must be an error here, not a SIGBUS of a writer.
-    const int failure = posix_fallocate(file.get(), 0, static_cast<off_t>(bytes));
+    const int failure = reserve_space(file.get(), bytes);
     if (failure != 0) throw FileError(failure, path);
     std::unique_ptr<SharedLanes> lanes(new SharedLanes(layout, map(file, bytes, path), bytes));
     auto* header = new (lanes->memory_) Header{};

@@ -1,6 +1,7 @@
 """What CleanRL's repository has and its release has not: Rainbow, and the other scripts as they are now.
 
-METARL_CLEANRL_REPOSITORY names a checkout. The scripts need Gymnasium 0.29 and tyro, Rainbow ale-py and OpenCV too.
+`make test-cleanrl-repository` runs it. METARL_CLEANRL_REPOSITORY names a checkout; the scripts need Gymnasium 0.29 and
+tyro, Rainbow ale-py and OpenCV too.
 """
 
 import importlib.util
@@ -11,7 +12,7 @@ import pytest
 from cleanrl_scripts import QUICK, REPOSITORY, change, import_changed, run
 
 if REPOSITORY is None:
-    pytest.skip("METARL_CLEANRL_REPOSITORY is not set", allow_module_level=True)
+    pytest.skip("METARL_CLEANRL_REPOSITORY is not set; make test-cleanrl-repository", allow_module_level=True)
 
 
 @pytest.mark.parametrize("name", ["dqn", "c51", "td3_continuous_action", "sac_continuous_action"])

@@ -12,7 +12,7 @@ class StoppingRule:
     """Stops when the common trunk has settled, or the validation tasks have not improved for some rounds.
 
     Args:
-        tolerance: of |phi_new - phi_old| / |phi_old|; 0: never for this reason.
+        tolerance: of ``|phi_new - phi_old| / |phi_old|``; 0: never for this reason.
         patience: rounds without a better validation return; None: never for this reason.
         min_rounds: rounds that are always made.
     """

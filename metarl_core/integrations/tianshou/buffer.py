@@ -152,10 +152,10 @@ class MetaRLPrioritizedReplayBuffer(_SumTreeBuffer):
 class MetaRLPrioritizedVectorReplayBuffer(_SumTreeBuffer, PrioritizedVectorReplayBuffer):
     """Prioritized replay in place of ``tianshou.data.PrioritizedVectorReplayBuffer``; the algorithms stay as they are.
 
-    P_i = p_i^alpha / sum_j p_j^alpha with p = |TD error| + 2^-23 (Schaul et al. 2016), 1 or the largest so far for new
-    transitions. ``sample`` gives a ``Batch`` with ``weight``, float64 [B], as the library's own does: the algorithms
-    multiply the losses by it and hand TD errors back through ``update_weight``. Storage, episodes, frame stacks and the
-    slots of n-step returns are the library's. Sums are exact (see ``metarl_core.SumTree``).
+    P_i = p_i^alpha / sum_j p_j^alpha with p = ``|TD error| + 2^-23`` (Schaul et al. 2016), 1 or the largest so far for
+    new transitions. ``sample`` gives a ``Batch`` with ``weight``, float64 [B], as the library's own does: the
+    algorithms multiply the losses by it and hand TD errors back through ``update_weight``. Storage, episodes, frame
+    stacks and the slots of n-step returns are the library's. Sums are exact (see ``metarl_core.SumTree``).
 
     Args:
         total_size: number of transitions of all environments together.
