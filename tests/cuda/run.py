@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parent
 TOOLS = {"memcheck": ["--report-api-errors", "no"], "racecheck": [], "initcheck": [], "synccheck": []}
 QUICK_STEPS = "2000"  # of the many that test_env.py compares
 NOTHING_CHOSEN = 5  # pytest's exit status
-# A step that hangs must not take the others' time on a GPU that is lent for some minutes.
+# A step that hangs must not take the others' time, where the GPU is there for some minutes only.
 QUICK_SECONDS, FULL_SECONDS = 120, 3600
 
 
