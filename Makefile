@@ -57,7 +57,7 @@ test-cpp: setup
 	$(DEFAULT_PRESET) >/dev/null && cmake --build --preset default && ctest --preset default
 	cmake --preset asan >/dev/null && cmake --build --preset asan && ctest --preset asan
 
-# CUDA_ARGS=--quick: some minutes in all, for a GPU that is lent.
+# CUDA_ARGS=--quick: some minutes in all, where a GPU is there for a short time only.
 CUDA_ARGS ?=
 test-cuda: setup ## On a GPU: tree, replay buffer and environments against the CPU's bit for bit, graphs, streams, compute-sanitizer
 	$(BIN)/python tests/cuda/run.py $(CUDA_ARGS)
