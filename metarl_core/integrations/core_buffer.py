@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
 import metarl_core as mc
-from metarl_core.replay.seeding import make_seeded
+from metarl_core.replay.seeding import drawn_stream, make_seeded
 
-__all__ = ["Beta", "drawn_stream", "make_core"]
+__all__ = ["Beta", "make_core"]
 
 Beta = float | Callable[[int], float]
 
@@ -74,8 +72,3 @@ def make_core(
         "weight_normalization": weight_normalization,
     }
     return make_seeded(mc.PrioritizedReplayBuffer, capacity, fields, **options, **weighted)
-
-
-def drawn_stream() -> int:
-    """Return a random stream for a buffer without a seed: NumPy's global generator, which scripts seed, draws it."""
-    return 1 + int(np.random.randint(2**31))  # noqa: NPY002

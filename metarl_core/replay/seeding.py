@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from metarl_core._cuda_module import device_number
 
-__all__ = ["make_seeded"]
+__all__ = ["drawn_stream", "make_seeded"]
+
+
+def drawn_stream() -> int:
+    """Return a random stream for a buffer without a seed: NumPy's global generator, which scripts seed, draws it."""
+    return 1 + int(np.random.randint(2**31))  # noqa: NPY002
 
 
 def make_seeded(cls: Callable[..., Any], *arguments: Any, seed: int | None, drawn: int, **options: Any) -> Any:

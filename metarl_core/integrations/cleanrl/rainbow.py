@@ -10,8 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 import metarl_core as mc
 from metarl_core.integrations.cleanrl.samples import ReplayBufferSamples, device_of, moved_on, tensors
-from metarl_core.integrations.core_buffer import drawn_stream
-from metarl_core.replay.seeding import make_seeded
+from metarl_core.replay.seeding import drawn_stream, make_seeded
 
 __all__ = ["PrioritizedReplayBuffer"]
 
