@@ -48,6 +48,7 @@ def test_import_loads_numpy_only_and_starts_nothing():
     assert probe["new_tasks"] in (0, None)
     assert not probe["env_changed"]
     assert not probe["signals_changed"]
+    print(f"heavy imports {probe['heavy']}, threads {probe['threads']}, new kernel tasks {probe['new_tasks']}")
 
 
 def test_names_are_there_though_their_modules_are_loaded_late():

@@ -21,6 +21,7 @@ _REFERENCE_RETURNS = {
     "MountainCar-v0": -110.0,
     "DeepSea-v0": 0.99,
     "FrozenLake-v1": 1.0,
+    "Maze-v0": 1.0,
     "PointRobot-v0": 0.0,
 }
 _MINATAR = ("Breakout", "Asterix", "SpaceInvaders", "Freeway", "Seaquest")
