@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from metarl_core.replay import Batch
 from metarl_core.replay import PrioritizedReplayBuffer as _Prioritized
 from metarl_core.replay import ReplayBuffer as _Uniform
-from metarl_core.replay.seeding import drawn_stream, make_seeded
+from metarl_core.replay.seeding import make_seeded
 
 __all__ = ["PrioritizedReplayBuffer", "ReplayBuffer"]
 
@@ -93,7 +93,7 @@ class ReplayBuffer:
         self._nstep = Nstep is not None
         fields = {name: (shape, dtype) for name, shape, dtype in self._inner.values()}
         options = {"seed": None, **options}
-        self.core: Any = make_seeded(self._core, int(size), fields, drawn=drawn_stream(), **options)
+        self.core: Any = make_seeded(self._core, int(size), fields, **options)
         self._next: int | None = None
 
     def add(self, **columns: Any) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import metarl_core as mc
-from metarl_core.replay.seeding import drawn_stream, make_seeded
+from metarl_core.replay.seeding import make_seeded
 
 __all__ = ["Beta", "make_core"]
 
@@ -57,7 +57,6 @@ def make_core(
         "gamma": gamma,
         "storage": storage,
         "seed": seed,
-        "drawn": drawn_stream(),
     }
     if optimize_memory_usage:
         options["next_obs"] = "next"

@@ -9,16 +9,13 @@ import numpy as np
 
 from metarl_core._cuda_module import device_number
 
-__all__ = ["drawn_stream", "make_seeded"]
+__all__ = ["make_seeded"]
 
 
-def drawn_stream() -> int:
-    """Return a random stream for a buffer without a seed: NumPy's global generator, which scripts seed, draws it."""
-    return 1 + int(np.random.randint(2**31))  # noqa: NPY002
-
-
-def make_seeded(cls: Callable[..., Any], *arguments: Any, seed: int | None, drawn: int, **options: Any) -> Any:
-    """Make a buffer with the user's seed or, without one, with random numbers that ``drawn`` decides.
+def make_seeded(
+    cls: Callable[..., Any], *arguments: Any, seed: int | None, drawn: int | None = None, **options: Any
+) -> Any:
+    """Make a buffer with the user's seed or, without one, with a random stream that is drawn.
 
     A seed is an argument, which a file, or a folder of mapped columns, has to agree with; one that is drawn anew in
     every process never would. So what is drawn is the random stream, which is state: it comes back with the rest.
@@ -27,7 +24,8 @@ def make_seeded(cls: Callable[..., Any], *arguments: Any, seed: int | None, draw
         cls: ReplayBuffer or PrioritizedReplayBuffer.
         *arguments: its capacity and fields.
         seed: in [0, 2^64), or None.
-        drawn: in [1, 2^62).
+        drawn: the random stream, in [1, 2^62); None: NumPy's global generator, which scripts seed, draws it. With a
+            seed nothing is drawn: a run then has the other random numbers that it has without our buffer.
         **options: its other arguments.
 
     Raises:
@@ -36,6 +34,8 @@ def make_seeded(cls: Callable[..., Any], *arguments: Any, seed: int | None, draw
     """
     if seed is not None:
         return cls(*arguments, seed=seed, **options)
+    if drawn is None:
+        drawn = 1 + int(np.random.randint(2**31))  # noqa: NPY002
     if device_number(options.get("device", "cpu")) is not None:
         return cls(*arguments, seed=drawn, **options)  # there are no streams on a GPU
     buffer = cls(*arguments, **options)

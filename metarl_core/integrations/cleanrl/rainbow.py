@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 import metarl_core as mc
 from metarl_core.integrations.cleanrl.samples import ReplayBufferSamples, device_of, moved_on, tensors
-from metarl_core.replay.seeding import drawn_stream, make_seeded
+from metarl_core.replay.seeding import make_seeded
 
 __all__ = ["PrioritizedReplayBuffer"]
 
@@ -82,7 +82,6 @@ class PrioritizedReplayBuffer:
             frame_stack=1 if frame_stack is None else frame_stack,
             storage=storage,
             seed=seed,
-            drawn=drawn_stream(),
         )
 
     @property

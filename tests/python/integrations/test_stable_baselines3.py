@@ -3,6 +3,7 @@
 import copy
 import pickle
 import warnings
+from types import SimpleNamespace
 
 import gymnasium
 import numpy as np
@@ -54,6 +55,42 @@ def rows_of(samples):
         parts.append(samples.discounts)
     table = torch.cat([torch.as_tensor(np.asarray(p)).double().reshape(len(p), -1) for p in parts], 1)
     return {tuple(row) for row in table.round(decimals=5).tolist()}
+
+
+class LibrarysDraws(MetaRLReplayBuffer):
+    """Ours, but which rows make a batch is drawn as the library does it."""
+
+    columns = None
+
+    def add(self, *row):
+        super().add(*row)
+        self.columns = None
+
+    def sample(self, batch_size, env=None):
+        rows = np.random.randint(0, self.size(), size=batch_size)  # noqa: NPY002
+        np.random.randint(0, high=self.n_envs, size=batch_size)  # noqa: NPY002  # of which of one environment
+        if self.columns is None:
+            self.columns = self.core.state_dict()["columns"]
+        core, self.core = self.core, SimpleNamespace(sample=lambda n: {k: v[rows] for k, v in self.columns.items()})
+        try:
+            return super().sample(batch_size, env)
+        finally:
+            self.core = core
+
+
+def test_training_is_the_librarys_bit_for_bit_if_the_draws_are():
+    """What is stored and handed over is no other, nor is any random number beside the draws."""
+
+    def train(**options):
+        algorithm = sb3.DQN("MlpPolicy", "CartPole-v1", seed=3, learning_starts=100, train_freq=8, **options)
+        algorithm.learn(600)
+        return algorithm.policy.state_dict()
+
+    theirs = train()
+    ours = train(replay_buffer_class=LibrarysDraws, replay_buffer_kwargs={"prioritized": False, "seed": 1})
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+    own_draws = train(replay_buffer_class=MetaRLReplayBuffer, replay_buffer_kwargs={"prioritized": False, "seed": 1})
+    assert not torch.equal(own_draws["q_net.q_net.0.weight"], theirs["q_net.q_net.0.weight"])
 
 
 @pytest.mark.parametrize("timeouts", [True, False])
