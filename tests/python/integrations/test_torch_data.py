@@ -220,8 +220,11 @@ def test_workers_are_refused(context):
     loader = DataLoader(
         ReplayDataset(filled(), 8, 3), batch_size=None, num_workers=2, multiprocessing_context=context, timeout=60
     )
-    with pytest.raises(RuntimeError, match=r"num_workers=2: a worker process draws from a copy of the buffer"):
-        next(iter(loader))
+    batches = iter(loader)
+    for _ in range(2):  # each worker's: one that is still starting when the other's end the loop dies in a later test
+        with pytest.raises(RuntimeError, match=r"num_workers=2: a worker process draws from a copy of the buffer"):
+            next(batches)
+    batches._shutdown_workers()
 
 
 def test_nothing_stored():
