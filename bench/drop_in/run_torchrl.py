@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -13,10 +11,9 @@ import numpy as np
 import torch
 from measure import Clock, evaluate
 
-# What its wheel misses of this torch, where bench/peers/torchrl_build.py made it.
-STAND_IN = Path(sys.prefix) / "autograd_stand_in.so"
-if STAND_IN.exists():
-    ctypes.CDLL(str(STAND_IN), ctypes.RTLD_GLOBAL)
+from metarl_core.benchmarks.drivers.autograd_stand_in import load_stand_in
+
+load_stand_in()
 
 import torchrl
 from tensordict.nn import TensorDictSequential

@@ -25,7 +25,7 @@ def make_seeded(
         *arguments: its capacity and fields.
         seed: in [0, 2^64), or None.
         drawn: the random stream, in [1, 2^62); None: NumPy's global generator, which scripts seed, draws it. With a
-            seed nothing is drawn: a run then has the other random numbers that it has without our buffer.
+            seed nothing is drawn, so that a run's other random numbers are those that it has without our buffer.
         **options: its other arguments.
 
     Raises:

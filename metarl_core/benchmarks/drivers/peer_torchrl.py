@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .autograd_stand_in import load_stand_in
 from .base import Array, Driver, Factory, Operation, UnsupportedError
 from .data import ALPHA, BETA, EPS
 from .replay_base import NEXT, BufferContestant, TreeContestant, cycle
@@ -19,9 +17,7 @@ def _import(name: str) -> Any:
     """Import a module of torchrl after the stand-ins for autograd symbols that its wheel misses, if they were built."""
     torch = importlib.import_module("torch")
     torch.set_num_threads(1)
-    stand_in = Path(sys.prefix) / "autograd_stand_in.so"
-    if stand_in.exists():
-        ctypes.CDLL(str(stand_in), ctypes.RTLD_GLOBAL)
+    load_stand_in()
     try:
         return importlib.import_module(name)
     except ImportError as error:

@@ -1,9 +1,5 @@
-"""Before any test imports TorchRL: what its wheel misses of this torch, where bench/peers/torchrl_build.py made it."""
+"""Before any test imports TorchRL: what its wheel misses of this torch."""
 
-import ctypes
-import sys
-from pathlib import Path
+from metarl_core.benchmarks.drivers.autograd_stand_in import load_stand_in
 
-STAND_IN = Path(sys.prefix) / "autograd_stand_in.so"
-if STAND_IN.exists():
-    ctypes.CDLL(str(STAND_IN), ctypes.RTLD_GLOBAL)
+load_stand_in()
