@@ -401,14 +401,17 @@ def test_too_few_episodes_to_hold_one_out():
         run_method(short_sequence(), "independent", dataclasses.replace(TINY, held_out=0.01))
 
 
-@pytest.mark.parametrize("name", ["CartPole-tasks", "Maze-tasks", "CartPole-v1"])
-def test_sequences_by_name_have_the_same_tasks_for_one_seed(name):
+@pytest.mark.parametrize(
+    ("name", "reference_return"),
+    [("CartPole-tasks", 500.0), ("Maze-tasks", 1.0), ("CartPole-v1", 500.0), ("Acrobot-tasks", None)],
+)
+def test_sequences_by_name_have_the_same_tasks_for_one_seed(name, reference_return):
     first, again, other = (make_sequence(name, 3, 100, held_out=2, seed=seed) for seed in (0, 0, 1))
     assert first.to_dict() == again.to_dict()
     assert first.tasks != other.tasks
     assert len(first.held_out) == 2
     assert not set(first.tasks) & set(first.held_out)
-    assert first.reference_return == (None if name.startswith("Maze") else 500.0)
+    assert first.reference_return == reference_return
 
 
 def test_an_episode_that_ends_is_followed_by_its_last_observation():
