@@ -403,7 +403,7 @@ def test_too_few_episodes_to_hold_one_out():
 
 @pytest.mark.parametrize(
     ("name", "reference_return"),
-    [("CartPole-tasks", 500.0), ("Maze-tasks", 1.0), ("CartPole-v1", 500.0), ("Acrobot-tasks", None)],
+    [("CartPole-tasks", 500.0), ("Maze-tasks", 1.0), ("CartPole-v1", 500.0), ("Pendulum-tasks", None)],
 )
 def test_sequences_by_name_have_the_same_tasks_for_one_seed(name, reference_return):
     first, again, other = (make_sequence(name, 3, 100, held_out=2, seed=seed) for seed in (0, 0, 1))
