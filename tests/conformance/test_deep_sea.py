@@ -36,11 +36,11 @@ def test_mapping_seed_is_bsuites(size, mapping_seed):
 @pytest.mark.parametrize(
     ("params", "states"),
     [
-        ({"size": 10}, 50_000),
+        ({"size": 10}, 20_000),
         ({"size": 20, "mapping_seed": 3, "unscaled_move_cost": 0.5}, 30_000),
         ({"size": 5, "randomize_actions": False}, 20_000),
-        ({"size": 10, "deterministic": False}, 50_000),
-        ({"size": 3, "deterministic": False, "mapping_seed": 7}, 50_000),
+        ({"size": 10, "deterministic": False}, 20_000),
+        ({"size": 3, "deterministic": False, "mapping_seed": 7}, 20_000),
     ],
     ids=["10", "20", "not randomised", "stochastic 10", "stochastic 3"],
 )

@@ -32,7 +32,7 @@ from .reference_families import (
 )
 from .test_distributions import SAMPLES, chi_square, normal_cdf, uniform_distance
 
-STATES = 110_000
+STATES = 25_000
 
 
 def test_the_oracles_random_numbers_are_philox():
@@ -129,7 +129,7 @@ TABLES = [
 
 @pytest.mark.parametrize(("env_id", "reference", "params", "others"), TABLES)
 def test_steps_of_bandits_and_decision_processes(env_id, reference, params, others):
-    compare_tables(env_id, reference, params, others, 30_000 if env_id == "TabularMDP-v0" else STATES)
+    compare_tables(env_id, reference, params, others, 10_000 if env_id == "TabularMDP-v0" else STATES)
 
 
 def compare_tables(env_id, reference, params, others, states):

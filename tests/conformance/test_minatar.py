@@ -22,7 +22,8 @@ games = pytest.mark.parametrize("game", GAMES.values(), ids=GAMES)
 @pytest.mark.parametrize("sticky", [0.0, 0.1])
 @pytest.mark.parametrize("ramping", [True, False])
 def test_every_step_is_the_packages(game, ramping, sticky):
-    counts = compare(game, 24_000, ramping=ramping, sticky=sticky, version=1, seed=int(10 * sticky) + ramping)
+    states = 24_000 if game.name == "SpaceInvaders" else 10_000  # an alien seldom comes from the side
+    counts = compare(game, states, ramping=ramping, sticky=sticky, version=1, seed=int(10 * sticky) + ramping)
     assert (counts["stuck"] > 0) == (sticky > 0)
     for event in game.expected + game.expected_ramping * ramping:
         assert counts[event] > 0, f"{game.name}: no step with '{event}' was compared"

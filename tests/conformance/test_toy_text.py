@@ -121,7 +121,7 @@ def best_actions(unwrapped):
 
 @tabular
 def test_steps_with_the_references_draws(env_id, params):
-    walk(env_id, params, 60_000)
+    walk(env_id, params, 20_000)
 
 
 @pytest.mark.slow
@@ -258,7 +258,7 @@ BLACKJACK = [{}, {"natural": True, "sab": False}, {"natural": False, "sab": Fals
 
 @pytest.mark.parametrize("params", BLACKJACK, ids=str)
 def test_blackjack_with_the_references_cards(params):
-    play(params, 50_000)
+    play(params, 15_000)
 
 
 @pytest.mark.slow
