@@ -21,7 +21,9 @@ def replay(folder: Path) -> Iterator[None]:
         for _ in range(20):
             obs = work(buffer, rng, obs)
         buffer.save(folder / "buffer.ckpt")
-        PrioritizedReplayBuffer.load(folder / "buffer.ckpt").sample(4)
+        loaded = PrioritizedReplayBuffer.load(folder / "buffer.ckpt")
+        if len(loaded):  # the last thing that was done may have been clear()
+            loaded.sample(4)
         buffer.load_state_dict(buffer.state_dict())
         yield
 
