@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_core.tasks._spaces import space_difference
+from metarl_core.tasks.datasets import TaskDataset
 from metarl_core.tasks.distributions import SPLITS, TaskDistribution, _choice, _integer
 from metarl_core.tasks.families import family_env_id, task_family
 from metarl_core.tasks.task import Task
@@ -47,7 +48,9 @@ class LeaveOneOut(NamedTuple):
         train: The tasks to train on.
         validation: The tasks to validate on.
         test: The one task left out.
-        train_rows: Task name -> rows of its dataset to train on, int64, rising; None: all rows.
+        train_rows: Task name -> rows of its dataset to train on, int64, rising, as numbered in the set that was divided;
+            None: all rows. A :class:`TaskDataset` is cut already: ``train`` holds these rows of it and no others. Of
+            data of another type ``train`` holds all, and these rows are to be taken of it.
         validation_rows: The same to validate on.
         transductive: Whether the test task is the validation task, so that what was tuned on it has seen it.
     """
@@ -362,8 +365,11 @@ class MetaTask:
                 raise ValueError("validation_task and held_out are both given; choose one")
             self.require(2, "leaving one task out")
             train = [name for name in self.names if name != test]
-            rows = self._held_out(train, held_out, rng)
-            return self._left_out(train, train, test, *rows)
+            train_rows, validation_rows = self._held_out(train, held_out, rng)
+            found = self._left_out(train, train, test, train_rows, validation_rows)
+            found.train._cut(train_rows)
+            found.validation._cut(validation_rows)
+            return found
         self.require(3, "leaving one task out, with another one for validation,")
         others = [name for name in self.names if name != test]
         drawn = others[int(rng.integers(len(others)))]
@@ -406,6 +412,16 @@ class MetaTask:
             validation[name] = np.arange(start, start + size)
             train[name] = np.delete(np.arange(count), validation[name])
         return train, validation
+
+    def _cut(self, rows: Mapping[str, NDArray[np.int64]]) -> None:
+        """Keep some rows, in time order, of the datasets that can be cut."""
+        cut = {}
+        for name, dataset in self.datasets.items():
+            if isinstance(dataset, TaskDataset):
+                blocks = np.split(rows[name], np.flatnonzero(np.diff(rows[name]) > 1) + 1)
+                parts = [dataset.take_rows(int(block[0]), int(block[-1]) + 1) for block in blocks]
+                cut[name] = parts[0] if len(parts) == 1 else TaskDataset.concatenate(parts)
+        self.datasets = MappingProxyType({**self.datasets, **cut})
 
     def _divided(self, shares: Sequence[float], seed: int) -> dict[str, tuple[str, ...]]:
         numbers = [float(share) for share in shares]

@@ -149,6 +149,9 @@ def soup(sub_agents: Sequence[SubAgent], weights: ArrayLike, name: str = "soup")
 def imt_sub_agents(learner: ImtLearner, device: str = "cpu") -> list[QLearner]:
     """The submodels of IMT as sub-agents: Q_i = h_i(f_phi_i(s)), with acc_i as accuracy.
 
+    IMT learns from rewards times ``learner.reward_factor``; a sub-agent's values are of the environment's own rewards,
+    so that it goes on learning from where it is.
+
     Args:
         learner: of any number of rounds.
         device: where their networks live.
@@ -187,6 +190,8 @@ def imt_sub_agents(learner: ImtLearner, device: str = "cpu") -> list[QLearner]:
             # Of one-hot observations the first weights have a row more, for the all-zero one, which stays zero.
             own_weight.view(-1, *weight.shape[1:])[: len(weight)].copy_(weight)
             own_bias.view(-1).copy_(bias.view(-1))
+        for parameter in layers_of(agent)[-1]:
+            parameter.div_(float(learner.reward_factor))
         agent.agent.critic.update_target()
         made.append(agent)
     return made

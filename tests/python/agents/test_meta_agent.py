@@ -118,7 +118,9 @@ def test_a_run_as_sub_agent_plays_as_metarl_eval_does(algorithm, env, options, t
 def test_submodels_of_imt_as_sub_agents(imt):
     agents = MetaAgent.from_imt(imt).sub_agents
     obs = states()
-    q = imt.models.q(imt.models.rows_for_all(torch.from_numpy(obs)))
+    # IMT learns from scaled rewards; what goes on learning from a sub-agent takes rewards as they are.
+    assert imt.reward_factor > 1.5
+    q = imt.models.q(imt.models.rows_for_all(torch.from_numpy(obs))) / float(imt.reward_factor)
     # Alone and in one batch with the others a network's sums may be taken in another order.
     torch.testing.assert_close(torch.stack([agent.values(obs) for agent in agents]), q, rtol=1e-5, atol=1e-6)
     assert dict(agents[2].task.params) == {"goal_x": 0.2, "goal_y": -0.3}
@@ -132,7 +134,7 @@ def test_submodels_of_imt_on_discrete_observations():
     learner = ImtLearner("FrozenLake-v1", tasks, ImtConfig.from_preset("corrected", **SMALL_IMT))
     learner.train()
     agents = MetaAgent.from_imt(learner, router=UniformRouter()).sub_agents
-    q = learner.models.q(learner.models.rows_for_all(torch.eye(16)))
+    q = learner.models.q(learner.models.rows_for_all(torch.eye(16))) / float(learner.reward_factor)
     found = torch.stack([agent.values(np.arange(16)) for agent in agents])
     torch.testing.assert_close(found, q)
 
@@ -146,11 +148,12 @@ def test_submodels_of_imt_on_images():
     obs = record(agent.sub_agents[0].task, "random", steps=30).obs
     obs = obs.copy()
     assert obs.shape[1:] == (10, 10, 4)
-    q = learner.models.q(learner.models.rows_for_all(torch.from_numpy(obs)))
+    factor = float(learner.reward_factor)
+    q = learner.models.q(learner.models.rows_for_all(torch.from_numpy(obs))) / factor
     torch.testing.assert_close(torch.stack([one.values(obs) for one in agent.sub_agents]), q)
     agent.adapt(Task("new", "MinAtar/Breakout-v1", {"sticky_action_prob": 0.15}), 3)
     mixed = weight_soup(learner.models, agent.weights)(torch.from_numpy(obs)[None])[0]
-    torch.testing.assert_close(agent._acting_alone().values(obs), mixed)
+    torch.testing.assert_close(agent._acting_alone().values(obs), mixed / factor)
 
 
 # Routing
