@@ -48,8 +48,8 @@ class LeaveOneOut(NamedTuple):
         train: The tasks to train on.
         validation: The tasks to validate on.
         test: The one task left out.
-        train_rows: Task name -> rows of its dataset to train on, int64, rising, as numbered in the set that was divided;
-            None: all rows. A :class:`TaskDataset` is cut already: ``train`` holds these rows of it and no others. Of
+        train_rows: Task name -> rows of its dataset to train on, int64, rising, as numbered in the set that was
+            divided; None: all rows. A :class:`TaskDataset` is cut already: ``train`` holds these rows of it and no others. Of
             data of another type ``train`` holds all, and these rows are to be taken of it.
         validation_rows: The same to validate on.
         transductive: Whether the test task is the validation task, so that what was tuned on it has seen it.
@@ -140,6 +140,8 @@ class MetaTask:
             raise ValueError("k is empty; must have the number of tasks of at least one part")
         tasks, parts = [], {}
         for part, count in counts.items():
+            if isinstance(k, Mapping) and isinstance(count, int) and count < 1:
+                raise ValueError(f"k[{part!r}] is {count}; must be >= 1; leave {part!r} out for no such part")
             drawn = source.sample_tasks(count, part, seed)
             found = [
                 Task(

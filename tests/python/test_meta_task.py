@@ -617,6 +617,11 @@ MANY = MetaTask(poles(5), data(poles(4)))
         (lambda: MetaTask.from_family("Pong", 3), ValueError, "env_id is 'Pong'; must be one of 'Acrobot-v1'"),
         (lambda: MetaTask.from_family("CartPole-v1", 0), ValueError, "k is 0; must be >= 1"),
         (lambda: MetaTask.from_family("CartPole-v1", {}), ValueError, "k is empty"),
+        (
+            lambda: MetaTask.from_family("CartPole-v1", {"train": 3, "test": 0}),
+            ValueError,
+            r"k\['test'\] is 0; must be >= 1; leave 'test' out for no such part",
+        ),
         (lambda: MetaTask.from_family("CartPole-v1", 3, "dev"), ValueError, "split is 'dev'"),
     ],
 )

@@ -56,8 +56,8 @@ def resolve_tasks(
     """Bring the arguments of ``ImtLearner``, described there, to one form.
 
     Raises:
-        ConfigError: fewer than three training tasks, tasks that one batch cannot hold, a task without data where others
-            have some, an empty set of tasks, or arguments that say the same thing twice.
+        ConfigError: fewer than three training tasks, or all the same, tasks that one batch cannot hold, a task without
+            data where others have some, an empty set of tasks, or arguments that say the same thing twice.
     """
     if not isinstance(env_id, MetaTask):
         if train_tasks is None:
@@ -68,6 +68,7 @@ def resolve_tasks(
         _check_native(env_id)
         train = task_table("train_tasks", train_tasks, env_id, common) if train_tasks else {}
         _check_count("train_tasks", len(next(iter(train.values()), ())))
+        _check_different(train)
         val, test = (
             None if tasks is None else task_table(name, tasks, env_id, common)
             for name, tasks in (("val_tasks", val_tasks), ("test_tasks", test_tasks))
@@ -105,8 +106,9 @@ def task_table(
         params: its parameters that all tasks have in common.
 
     Raises:
-        ConfigError: there is no task, numbers of values differ, or a task is of another environment or has other
-            ``env_params``, so that it cannot stand in one batch with the others.
+        ConfigError: there is no task, numbers of values differ, the environment has no such parameter or a value is
+            out of its range, or a task is of another environment or has other ``env_params``, so that it cannot stand
+            in one batch with the others.
     """
     if isinstance(tasks, MetaTask):
         for task in tasks:
@@ -128,7 +130,21 @@ def task_table(
         raise ConfigError(f"{name} has {sizes} values; must be one of each parameter for every task")
     if not next(iter(sizes.values())):
         raise ConfigError(f"{name} is empty; give at least one task, or None where there are to be none")
+    _check_values(name, columns, env_id, params)
     return columns
+
+
+def _check_values(
+    name: str, columns: Mapping[str, NDArray[np.float64]], env_id: str, params: Mapping[str, Any]
+) -> None:
+    """Refuse what the environment refuses while rows have the numbers of their tasks, which its messages name."""
+    envs = metarl_core.make_vec(env_id, len(next(iter(columns.values()))), **params)
+    try:
+        envs.set_tasks(columns)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name}: {error}") from error
+    finally:
+        envs.close()
 
 
 def check_datasets(datasets: Sequence[TaskDataset], names: Sequence[str], policy: str, spaces: tuple[Any, Any]) -> None:
@@ -179,6 +195,13 @@ def _datasets_of(tasks: MetaTask) -> tuple[TaskDataset, ...] | None:
 def _check_count(what: str, count: int) -> None:
     if count < MIN_TASKS:
         raise ConfigError(f"{what} has {count} tasks; expected at least {MIN_TASKS}: {_WHY}; add tasks")
+
+
+def _check_different(train: Mapping[str, NDArray[np.float64]]) -> None:
+    # Two that are alike are near each other in the embedding, as they should be; where all are, all of it is noise.
+    if all((values == values[0]).all() or np.isnan(values).all() for values in train.values()):
+        one = {key: float(values[0]) for key, values in train.items()}
+        raise ConfigError(f"train_tasks: all tasks are the same, {one}; give tasks that differ in a parameter")
 
 
 def _plain_id(env_id: str) -> str:

@@ -125,6 +125,31 @@ class TaskSpaces:
         """A: discrete actions, or rows of the table."""
         return len(self.table) if self.table is not None else int(self.action_space.n)
 
+    def checked_observations(self, obs: Any) -> NDArray[Any]:
+        """Observations [B, ...] as an array.
+
+        Raises:
+            ValueError: another shape, a number out of a Discrete space's range, or NaN or infinity.
+            TypeError: numbers that are no integers, of a Discrete space.
+        """
+        space, found = self.observation_space, np.asarray(obs)
+        shape = tuple(space.shape)
+        if found.ndim != 1 + len(shape) or found.shape[1:] != shape:
+            expected = ", ".join(map(str, ("B", *shape))) + ("" if shape else ",")
+            hint = "; a single one is given as obs[None]" if found.shape == shape else ""
+            raise ValueError(f"obs has shape {found.shape}; must be ({expected}), one observation in every row{hint}")
+        if hasattr(space, "n"):
+            if found.dtype.kind not in "iu":
+                raise TypeError(f"obs has dtype {found.dtype}; must be integers, as the space is {space}")
+            start = int(getattr(space, "start", 0))
+            wrong = np.flatnonzero((found < start) | (found >= start + int(space.n)))
+            if len(wrong):
+                raise ValueError(f"obs[{wrong[0]}] is {found[wrong[0]]}; must be in {space}")
+        elif found.dtype.kind == "f" and not np.isfinite(found).all():
+            row = int(np.argwhere(~np.isfinite(found))[0][0])
+            raise ValueError(f"obs[{row}] is {found[row]}; must be finite")
+        return found
+
     def native(self, numbers: NDArray[np.int64]) -> NDArray[Any]:
         """Numbers of actions, int64 [B] -> actions as the environment takes them."""
         if self.table is not None:

@@ -167,7 +167,12 @@ class EmbeddingRouter(Router):
                 raise ConfigError(
                     f"router 'embedding' needs the tasks of at least {_LEAST_TASKS} sub-agents, and there "
                     f"{'is' if len(sub_agents) == 1 else 'are'} {len(sub_agents)}: of two centred tasks one is always "
-                    "the opposite of the other; add sub-agents, or choose another router"
+                    "the opposite of the other; add sub-agents, or choose router 'return', 'best' or 'uniform'"
+                )
+            if len({dataclasses.replace(agent.task, name="any") for agent in sub_agents}) == 1:
+                raise ConfigError(
+                    f"router 'embedding' tells tasks apart, and all {len(sub_agents)} sub-agents have the same, "
+                    f"{sub_agents[0].task}; choose router 'return', 'best' or 'uniform'"
                 )
             datasets = [
                 record(

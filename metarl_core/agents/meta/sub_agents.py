@@ -127,8 +127,13 @@ class SubAgent:
         return made
 
     def network_input(self, obs: NDArray[Any]) -> Tensor:
-        """Encode observations [B, ...] of the environment for the networks, on their device."""
-        encoded = torch.from_numpy(self.encoder(np.asarray(obs))).to(self.agent.device)
+        """Encode observations [B, ...] of the environment for the networks, on their device.
+
+        Raises:
+            ValueError: another shape, a number out of a Discrete space's range, or NaN or infinity.
+            TypeError: numbers that are no integers, of a Discrete space.
+        """
+        encoded = torch.from_numpy(self.encoder(self.spaces.checked_observations(obs))).to(self.agent.device)
         return encoded.long() if self.encoder.one_hot else encoded
 
     @torch.no_grad()
@@ -259,9 +264,13 @@ def check_sub_agents(sub_agents: Sequence[SubAgent]) -> None:
 
     Raises:
         ConfigError: there are none, or their spaces or tables of actions differ; the message says which and how.
+        TypeError: one is no sub-agent.
     """
     if not sub_agents:
         raise ConfigError("sub_agents is empty; must hold at least one")
+    for i, agent in enumerate(sub_agents):
+        if not isinstance(agent, SubAgent):
+            raise TypeError(f"sub_agents[{i}] must be a SubAgent, such as a QLearner, got {type(agent).__name__}")
     first = sub_agents[0]
     for other in sub_agents[1:]:
         first.spaces.require_equal(other.spaces, f"sub-agents {first.name!r}", repr(other.name))

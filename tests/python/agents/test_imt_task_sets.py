@@ -194,6 +194,21 @@ def test_tasks_of_different_spaces_are_refused_when_they_are_put_together():
             {"val_tasks": MetaTask(poles())},
             "val_tasks: task 'pole 0' is of CartPole-v1 , and the learner's environment is PointRobot-v0 ",
         ),
+        (
+            ("CartPole-v1", {"length": [0.5, -1.0, 0.6]}),
+            {},
+            r"train_tasks: length\[1\] is -1\.0; must be > 0",
+        ),
+        (
+            ("CartPole-v1", {"length": [0.5, 0.4, 0.6]}),
+            {"val_tasks": {"lenght": [0.5]}},
+            "val_tasks: CartPole-v1 has no task parameter 'lenght'",
+        ),
+        (
+            ("CartPole-v1", {"length": [0.5, 0.5, 0.5]}),
+            {},
+            r"all tasks are the same, \{'length': 0\.5\}; give tasks that differ",
+        ),
         ((family(), {"goal_x": [0.1, 0.2, 0.3]}), {}, "leave out train_tasks and params"),
         ((family(),), {"val_tasks": {"goal_x": [0.1]}}, "val_tasks is given, and the MetaTask has a part 'val' too"),
     ],

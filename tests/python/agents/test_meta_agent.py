@@ -465,3 +465,34 @@ def test_the_article_s_embedding_of_the_common_trunk_cannot_be_kept():
     with pytest.raises(ConfigError, match="embedding='common': vectors of the common trunk cannot be routed by"):
         MetaAgent.from_imt(learner)
     assert len(MetaAgent.from_imt(learner, router=UniformRouter()).sub_agents) == 3
+
+
+def test_sub_agents_that_are_none_or_have_one_task():
+    with pytest.raises(TypeError, match=r"sub_agents\[1\] must be a SubAgent, such as a QLearner, got int"):
+        MetaAgent([walker(0.5, 0.0), 2])
+    with pytest.raises(ConfigError, match="all 3 sub-agents have the same, Task.*; choose router 'return'"):
+        MetaAgent([walker(0.5, 0.0, seed=i) for i in range(3)])
+    assert MetaAgent([walker(0.5, 0.0, seed=i) for i in range(3)], UniformRouter()).act(states()).shape == (50, 2)
+
+
+@pytest.mark.parametrize("aggregation", ["weighted", "best"])
+def test_observations_that_are_none_of_the_tasks(aggregation):
+    agent = meta(UniformRouter(), aggregation=aggregation)
+    for obs, message in (
+        (
+            states()[0],
+            r"obs has shape \(2,\); must be \(B, 2\), one observation in every row; a single one is .* obs\[None\]",
+        ),
+        (np.zeros((3, 4), np.float32), r"obs has shape \(3, 4\); must be \(B, 2\)"),
+        (np.array([[0, 0], [0, np.nan]], np.float32), r"obs\[1\] is \[ 0\. nan\]; must be finite"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            agent.act(obs)
+    tables = [QLearner(Task(f"map {i}", "FrozenLake-v1", {"map_seed": i}), SMALL) for i in range(3)]
+    agent = MetaAgent(tables, UniformRouter(), aggregation=aggregation)
+    with pytest.raises(ValueError, match=r"obs has shape \(\); must be \(B,\), one observation"):
+        agent.act(np.int64(3))
+    with pytest.raises(ValueError, match=r"obs\[1\] is 16; must be in Discrete\(16\)"):
+        agent.act(np.array([15, 16]))
+    with pytest.raises(TypeError, match="obs has dtype float64; must be integers"):
+        agent.act(np.array([15.0]))
