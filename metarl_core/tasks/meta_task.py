@@ -49,8 +49,8 @@ class LeaveOneOut(NamedTuple):
         validation: The tasks to validate on.
         test: The one task left out.
         train_rows: Task name -> rows of its dataset to train on, int64, rising, as numbered in the set that was
-            divided; None: all rows. A :class:`TaskDataset` is cut already: ``train`` holds these rows of it and no others. Of
-            data of another type ``train`` holds all, and these rows are to be taken of it.
+            divided; None: all rows. A :class:`TaskDataset` is cut already: ``train`` holds these rows of it and no
+            others. Of data of another type ``train`` holds all, and these rows are to be taken of it.
         validation_rows: The same to validate on.
         transductive: Whether the test task is the validation task, so that what was tuned on it has seen it.
     """

@@ -470,7 +470,7 @@ def test_the_article_s_embedding_of_the_common_trunk_cannot_be_kept():
 def test_sub_agents_that_are_none_or_have_one_task():
     with pytest.raises(TypeError, match=r"sub_agents\[1\] must be a SubAgent, such as a QLearner, got int"):
         MetaAgent([walker(0.5, 0.0), 2])
-    with pytest.raises(ConfigError, match="all 3 sub-agents have the same, Task.*; choose router 'return'"):
+    with pytest.raises(ConfigError, match=r"all 3 sub-agents have the same, Task.*; choose router 'return'"):
         MetaAgent([walker(0.5, 0.0, seed=i) for i in range(3)])
     assert MetaAgent([walker(0.5, 0.0, seed=i) for i in range(3)], UniformRouter()).act(states()).shape == (50, 2)
 
@@ -481,7 +481,7 @@ def test_observations_that_are_none_of_the_tasks(aggregation):
     for obs, message in (
         (
             states()[0],
-            r"obs has shape \(2,\); must be \(B, 2\), one observation in every row; a single one is .* obs\[None\]",
+            r"obs has shape \(2,\); must be \(B, 2\), one observation in every row; .* obs\[None\]",
         ),
         (np.zeros((3, 4), np.float32), r"obs has shape \(3, 4\); must be \(B, 2\)"),
         (np.array([[0, 0], [0, np.nan]], np.float32), r"obs\[1\] is \[ 0\. nan\]; must be finite"),
