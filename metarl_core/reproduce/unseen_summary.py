@@ -150,7 +150,8 @@ def unseen_table(results: Results, unseen: Unseen, task: tuple[str, str]) -> str
     found = lines(results, unseen, task)
     if not found:
         return ""
-    header = ["on held-out tasks", "IQM return [95 %]", "baseline ahead by, same seeds [95 %]", "seeds"]
+    baseline = results.label(results.experiment.baseline or results.methods[0])
+    header = ["on held-out tasks", "IQM return [95 %]", f"{baseline} ahead by, same seeds [95 %]", "seeds"]
     rows = [
         [line.label, figure_text(line.values), figure_text(line.ahead) if line.ahead else "-", str(len(line.values))]
         for line in found

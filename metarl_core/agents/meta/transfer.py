@@ -80,7 +80,8 @@ class TransferReport:
         for measure in ("time_to_threshold", "scratch_time_to_threshold"):
             times = np.asarray(getattr(self.measures, measure))
             reached = int(np.isfinite(times).sum())
-            # The lower middle one: the mean of a finite and an infinite time would say nothing.
+            # Of two in the middle the lower one, by when half of them were there, as the report has it: the mean of a
+            # finite and an infinite time would say nothing.
             median = float(np.sort(times)[(len(times) - 1) // 2])
             found.append({"measure": measure, "value": median, "reached": reached, "seeds": len(times)})
         return found

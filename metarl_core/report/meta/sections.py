@@ -43,7 +43,7 @@ class MethodCost(NamedTuple):
     stored_bytes: int | None = None
     """Transitions, networks and whatever else is kept of old tasks."""
     task_identity_at_test: bool | None = None
-    """Whether the method is told which task it acts on."""
+    """Whether the method is told which of the tasks of its training it acts on; nobody is told of unseen ones."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

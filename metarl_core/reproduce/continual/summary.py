@@ -81,6 +81,7 @@ def _about(found: MeasuredSequence) -> str:
         + (f", {spec.held_out} unseen tasks" if spec.held_out else "")
         + f"; {drawn}. 0 is uniform actions, 1 {found.origin}."
     )
+    text += " *Told*: which of the trained tasks it is; of unseen ones nobody is told."
     if spec.held_out and not found.unseen_scaled:
         text += " On unseen tasks mean returns."
     if found.left_out:

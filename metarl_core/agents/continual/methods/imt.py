@@ -70,8 +70,9 @@ class Imt(Independent):
 
     A phase is played by a submodel that starts at the common trunk and at the router's average of the last layers, and
     learns by Double DQN. When it ends, M transitions are kept, and rounds of IMT go over tasks 1 ... t: every trunk
-    starts at the common one and learns from the *other* tasks' stored transitions (step 2), every last layer from its
-    own task's (alternation A), and the common trunk moves to the weighted average (step 3). The weights are from
+    starts at the common one (``imt_start``) and learns its own task from its own stored transitions, the embeddings
+    from the *other* tasks' (step 2; ``imt_td_tasks``), every last layer from its own task's (alternation A), and the
+    common trunk moves to the weighted average (step 3). The weights are from
     reference episodes that neither the embeddings nor the rounds have seen; the network that played the phase has. With
     fewer than three tasks there are no embeddings: submodels stay as they were trained, and the average is a plain one.
     """
