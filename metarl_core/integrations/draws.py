@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from metarl_core.integrations.arrays import array_of
 from metarl_core.integrations.weighted_loss import Draw
 from metarl_core.replay import Batch
 
@@ -41,7 +42,7 @@ class Draws:
                 UserWarning,
                 stacklevel=3,
             )
-        self._last = Draw(weights, lambda errors: core.update_priorities(batch, errors.cpu().numpy()))
+        self._last = Draw(weights, lambda errors: core.update_priorities(batch, array_of(errors)))
         return self._last
 
     def __getstate__(self) -> dict[str, Any]:

@@ -57,15 +57,23 @@ class MassTree:
             ValueError: a mass is negative or not finite. Nothing was changed.
             IndexError: a slot is out of range. Nothing was changed.
         """
-        bad = np.flatnonzero((slots < 0) | (slots >= self._capacity))
-        if bad.size:
-            raise IndexError(f"index {slots[bad[0]]} at position {bad[0]} out of range for size {self._capacity}")
+        self._check(slots)
         with self._lock:
             self._tree.set(slots, masses)
 
     def get(self, slots: ArrayLike) -> NDArray[np.float64]:
-        """Masses of slots, 0 where none was set."""
+        """Masses of slots, 0 where none was set.
+
+        Raises:
+            IndexError: a slot is out of range.
+        """
+        self._check(np.asarray(slots))
         return self._tree.get(slots)
+
+    def _check(self, slots: NDArray[Any]) -> None:
+        bad = np.flatnonzero((slots < 0) | (slots >= self._capacity))
+        if bad.size:
+            raise IndexError(f"index {slots.flat[bad[0]]} at position {bad[0]} out of range for size {self._capacity}")
 
     def find(self, uniforms: NDArray[np.float64]) -> NDArray[np.int64]:
         """Slots where the cumulative masses reach ``uniforms`` of the total: slot i with probability m_i / total.

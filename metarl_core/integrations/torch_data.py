@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from metarl_core.integrations.arrays import array_of
 from metarl_core.replay.batch import Batch
 
 __all__ = ["ReplayDataset", "TensorBatch", "replay_loader"]
@@ -142,7 +143,7 @@ class ReplayDataset(IterableDataset[TensorBatch]):
         Raises:
             ValueError: an error is not finite, or the shape is another one; or the batch lacks a column.
         """
-        self.buffer.update_priorities(_as_sampled(batch), td_errors.detach().cpu().numpy(), strict=strict)
+        self.buffer.update_priorities(_as_sampled(batch), array_of(td_errors), strict=strict)
 
 
 def replay_loader(

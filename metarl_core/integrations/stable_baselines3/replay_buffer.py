@@ -40,8 +40,9 @@ class MetaRLReplayBuffer(ReplayBuffer):
     importance weights into ``mse_loss`` or ``smooth_l1_loss``, where the TD errors are taken, too, and become the new
     priorities (the mean over critics). Other losses, such as QR-DQN's, are not weighted: the second batch warns of it.
 
-    The samples are those of the library's buffers; with ``n_steps`` > 1 ``discounts`` holds gamma^k. Options come by
-    ``replay_buffer_kwargs``.
+    The samples are those of the library's buffers; with ``n_steps`` > 1 ``discounts`` holds gamma^k. Of a
+    ``VecNormalize`` n-step returns are clipped as a whole, where the library clips each reward: at ``clip_reward``
+    times 1 + gamma + ... + gamma^(n-1). Options come by ``replay_buffer_kwargs``.
 
     Args:
         buffer_size: number of transitions of all environments together.
@@ -67,7 +68,7 @@ class MetaRLReplayBuffer(ReplayBuffer):
             file or folder of one that was stored.
 
     Raises:
-        ValueError: a value is out of range, or an option needs ``prioritized``.
+        ValueError: a value is out of range. What is of priorities alone is not looked at without ``prioritized``.
         TypeError: a space of observations has no fixed size.
     """
 
@@ -116,6 +117,7 @@ class MetaRLReplayBuffer(ReplayBuffer):
             storage=storage,
             seed=seed,
         )
+        self._longest_return = sum(gamma**k for k in range(n_steps))  # of rewards of 1
         self._draws = Draws(
             "MetaRLReplayBuffer",
             "Call buffer.core.sample() and buffer.core.update_priorities() in a loss of your own, or pass "
@@ -199,7 +201,7 @@ class MetaRLReplayBuffer(ReplayBuffer):
         """
         batch = self.core.sample(batch_size)
         column = (batch_size, 1)
-        rewards = self._tensor(self._normalize_reward(batch["reward"].reshape(column), env))
+        rewards = self._tensor(self._normalized(batch["reward"].reshape(column), env))
         if self.prioritized:
             rewards = WeightedRewards.of(rewards, self._draws.start(self.core, batch, self._tensor(batch.weights)))
         samples = DictReplayBufferSamples if isinstance(self.observation_space, spaces.Dict) else ReplayBufferSamples
@@ -211,6 +213,13 @@ class MetaRLReplayBuffer(ReplayBuffer):
             rewards,
             self._tensor(batch["discount"].reshape(column)) if self.n_steps > 1 else None,
         )
+
+    def _normalized(self, rewards: NDArray[np.float32], env: VecNormalize | None) -> NDArray[np.float32]:
+        if self.n_steps == 1 or env is None or not env.norm_reward:
+            normalized: NDArray[np.float32] = self._normalize_reward(rewards, env)
+            return normalized
+        most = env.clip_reward * self._longest_return
+        return np.clip(rewards / np.sqrt(env.ret_rms.var + env.epsilon), -most, most).astype(np.float32)
 
     def _observations(self, obs: Any, env: VecNormalize | None) -> Any:
         obs = self._normalize_obs(obs, env)

@@ -41,7 +41,7 @@ class MetaRLEnv(EnvBase):
             raise ValueError(f"envs has autoreset_mode={mode.name.lower()!r}; must be 'disabled', as TorchRL resets")
         super().__init__(device=device, batch_size=[envs.num_envs])
         self.envs = envs
-        self._one_hot = one_hot_actions and hasattr(envs.single_action_space, "n")
+        self._one_hot = one_hot_actions and type(envs.single_action_space).__name__ == "Discrete"
         self._seed: int | None = None
         rows = envs.num_envs
         observation = batched_spec(envs.single_observation_space, rows, self.device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +73,7 @@ class MetaRLPrioritizedSampler(PrioritizedSampler):
         self._max_capacity = max_capacity
         self._alpha = _checked("alpha", alpha)
         self._beta = _checked("beta", beta)
-        self._eps = _checked("eps", eps)
-        if self._eps == 0:
-            raise ValueError("eps is 0; must be > 0, so that every transition can be drawn")
+        self._eps = _checked_eps(eps)
         for name, value, known in (
             ("reduction", reduction, _REDUCTIONS),
             ("weight_normalization", weight_normalization, _NORMALIZATIONS),
@@ -264,11 +263,14 @@ class MetaRLPrioritizedSampler(PrioritizedSampler):
         Raises:
             ValueError: it is that of another sampler or capacity, or a value is out of range.
         """
+        if not isinstance(state_dict, Mapping):
+            raise ValueError(f"state_dict is a {type(state_dict).__name__}; must be what state_dict() returned")
         missing = [name for name in (*_NUMBERS, "largest", *_ARRAYS) if name not in state_dict]
         if missing:
             raise ValueError(f"state_dict has no {missing[0]!r}; it is not of a {type(self).__name__}")
         alpha, beta, eps, unit = (_checked(name, state_dict[name]) for name in _NUMBERS)
-        largest = state_dict["largest"]
+        _checked_eps(eps)
+        largest = None if state_dict["largest"] is None else _checked("largest", state_dict["largest"])
         arrays = []
         for name in _ARRAYS:
             array = torch.as_tensor(state_dict[name]).detach().cpu().double().clone().numpy()
@@ -283,7 +285,7 @@ class MetaRLPrioritizedSampler(PrioritizedSampler):
             raise ValueError("state_dict['priorities'] and ['masses'] do not belong together")
         tree = MassTree.of(masses, unit)
         self._alpha, self._beta, self._eps = alpha, beta, eps
-        self._largest = None if largest is None else _checked("largest", largest)
+        self._largest = largest
         self._tree, self._priorities = tree, priorities
 
     def dumps(self, path: Any) -> None:
@@ -304,13 +306,25 @@ class MetaRLPrioritizedSampler(PrioritizedSampler):
         """
         folder = Path(path).absolute()
         state = json.loads((folder / "sampler_metadata.json").read_text(encoding="utf-8"))
+        if not isinstance(state, dict):
+            raise ValueError(f"{folder / 'sampler_metadata.json'} holds no state of a sampler, but {state!r}")
         for name in _ARRAYS:
             state[name] = torch.from_numpy(np.load(folder / f"{name}.npy", allow_pickle=False))
         self.load_state_dict(state)
 
 
+def _checked_eps(value: Any) -> float:
+    eps = _checked("eps", value)
+    if eps == 0:
+        raise ValueError("eps is 0; must be > 0, so that every transition can be drawn")
+    return eps
+
+
 def _checked(name: str, value: Any) -> float:
-    number = float(value)
+    try:
+        number = float(value)
+    except TypeError:
+        raise ValueError(f"{name} is {value!r}; must be a number") from None
     if not (math.isfinite(number) and number >= 0):
         raise ValueError(f"{name} is {value}; must be finite and >= 0")
     return number

@@ -320,6 +320,36 @@ def test_normalized_samples():
     assert samples.rewards.item() == pytest.approx(2.0, rel=1e-5)
 
 
+def test_normalized_n_step_returns():
+    """As the library's where it clips no reward; the most that it could give where it clips all."""
+    envs = VecNormalize(DummyVecEnv([lambda: gymnasium.make("CartPole-v1")]), clip_reward=1.0)
+    envs.ret_rms.var = 4.0
+    obs = np.zeros((1, 4), np.float32)
+
+    def both(reward):
+        options = {"n_steps": 3, "gamma": 0.9}
+        found = []
+        for made in (MetaRLReplayBuffer, NStepReplayBuffer):
+            buffer = made(10, envs.observation_space, TWO, "cpu", 1, **options)
+            for _ in range(4):
+                buffer.add(obs, obs, np.array([0]), np.array([reward]), np.array([False]), [{}])
+            found.append(buffer.sample(40, envs).rewards.max().item())
+        return found
+
+    for reward, expected in ((1.5, 0.75 * 2.71), (-0.5, None), (50.0, 2.71)):
+        ours, theirs = both(reward)
+        assert ours == pytest.approx(theirs, rel=1e-5)
+        assert expected is None or ours == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_errors_of_half_precision_become_priorities(dtype):
+    buffer = filled(alpha=1.0, eps=0.0)
+    rewards = buffer.sample(8).rewards
+    torch.nn.functional.mse_loss(torch.full((8, 1), 3.0, dtype=dtype), rewards.to(dtype), reduction="mean")
+    assert len(np.unique(buffer.core.priorities(np.arange(len(buffer.core))))) > 1
+
+
 def test_a_model_and_its_buffer_are_saved_and_go_on(tmp_path):
     model = model_of("DQN", replay_buffer_class=MetaRLReplayBuffer, replay_buffer_kwargs={"n_steps": 3})
     model.save(tmp_path / "model")

@@ -171,8 +171,9 @@ def test_slots_counted_from_the_end(weight_norm):
             assert np.array_equal(row.obs, wanted.obs)
             assert np.array_equal(row.weight, wanted.weight)
         assert buffer.get_weight(-1) == buffer.get_weight(size - 1) != buffer.get_weight(0)
-        with pytest.raises(IndexError):
-            buffer.get_weight(-size - 1)
+        for outside in (-size - 1, size, [0, size]):
+            with pytest.raises(IndexError, match=f"out of range for size {size}"):
+                buffer.get_weight(outside)
 
 
 @pytest.mark.parametrize("n_step", [1, 3, 5])

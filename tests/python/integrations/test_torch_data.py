@@ -151,6 +151,15 @@ def test_mappings_of_sequences():
     assert np.ptp(buffer.priorities()) > 0
 
 
+def test_errors_of_bfloat16():
+    buffer, twin = filled(), filled()
+    dataset = ReplayDataset(buffer, 8)
+    errors = torch.linspace(0.1, 3, 8, dtype=torch.bfloat16)
+    dataset.update_priorities(next(iter(dataset)), errors.requires_grad_())
+    twin.update_priorities(twin.sample(8), errors.detach().float().numpy())
+    assert np.array_equal(buffer.priorities(), twin.priorities())
+
+
 def test_batches_that_lack_what_the_priorities_need():
     buffer = filled(count=64)
     dataset = ReplayDataset(buffer, 4)

@@ -42,6 +42,27 @@ def test_the_librarys_check_of_specs(env_id, one_hot):
     env.close()
 
 
+class Switches(gymnasium.Env):
+    """Actions that have a length and are no numbers."""
+
+    observation_space = gymnasium.spaces.Box(0, 1, (3,), np.float32)
+    action_space = gymnasium.spaces.MultiBinary(3)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(3, np.float32), {}
+
+    def step(self, action):
+        return np.asarray(action, np.float32), float(action.sum()), False, False, {}
+
+
+def test_one_hot_is_of_discrete_actions_alone():
+    env = MetaRLEnv(mc.make_vec(Switches, 2, backend="serial", autoreset_mode="disabled"), one_hot_actions=True)
+    played = env.rollout(5)
+    assert torch.equal(played["next", "observation"], played["action"].float())
+    env.close()
+
+
 def columns(obs):
     """Observations as a list of arrays."""
     if isinstance(obs, TensorDict):

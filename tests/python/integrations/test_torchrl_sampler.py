@@ -448,6 +448,9 @@ def test_nothing_stored():
     ("change", "message"),
     [
         ({"alpha": -1.0}, "alpha is -1.0"),
+        ({"alpha": 0.9, "largest": torch.nan}, "largest is nan"),
+        ({"alpha": 0.9, "eps": 0.0}, "eps is 0"),
+        ({"beta": [0.4]}, r"beta is \[0.4\]; must be a number"),
         ({"priorities": torch.zeros(3)}, r"has shape \(3,\); must be \(64,\)"),
         ({"priorities": torch.zeros(64)}, "do not belong together"),
         ({"masses": torch.full((64,), torch.nan)}, "a value that is not finite"),
