@@ -79,12 +79,12 @@ test-metaworld: setup ## Meta-World, MuJoCo and MiniGrid in a venv of their own 
 	$(METAWORLD)/bin/python -m pytest -n 0 tests/python/test_reproduce_spec.py -k metaworld
 
 # Each library in a venv of its own, which sees everything else in .venv: they pin what others need newer.
-test-integrations: setup ## stable-baselines3, TorchRL, Tianshou, torch's DataLoader, Minari: the real libraries, no skips
+test-integrations: setup test-migration ## stable-baselines3, TorchRL, Tianshou, DataLoader, Minari, CleanRL, cpprb: the real libraries, no skips
 	tools/test_integration.sh $(BIN)/python sb3 stable-baselines3 stable_baselines3
 	tools/test_integration.sh $(BIN)/python torchrl torchrl torchrl
 	tools/test_integration.sh $(BIN)/python tianshou tianshou tianshou
 	tools/test_integration.sh $(BIN)/python agents torch torch_data
-	METARL_REQUIRE=minari,h5py $(BIN)/python -m pytest -n 2 tests/python/test_task_datasets.py tests/python/test_damaged_files.py -k "minari or dataset"
+	tools/test_integration.sh $(BIN)/python minari minari,h5py -- tests/python/test_task_datasets.py tests/python/test_damaged_files.py -k "minari or dataset"
 
 # CleanRL's scripts need Gymnasium 0.29. Gym 0.23 is what its released c51.py imports.
 MIGRATION := build/venv-migration

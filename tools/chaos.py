@@ -74,7 +74,11 @@ TESTS = Path(__file__).parents[1] / "tests" / "python"
 
 
 def main(words: list[str]) -> int:
-    """Run the tests of the faults whose names contain one of ``words`` (all without words), print the table."""
+    """Run the tests of the faults whose names contain one of ``words`` (all without words), print the table.
+
+    Returns:
+        1 where a test failed, or all of a fault's were skipped.
+    """
     chosen = [name for name in FAULTS if not words or any(word.lower() in name.lower() for word in words)]
     if not chosen:
         print(f"no fault {' '.join(words)!r}; expected part of: {'; '.join(FAULTS)}", file=sys.stderr)
@@ -88,7 +92,8 @@ def main(words: list[str]) -> int:
         bad = counts["failures"] + counts["errors"]
         worst |= bad > 0
         passed = counts["tests"] - bad - counts["skipped"]
-        verdict = "FAILED" if bad else "ok"
+        verdict = "FAILED" if bad else "ok" if passed else "NOT RUN"
+        worst |= not passed
         seconds = time.monotonic() - begin
         rows.append(
             f"{name:30} {counts['tests']:>6} {passed:>7} {counts['skipped']:>8} {bad:>7} {seconds:>8.0f}  {verdict}"

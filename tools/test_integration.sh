@@ -1,9 +1,15 @@
 #!/usr/bin/env bash
 # Test an integration with its library in a venv of its own, which sees the development one; a skip is a failure.
-# Usage: tools/test_integration.sh PYTHON EXTRA DISTRIBUTION NAME, for tests/python/integrations/test_NAME*.py
+# Usage: tools/test_integration.sh PYTHON EXTRA DISTRIBUTION NAME, for tests/python/integrations/test_NAME*.py and the page
+# docs/NAME.md, or with -- and pytest's arguments in place of NAME.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-python=$(pwd)/$1 extra=$2 distribution=$3 name=$4
+python=$(pwd)/$1 extra=$2 distribution=$3
+if [ "$4" = -- ]; then
+  tests=("${@:5}")
+else
+  tests=("tests/python/integrations/test_$4"*.py "tests/python/test_snippets.py::test_python_blocks_run_in_order[${4//_/-}.md]")
+fi
 venv=build/venv-$extra
 test -x "$venv/bin/python" || "$python" -m venv "$venv"
 # First, so that pip counts what is there already.
@@ -16,6 +22,4 @@ if [ "$extra" = torchrl ]; then
   # Its own sampler, which ours is compared with, was compiled for another torch.
   "$venv/bin/python" bench/peers/torchrl_build.py
 fi
-page=$(echo "$name" | tr _ -).md
-METARL_REQUIRE=$distribution "$venv/bin/python" -m pytest -n "${METARL_TEST_JOBS:-2}" "tests/python/integrations/test_$name"*.py \
-  "tests/python/test_snippets.py::test_python_blocks_run_in_order[$page]"
+METARL_REQUIRE=$distribution "$venv/bin/python" -m pytest -n "${METARL_TEST_JOBS:-2}" "${tests[@]}"

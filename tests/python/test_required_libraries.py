@@ -1,10 +1,13 @@
 """METARL_REQUIRE makes a skip a failure, so that a missing library cannot look like a passing test."""
 
+import importlib
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 CONFTEST = Path(__file__).parents[1] / "conftest.py"
 MODULES = {
@@ -41,3 +44,21 @@ def test_a_skip_is_a_failure_where_the_library_is_required(tmp_path):
     status, output = run(tmp_path, "no-such-library", "test_fine.py")
     assert status == 0, output
     assert "required: no-such-library (no distribution of this name)" in output
+
+
+@pytest.mark.parametrize(
+    ("module", "library", "message"),
+    [
+        ("stable_baselines3", "stable_baselines3", r"this needs stable-baselines3, .*'metarl-core\[sb3\]'"),
+        ("torchrl", "tensordict", r"this needs TorchRL, and tensordict is not installed: .*'metarl-core\[torchrl\]'"),
+        ("tianshou", "tianshou", r"this needs Tianshou, .*'metarl-core\[tianshou\]'"),
+    ],
+)
+def test_an_integration_without_its_library_says_what_to_install(module, library, message, monkeypatch):
+    for name in list(sys.modules):
+        if name.startswith((f"metarl_core.integrations.{module}", library)):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ModuleNotFoundError, match=message) as caught:
+        importlib.import_module(f"metarl_core.integrations.{module}")
+    assert caught.value.name.split(".")[0] == library

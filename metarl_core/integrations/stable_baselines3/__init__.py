@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from metarl_core.integrations.stable_baselines3.replay_buffer import MetaRLReplayBuffer
-from metarl_core.integrations.stable_baselines3.vec_env import MetaRLVecEnv, make_vec_env
+from metarl_core.integrations.required import required
+
+with required("stable-baselines3", "sb3"):
+    from metarl_core.integrations.stable_baselines3.replay_buffer import MetaRLReplayBuffer
+    from metarl_core.integrations.stable_baselines3.vec_env import MetaRLVecEnv, make_vec_env
 
 __all__ = ["MetaRLReplayBuffer", "MetaRLVecEnv", "make_vec_env"]

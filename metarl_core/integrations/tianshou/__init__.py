@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from metarl_core.integrations.tianshou.buffer import MetaRLPrioritizedReplayBuffer, MetaRLPrioritizedVectorReplayBuffer
-from metarl_core.integrations.tianshou.vec_env import MetaRLVectorEnv, make_vector_env
+from metarl_core.integrations.required import required
+
+with required("Tianshou", "tianshou"):
+    from metarl_core.integrations.tianshou.buffer import (
+        MetaRLPrioritizedReplayBuffer,
+        MetaRLPrioritizedVectorReplayBuffer,
+    )
+    from metarl_core.integrations.tianshou.vec_env import MetaRLVectorEnv, make_vector_env
 
 __all__ = [
     "MetaRLPrioritizedReplayBuffer",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from metarl_core.integrations.torchrl.env import MetaRLEnv, make_env
-from metarl_core.integrations.torchrl.sampler import MetaRLPrioritizedSampler
+from metarl_core.integrations.required import required
+
+with required("TorchRL", "torchrl"):
+    from metarl_core.integrations.torchrl.env import MetaRLEnv, make_env
+    from metarl_core.integrations.torchrl.sampler import MetaRLPrioritizedSampler
 
 __all__ = ["MetaRLEnv", "MetaRLPrioritizedSampler", "make_env"]
