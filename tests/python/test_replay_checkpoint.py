@@ -265,6 +265,10 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
     assert run.stdout.split() == ["OSError", "27", "True"]  # EFBIG
     assert path.read_bytes() == before
     assert names(tmp_path) == ["a"]
+    print(
+        f"a file size limit as the full disk: {run.stdout.split()[0]}; "
+        f"the old {len(before):,} bytes are there, and no other file"
+    )
 
 
 _PEAK = """

@@ -33,6 +33,7 @@ def test_checkpoints_of_format_1_load_and_go_on_with_the_same_bits(kind):
             np.testing.assert_allclose(found, wanted, rtol=1e-5)
         else:
             np.testing.assert_array_equal(found, wanted, err_msg=name)
+    print(f"{path.name}: {len(buffer)} items, the next batch's {len(batch)} columns as they were")
 
 
 _SAVER = """

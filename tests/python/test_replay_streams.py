@@ -202,6 +202,7 @@ def test_no_reset_row_is_stored_in_any_autoreset_mode(mode: str, share: bool) ->
             env.state = obs_0.astype(np.float64)
             middle = env.step(int(action_0))[0]
             assert any(cartpole_follows(middle, a, next_1) for a in (0, 1))
+    print(f"{mode}: {stored} of 360 rows stored; 400 sampled, each repeated in CartPole itself")
 
 
 GOLDEN = """

@@ -84,6 +84,7 @@ def test_every_row_arrives_once_and_in_order(method):
         assert [(s.pid, s.alive, s.rows, s.drained, s.dropped) for s in writers.stats()] == [
             (0, False, last, last, 0)
         ] * count
+    print(f"{method}: {count} writers, {last:,} rows each, all once and in order")
 
 
 def keep_writing(handle, index, first):
@@ -422,6 +423,7 @@ def test_the_end_of_the_learner_and_interrupts(method, ending, expected, tmp_pat
         text=True,
     ) as process:
         out, err = process.communicate(timeout=60)
+    print(method, ending, out)
     assert (out, err) == (expected, "")
     left = list(folder.iterdir())
     assert len(left) == (1 if ending == "kill" else 0)

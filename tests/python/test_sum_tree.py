@@ -166,11 +166,14 @@ def test_independent_frequencies(capacity):
 def test_stratified_counts_are_within_two(batch_size):
     tree = filled(333, seed=5)
     stored = tree.get(np.arange(333))
+    worst = 0.0
     for _ in range(20):
         indices, _ = tree.sample(batch_size)
         assert (np.diff(indices) >= 0).all()
         counts = np.bincount(indices, minlength=333)
-        assert (np.abs(counts - batch_size * stored / stored.sum()) < 2).all()
+        worst = max(worst, np.abs(counts - batch_size * stored / stored.sum()).max())
+    print(f"batches of {batch_size}: no count further than {worst:.3f} from B P")
+    assert worst < 2
 
 
 def test_stratified_draws_are_unbiased():
