@@ -74,11 +74,14 @@ def heat_maps(experiment: ContinualExperiment, measured: Sequence[MeasuredSequen
 def forgetting_bars(experiment: ContinualExperiment, measured: Sequence[MeasuredSequence]) -> Figure | None:
     """F and P of every method with 95 % intervals (of few seeds none), a row of panels for each sequence."""
     panels = (("average", "P, average performance"), ("forgetting", "F, forgetting"), ("unseen", "unseen tasks"))
-    names = [name for name in experiment.methods if any(name in found.runs for found in measured)]
-    height = 0.6 + 0.22 * len(names)
-    figure = Figure(figsize=(9.5, height * len(measured)), layout="constrained")
-    axes = np.atleast_2d(figure.subplots(len(measured), len(panels), sharey=True, squeeze=False))
-    for row, found in zip(axes, measured, strict=True):
+    # Where a method was not run it has no row: a bar of no length would say 0.
+    run = [[name for name in experiment.methods if name in found.runs] for found in measured]
+    heights = [0.8 + 0.22 * len(names) for names in run]
+    figure = Figure(figsize=(9.5, sum(heights)), layout="constrained")
+    axes = np.atleast_2d(
+        figure.subplots(len(measured), len(panels), sharey="row", squeeze=False, height_ratios=heights)
+    )
+    for row, found, names in zip(axes, measured, run, strict=True):
         for place, (measure, text) in zip(row, panels, strict=True):
             for at, name in enumerate(names):
                 values = [v for v in found.values(name, measure).values() if not np.isnan(v)]
@@ -90,7 +93,7 @@ def forgetting_bars(experiment: ContinualExperiment, measured: Sequence[Measured
                 if len(values) >= LEAST_SEEDS:
                     place.plot([low, high], [at, at], color=color, linewidth=2)
             place.axvline(0, color="black", linewidth=0.6)
-            place.set_title(f"{found.spec.label}: {text}", fontsize=8)
+            place.set_title(f"{found.spec.label}\n{text}", fontsize=8)
             place.tick_params(axis="x", labelsize=8)
             place.set_yticks(range(len(names)), [experiment.methods[name].label for name in names], fontsize=8)
             place.set_ylim(len(names) - 0.4, -0.6)
