@@ -201,8 +201,8 @@ def test_tasks_of_different_spaces_are_refused_when_they_are_put_together():
         ),
         (
             ("CartPole-v1", {"length": [0.5, 0.4, 0.6]}),
-            {"val_tasks": {"lenght": [0.5]}},
-            "val_tasks: CartPole-v1 has no task parameter 'lenght'",
+            {"val_tasks": {"pole_size": [0.5]}},
+            "val_tasks: CartPole-v1 has no task parameter 'pole_size'",
         ),
         (
             ("CartPole-v1", {"length": [0.5, 0.5, 0.5]}),
