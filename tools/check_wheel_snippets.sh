@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # check_wheel_snippets.sh PYTHON WHEEL: run every Python example of the README and the documentation with an installed wheel,
 # outside of the repository: in an empty virtual environment as far as NumPy alone carries them, then all of them beside the
-# packages that PYTHON, the development environment's, sees.
+# packages that PYTHON, the development environment's, sees. Where `make test-integrations` has made the virtual environments of
+# TorchRL and Tianshou, their pages run beside these, too.
 set -euo pipefail
+root=$(pwd)
 python=$1
 wheel=$2
 folder=$(mktemp -d)
@@ -29,3 +31,17 @@ from pathlib import Path
 found = Path(metarl_core.__file__).resolve()
 assert Path(sys.prefix).resolve() in found.parents, f'{found} is not the wheel in {sys.prefix}'"
 "$venv" -m pytest -q -p no:cacheprovider tests/python/test_snippets.py
+for library in torchrl tianshou; do
+  beside=$root/build/venv-$library/bin/python
+  if [ ! -x "$beside" ]; then
+    echo "$library.md: its blocks that need $library were not run, make test-integrations was not"
+    continue
+  fi
+  "$beside" -c "import sysconfig; print(sysconfig.get_path('purelib'))" | cat - ../development \
+    >"$("$venv" -c "import sysconfig; print(sysconfig.get_path('purelib'))")/development.pth"
+  "$venv" -m pytest -q -s -p no:cacheprovider "tests/python/test_snippets.py::test_python_blocks_run_in_order[$library.md]" |
+    tee ../output
+  if grep "not run" ../output; then
+    exit 1
+  fi
+done
