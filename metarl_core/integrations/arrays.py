@@ -12,7 +12,7 @@ __all__ = ["array_of"]
 
 
 def array_of(tensor: Tensor) -> NDArray[Any]:
-    """Copy to the CPU; bfloat16, which NumPy does not have, becomes float32."""
+    """On the CPU, without its graph; bfloat16, which NumPy does not have, becomes float32."""
     found = tensor.detach().cpu()
     array: NDArray[Any] = (found.float() if found.dtype is torch.bfloat16 else found).numpy()
     return array

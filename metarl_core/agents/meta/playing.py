@@ -138,7 +138,7 @@ class TaskSpaces:
             expected = ", ".join(map(str, ("B", *shape))) + ("" if shape else ",")
             hint = "; a single one is given as obs[None]" if found.shape == shape else ""
             raise ValueError(f"obs has shape {found.shape}; must be ({expected}), one observation in every row{hint}")
-        if hasattr(space, "n"):
+        if hasattr(space, "n") and not shape:  # MultiBinary has both
             if found.dtype.kind not in "iu":
                 raise TypeError(f"obs has dtype {found.dtype}; must be integers, as the space is {space}")
             start = int(getattr(space, "start", 0))

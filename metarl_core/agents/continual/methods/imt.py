@@ -72,9 +72,9 @@ class Imt(Independent):
     learns by Double DQN. When it ends, M transitions are kept, and rounds of IMT go over tasks 1 ... t: every trunk
     starts at the common one (``imt_start``) and learns its own task from its own stored transitions, the embeddings
     from the *other* tasks' (step 2; ``imt_td_tasks``), every last layer from its own task's (alternation A), and the
-    common trunk moves to the weighted average (step 3). The weights are from
-    reference episodes that neither the embeddings nor the rounds have seen; the network that played the phase has. With
-    fewer than three tasks there are no embeddings: submodels stay as they were trained, and the average is a plain one.
+    common trunk moves to the weighted average (step 3). The weights are from reference episodes that neither the
+    embeddings nor the rounds have seen; the network that played the phase has. With fewer than three tasks there are no
+    embeddings: submodels stay as they were trained, and the average is a plain one.
     """
 
     def __init__(self, config: ContinualConfig, spaces: SequenceSpaces, tasks: Sequence[Task], seed: int) -> None:
